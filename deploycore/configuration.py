@@ -1,7 +1,7 @@
-"""What a provider's configuration must tell the core, and how the core reads its fields.
+"""The configuration of providers and observers.
 
-Forms, command-line options and the store are made from the fields of a plugin's ``Config``,
-so that an author describes each value once and the core knows which of them are secret.
+The core creates command-line options, prompts and stored values from the fields of a plugin's
+``Config``. So an author describes each value once, and the core knows which values are secret.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by a name or address that can't be another one."""
+    """Whether a host is certainly this machine: a loopback address, or ``localhost``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -64,7 +64,8 @@ def _address(text: str) -> str:
         _ = parts.port
     except ValueError:
         parts = None
-    # Raised out here, since urlsplit's own errors quote what may be a password.
+    # Raised outside the try block, so that the error has no cause: urlsplit's errors quote the
+    # text, which may contain a password.
     if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
         raise ValueError(fault)
     if "@" in parts.netloc or re.search(r"[?#\\\s]", text):
@@ -86,37 +87,37 @@ def _token(secret: SecretStr) -> SecretStr:
 
 
 HttpsAddress = Annotated[str, AfterValidator(_address)]
-"""An absolute URL to append paths to, without a slash at its end: https, or http to this
-machine alone."""
+"""An absolute https URL without a slash at its end. http is allowed only for this machine."""
 
 TokenStr = Annotated[SecretStr, AfterValidator(_token)]
-"""A secret of one word, as tokens and keys are; white space around it is taken off."""
+"""A secret of one word, such as a token or key. White space around it is removed."""
 
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="name of the provider")]
-"""The user's name for a configured provider, of letters, digits, dots, dashes and underscores."""
+"""The name of a configured provider: letters, digits, dots, dashes and underscores."""
 
 
 class HttpAuth(Protocol):
-    """Puts the authorisation into a request's headers, at the last moment."""
+    """Authorizes API requests with a header."""
 
     def header(self) -> tuple[str, SecretStr]:
-        """The header's name and its whole value.
+        """Return the name and the whole value of the header.
 
-        Called once for each try, from any thread. It may ask the host for a token that does not
-        last; the errors of :mod:`deploycore.errors` that this raises end the request.
+        The client calls this once for each attempt, from any thread. The method may request a
+        token from the host. If it raises an error of :mod:`deploycore.errors`, the request fails
+        with this error.
         """
 
 
 class ProviderConfig(BaseModel):
-    """The base of every provider's ``Config``.
+    """The base class of every provider's ``Config``.
 
-    Subclass it with the fields that the host needs; type every secret ``SecretStr``. The
-    core builds forms and command-line options from the fields: ``description`` becomes the
-    help text, ``Literal`` a choice, ``SecretStr`` a hidden prompt. Where a host has several
-    ways to sign in, ``Config`` is a discriminated union of subclasses.
+    Define the fields that your host needs in a subclass. The type of every secret must be
+    ``SecretStr``. The core creates command-line options and prompts from the fields:
+    ``description`` becomes the help text, ``Literal`` a choice, and ``SecretStr`` a hidden prompt.
+    If the host has several ways to sign in, ``Config`` is a discriminated union of subclasses.
 
     Attributes:
-        name: The user's name for this configured provider.
+        name: The name of the configured provider.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -126,34 +127,38 @@ class ProviderConfig(BaseModel):
     @property
     @abstractmethod
     def api_base_url(self) -> str:
-        """What the plugin's paths are relative to, such as ``https://api.example.com/2.0``."""
+        """The base URL of the API, such as ``https://api.example.com/2.0``."""
         raise NotImplementedError
 
     @property
     @abstractmethod
     def api_auth(self) -> HttpAuth | RenewableAuth | None:
-        """How API requests are authorised: by a header that does not change, or by a token that
-        the core obtains and renews; ``None`` for anonymous access."""
+        """How API requests are authorized.
+
+        Return an :class:`HttpAuth` for a fixed header, a
+        :class:`~deploycore.tokens.RenewableAuth` for a token that the core obtains and renews, or
+        ``None`` for anonymous access.
+        """
         raise NotImplementedError
 
     @property
     def sign_in(self) -> SignIn | None:
         """How a person signs in with ``deploycore provider authorize``, if the provider needs that.
 
-        Override it where ``api_auth`` is a :class:`~deploycore.tokens.RenewableAuth` with
-        ``is_stored``, whose first token a person must obtain. The default is ``None``: the
-        configuration alone is enough.
+        Override it if a person must sign in to get the first token of ``api_auth``, a
+        :class:`~deploycore.tokens.RenewableAuth` with ``is_stored``. The default is ``None``:
+        no sign-in is needed.
         """
         return None
 
 
 class ObserverConfig(BaseModel):
-    """The base of an observer's ``Config``.
+    """The base class of an observer's ``Config``.
 
-    Subclass it with the fields that the observer needs; type every secret ``SecretStr``. The
-    values are those of the observer's name under ``observers`` in ``settings.yaml`` of the data
-    directory. There, a secret is a reference, ``env:NAME`` or ``file:/absolute/path``, and the
-    field has the value that it refers to.
+    Define the fields that the observer needs in a subclass. The type of every secret must be
+    ``SecretStr``. Users write the values into ``settings.yaml`` in the data directory, under
+    ``observers`` and the observer's name. For a secret, they write a reference: ``env:NAME`` or
+    ``file:/absolute/path``. The field then has the value that the reference points to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -161,15 +166,19 @@ class ObserverConfig(BaseModel):
 
 @dataclass(frozen=True)
 class ConfigField:
-    """One value that a person gives when adding a provider.
+    """One field of a ``Config``, for forms and command-line options.
 
     Attributes:
-        required: Whether it must be given wherever it applies.
-        choices: The values that a ``Literal`` field allows, else empty.
-        only_for: For unions: the discriminator's values whose member has this field, else empty.
-        required_for: For unions: those of them whose member requires it.
-        may_be_plain: Whether a secret may also be given and stored as plain text, where it holds
-            no password.
+        name: The name of the field.
+        description: The help text.
+        required: Whether every member of the union that has this field requires it.
+        secret: Whether the value is a secret.
+        choices: The values that a ``Literal`` field allows; otherwise empty.
+        only_for: For unions, the values of the discriminator for which the field exists; otherwise
+            empty.
+        required_for: For unions, the values of the discriminator for which the field is required.
+        may_be_plain: Whether a value without a password may be given and stored as plain text,
+            although the field is secret.
     """
 
     name: str
@@ -183,14 +192,14 @@ class ConfigField:
 
 
 def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:
-    """The classes that a ``Config`` may be: itself, or the members of its union."""
+    """Return the classes of a ``Config``: the class itself, or the members of the union."""
     if get_origin(config_type) is Annotated:
         config_type = get_args(config_type)[0]
     return tuple(get_args(config_type)) or (config_type,)
 
 
 def discriminator_of(config_type: Any) -> str | None:
-    """The field that tells the members of a union apart; ``None`` for a single class."""
+    """Return the name of a union's discriminator field; ``None`` for a single class."""
     for extra in get_args(config_type)[1:] if get_origin(config_type) is Annotated else ():
         if isinstance(extra, FieldInfo) and isinstance(extra.discriminator, str):
             return extra.discriminator
@@ -198,14 +207,17 @@ def discriminator_of(config_type: Any) -> str | None:
 
 
 def addresses_in(config: ProviderConfig) -> tuple[str, ...]:
-    """The URLs that a configuration names: where the API is, and where else its host is."""
+    """Return the URLs in a configuration: those in its fields, and the base URL of the API."""
     values = (getattr(config, name) for name in type(config).model_fields)
     named = (value for value in values if isinstance(value, str) and _HTTP.match(value))
     return tuple(dict.fromkeys([*named, config.api_base_url]))
 
 
 def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
-    """The fields of a ``Config`` besides ``name``, the discriminator first, in written order."""
+    """Return the fields of a ``Config`` in their order, the discriminator first.
+
+    The field ``name`` is left out.
+    """
     discriminator = discriminator_of(config_type)
     found: dict[str, ConfigField] = {}
     for member in members(config_type):
@@ -228,15 +240,16 @@ def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
 
 
 def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -> ProviderConfig:
-    """Validate what a person gave against a plugin's ``Config``.
+    """Create a plugin's ``Config`` from the user's values.
 
     Args:
-        values: Field names to values; secrets as ``SecretStr``.
-        kind: The provider's kind, for messages.
+        config_type: The ``Config``.
+        values: The values by field name. Secrets are ``SecretStr``.
+        kind: The kind of the provider, for error messages.
 
     Raises:
-        ConfigurationError: One line for each value that is missing or wrong, with the field's
-            name and never with its value.
+        ConfigurationError: A value is missing or invalid. The message has a line with the field's
+            name for each of them, but never the value.
     """
     try:
         config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))

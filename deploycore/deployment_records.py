@@ -1,7 +1,7 @@
-"""What is known of a deployment, and the states that it may be in.
+"""The record of a deployment, and its states.
 
-Plugins and observers import these names from ``deploycore.events``. They are apart from the events
-because commands that only list deployments need no pydantic, which takes long to import.
+Plugins and observers import these names from ``deploycore.events``. They have a module of their own
+because commands that only list deployments do not need pydantic, which takes long to import.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = [
 ]
 
 DeploymentCause = Literal["", "push", "poll", "api", "cli", "rollback", "preview"]
-"""Why a deployment was requested: by a webhook's push, by polling, by the REST API, by the command
-line, for a pull request, or to roll back. Empty for a request by a Python program that states no
-cause, and for a deployment that is recovered after a crash."""
+"""Why a deployment was requested: by a webhook (``push``), by polling, over the REST API, on the
+command line, for a pull request, or as a rollback. It is empty if a Python program gives no cause,
+and for a deployment that is recovered after a crash."""
 
 DeploymentKind = Literal["deploy", "rollback"]
 """Whether a deployment deploys a commit or rolls back to a release."""
@@ -41,9 +41,9 @@ DeploymentState = Literal[
     "superseded",
     "skipped",
 ]
-"""``rolled_back``: it was live, did not work, and the former release is live again.
-``superseded``: a newer one was asked for while it waited.
-``skipped``: there was nothing to deploy, since nothing that matters has changed."""
+"""The state of a deployment. ``rolled_back``: the release was live and did not work, and the
+previous release is live again. ``superseded``: while the deployment waited, a newer one was
+requested. ``skipped``: there was nothing to deploy."""
 
 FINAL_STATES: frozenset[DeploymentState] = frozenset(
     {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
@@ -56,37 +56,38 @@ class DeploymentRecord:
     """One deployment of an application, or one rollback.
 
     Attributes:
-        id: Grows with each deployment, and is never used again.
-        ref: The branch, tag or commit that was asked for.
-        commit: The full hash, once it is known.
-        release: The name of the release directory, once it is known.
-        previous: The release that was live when this one was about to be; ``None`` if none was.
-        requested_by: Who or what asked for it; may be empty.
-        requested_at: Timezone-aware, in UTC, as all times are.
-        started_at: ``None`` while it waits for its turn.
-        finished_at: ``None`` until it has come to an end.
-        error_code: The ``code`` of the error that ended it.
-        error: That error, as a sentence for people.
-        author: Of the commit.
-        subject: Of the commit.
-        committed_at: When that was made.
-        files: How many it has.
-        bytes: What they hold together.
-        seconds: How long each phase took, by its name.
-        cancel_requested: Whether somebody asked for it to stop.
-        revision: The application's, as it was deployed.
-        unproved: Whether more had to be done, once it was live, to see that it works.
-        host: The name of the machine that it runs, or waits, on; empty if that is not known.
-        home: The data directory of the process that runs it, or waits with it.
-        previous_commit: The commit of the release that was live before, if that is known.
-        removed_at: When its application was removed; ``None`` while that is there.
+        id: The number of the deployment. Numbers grow, and are never used again.
+        ref: The requested branch, tag or commit.
+        commit: The full hash of the commit; ``None`` until it is known.
+        release: The name of the release directory; ``None`` until it is known.
+        previous: The release that was live before the switch; ``None`` if there was none.
+        requested_by: The person or program that requested the deployment; may be empty.
+        requested_at: When it was requested. All times are in UTC, with a time zone.
+        started_at: When it started; ``None`` while it waits.
+        finished_at: When it ended; ``None`` until then.
+        error_code: The ``code`` of the error that ended the deployment.
+        error: The message of that error.
+        author: The author of the commit.
+        subject: The first line of the commit's message.
+        committed_at: When the commit was created.
+        files: The number of files in the commit.
+        bytes: The size of these files together.
+        seconds: The duration of each phase, by the name of the phase.
+        cancel_requested: Whether somebody requested that the deployment stops.
+        revision: The revision of the application's definition that was deployed.
+        unproved: Whether steps or a health check were still to run after the switch.
+        host: The name of the machine that runs the deployment; empty if it is unknown.
+        home: The data directory of the process that runs the deployment.
+        previous_commit: The commit of ``previous``, if it is known.
+        removed_at: When the application was removed; ``None`` if it was not.
         provider: The name of the configured provider. This field and the following ones are set
             in the records that observers receive; other records have the defaults.
         provider_kind: The kind of that provider.
         repository: The repository's full name, such as ``acme/shop``.
-        commit_url: The commit's page, once the commit is known; ``None`` if the provider does not
-            tell its address, and for rollbacks, which do not contact the host.
-        cause: Why the deployment was requested. If several triggers led to it, the newest one's.
+        commit_url: The address of the commit's page; ``None`` if the commit or the address is not
+            known, and for rollbacks, which do not contact the host.
+        cause: Why the deployment was requested. If it settles several triggers, it is the cause
+            of the newest one.
         pull_request: The number of the pull request that a preview is for.
         log: The path of its log on the machine that runs it: a file of JSON lines.
     """

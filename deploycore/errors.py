@@ -1,18 +1,18 @@
-"""Every error that deploycore raises on purpose, and what to do next about each.
+"""The errors that deploycore and its plugins raise.
 
 The tree::
 
     DeploycoreError
-    ├── ConfigurationError          a value the user gave is missing or wrong
-    ├── PluginError                 a plugin is broken, or broke the contract
-    ├── ProviderError               the git host, or the way to it
+    ├── ConfigurationError          a value from the user is missing or invalid
+    ├── PluginError                 a plugin is broken, or violates the contract
+    ├── ProviderError               the git host or the network failed
     │   ├── AuthenticationFailed
     │   ├── PermissionDenied
     │   ├── NotFound
-    │   ├── RateLimited             carries ``retry_at``
+    │   ├── RateLimited             has ``retry_at``
     │   ├── ProviderUnavailable
     │   └── UnexpectedAnswer
-    ├── GitError                    the git protocol, or what a repository holds
+    ├── GitError                    a git server or the content of a repository
     │   ├── RemoteRefused
     │   │   └── KeyRefused
     │   ├── HostKeyRefused
@@ -28,9 +28,9 @@ The tree::
     │   └── Superseded
     └── StoreError                  the database, or the key of its secrets
 
-Each carries one sentence for a person, a ``hint`` with the next step, ``details`` for
-machines and an exit code. None may ever carry a secret. Foreign exceptions are translated
-once, at the edge where they appear.
+Each error has a message of one sentence, a ``hint`` with the next step, ``details`` for programs,
+and an exit code. No error may contain a secret. Exceptions of other libraries are converted to
+these errors where they occur.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class DeploycoreError(Exception):
     """The base of all errors that deploycore raises on purpose.
 
     Args:
-        message: One sentence for a person: what happened, and to what.
-        hint: The next step, as an instruction. Empty where there is none to give.
-        details: Fields for machines, such as ``provider`` or ``repository``; the values
-            must be JSON scalars or lists of them, and free of secrets.
+        message: One sentence for people: what failed, for what, and why.
+        hint: The next step, as an instruction; empty if there is none.
+        details: Fields for programs, such as ``provider`` or ``repository``. The values must be
+            JSON scalars or lists of them, and must not contain secrets.
     """
 
     code: ClassVar[str] = "error"
@@ -94,7 +94,7 @@ class DeploycoreError(Exception):
         }
 
     def add_context(self, **details: str | int | None) -> None:
-        """Add fields that the raiser could not know; fields it did give are kept."""
+        """Add details that are not set yet, such as the name of the provider."""
         for key, value in details.items():
             if value is not None:
                 self.details.setdefault(key, value)
@@ -106,7 +106,7 @@ class DeploycoreError(Exception):
         return f"{self.message} [{context}]" if context else self.message
 
     def as_dict(self) -> dict[str, Any]:
-        """The error as machines read it: ``code``, ``message``, ``hint``, ``details``."""
+        """Return the error for programs: ``code``, ``message``, ``hint`` and ``details``."""
         return {
             "code": self.code,
             "message": self.message,
@@ -121,21 +121,21 @@ def with_next_step(error: DeploycoreError) -> str:
 
 
 class ConfigurationError(DeploycoreError):
-    """A value that the user gave is missing, malformed or contradicts another."""
+    """A value from the user is missing or invalid, or contradicts another value."""
 
     code = "configuration"
     exit_code = 3
 
 
 class PluginError(DeploycoreError):
-    """A plugin can't be loaded, or broke the provider contract."""
+    """A plugin cannot be loaded, or violates the provider contract."""
 
     code = "plugin"
     exit_code = 10
 
 
 class ProviderError(DeploycoreError):
-    """The git host refused or failed, or could not be reached."""
+    """A request to the git host failed."""
 
     code = "provider"
     exit_code = 6
@@ -149,24 +149,25 @@ class AuthenticationFailed(ProviderError):
 
 
 class PermissionDenied(ProviderError):
-    """The credentials are right, but may not do this."""
+    """The credentials are valid, but lack a permission."""
 
     code = "permission_denied"
     exit_code = 4
 
 
 class NotFound(ProviderError):
-    """The workspace, repository or branch does not exist, or is hidden from these credentials."""
+    """The owner, repository or branch was not found, or these credentials cannot read it."""
 
     code = "not_found"
     exit_code = 5
 
 
 class RateLimited(ProviderError):
-    """The host asks for fewer requests.
+    """The host's rate limit is exceeded.
 
     Args:
-        retry_at: When the host says to try again, timezone-aware; ``None`` when it did not say.
+        retry_at: When the host allows the next request, with a time zone; ``None`` if it does not
+            say.
     """
 
     code = "rate_limited"
@@ -181,13 +182,13 @@ class RateLimited(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """The host can't be reached, or answers that it can't serve now."""
+    """The host is unreachable, or responds that it is unavailable."""
 
     code = "provider_unavailable"
 
 
 class UnexpectedAnswer(ProviderError):
-    """The host answered something that its published API does not describe."""
+    """The host's response does not match the documentation of its API."""
 
     code = "unexpected_answer"
 
@@ -200,10 +201,10 @@ class GitError(DeploycoreError):
 
 
 class RemoteRefused(GitError):
-    """The git server refused: credentials, an unknown repository, or an unknown ref.
+    """The git server rejected the request: the credentials, the repository or the ref is wrong.
 
-    The exit code is that of :class:`PermissionDenied` or :class:`NotFound` where that is why, so
-    that it does not depend on whether git or the host's API was asked.
+    If the reason is a missing permission or an unknown repository or ref, the exit code is that of
+    :class:`PermissionDenied` or :class:`NotFound`, as for requests to the host's API.
     """
 
     code = "remote_refused"
@@ -212,7 +213,7 @@ class RemoteRefused(GitError):
         super().__init__(message, hint=hint, **details)
         status = self.details.get("status")
         if "oid" in self.details:
-            return  # a file of Git LFS is neither a repository nor a branch
+            return  # a Git LFS file was rejected, not a repository or branch
         if status in _DENIED:
             self.exit_code = PermissionDenied.exit_code
         elif status in _ABSENT or ("ref" in self.details and status is None):
@@ -238,69 +239,69 @@ class HostKeyRefused(GitError):
 
 
 class CorruptPack(GitError):
-    """What the git server sent is not what its hashes promise."""
+    """The git server sent data that is damaged or does not match its hashes."""
 
     code = "corrupt_pack"
 
 
 class UnsafeRepository(GitError):
-    """The repository holds something that must not be written to this machine."""
+    """The repository contains something unsafe, such as a path outside the release."""
 
     code = "unsafe_repository"
 
 
 class LimitExceeded(GitError):
-    """A configured limit of size, count or time was reached."""
+    """A configured limit of size, number or time was exceeded."""
 
     code = "limit_exceeded"
 
 
 class DeployError(DeploycoreError):
-    """A deployment failed for a reason of its own."""
+    """A deployment failed, for a reason other than the git host, git or the database."""
 
     code = "deploy"
     exit_code = 8
 
 
 class Cancelled(DeployError):
-    """The operation was asked to stop, and stopped; nothing was left half-written."""
+    """The operation was cancelled. It left nothing incomplete behind."""
 
     code = "cancelled"
     exit_code = 130
 
 
 class Locked(DeployError):
-    """Another process works on the same application or target."""
+    """Another process is deploying the same application or target."""
 
     code = "locked"
 
 
 class RepositoryReplaced(DeployError):
-    """The git host has another repository under the name than was deployed before."""
+    """Another repository now has the name of the application's repository."""
 
     code = "repository_replaced"
 
 
 class StepFailed(DeployError):
-    """A step of the application ended badly, took too long, or could not be started."""
+    """A step of the application failed, timed out, or could not be started."""
 
     code = "step_failed"
 
 
 class HealthCheckFailed(DeployError):
-    """The release is live, but does not work."""
+    """The release failed its health check."""
 
     code = "health_check_failed"
 
 
 class Superseded(DeployError):
-    """A newer deployment of the same application was asked for while this one waited."""
+    """While this deployment waited, a newer one of the same application was requested."""
 
     code = "superseded"
 
 
 class StoreError(DeploycoreError):
-    """The database or the key of its secrets can't be used."""
+    """The database, or the key of its secrets, cannot be used."""
 
     code = "store"
     exit_code = 9

@@ -1,7 +1,7 @@
-"""What git hosts tell by webhook, as typed events, and what is told back to them.
+"""Webhook events that plugins parse, statuses that plugins report, and records for observers.
 
-A provider's plugin makes events of its host's deliveries; nothing here knows a host. Events are
-hints: what is deployed is what the host says when the deployment's turn has come.
+A plugin converts its host's deliveries to these events. An event only requests a deployment: the
+deployment asks the git server which commit to deploy when it starts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FORM = "application/x-www-form-urlencoded"
 _FIELDS_MOST = 10
 
 ACTOR_LENGTH = 200
-"""Characters of a person's name that are kept."""
+"""The maximum number of characters of an actor's name. The rest is cut off."""
 
 LARGEST_NUMBER = 2**63 - 1
 """The largest number that the databases can hold."""
@@ -67,7 +67,7 @@ def _possible_ref(name: str) -> str:
 
 
 Actor = Annotated[str, AfterValidator(_printable)]
-"""A person's name as it can be stored and shown: printable characters, at most 200."""
+"""The name of a person or program, reduced to at most 200 printable characters."""
 
 RefName = Annotated[NonEmpty, AfterValidator(_possible_ref)]
 """The name of a branch or tag, without control characters."""
@@ -78,8 +78,8 @@ class WebhookDelivery:
     """One request that a git host sent to a webhook's address.
 
     Attributes:
-        headers: With names in lower case.
-        body: As it was sent, byte for byte: what signatures are made of.
+        headers: The headers, with names in lower case.
+        body: The body, byte for byte. Signatures are computed from it.
     """
 
     headers: Mapping[str, str] = field(repr=False)
@@ -87,13 +87,14 @@ class WebhookDelivery:
 
 
 class RefChange(Model):
-    """A branch or tag that was made, moved or deleted by a push.
+    """A branch or tag that a push created, moved or deleted.
 
     Attributes:
-        name: Without ``refs/heads/`` or ``refs/tags/``.
-        before: Where it pointed; ``None`` if it was made, and where the host does not tell what
-            it deleted.
-        after: Where it points now; ``None`` if it was deleted.
+        kind: ``branch`` or ``tag``.
+        name: The name, without ``refs/heads/`` or ``refs/tags/``.
+        before: The previous commit; ``None`` if the ref was created, or if the host does not
+            report the commit of a deleted ref.
+        after: The new commit; ``None`` if the ref was deleted.
     """
 
     kind: Literal["branch", "tag"]
@@ -105,15 +106,17 @@ class RefChange(Model):
     def of_ref(
         cls, ref: str, before: str, after: str, *, tagged: str | None = None
     ) -> RefChange | None:
-        """Read a change as git writes it.
+        """Create a change from a ref and two hashes, in the form that git uses.
 
         Args:
             ref: The full name, such as ``refs/heads/main``.
-            before, after: Hashes; all zeros for no commit.
-            tagged: The commit of an annotated tag, which itself points to a tag object.
+            before: The previous hash; all zeros if the ref did not exist.
+            after: The new hash; all zeros if the ref was deleted.
+            tagged: The commit that an annotated tag points to. ``after`` is then the hash of the
+                tag object.
 
         Returns:
-            ``None`` if the ref is neither a branch nor a tag, or did not exist before or after.
+            The change; ``None`` if the ref is not a branch or tag, or if both hashes are zeros.
         """
         kinds: dict[str, Literal["branch", "tag"]] = {"refs/heads/": "branch", "refs/tags/": "tag"}
         kind = next((kinds[prefix] for prefix in kinds if ref.startswith(prefix)), None)
@@ -129,10 +132,12 @@ class PushEvent(Model):
     """Refs of a repository have changed.
 
     Attributes:
-        truncated: Whether there were more changes than the host tells of.
-        actor: Who pushed, as far as the host tells; for people.
-        repository_host_id: The host's identifier of the repository, as
-            ``Repository.host_id``; ``None`` if it is not told.
+        repository: The repository, by its name in the delivery.
+        changes: The changed branches and tags.
+        truncated: Whether there were more changes than the delivery contains.
+        actor: The name of the account that pushed, to show to people; may be empty.
+        repository_host_id: The host's identifier of the repository, as in
+            ``Repository.host_id``; ``None`` if the delivery does not contain it.
     """
 
     repository: RepositoryId
@@ -143,16 +148,21 @@ class PushEvent(Model):
 
 
 class PullRequestEvent(Model):
-    """A pull request was opened, has new commits, or has come to its end.
+    """A pull request was opened, updated, merged or declined.
 
     Attributes:
-        number: The host's number for it within the repository; at most 2**63 - 1.
-        source: The repository that the commits come from; another one for a fork, ``None`` where
-            that is gone.
-        source_branch: Its branch there.
-        target_branch: Where it is to be merged into.
-        commit: The newest commit's hash, or its beginning where the host tells no more.
-        repository_host_id: As that of :class:`PushEvent`.
+        repository: The repository that the pull request is for.
+        number: The host's number of the pull request in the repository; at most 2**63 - 1.
+        action: What happened. ``declined`` means that it was closed without a merge.
+        title: The title.
+        source: The repository that the commits come from. For a fork, it is another repository.
+            ``None`` if the fork was deleted.
+        source_branch: The branch in that repository.
+        target_branch: The branch to merge into.
+        commit: The hash of the newest commit, or only its first digits if the host reports no
+            more.
+        actor: The name of the account that caused the event, to show to people; may be empty.
+        repository_host_id: As in :class:`PushEvent`.
     """
 
     repository: RepositoryId
@@ -168,22 +178,23 @@ class PullRequestEvent(Model):
 
     @property
     def is_from_fork(self) -> bool:
-        """Whether its commits come from another repository than it is for."""
+        """Whether the commits come from another repository, or from an unknown one."""
         return self.source != self.repository
 
 
 WebhookEvent = PushEvent | PullRequestEvent
-"""What webhooks tell of."""
+"""An event of a webhook delivery."""
 
 
 class Delivered(Model):
-    """What a delivery turned out to say.
+    """The content of a delivery: what ``parse_webhook`` returns.
 
     Attributes:
-        delivery: The host's identifier of this delivery, the same when it is sent again; empty
-            where there is none.
-        sent_at: When the host says that it was sent, timezone-aware; ``None`` if it doesn't.
-        events: Empty for a delivery that tells nothing of interest, such as a ping.
+        delivery: The host's identifier of this delivery, which stays the same if the host sends
+            it again; empty if the host has none.
+        sent_at: When the host sent it, with a time zone; ``None`` if the delivery does not say.
+        events: The events; empty if deploycore does not use this kind of delivery, such as a
+            ping.
     """
 
     delivery: str = ""
@@ -192,12 +203,12 @@ class Delivered(Model):
 
 
 class Webhook(Model):
-    """A webhook as a host has it.
+    """A webhook at a git host.
 
     Attributes:
-        id: The host's identifier.
-        url: Where it sends to.
-        active: Whether it sends at all.
+        id: The host's identifier of the webhook.
+        url: The address that it sends deliveries to.
+        active: Whether it is turned on.
     """
 
     id: NonEmpty
@@ -206,18 +217,21 @@ class Webhook(Model):
 
 
 CommitState = Literal["in_progress", "successful", "failed", "stopped"]
-"""How far a commit's deployment is."""
+"""The state of a deployment, in a form that most hosts have."""
 
 
 class CommitStatus(Model):
-    """What is told a host about a commit, for its pages.
+    """The status of a commit's deployment, which a plugin reports to its host.
 
     Attributes:
-        key: What tells statuses of one commit apart; the same key again replaces the former.
-        name: For people.
-        description: One line.
-        url: Where there is more to read; empty where there is no such place.
-        ref: The branch or tag that was deployed; empty where it was a hash.
+        commit: The full hash of the commit.
+        key: Identifies the status. A commit can have several statuses with different keys; a
+            status replaces the previous one with the same key.
+        state: The state of the deployment.
+        name: The name to show to people.
+        description: One line for people.
+        url: The address of a page with details; empty if there is none.
+        ref: The branch or tag that was deployed; empty if a commit hash was deployed.
     """
 
     commit: CommitHash
@@ -230,15 +244,18 @@ class CommitStatus(Model):
 
 
 class DeploymentStatus(Model):
-    """What is told a host about a deployment to one of its environments.
+    """The status of a deployment to an environment, which a plugin reports to its host.
 
     Attributes:
-        deployment: deploycore's number, the same while it goes on. It is the host's one of the
-            newest of this environment and commit, where there is one that has not ended.
-        environment: Where it is deployed to: the application's name.
-        description: One line.
-        url: Where there is more to read; empty where there is no such place.
-        ref: The branch or tag that was deployed; empty where it was a hash.
+        deployment: deploycore's number of the deployment. All reports of a deployment have the
+            same number. If the host cannot store this number, the plugin updates the newest
+            deployment of this environment and commit that has not ended.
+        commit: The full hash of the commit.
+        environment: The name of the environment, which is the application's name.
+        state: The state of the deployment.
+        description: One line for people.
+        url: The address of a page with details; empty if there is none.
+        ref: The branch or tag that was deployed; empty if a commit hash was deployed.
     """
 
     deployment: Annotated[int, Field(ge=1)]
@@ -251,19 +268,21 @@ class DeploymentStatus(Model):
 
 
 def hmac_sha256_matches(body: bytes, signature: str, secrets: Iterable[SecretStr]) -> bool:
-    """Whether a body was signed with one of some secrets, by HMAC-SHA256 (RFC 2104).
+    """Whether a body was signed with one of the secrets, by HMAC-SHA256 (RFC 2104).
 
-    Takes the same time whatever is wrong, and whichever secret is right: all are tried.
+    The function always tries all secrets, so its duration does not show which of them is valid.
 
     Args:
-        signature: Hexadecimal, without a prefix such as ``sha256=``.
+        body: The signed bytes.
+        signature: The signature in hexadecimal, without a prefix such as ``sha256=``.
+        secrets: The secrets to try. An empty secret is never valid.
     """
     given = signature.strip().lower().encode("utf-8", "replace")
     matches = False
     for secret in secrets:
         key = secret.get_secret_value().encode()
         wanted = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
-        # By & and not by `and`, which looks at the right side only where the left one is true.
+        # `and` would skip the right side if the left one is false; `&` evaluates both.
         matches |= hmac.compare_digest(wanted, given) & bool(key)
     return matches
 
@@ -273,27 +292,29 @@ def signature_header_matches(
 ) -> bool:
     """Whether a header is ``sha256=`` and the HMAC-SHA256 of the delivery's body.
 
-    Other algorithms are refused. See :func:`hmac_sha256_matches`.
+    Other algorithms do not match. See :func:`hmac_sha256_matches`.
 
     Args:
+        delivery: The delivery.
         header: The name of the header, in lower case.
+        secrets: The secrets to try.
     """
     algorithm, _, signature = delivery.headers.get(header, "").partition("=")
     return hmac_sha256_matches(delivery.body, signature, secrets) & (algorithm == "sha256")
 
 
 def delivered_json(delivery: WebhookDelivery, host: str, *, form_field: str | None = None) -> bytes:
-    """The JSON of a delivery, as it was sent, by the delivery's content type.
+    """Return the JSON of a delivery, according to its content type.
 
-    A delivery without a content type is taken for JSON.
+    Without a content type, the body is used as JSON. The JSON is not parsed here.
 
     Args:
-        host: Its name, for people.
-        form_field: The field that holds the JSON where the host can send it in a form; ``None``
-            for a host that sends JSON alone.
+        delivery: The delivery.
+        host: The name of the host, for error messages.
+        form_field: The field of a form that has the JSON; ``None`` if the host sends only JSON.
 
     Raises:
-        UnexpectedAnswer: It is neither JSON nor such a form.
+        UnexpectedAnswer: The content type is neither JSON nor a form with this field.
     """
     given = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not given or given == "application/json" or given.endswith("+json"):
@@ -309,12 +330,12 @@ def delivered_json(delivery: WebhookDelivery, host: str, *, form_field: str | No
 
 
 def _field_of_form(body: bytes, host: str, name: str) -> bytes:
-    """The content of a field that a form has exactly once."""
+    """Return the value of a field that must be in a form exactly once."""
     try:
         text = body.decode("ascii", "replace")
         found = parse_qs(text, errors="strict", max_num_fields=_FIELDS_MOST).get(name, [])
         content = found[0].encode() if len(found) == 1 else None
-    except ValueError:  # for too many fields, and for bytes that are no text
+    except ValueError:  # too many fields, or bytes that are not text
         raise unexpected_delivery(host, "it is a form without valid JSON") from None
     if content is not None:
         return content
@@ -327,14 +348,16 @@ def _field_of_form(body: bytes, host: str, name: str) -> bytes:
 
 @contextmanager
 def as_documented(host: str) -> Iterator[None]:
-    """What a delivery is read within: JSON that is none, and what makes no event, are errors of
-    the delivery and not of the plugin.
+    """Turn errors of parsing a delivery into :class:`UnexpectedAnswer`.
+
+    Use it as a decorator or a context manager around the code that parses. Invalid JSON and
+    invalid fields are then errors of the delivery, not of the plugin.
 
     Args:
-        host: Its name, for people.
+        host: The name of the host, for error messages.
 
     Raises:
-        UnexpectedAnswer: It is not what the host documents.
+        UnexpectedAnswer: The content is not what the host documents.
     """
     try:
         yield
@@ -342,7 +365,7 @@ def as_documented(host: str) -> Iterator[None]:
     except ValidationError as error:
         fields = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
         wrong = f"these fields are wrong: {', '.join(fields)}"
-    except (ValueError, RecursionError):  # also for numbers of more digits than are read
+    except (ValueError, RecursionError):  # ValueError also for numbers with too many digits
         wrong = "it is not valid JSON"
     raise unexpected_delivery(host, wrong)
 
@@ -350,12 +373,12 @@ def as_documented(host: str) -> Iterator[None]:
 def unexpected_delivery(
     host: str, what: str, *, hint: str = "Upgrade the plugin. Polling still works."
 ) -> UnexpectedAnswer:
-    """The error of a delivery that is not as the host documents it.
+    """Create the error for a delivery that does not match the host's documentation.
 
     Args:
-        host: Its name, for people.
-        what: What is wrong, as half a sentence.
-        hint: What to do about it.
+        host: The name of the host.
+        what: What is wrong, as the end of a sentence.
+        hint: The next step.
     """
     return UnexpectedAnswer(
         f"The delivery does not match {host}'s documentation of webhooks: {what}.",
@@ -364,17 +387,17 @@ def unexpected_delivery(
 
 
 DeploymentCause = deployment_records.DeploymentCause
-"""Why a deployment was requested: by a webhook's push, by polling, by the REST API, by the command
-line, for a pull request, or to roll back. Empty for a request by a Python program that states no
-cause, and for a deployment that is recovered after a crash."""
+"""Why a deployment was requested: by a webhook (``push``), by polling, over the REST API, on the
+command line, for a pull request, or as a rollback. It is empty if a Python program gives no cause,
+and for a deployment that is recovered after a crash."""
 
 DeploymentKind = deployment_records.DeploymentKind
 """Whether a deployment deploys a commit or rolls back to a release."""
 
 DeploymentState = deployment_records.DeploymentState
-"""``rolled_back``: it was live, did not work, and the former release is live again.
-``superseded``: a newer one was asked for while it waited.
-``skipped``: there was nothing to deploy, since nothing that matters has changed."""
+"""The state of a deployment. ``rolled_back``: the release was live and did not work, and the
+previous release is live again. ``superseded``: while the deployment waited, a newer one was
+requested. ``skipped``: there was nothing to deploy."""
 
 FINAL_STATES = deployment_records.FINAL_STATES
 """The states in which a deployment has ended."""
@@ -384,13 +407,13 @@ DeploymentRecord = deployment_records.DeploymentRecord
 
 @dataclass(frozen=True)
 class ProviderCall:
-    """One call of a provider's hook, as observers see it.
+    """One call of a provider's hook, as observers receive it.
 
     Attributes:
-        provider: The user's name of the configured provider.
-        kind: The plugin's kind.
-        hook: The hook's name.
-        arguments: The hook's arguments by name, but for those that are secrets.
+        provider: The name of the configured provider.
+        kind: The kind of the provider.
+        hook: The name of the hook.
+        arguments: The arguments by name, without secrets.
     """
 
     provider: str

@@ -1,25 +1,27 @@
-"""The provider contract: what a git host's plugin implements, and what observers may watch.
+"""The hooks that provider plugins and observers implement.
 
 A provider is a class with a ``Config`` (its pydantic model), an ``API_VERSION`` and methods
-marked ``@hookimpl``; an entry point in the group ``deploycore.providers`` names it. The core
-makes one instance for each configured provider, ``cls(config, http)``, and calls its hooks
-through a plugin manager that holds that instance alone: neither a call nor a secret can reach
+marked ``@hookimpl``. An entry point in the group ``deploycore.providers`` names the class. The
+core creates one instance for each configured provider, as ``cls(config, http)``. It calls the
+hooks of this instance through a plugin manager of its own, so a call or a secret cannot reach
 another plugin.
 
 Rules for every provider hook:
 
-* Parameters are named exactly as here and have no defaults (pluggy never passes a defaulted
-  one). They grow through new fields of the query models, never through new parameters.
-* Errors are those of :mod:`deploycore.errors`; anything else counts as a fault of the plugin.
-  The ``http`` client raises the right ones by itself for what it can tell from an answer.
-* One instance may be called from several threads at once. A call that takes too long is left
-  behind in its thread: its client is closed, and what it gives after all is dropped.
-* An optional hook that a host has nothing for is left out, never written to raise.
-* No secret in a result, a log line or an error; ``CloneUrl.credential`` is the one exception.
-  None in a file, the environment or the arguments of a child process either.
-* The process is shared. A plugin does not print, does not change the working directory, the root
-  logger or another setting of the process, and leaves no thread behind once its client is closed.
-  It connects to the configured host alone.
+* Name parameters exactly as here, and give them no defaults: pluggy does not pass an argument
+  that has a default. The parameters never change; new filters become fields of the query models.
+* Raise only errors of :mod:`deploycore.errors`. Any other exception is reported as a fault of the
+  plugin. The ``http`` client raises the right error for most responses.
+* Expect calls of one instance from several threads at once. If a call takes too long, deploycore
+  closes its client, stops waiting for it, and ignores its result.
+* Do not implement an optional hook that your host does not support. A hook must not raise
+  ``NotImplementedError``.
+* Do not put a secret into a result, a log line or an error. The only exception is
+  ``CloneUrl.credential``. Do not write a secret to a file, to the environment, or into the
+  arguments of a child process.
+* Remember that the process is shared. Do not print. Do not change the working directory, the root
+  logger or another setting of the process. Leave no thread running when the client is closed.
+  Connect only to the configured host.
 """
 
 from __future__ import annotations
@@ -63,81 +65,88 @@ if TYPE_CHECKING:
 __all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]
 
 API_VERSION = 1
-"""The contract's major version. A plugin names the one it was written for."""
+"""The version of the contract. A plugin states the version that it was written for."""
 
 REQUIRED_HOOKS = ("authenticate", "list_repos", "list_branches", "clone_url")
-"""What a provider must implement; all other hooks are optional."""
+"""The hooks that a provider must implement. All other hooks are optional."""
 
 hookspec = pluggy.HookspecMarker("deploycore")
-"""Marks the hooks that are specified here; nothing that a plugin needs."""
+"""Marks the specifications of hooks in this module. Plugins do not need it."""
 
 hookimpl = pluggy.HookimplMarker("deploycore")
-"""Marks a method, or an observer's function, that implements a hook."""
+"""Marks a method or function of a plugin that implements a hook."""
 
 
 class ProviderSpec:
-    """What a provider implements: the four hooks of ``REQUIRED_HOOKS``, and what else it can."""
+    """The hooks of a provider. It must implement those of ``REQUIRED_HOOKS``."""
 
     @hookspec(firstresult=True)
     def authenticate(self) -> Account:
-        """Prove with one cheap request that the credentials work, and say whose they are.
+        """Check with one cheap request that the credentials are valid, and return their account.
 
-        Must succeed for the least privileged credentials that can list repositories and
-        clone: where the host has no 'who am I' for them, fall back to what they may see.
+        This hook must succeed for the least privileged credentials that can list repositories and
+        clone. If the host does not tell such credentials who they belong to, send another request
+        that they are allowed to send, such as one for a repository.
+
+        Returns:
+            The account that the credentials belong to.
 
         Raises:
-            AuthenticationFailed: They are wrong, expired or revoked; the hint says which
-                value to look at.
-            PermissionDenied: They are right but may not even list repositories; the hint
+            AuthenticationFailed: The credentials are wrong, expired or revoked. The hint says
+                which value to check.
+            PermissionDenied: The credentials are valid, but cannot list repositories. The hint
                 names the missing scope.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """The repositories that the credentials may read, in the host's order.
+        """List the repositories that the credentials can read, in the host's order.
 
-        Return a lazy iterable: the first item is there after the first page, and no page is
-        asked for before an item of it is wanted (bounded read-ahead is fine). Give the query's
-        filters and limit to the host as far as it can take them. The core applies them too, and
-        drops what comes again because something was added while the pages were read.
+        Return a lazy iterable, such as a generator: the first item is available after the first
+        page, and a page is requested only when an item of it is needed. You may request a limited
+        number of pages in advance.
+
+        Pass the filters and the limit of the query to the host if it supports them. The core
+        applies them again. It also removes duplicates, which occur if a repository is added while
+        the pages are read.
 
         Raises:
-            NotFound: ``query.owner``, or the configured one, does not exist.
+            NotFound: The owner in ``query.owner``, or the configured owner, does not exist.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
-        """The branches of one repository, in the host's order; lazy as above.
+        """List the branches of a repository, in the host's order, lazily like ``list_repos``.
+
+        If ``query.name`` is a branch that does not exist, the result is empty.
 
         Raises:
-            NotFound: The repository does not exist or is hidden from these credentials. A
-                branch that does not exist is no error but an empty answer.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def find_repository(self, repository: RepositoryId) -> Repository:
-        """Optional: the repository that the host has under a name now, described as in
-        ``list_repos``.
+        """Optional: find the repository that has a name now, with the fields as in ``list_repos``.
 
-        Where the host redirects from a former name within its own origin, follow it: owner and
-        slug of the result are the present ones. ``host_id`` tells the core whether it is the
-        repository that was deployed before. Its form must stay the same in later versions of the
-        plugin.
+        If the host redirects a previous name within its own origin, follow the redirect: the
+        result has the current owner and slug. By ``host_id``, the core recognizes the repository
+        that it deployed before, so the form of this identifier must not change in later versions
+        of the plugin.
 
         Raises:
-            NotFound: The repository does not exist or is hidden from these credentials.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Where to clone from, and with what; without a request where that is possible.
+        """Return the URL to clone from, and the credential for it.
 
-        The URL and the credential stay apart, and the credential is the one for git, which
-        often wants another username than the REST API.
+        Do this without a request if that is possible. The URL must not contain the credential.
+        Return the credential for git: git often needs another username than the REST API.
         """
         raise AssertionError  # pragma: no cover
 
@@ -157,23 +166,25 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
-        """Optional: the owners whose repositories the credentials may be able to list (workspaces,
-        groups, organizations, the account itself), in the host's order; lazy as ``list_repos``.
+        """Optional: list the owners whose repositories the credentials may be able to list.
 
-        ``username`` is what ``RepositoryQuery.owner`` takes.
+        These are workspaces, groups, organizations, and the account itself, in the host's order.
+        The listing is lazy like ``list_repos``. The ``username`` of an owner must be a valid
+        ``RepositoryQuery.owner``.
 
         Raises:
-            PermissionDenied: The credentials may not; the hint names the missing scope.
+            PermissionDenied: The credentials cannot list owners. The hint names the missing scope.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
-        """Optional: the tags of one repository, in the host's order; lazy as ``list_branches``.
+        """Optional: list the tags of a repository, in the host's order, lazily like ``list_repos``.
+
+        If ``query.name`` is a tag that does not exist, the result is empty.
 
         Raises:
-            NotFound: The repository does not exist or is hidden from these credentials. A tag that
-                does not exist is no error but an empty answer.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         raise AssertionError  # pragma: no cover
 
@@ -181,28 +192,30 @@ class ProviderSpec:
     def list_pull_requests(
         self, repository: RepositoryId, query: PullRequestQuery
     ) -> Iterable[PullRequest]:
-        """Optional: the open pull requests into one repository, from its forks too, in the host's
-        order; lazy as ``list_branches``.
+        """Optional: list the open pull requests into a repository, in the host's order.
 
-        With ``query.number``, the one of that number, open or not; nothing if there is none. A
-        preview is removed on this answer alone, so ``state`` must be what the host says now.
+        Include those from forks. The listing is lazy like ``list_repos``. With ``query.number``,
+        return only the pull request with that number, in any state; the result is empty if it
+        does not exist. The core removes a preview because of this result, so ``state`` must be the
+        host's current state.
 
         Raises:
-            PermissionDenied: The credentials may not; the hint names the missing scope.
-            NotFound: The repository does not exist or is hidden from these credentials.
+            PermissionDenied: The credentials cannot list pull requests. The hint names the
+                missing scope.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """Optional: what the user should do if the host's git server rejects a request.
+        """Optional: return what the user should do if the host's git server rejects a request.
 
         Args:
-            status: The HTTP status, where there was one.
-            message: What the server said, masked.
+            status: The HTTP status of the response; ``None`` if there was none.
+            message: The server's message, with secrets masked.
 
         Returns:
-            One or two sentences that become the error's hint; ``None`` to add nothing.
+            One or two sentences that become the error's hint; ``None`` for no hint.
         """
         raise AssertionError  # pragma: no cover
 
@@ -210,12 +223,13 @@ class ProviderSpec:
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Optional: verify that a delivery was signed with one of the secrets.
 
-        Decided by the raw body and in constant time, such as by
-        :func:`~deploycore.events.hmac_sha256_matches`; without a request. A delivery without a
-        signature, or with one in another form, is ``False`` and no error.
+        Verify the raw body, in constant time, and without a request.
+        :func:`~deploycore.events.hmac_sha256_matches` does this for the usual signature. If the
+        signature is missing or has another form, return ``False``; do not raise.
 
         Args:
-            secrets: The webhook's secret, and the former one while it is being replaced.
+            secrets: The webhook's secret. While the secret is being replaced, also the previous
+                one.
         """
         raise AssertionError  # pragma: no cover
 
@@ -224,25 +238,27 @@ class ProviderSpec:
         """Optional: parse a verified delivery, without a request.
 
         Raises:
-            UnexpectedAnswer: It is not what the host documents.
+            UnexpectedAnswer: The content is not what the host documents.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """Optional: register a webhook at the host for pushes and pull requests. An existing
-        webhook with this address is updated, or replaced if the host cannot change its secret, so
-        that there is never a second one.
+        """Optional: register a webhook for pushes and pull requests at the host.
+
+        If the repository already has a webhook with this address, update it. If the host cannot
+        change its secret, replace it. There must never be two webhooks with the same address.
 
         Raises:
-            PermissionDenied: The credentials may not; the hint names the missing scope.
-            NotFound: The repository does not exist or is hidden.
+            PermissionDenied: The credentials cannot manage webhooks. The hint names the missing
+                scope.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
-        """Optional: the webhooks of a repository; lazy as other listings.
+        """Optional: list the webhooks of a repository, lazily like ``list_repos``.
 
         Raises:
             PermissionDenied, NotFound: As for ``register_webhook``.
@@ -251,10 +267,13 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
-        """Optional: remove a webhook by the host's identifier.
+        """Optional: remove a webhook from the host.
+
+        Args:
+            webhook: The host's identifier of the webhook.
 
         Returns:
-            Whether there was one; that there is none is no error.
+            Whether the webhook existed. It is not an error if it did not.
 
         Raises:
             PermissionDenied: As for ``register_webhook``.
@@ -266,11 +285,13 @@ class ProviderSpec:
         """Optional: show the status of a commit's deployment on the host's pages.
 
         Returns:
-            ``True``; a hook's result can't be nothing.
+            ``True``, because pluggy ignores a result of ``None``.
 
         Raises:
-            PermissionDenied: The credentials may not; the hint names the missing scope.
-            NotFound: The repository or the commit does not exist or is hidden.
+            PermissionDenied: The credentials cannot report statuses. The hint names the missing
+                scope.
+            NotFound: The repository or the commit does not exist, or these credentials cannot
+                read it.
         """
         raise AssertionError  # pragma: no cover
 
@@ -278,12 +299,12 @@ class ProviderSpec:
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
         """Optional: update the host's list of deployments to an environment, if it has one.
 
-        The first report of a deployment adds it, later ones change it. Nothing is kept here
-        about what the host has: look for the environment's deployment of this number, or of
-        this commit that has not ended.
+        The first report of a deployment adds it to the list; later reports update it. The core
+        does not store which deployment the host has. So search the environment's deployments for
+        the one with this number, or for the one of this commit that has not ended.
 
         Returns:
-            ``True``; a hook's result can't be nothing.
+            ``True``, because pluggy ignores a result of ``None``.
 
         Raises:
             PermissionDenied, NotFound: As for ``report_status``.
@@ -292,23 +313,25 @@ class ProviderSpec:
 
 
 class ObserverSpec:
-    """What observers (audit, metrics) may watch: every call, item and result, never a secret.
+    """The hooks of an observer, for example for an audit log or metrics. All are optional.
 
-    Observers are named by entry points in the group ``deploycore.observers``: a class, a module or
-    an object with ``@hookimpl`` functions. A class with a ``Config``, a subclass of
-    ``ObserverConfig``, is created as ``cls(config)``, another class without arguments. They live
-    apart from providers; an observer that fails is logged and ignored.
+    An observer is a class, a module or an object with ``@hookimpl`` functions. An entry point in
+    the group ``deploycore.observers`` names it. If a class has a ``Config``, a subclass of
+    ``ObserverConfig``, deploycore creates it as ``cls(config)``; otherwise without arguments.
+
+    Observers receive calls, items and results of all providers, but never a secret. Each observer
+    has a plugin manager of its own. If a hook fails, deploycore logs the error and ignores it.
     """
 
     @hookspec
     def provider_call_started(self, call: ProviderCall) -> None:
-        """A hook of a provider is about to be called."""
+        """A provider's hook is about to be called."""
 
     @hookspec
     def provider_call_yielded(
         self, call: ProviderCall, item: Repository | Branch | Owner | PullRequest | Tag | Webhook
     ) -> None:
-        """A lazy listing gave one item."""
+        """A listing of a provider has returned one item."""
 
     @hookspec
     def provider_call_finished(
@@ -325,46 +348,55 @@ class ObserverSpec:
         | None,
         error: DeploycoreError | None,
     ) -> None:
-        """A call ended: with its result (for listings the number of items given, for
-        ``clone_url`` the URL without its credential), or with an error."""
+        """A call of a provider's hook has ended.
+
+        Args:
+            result: The result; ``None`` if the call failed. For a listing, it is the number of
+                items. For ``clone_url``, it has no credential.
+            error: The error; ``None`` if the call succeeded.
+        """
 
     @hookspec
     def deploy_started(self, deployment: DeploymentRecord) -> None:
         """A deployment has started.
 
-        This hook and the following two are called in order, in a thread of this observer's own, so
-        that neither the deployment nor other observers wait for it. Once the deployment has ended,
-        deploycore waits up to ten seconds for its observers. Then it logs a warning that names each
-        observer that is still busy, and the process may end before they are done.
+        deploycore calls this hook and the following two in order, in a separate thread for each
+        observer, so the deployment and other observers do not wait for it. When the deployment has
+        ended, deploycore waits up to ten seconds for the observers. Then it logs a warning with
+        the name of each observer that is still busy, and the process may end before they finish.
         """
 
     @hookspec
     def deploy_state_changed(self, deployment: DeploymentRecord) -> None:
-        """A deployment has entered another state: ``deployment.state``."""
+        """A deployment has entered another state. It is in ``deployment.state``."""
 
     @hookspec
     def deploy_finished(self, deployment: DeploymentRecord, error: DeploycoreError | None) -> None:
-        """A deployment has ended: ``deployment.state`` says how. See ``deploy_started`` for how
-        long the process waits for this hook."""
+        """A deployment has ended. Its final state is in ``deployment.state``.
+
+        The process waits for this hook for a limited time; see ``deploy_started``.
+        """
 
     @hookspec
     def credential_expiring(self, provider: str, expires_at: datetime, days: int) -> None:
         """The credentials of a provider are about to expire, or have expired.
 
-        A worker tells each of these warnings once, whichever worker of the installation does it.
-        It is told again after the credentials were replaced by others that expire.
+        For each credential and each value of ``days``, one worker of the installation calls this
+        hook once. For new credentials, it is called again.
 
         Args:
             provider: The provider's name.
-            expires_at: When the credentials expire, as the host or the user says.
-            days: The warning: 30, 7 or 1 days before that; 0 once they have expired.
+            expires_at: When the credentials expire, according to the host or the user.
+            days: 30, 7 or 1 if the credentials expire within this number of days; 0 if they have
+                expired.
         """
 
     @hookspec
     def veto_deploy(self, deployment: DeploymentRecord) -> str | None:
         """Return why this commit must not be deployed, or ``None`` if it may be.
 
-        Called when the commit is known and before anything is fetched; ``deployment.commit`` is
-        its full hash. The returned text becomes the error that ends the deployment. A plugin that
-        raises, or takes longer than ten seconds, is ignored. Not called for rollbacks.
+        deploycore calls this hook when it knows the commit (``deployment.commit`` is its full
+        hash) and before it fetches anything. It does not call it for rollbacks. The returned text
+        becomes the error that ends the deployment. An observer that raises, or takes longer than
+        ten seconds, is ignored.
         """

@@ -1,7 +1,8 @@
-"""The nouns of the provider contract, as frozen pydantic models.
+"""The models that provider hooks receive and return.
 
-Plugins map their host's answers to these; the core trusts nothing else. Secrets are
-``SecretStr``, so that no ``repr``, log line or JSON dump shows one.
+They are frozen pydantic models. Plugins convert their host's responses to these models; the core
+accepts nothing else. Secrets are ``SecretStr``, so that they do not appear in a ``repr``, a log
+line or JSON.
 """
 
 from __future__ import annotations
@@ -49,38 +50,38 @@ __all__ = [
 ]
 
 NonEmpty = Annotated[str, Field(min_length=1)]
-"""A text that is not empty."""
+"""A string that is not empty."""
 
 CommitHash = Annotated[str, Field(pattern=r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")]
-"""The full hash of a commit in lower case, of 40 hexadecimal digits (SHA-1) or 64 (SHA-256)."""
+"""The full hash of a commit in lower case: 40 hexadecimal digits (SHA-1) or 64 (SHA-256)."""
 
 HostId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
-"""A git host's own identifier of something: printable ASCII without spaces."""
+"""A git host's identifier of an object: 1 to 255 printable ASCII characters without spaces."""
 
 Limit = Annotated[int, Field(ge=1)]
 
 
 def is_commit_hash(text: str) -> bool:
-    """Whether this is the full hash of a commit, and not the name of a branch or a tag."""
+    """Whether a text has the form of a full commit hash, unlike names of most branches and tags."""
     return re.fullmatch("[0-9a-f]{40}(?:[0-9a-f]{24})?", text) is not None
 
 
 class Model(BaseModel):
-    """Frozen, and closed to unknown fields: a typing mistake is an error, not a silence."""
+    """The base of all models. It is frozen and rejects unknown fields, such as misspelled ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Account(Model):
-    """Who the credentials belong to, as far as the host tells.
+    """The account that credentials belong to.
 
     Attributes:
-        username: The name for machines: a login, or a workspace slug where a token belongs
-            to no person.
-        display_name: The name for people.
-        scopes: What the credentials may do, in the host's own words; empty if it does not say.
-        expires_at: When the credentials expire, where the host tells; ``None`` where it does not,
-            or where they do not expire.
+        username: The login, or the slug of a workspace if the token does not belong to a person.
+        display_name: The name to show to people.
+        scopes: The scopes of the credentials, in the host's words; empty if the host does not
+            report them.
+        expires_at: When the credentials expire; ``None`` if they do not, or if the host does not
+            report it.
     """
 
     username: NonEmpty
@@ -90,12 +91,12 @@ class Account(Model):
 
 
 class Owner(Model):
-    """Who a repository belongs to.
+    """The owner of a repository.
 
     Attributes:
-        username: The owner's part of the repository's address: the workspace slug on
-            Bitbucket, a login or an organisation elsewhere, nested groups with slashes.
-        display_name: The name for people.
+        username: The owner in the repository's address, such as the slug of a workspace, a login,
+            or the path of a nested group with slashes.
+        display_name: The name to show to people.
     """
 
     username: NonEmpty
@@ -103,17 +104,17 @@ class Owner(Model):
 
 
 class RepositoryId(Model):
-    """Which repository: all that a provider needs to find it again."""
+    """The owner and name of a repository. Hooks find a repository by it."""
 
     owner: NonEmpty
     slug: NonEmpty
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``owner/slug``; the slug is what follows the last slash.
+        """Parse ``owner/slug``. The slug is the part after the last slash.
 
         Raises:
-            ValueError: There is no slash, or nothing on one side of it.
+            ValueError: The text has no slash, or no owner, or no slug.
         """
         owner, _, slug = text.strip().rpartition("/")
         if not owner or not slug:
@@ -125,14 +126,15 @@ class RepositoryId(Model):
 
     @property
     def path(self) -> str:
-        """``owner/slug``, percent-encoded for the path of an address, such as a clone URL.
+        """``owner/slug``, percent-encoded for the path of a URL, such as a clone URL.
 
-        The slashes of a nested owner (``acme/web``) separate segments, as hosts have them in
-        addresses of repositories; within a segment, every reserved character is encoded. Where
-        an API takes an owner as one segment, use ``quote(owner, safe="")`` instead.
+        The slashes of a nested owner (``acme/web``) separate segments and are not encoded. In each
+        segment, all reserved characters are encoded. If an API takes an owner as one segment, use
+        ``quote(owner, safe="")`` instead.
 
         Raises:
-            ConfigurationError: A segment is empty, ``.`` or ``..``, and names another place.
+            ConfigurationError: A segment is empty, ``.`` or ``..``, so the path would lead
+                elsewhere.
         """
         segments = str(self).split("/")
         if not {"", ".", ".."}.isdisjoint(segments):
@@ -145,7 +147,12 @@ class RepositoryId(Model):
 
 
 class CloneLink(Model):
-    """One way to clone a repository, as the host lists it: ``https`` or ``ssh``."""
+    """A URL to clone a repository from, as the host lists it.
+
+    Attributes:
+        name: The protocol: ``https`` or ``ssh``.
+        href: The URL.
+    """
 
     name: NonEmpty
     href: NonEmpty
@@ -155,24 +162,24 @@ class Repository(Model):
     """A repository as a provider lists it.
 
     Attributes:
-        name: The name for people.
+        name: The name to show to people.
         slug: The name in addresses.
-        url: The page for people.
-        owner: Who it belongs to.
-        default_branch: ``None`` while the repository is empty, and where the host's listing does
-            not tell it.
-        private: Whether it is hidden from the public.
-        clone_links: Never with a secret in them.
-        host_id: The host's identifier of the repository that stays the same when the repository
-            is renamed or transferred, and that no other repository of the host ever gets;
-            ``None`` where the host has none.
-        archived: Whether it is read-only for good; ``None`` where the host does not say.
-        empty: Whether it has no commit; ``None`` where the host does not say.
-        size: In bytes, as far as the host counts it.
-        topics: The words that it is filed under.
-        updated_at: When something was last pushed to it, or changed about it.
-        commit_url: The address of a commit's page for people, with ``{commit}`` in place of the
-            full hash; ``None`` where the host has no such pages.
+        url: The address of the repository's page.
+        owner: The owner.
+        default_branch: The name of the default branch; ``None`` if the repository is empty.
+        private: Whether the repository is hidden from the public.
+        clone_links: The URLs to clone from. They must not contain a secret.
+        host_id: The host's identifier of the repository. It stays the same when the repository is
+            renamed or transferred, and no other repository of the host ever gets it. ``None`` if
+            the host has no such identifier.
+        archived: Whether the repository is archived, so that nobody can push to it; ``None`` if
+            the host does not report it.
+        empty: Whether the repository has no commits; ``None`` if the host does not report it.
+        size: The size in bytes; ``None`` if the host does not report it.
+        topics: The topics (labels) of the repository.
+        updated_at: The time of the last push or other change.
+        commit_url: The address of a commit's page, with ``{commit}`` in place of the full hash;
+            ``None`` if the host has no such pages.
     """
 
     name: NonEmpty
@@ -192,11 +199,11 @@ class Repository(Model):
 
     @property
     def id(self) -> RepositoryId:
-        """What the other hooks take."""
+        """The identifier that other hooks take as an argument."""
         return RepositoryId(owner=self.owner.username, slug=self.slug)
 
     def url_of_commit(self, commit: str) -> str | None:
-        """The page of a commit; ``None`` where the provider does not tell its address."""
+        """Return the address of a commit's page; ``None`` if ``commit_url`` is not set."""
         return None if self.commit_url is None else self.commit_url.replace("{commit}", commit)
 
 
@@ -204,8 +211,8 @@ class Branch(Model):
     """A branch and the commit it points to.
 
     Attributes:
-        name: Without ``refs/heads/``.
-        commit: The full hash in lower case: 40 hexadecimal digits (SHA-1) or 64 (SHA-256).
+        name: The name, without ``refs/heads/``.
+        commit: The full hash of the commit.
     """
 
     name: NonEmpty
@@ -216,8 +223,8 @@ class Tag(Model):
     """A tag and the commit it points to.
 
     Attributes:
-        name: Without ``refs/tags/``.
-        commit: The full hash of the commit, for an annotated tag too, which itself points to a tag
+        name: The name, without ``refs/tags/``.
+        commit: The full hash of the commit. For an annotated tag, this is not the hash of the tag
             object.
     """
 
@@ -226,19 +233,25 @@ class Tag(Model):
 
 
 PullRequestState = Literal["open", "merged", "declined"]
-"""Whether a pull request is open, was merged, or was closed without that."""
+"""The state of a pull request. ``declined`` means that it was closed without a merge."""
 
 
 class PullRequest(Model):
-    """A pull request as a provider lists it; the fields of the same names as in its event.
+    """A pull request as a provider lists it.
+
+    Fields with the same names as in :class:`~deploycore.events.PullRequestEvent` have the same
+    meaning.
 
     Attributes:
-        number: The host's number for it within the repository; at most 2**63 - 1.
-        source: The repository that the commits come from; another one for a fork, ``None`` where
-            that is gone, or the host does not say which fork it is.
-        source_branch: Its branch there.
-        target_branch: Where it is to be merged into.
-        commit: The newest commit's hash, or its beginning where the host tells no more.
+        number: The host's number of the pull request in the repository; at most 2**63 - 1.
+        state: The current state.
+        title: The title.
+        source: The repository that the commits come from. For a fork, it is another repository.
+            ``None`` if the fork was deleted, or if the host does not report it.
+        source_branch: The branch in that repository.
+        target_branch: The branch to merge into.
+        commit: The hash of the newest commit, or only its first digits if the host reports no
+            more.
     """
 
     number: Annotated[int, Field(ge=1, lt=2**63)]
@@ -255,12 +268,12 @@ def _contains(name: str, part: str | None) -> bool:
 
 
 class RepositoryQuery(Model):
-    """What ``list_repos`` is asked for. New fields come with defaults.
+    """The filters of ``list_repos``. New fields will have defaults.
 
     Attributes:
-        owner: Whose repositories; ``None`` for the one that the configuration names.
-        name_contains: Only repositories whose name contains this, in any case of letters.
-        limit: At most this many.
+        owner: List the repositories of this owner (default: the configured owner).
+        name_contains: List only repositories whose name contains this text. Case is ignored.
+        limit: The maximum number of repositories (default: all).
     """
 
     owner: NonEmpty | None = None
@@ -268,17 +281,17 @@ class RepositoryQuery(Model):
     limit: Limit | None = None
 
     def wants(self, repository: Repository) -> bool:
-        """Whether the filters let a repository through; the owner is not looked at."""
+        """Whether a repository matches the filters. The owner is not compared."""
         return _contains(repository.name, self.name_contains)
 
 
 class BranchQuery(Model):
-    """What ``list_branches`` is asked for. New fields come with defaults.
+    """The filters of ``list_branches``. New fields will have defaults.
 
     Attributes:
-        name: Only the branch of exactly this name.
-        name_contains: Only branches whose name contains this, in any case of letters.
-        limit: At most this many.
+        name: List only the branch with exactly this name.
+        name_contains: List only branches whose name contains this text. Case is ignored.
+        limit: The maximum number of branches (default: all).
     """
 
     name: NonEmpty | None = None
@@ -286,26 +299,26 @@ class BranchQuery(Model):
     limit: Limit | None = None
 
     def wants(self, branch: Branch) -> bool:
-        """Whether the filters let a branch through."""
+        """Whether a branch matches the filters."""
         if self.name is not None and branch.name != self.name:
             return False
         return _contains(branch.name, self.name_contains)
 
 
 class OwnerQuery(Model):
-    """What ``list_owners`` is asked for. New fields come with defaults.
+    """The filters of ``list_owners``. New fields will have defaults.
 
     Attributes:
-        name_contains: Only owners whose name for machines or for people contains this, in any case
-            of letters.
-        limit: At most this many.
+        name_contains: List only owners whose username or display name contains this text. Case is
+            ignored.
+        limit: The maximum number of owners (default: all).
     """
 
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
 
     def wants(self, owner: Owner) -> bool:
-        """Whether the filters let an owner through."""
+        """Whether an owner matches the filters."""
         return any(
             _contains(name, self.name_contains)
             for name in (owner.username, owner.display_name or "")
@@ -313,12 +326,12 @@ class OwnerQuery(Model):
 
 
 class TagQuery(Model):
-    """What ``list_tags`` is asked for. New fields come with defaults.
+    """The filters of ``list_tags``. New fields will have defaults.
 
     Attributes:
-        name: Only the tag of exactly this name.
-        name_contains: Only tags whose name contains this, in any case of letters.
-        limit: At most this many.
+        name: List only the tag with exactly this name.
+        name_contains: List only tags whose name contains this text. Case is ignored.
+        limit: The maximum number of tags (default: all).
     """
 
     name: NonEmpty | None = None
@@ -326,40 +339,42 @@ class TagQuery(Model):
     limit: Limit | None = None
 
     def wants(self, tag: Tag) -> bool:
-        """Whether the filters let a tag through."""
+        """Whether a tag matches the filters."""
         if self.name is not None and tag.name != self.name:
             return False
         return _contains(tag.name, self.name_contains)
 
 
 class PullRequestQuery(Model):
-    """What ``list_pull_requests`` is asked for. New fields come with defaults.
+    """The filters of ``list_pull_requests``. New fields will have defaults.
 
     Attributes:
-        number: Only the pull request of this number, whatever its state; by default those that are
-            open.
-        limit: At most this many.
+        number: List only the pull request with this number, in any state (default: all open pull
+            requests).
+        limit: The maximum number of pull requests (default: all).
     """
 
     number: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     limit: Limit | None = None
 
     def wants(self, pull_request: PullRequest) -> bool:
-        """Whether a pull request is asked for."""
+        """Whether a pull request matches the filters."""
         if self.number is not None:
             return pull_request.number == self.number
         return pull_request.state == "open"
 
 
 class GitCredential(Model):
-    """What git servers are shown: often another username than the REST API wants.
+    """The credential for a git server. Its username often differs from that for the REST API.
 
     Attributes:
+        username: The username for git.
         password: The password or token.
-        scheme: How it is shown: ``basic`` with the username (RFC 7617), or ``bearer`` (RFC 6750),
-            which sends the token alone.
-        expires_at: When it expires, where that is known. ``clone_url`` is asked again for a fetch
-            that begins later, and once where the git server rejects it.
+        scheme: How the credential is sent: ``basic`` with the username (RFC 7617), or ``bearer``
+            (RFC 6750), which sends only the token.
+        expires_at: When the credential expires; ``None`` if this is unknown. The core calls
+            ``clone_url`` again if the credential has expired before a fetch, and once if the git
+            server rejects it.
     """
 
     username: NonEmpty
@@ -448,7 +463,7 @@ def _refuse_unclean(url: str) -> None:
 
 
 class CloneUrl(Model):
-    """Where to clone from: a clean URL, and the credential apart from it.
+    """The URL to clone a repository from, and the credential for it.
 
     Attributes:
         url: ``https://host/path.git``, without user information, query or fragment; or
@@ -474,11 +489,11 @@ class CloneUrl(Model):
         return self
 
     def without_credential(self) -> CloneUrl:
-        """The same place, fit for logs and observers."""
+        """Return a copy without the credential, for logs and observers."""
         return self.model_copy(update={"credential": None})
 
     def reveal_joined(self) -> str:
-        """The joined form ``https://user:secret@host/…``, percent-encoded.
+        """Return the URL with the credential in it: ``https://user:secret@host/…``.
 
         For handing to a stock git client by a person who asked for it; deploycore itself
         never uses this form, since it ends up in argument lists and ``.git/config``. A key is no

@@ -1,9 +1,8 @@
-"""What the commands ``sandbox`` and ``demo`` need of a provider's sandbox, without any vendor.
+"""The interface of a provider's sandbox, which ``deploycore sandbox`` and ``deploycore demo`` use.
 
-A sandbox is a real server on loopback that speaks a git host's API and serves repositories, so
-that everything can be tried without an account and without a network. A plugin that ships one
-names its class by an entry point in the group ``deploycore.sandboxes``, under the provider's
-kind.
+A sandbox is a server on the loopback address that imitates a git host's API and serves
+repositories. With it, you can try everything without an account and without a network. An entry
+point in the group ``deploycore.sandboxes``, with the kind of the provider, names its class.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class SandboxConnection:
     """One way to connect to a running sandbox.
 
     Attributes:
-        title: For people, and short: ``API token``.
-        settings: The fields of the provider's ``Config`` and their values, without ``name``.
-        owner: Whose repositories there are to browse with it.
+        title: A short name for people, such as ``API token``.
+        settings: The values of the provider's ``Config`` by field, without ``name``.
+        owner: An owner whose repositories can be listed with it.
     """
 
     title: str
@@ -39,7 +38,7 @@ class SandboxConnection:
 
 
 class SecretSource:
-    """Where a sandbox takes its made-up secrets from. They open nothing but the sandbox.
+    """Creates the secrets of a sandbox. They are valid only for the sandbox.
 
     Args:
         seed: The same seed gives the same secrets in the same order; ``None`` for random ones.
@@ -52,11 +51,11 @@ class SecretSource:
 
     @property
     def is_seeded(self) -> bool:
-        """Whether the same secrets come again for the same seed."""
+        """Whether the secrets depend on a seed."""
         return self._seed is not None
 
     def token_bytes(self, length: int) -> bytes:
-        """So many bytes."""
+        """Return a number of bytes."""
         if self._seed is None:
             return secrets.token_bytes(length)
         self._drawn += 1
@@ -64,26 +63,26 @@ class SecretSource:
         return b"".join(blocks)[:length]
 
     def token_hex(self, length: int) -> str:
-        """So many bytes in hexadecimal."""
+        """Return a number of bytes in hexadecimal."""
         return self.noted(self.token_bytes(length).hex())
 
     def token_urlsafe(self, length: int) -> str:
-        """So many bytes in the Base64 of addresses, without padding."""
+        """Return a number of bytes in URL-safe Base64, without padding."""
         encoded = base64.urlsafe_b64encode(self.token_bytes(length))
         return self.noted(encoded.rstrip(b"=").decode())
 
     def text(self, length: int, alphabet: str) -> str:
-        """So many characters of an alphabet."""
+        """Return a number of characters of an alphabet."""
         numbers = (int.from_bytes(self.token_bytes(8)) for _ in range(length))
         return self.noted("".join(alphabet[number % len(alphabet)] for number in numbers))
 
     def noted(self, text: str) -> str:
-        """Remember a secret that was made of bytes from here, and give it back."""
+        """Record a secret that was created from bytes of this source, and return it."""
         self._made.append(text)
         return text
 
     def has_made(self, secret: SecretStr) -> bool:
-        """Whether a secret is, or holds, one that was made here."""
+        """Whether a secret is, or contains, one that was created here."""
         return any(text in secret.get_secret_value() for text in self._made)
 
     def _block(self, seed: str, number: int) -> bytes:
@@ -95,13 +94,13 @@ _source: ContextVar[SecretSource | None] = ContextVar("deploycore_sandbox_source
 
 
 def secret_source() -> SecretSource:
-    """The source for the sandbox that is being made: a seeded one within :func:`seeded`."""
+    """Return the source for a sandbox that is being created: a seeded one within :func:`seeded`."""
     return _source.get() or SecretSource()
 
 
 @contextmanager
 def seeded(seed: str) -> Iterator[SecretSource]:
-    """Within this, a sandbox gets the credentials that belong to a seed."""
+    """A context in which a new sandbox gets the credentials of a seed."""
     source = SecretSource(seed)
     former = _source.set(source)
     try:
@@ -111,46 +110,45 @@ def seeded(seed: str) -> Iterator[SecretSource]:
 
 
 class ProviderSandbox(Protocol):
-    """A running sandbox. Its credentials are made up at each start and open nothing else.
+    """A running sandbox. Its credentials are created at each start, and are valid only for it.
 
-    One that makes them by :func:`secret_source` can be given the same ones again
-    (``deploycore sandbox --seed``).
+    If it creates them with :func:`secret_source`, it can have the same ones again (``deploycore
+    sandbox --seed``).
     """
 
     @classmethod
     def demo(cls, port: int = 0) -> Self:
-        """Start a sandbox with something to look at in it.
+        """Start a sandbox with content to try.
 
         Args:
-            port: Where to listen on loopback; 0 for any free port.
+            port: The port to listen on; 0 for any free port.
 
         Raises:
-            OSError: The port can't be listened on.
+            OSError: The port cannot be used.
         """
 
     @property
     def url(self) -> str:
-        """Where it listens, without a trailing slash."""
+        """The address that it listens on, without a slash at its end."""
 
     @property
     def connections(self) -> Sequence[SandboxConnection]:
-        """The ways to connect to it, at least one for each way that the provider signs in."""
+        """Return the ways to connect to it, at least one for each way to sign in."""
 
     def publish(
         self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
     ) -> str:
-        """Commit files to a branch, on top of what it holds; the repository and the branch are
-        made where they don't exist.
+        """Commit files to a branch. The repository and the branch are created if they do not exist.
 
         Args:
-            files: Paths with forward slashes, and contents.
+            files: The content by path, with forward slashes.
 
         Returns:
             The hash of the new commit.
 
         Raises:
-            NotFound: There is no such owner.
+            NotFound: The owner does not exist.
         """
 
     def stop(self) -> None:
-        """End the server and remove what it kept on disk; harmless when done already."""
+        """Stop the server and remove its files. You can call this twice."""

@@ -1,9 +1,8 @@
-"""Secrets at rest: encrypted with this installation's key, or kept as a reference.
+"""Stored secrets: encrypted with the key of this installation, or kept as a reference.
 
-What the store holds for a secret is one line of text, told apart by its first word:
-``fernet:`` and a token (https://github.com/fernet/spec), ``env:`` and the name of an
-environment variable, or ``file:`` and an absolute path. The clear value exists in memory
-alone, as ``SecretStr``.
+The stored form is one line of text, which starts with its type: ``fernet:`` and a token
+(https://github.com/fernet/spec), ``env:`` and the name of an environment variable, or ``file:`` and
+an absolute path. The secret itself exists only in memory, as ``SecretStr``.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ _KEY_FILE_BYTES_MOST = 1024
 
 
 def is_sealed(stored: str) -> bool:
-    """Whether a stored secret is encrypted, rather than a reference."""
+    """Whether a stored secret is encrypted, and not a reference."""
     return stored.startswith(_SEALED)
 
 
 def describe_stored(stored: str) -> str:
-    """Where a secret is, for people; never the secret."""
+    """Return where a secret is, for people, without the secret."""
     if stored.startswith(_VARIABLE):
         return f"environment variable {stored.removeprefix(_VARIABLE)}"
     if stored.startswith(_FILE):
@@ -54,11 +53,11 @@ def describe_stored(stored: str) -> str:
 
 
 def reveal_reference(text: str) -> SecretStr:
-    """The secret behind a reference that a person wrote: ``env:NAME`` or ``file:/absolute/path``.
+    """Return the secret of a user's reference: ``env:NAME`` or ``file:/absolute/path``.
 
     Raises:
-        ConfigurationError: It is neither, and is not repeated; or what it names is not set, cannot
-            be read, is empty, or is no text.
+        ConfigurationError: The text is not a reference (it is not quoted), or the variable or file
+            is missing, unreadable, empty, or not text.
     """
     reference = _checked_reference(text)
     if reference.startswith(_VARIABLE):
@@ -67,14 +66,16 @@ def reveal_reference(text: str) -> SecretStr:
 
 
 class SecretBox:
-    """Turns secrets into what may be stored, and back.
+    """Converts secrets to their stored form, and back.
 
-    The key comes from the settings, or from its file, which is made when the first secret
-    is sealed: mode 0600, complete or absent, and the same for processes that race.
+    The key comes from the settings or from its file. The file is created when the first secret is
+    encrypted, with mode 0600. It is created completely or not at all, and processes that do this at
+    the same time get the same key.
 
     Args:
-        sealed_secrets_exist: Asked before a key file is made; where it says yes, the key of
-            those secrets is missing, and a new one would only hide that.
+        settings: The settings with the key.
+        sealed_secrets_exist: Called before a key file is created. If it returns ``True``, the key
+            of existing secrets is missing, and no new one is created.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class SecretBox:
         self._sealed_secrets_exist = sealed_secrets_exist
 
     def seal(self, value: SecretStr) -> str:
-        """Encrypt a secret for storing; the first one makes the key.
+        """Encrypt a secret for the store. The first call creates the key.
 
         Raises:
-            ConfigurationError: It is not valid Unicode.
-            StoreError: The key is missing, malformed, readable by others, or can't be made.
+            ConfigurationError: The secret is not valid Unicode.
+            StoreError: The key is missing, malformed, readable by others, or cannot be created.
         """
         from cryptography.fernet import Fernet  # costs 15 ms, which most commands need not pay
 
@@ -97,25 +98,25 @@ class SecretBox:
         return _SEALED + Fernet(key).encrypt(clear).decode("ascii")
 
     def keep_reference(self, text: str) -> str:
-        """Check a reference, and give it as it is to be stored; what it names is not read.
+        """Check a reference, and return its stored form. The variable or file is not read.
 
         Args:
             text: ``env:NAME`` or ``file:/absolute/path``; ``~`` is replaced.
 
         Raises:
-            ConfigurationError: It is neither. The text is not repeated, since it may be a
-                secret that was given in the wrong place.
+            ConfigurationError: The text is not a reference. It is not quoted, because it may be a
+                secret in the wrong place.
         """
         return _checked_reference(text)
 
     def reveal(self, stored: str) -> SecretStr:
-        """The secret behind what is stored. One trailing line end of a file is dropped.
+        """Return a stored secret. One trailing line end of a file is removed.
 
         Raises:
-            ConfigurationError: The variable is not set, or the file can't be read, or either
-                is empty or no text.
-            StoreError: The key is missing, malformed, readable by others, or another than
-                the one the secret was sealed with.
+            ConfigurationError: The variable is not set, or the file cannot be read, or the value is
+                empty or not text.
+            StoreError: The key is missing, malformed, readable by others, or not the one with which
+                the secret was encrypted.
         """
         if stored.startswith(_SEALED):
             return self._unsealed(stored.removeprefix(_SEALED))
@@ -129,15 +130,15 @@ class SecretBox:
         )
 
     def has_key(self) -> bool:
-        """Whether the key is there; none is made.
+        """Whether the key exists. No key is created.
 
         Raises:
-            StoreError: It is malformed, can't be read, or is readable by others.
+            StoreError: It is malformed, cannot be read, or is readable by others.
         """
         return self._key() is not None
 
     def describe(self, stored: str) -> str:
-        """Where a secret is, for people; never the secret."""
+        """Return where a secret is, for people, without the secret."""
         return describe_stored(stored)
 
     def variable_of(self, stored: str) -> str | None:

@@ -1,7 +1,7 @@
-"""Where this machine keeps what deploycore must remember, as the environment says it.
+"""The settings of this machine that come from the environment.
 
-Everything else that is configured lives in the database; this is what must be known before
-the database can be found and its secrets read.
+All other configuration is in the database. These settings are needed to find the database and to
+read its secrets.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ _NEW_KEY = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the database is, and the key of its secrets.
+    """The location of the database, and the key of its secrets.
 
     Attributes:
-        home: The directory of everything that deploycore keeps; may not exist yet.
-        database_url: As SQLAlchemy reads it. It may hold a password, so it is in no ``repr``.
-        secret_key: The key itself, where the environment gives it instead of a file.
-        secret_key_file: Where the key is, or will be made, when ``secret_key`` is ``None``.
-        public_url: Where git hosts reach ``deploycore serve``, without a slash at its end;
-            ``None`` where they don't.
+        home: The data directory; it may not exist yet.
+        database_url: The URL of the database, in SQLAlchemy's format. It may contain a password, so
+            ``repr`` does not show it.
+        secret_key: The key, if the environment contains it.
+        secret_key_file: The file of the key, if ``secret_key`` is ``None``; it may not exist yet.
+        public_url: The address at which git hosts reach ``deploycore serve``, without a slash at
+            its end; ``None`` if it is not set.
     """
 
     home: Path
@@ -54,7 +55,7 @@ class Settings:
 
     @property
     def git_cache(self) -> Path:
-        """Where repositories that were fetched are kept; may be removed at any time."""
+        """The directory of the git cache. It can be deleted at any time."""
         return self.home / "cache" / "git"
 
     @classmethod
@@ -62,14 +63,14 @@ class Settings:
         """Read ``DEPLOYCORE_HOME``, ``DEPLOYCORE_DATABASE_URL``, ``DEPLOYCORE_SECRET_KEY`` and
         ``DEPLOYCORE_PUBLIC_URL``.
 
-        By default everything is in the user's data directory: an SQLite database, and a key
-        that is made when the first secret is stored.
+        By default, everything is in the user's data directory: a SQLite database, and a key that is
+        created when the first secret is stored.
 
         Args:
-            environ: The variables; by default those of this process.
+            environ: The variables (default: those of this process).
 
         Raises:
-            ConfigurationError: A variable is set, but to nothing or to something malformed.
+            ConfigurationError: A variable is empty or malformed.
         """
         variables = os.environ if environ is None else environ
         for name in (HOME, DATABASE_URL, SECRET_KEY, PUBLIC_URL):
@@ -88,10 +89,10 @@ class Settings:
         )
 
     def make_home(self) -> None:
-        """Make the home directory, for its owner alone; one that is there stays as it is.
+        """Create the data directory, accessible only to its owner. An existing one stays as it is.
 
         Raises:
-            StoreError: It can't be made, or is something else than a directory.
+            StoreError: It cannot be created, or is not a directory.
         """
         try:
             make_private_directory(self.home)
@@ -108,7 +109,7 @@ class Settings:
 
 
 def home_directory(environ: Mapping[str, str] | None = None) -> Path:
-    """The data directory that the environment names, or the default one; may not exist.
+    """Return the data directory from the environment, or the default one. It may not exist.
 
     Raises:
         ConfigurationError: ``DEPLOYCORE_HOME`` is malformed.
@@ -117,7 +118,7 @@ def home_directory(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def is_fernet_key(text: str | bytes) -> bool:
-    """Whether this is a Fernet key: 32 bytes in URL-safe base64 (the Fernet specification)."""
+    """Whether a text is a Fernet key: 32 bytes in URL-safe base64 (the Fernet specification)."""
     try:
         return len(base64.b64decode(text, altchars=b"-_", validate=True)) == 32
     except ValueError:
@@ -125,14 +126,14 @@ def is_fernet_key(text: str | bytes) -> bool:
 
 
 def parse_public_url(text: str, where: str) -> str:
-    """The address of ``deploycore serve`` as git hosts see it, without a slash at its end.
+    """Return the address at which git hosts reach ``deploycore serve``, without a slash at its end.
 
     Args:
-        where: What gave it, for messages.
+        where: The source of the address, for messages.
 
     Raises:
-        ConfigurationError: It is no http or https address, or has a user, a query or a fragment.
-            The text is not repeated, since it may hold a password.
+        ConfigurationError: It is not an http or https address, or has a user, a query or a
+            fragment. The text is not quoted, because it may contain a password.
     """
     try:
         parts = urlsplit(text.strip())

@@ -1,9 +1,8 @@
 """Tokens that the core obtains and renews, and how a plugin says where they come from.
 
-A plugin's ``Config.api_auth`` may return a :class:`RenewableAuth` in place of a header that never
-changes. The plugin then only says how one token is obtained; the core keeps it, renews it before
-it expires and once after the host refused it, and lets no two threads or processes renew it at the
-same time.
+A plugin's ``Config.api_auth`` may return a :class:`RenewableAuth` instead of a fixed header. The
+plugin then only has a function that obtains one token. The core keeps the token. It renews it
+before it expires, and once if the host rejects it. Only one thread or process at a time renews it.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ class Token(Model):
 
     Attributes:
         value: The access token.
-        expires_at: When it expires, by this machine's clock; ``None`` where the host does not say.
-        refresh_token: What the next token is obtained with, where the host issued one
-            (RFC 6749, section 6).
-        scopes: What the token may do, in the host's own words; empty where the host does not say.
+        expires_at: When it expires, by this machine's clock; ``None`` if the host does not say.
+        refresh_token: The secret with which the next token is obtained (RFC 6749, section 6);
+            ``None`` if the host did not issue one.
+        scopes: The scopes of the token, in the host's words; empty if the host does not report
+            them.
     """
 
     value: SecretStr
@@ -52,13 +52,13 @@ ObtainToken = Callable[["HttpClient", Token | None], Token]
 """Obtain one token from a host.
 
 Args:
-    http: A client of the authorization server, without any authorization of its own.
-    held: The token held so far, for its refresh token; ``None`` where there is none.
+    http: A client of the authorization server, without authorization.
+    held: The previous token, for its refresh token; ``None`` if there is none.
 
 Raises:
-    AuthenticationFailed: The host refuses for good. A person must sign in again, or replace a
-        secret of the configuration.
-    ProviderError: Anything else that :class:`~deploycore.http.HttpClient` raises.
+    AuthenticationFailed: The host will not issue a token. A person must sign in again, or replace
+        a secret of the configuration.
+    ProviderError: Any other error of :class:`~deploycore.http.HttpClient`.
 """
 
 
@@ -67,15 +67,17 @@ class RenewableAuth:
     """Authorize requests with a token that the core obtains, keeps and renews.
 
     Attributes:
-        obtain: Obtains one token; see :data:`ObtainToken`. Called by one thread at a time.
+        obtain: The function that obtains one token; see :data:`ObtainToken`. Only one thread at a
+            time calls it.
         server: The base URL of the authorization server (default: that of the API).
         scheme: The word before the token in the ``Authorization`` header.
-        is_stored: Whether the token must outlive the process, such as one whose refresh token
-            changes with each use. It is stored encrypted, the new one before the old one is
-            dropped. Tokens that can be obtained again at any time stay in memory.
-        key: Tells apart several tokens of one provider, such as those of different permissions.
-        renew_before: How long before it expires a token is renewed; half of the token's lifetime
-            at most.
+        is_stored: Whether to store the token encrypted in the database. Set it if the token
+            cannot be obtained again without a person, for example because its refresh token
+            changes at each use. Other tokens stay in memory.
+        key: A name that distinguishes several tokens of one provider, for example tokens with
+            different permissions.
+        renew_before: How long before its expiry a token is renewed, but at most half of its
+            lifetime.
     """
 
     obtain: ObtainToken = field(repr=False)
@@ -99,11 +101,12 @@ class AuthorizationCode:
         authorize_url: The absolute address of the page where the person signs in.
         token_path: The path of the token endpoint, below ``server``.
         client_id: The identifier that the host gave to the OAuth client.
-        client_secret: Its secret; ``None`` for a public client, which has none.
-        scope: Scopes with spaces between them; empty for those that the client has at the host.
+        client_secret: The secret of the client; ``None`` for a public client.
+        scope: The scopes to request, separated by spaces; empty for the client's scopes at the
+            host.
         server: The base URL of the authorization server (default: that of the API).
-        redirect_port: The port of the redirect address, for hosts that accept only the address
-            that the client is registered with (default: any free port).
+        redirect_port: The port of the redirect address (default: any free port). Set it if the
+            host accepts only the exact address that is registered for the client.
     """
 
     authorize_url: str
@@ -125,7 +128,8 @@ class DeviceFlow:
         device_path: The path of the device authorization endpoint, below ``server``.
         token_path: The path of the token endpoint, below ``server``.
         client_id: The identifier that the host gave to the OAuth client.
-        scope: Scopes with spaces between them; empty for those that the client has at the host.
+        scope: The scopes to request, separated by spaces; empty for the client's scopes at the
+            host.
         server: The base URL of the authorization server (default: that of the API).
     """
 
@@ -137,9 +141,9 @@ class DeviceFlow:
 
 
 SignIn = AuthorizationCode | DeviceFlow
-"""How a person signs in: what ``Config.sign_in`` returns."""
+"""How a person signs in: the type of ``Config.sign_in``."""
 
 
 def expiry(seconds: float | None, now: datetime) -> datetime | None:
-    """When a token expires that lasts for some seconds from now; ``None`` for no end."""
+    """Return the time that is a number of seconds from now; ``None`` if there is no number."""
     return None if seconds is None else now + timedelta(seconds=seconds)

@@ -249,7 +249,7 @@ def secret(
     remove: Annotated[bool, typer.Option("--remove", help="Erase the stored value.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Store the value of a variable that is declared as {secret: stored}, encrypted.
+    """Store the encrypted value of a variable that is declared as {secret: stored}.
 
     Asks for the value at the terminal, unless you add --stdin.
     """
@@ -269,9 +269,9 @@ def secret(
 
 @commands.command("accept-repository")
 def accept_repository(name: Name) -> None:
-    """Accept the repository that now has the name of an application's repository.
+    """Deploy from the new repository that now has the name of the application's repository.
 
-    Use it if the repository was deleted and created again, or replaced by another one.
+    Use this if the repository was deleted and created again, or replaced by another one.
     """
     with deploycore.Installation() as installation:
         installation.store.repositories.forget(name)

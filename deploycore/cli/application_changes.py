@@ -68,7 +68,7 @@ def edit(
     env: Annotated[
         Lines,
         typer.Option(
-            help="Variable to add or change: NAME=VALUE, or for a secret NAME=@SOURCE. Repeatable."
+            help="Variable to add or change: NAME=VALUE, or NAME=@SOURCE for a secret. Repeatable."
         ),
     ] = None,
     unset_env: Annotated[
@@ -76,18 +76,22 @@ def edit(
     ] = None,
     build: Annotated[
         Lines,
-        typer.Option(help="Command for each new release. Replaces all of these. Repeatable."),
+        typer.Option(
+            help="Command to run in each new release. Replaces all build commands. Repeatable."
+        ),
     ] = None,
     before_activate: Annotated[
         Lines,
         typer.Option(
-            help="Command before a release becomes live. Replaces all of these. Repeatable."
+            help="Command to run before a release becomes live. Replaces all commands of this"
+            " phase. Repeatable."
         ),
     ] = None,
     after_activate: Annotated[
         Lines,
         typer.Option(
-            help="Command after a release became live. Replaces all of these. Repeatable."
+            help="Command to run after a release became live. Replaces all commands of this phase."
+            " Repeatable."
         ),
     ] = None,
     health_url: Annotated[

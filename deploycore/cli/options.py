@@ -55,7 +55,7 @@ PerProvider = Annotated[
         min=1,
         max=64,
         help="Maximum number of deployments at once for one provider or git host, if you use"
-        " several (default: half of --threads or --workers; all but one if no other waits).",
+        " several (default: half of --threads or --workers, or all but one if nothing else waits).",
     ),
 ]
 

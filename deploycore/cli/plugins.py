@@ -25,7 +25,7 @@ def register(application: typer.Typer) -> None:
 def plugins(as_json: AsJson = False) -> None:
     """List the installed plugins: providers, observers and sandboxes.
 
-    If a plugin cannot be used, or its import does not end, the reason is shown.
+    For a plugin that cannot be used, the list shows the reason.
     """
     from deploycore.provider.installed import plugin_reports
     from deploycore.provider.probing import probe_imports

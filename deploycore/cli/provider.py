@@ -158,7 +158,7 @@ def check(
         typer.Option(
             "--repository",
             metavar="OWNER/REPOSITORY",
-            help="Repository that proves credentials which may not list repositories.",
+            help="Repository to test with, if the credentials cannot list repositories.",
         ),
     ] = None,
     as_json: AsJson = False,

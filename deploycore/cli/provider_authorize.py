@@ -38,14 +38,14 @@ def authorize(
             min=0,
             max=65535,
             help="Port of the redirect address http://127.0.0.1:PORT/callback; 0 for any free port"
-            " (default: the one that the README of the plugin names, else any free port).",
+            " (default: the port that the plugin requires, or any free port).",
         ),
     ] = None,
     no_browser: Annotated[
         bool,
         typer.Option(
             "--no-browser",
-            help="Use a browser on another machine, and paste the address that it ends at.",
+            help="Use a browser on any machine, and paste the last address that it shows.",
         ),
     ] = False,
     timeout: Annotated[

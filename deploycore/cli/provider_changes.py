@@ -31,7 +31,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would change, and store nothing.")
 ]
 NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Store the change without asking the git host.")
+    bool, typer.Option("--no-verify", help="Store the change without checking it at the git host.")
 ]
 
 
@@ -56,7 +56,7 @@ def edit(
     """Change a provider's fields: deploycore provider edit NAME --FIELD VALUE …
 
     Applications, their history and webhooks stay. The change is stored only if the git host
-    accepts the provider with it. For the fields, run: deploycore provider add --kind KIND --help
+    accepts the changed provider. For the fields, run: deploycore provider add --kind KIND --help
 
     Network fields, which every kind has: --ca-bundle, --client-certificate, --client-key, --proxy,
     --connect-timeout and --read-timeout. Also for every kind: --expires-on, the date on which the
@@ -86,8 +86,8 @@ def rotate(
         typer.Option(
             "--keep-old",
             metavar="DURATION",
-            help="Time for which the previous secret may still be used, such as 1h (default: not"
-            " at all; at most 7 days).",
+            help="Time for which the previous secret can still be used, such as 1h (default: not"
+            " at all; maximum: 7d).",
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -97,7 +97,7 @@ def rotate(
     """Replace a provider's secret: deploycore provider rotate NAME
 
     deploycore asks for the new secret at the terminal, or reads it with --FIELD-stdin, --FIELD-env
-    NAME or --FIELD-file PATH. It asks the git host with the new secret, and replaces the previous
+    NAME or --FIELD-file PATH. It tries the new secret at the git host, and replaces the previous
     one only if the host accepts it. Running deployments, servers and workers continue.
     """
     from deploycore.cli.fields import ask_for_new_secret, read_changed_fields

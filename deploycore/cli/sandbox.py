@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "load_sandbox", "provider_name", "provider_names", "register"]
 
 Kind = Annotated[
-    str | None, typer.Option("--kind", help="Kind of the provider, if several have a sandbox.")
+    str | None,
+    typer.Option("--kind", help="Kind of the provider. Required if several have a sandbox."),
 ]
 
 

@@ -38,8 +38,8 @@ def serve(
             "--workers",
             min=0,
             max=64,
-            help="Maximum number of deployments at once in this process; 0: run none here, for"
-            " example because 'deploycore worker' runs.",
+            help="Maximum number of deployments at once in this process; 0 for none, for example"
+            " if 'deploycore worker' runs.",
         ),
     ] = 2,
     behind_proxy: Annotated[

@@ -68,7 +68,7 @@ def register_(
         bool,
         typer.Option(
             "--by-hand",
-            help="Only create the secret, and set up the webhook at the git host yourself.",
+            help="Only create the secret. Set up the webhook at the git host yourself.",
         ),
     ] = False,
     reveal_secret: RevealSecret = False,

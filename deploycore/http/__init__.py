@@ -1,7 +1,7 @@
-"""The HTTP client that every provider uses, so that authors write paths and mappings.
+"""The HTTP client for providers.
 
-It keeps connections, times out, retries what may be retried, honours rate limits, bounds
-answers, stays on one origin with its credentials, and turns failures into typed errors.
+It keeps connections open, limits the time and size of requests, retries them where that is safe,
+obeys rate limits, sends credentials only to one origin, and converts failures to typed errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What comes back from a request: an answer or a failure, and which typed error each means."""
+"""The responses and failures of requests, and the typed error that each of them means."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True)
 class ErrorAnswer:
-    """An answer with a status of 400 or more, for a provider to explain.
+    """A response with status 400 or higher, which a provider can explain.
 
     Attributes:
-        json: The decoded body where it is JSON, else ``None``.
-        text: The body's first 2,000 characters, masked.
-        headers: Case-insensitive.
-        path: The request's path, without origin and query.
+        status: The status.
+        method: The method of the request.
+        path: The path of the request, without origin and query.
+        headers: The headers. Their names are case-insensitive.
+        text: The first 2,000 characters of the body, with secrets masked.
+        json: The decoded body; ``None`` if it is not JSON.
     """
 
     status: int
@@ -60,10 +62,10 @@ class ErrorAnswer:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """How many seconds from ``now`` an answer's ``Retry-After`` asks to wait (RFC 9110, 10.2.3).
+    """Return the number of seconds that a ``Retry-After`` header asks to wait (RFC 9110, 10.2.3).
 
     Returns:
-        Zero or more; ``None`` where the header is missing or makes no sense.
+        Zero or more; ``None`` if the header is missing or invalid.
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
@@ -73,14 +75,16 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def retry_at(headers: Mapping[str, str], now: datetime, *, reset: str = "") -> datetime | None:
-    """When an answer asks the client to try again.
+    """Return the time at which a response allows the client to try again.
 
     Args:
-        reset: The name of a header with this time in seconds since 1970, for a host that has one
-            besides ``Retry-After``.
+        headers: The headers of the response.
+        now: The current time.
+        reset: The name of another header that has this time in seconds since 1970, if the host has
+            one besides ``Retry-After``.
 
     Returns:
-        ``None`` where the answer does not say, or makes no sense.
+        The time; ``None`` if the response has none, or an invalid one.
     """
     seconds = retry_after(headers, now)
     if seconds is not None:
@@ -92,11 +96,11 @@ def retry_at(headers: Mapping[str, str], now: datetime, *, reset: str = "") -> d
 
 
 def quoted(message: str, *, most: int = 300) -> str:
-    """A host's message for the end of an error's sentence: in parentheses after a space.
+    """Return a host's message in parentheses, with a space before, to append it to a sentence.
 
     Returns:
-        The message as a whole, or an empty text where it is longer than ``most`` characters, is
-        HTML or has control characters. It is never cut, because half a secret cannot be masked.
+        The text; empty if the message is longer than ``most`` characters, is HTML, or has control
+        characters. The message is never cut, because a part of a secret cannot be masked.
     """
     if not message.isprintable() or "<" in message or not 0 < len(message) <= most:
         return ""
@@ -112,26 +116,28 @@ _PARAMETER = re.compile(rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?""
 
 
 def next_link(headers: Mapping[str, str], base: str) -> str | None:
-    """The link of relation ``next`` in an answer's ``Link`` header; see ``link_of``."""
+    """Return the link with the relation ``next`` in a ``Link`` header; see ``link_of``."""
     return link_of("next", headers, base)
 
 
 def link_of(relation: str, headers: Mapping[str, str], base: str) -> str | None:
-    """The first link of a relation in an answer's ``Link`` header (RFC 8288).
+    """Return the first link with a relation in a ``Link`` header (RFC 8288).
 
-    Not by ``requests.utils.parse_header_links``, which cuts addresses at a semicolon, and takes
-    what is malformed for the end of a listing.
+    ``requests.utils.parse_header_links`` is not used, because it cuts addresses at a semicolon and
+    treats a malformed header as the end of a listing.
 
     Args:
-        base: The address that was asked, which a relative link is relative to.
+        relation: The relation.
+        headers: The headers of the response.
+        base: The address of the request. A relative link is relative to it.
 
     Returns:
-        An absolute address; ``None`` where there is no such link.
+        An absolute address; ``None`` if there is no such link.
 
     Raises:
         ValueError: The header is malformed.
     """
-    header = headers.get("Link", "").strip(" \t,")  # empty elements count for nothing
+    header = headers.get("Link", "").strip(" \t,")  # ignore empty elements
     place = 0
     while place < len(header):
         link = _LINK.match(header, place)
@@ -154,7 +160,7 @@ def _joined(base: str, link: str) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. What a server says may echo a secret, so ``repr`` does not show it."""
+    """A complete response. It may contain a secret, so ``repr`` does not show its content."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -168,7 +174,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer, in words that hold no secret."""
+    """The reason why there is no response. The text contains no secret."""
 
     reason: str
     hint: str = ""
@@ -177,7 +183,7 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What a foreign exception means; the exception itself goes no further."""
+    """Return the reason for an exception of requests or urllib3, without the exception itself."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError | ssl.CertificateError):
@@ -189,7 +195,7 @@ def failure_of(error: Exception) -> Failure:
             )
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
             return Failure("its name cannot be resolved", hint="Check the name and the network.")
-    # A refused connection is no time-out, though urllib3 derives it from one.
+    # urllib3 derives a refused connection from a timeout, but it is none.
     causes = [each for each in causes if type(each) is not urllib3.exceptions.NewConnectionError]
     for kinds, failure in _FAILURES:
         if any(isinstance(cause, kinds) for cause in causes):
@@ -222,7 +228,7 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
 
 
 def _causes(error: BaseException) -> Iterator[Any]:
-    """The exception and those it wraps, in ``args``, ``reason`` or its chain, each once."""
+    """Yield the exception and all exceptions in its ``args``, ``reason`` or chain, each once."""
     waiting: list[BaseException] = [error]
     seen: set[int] = set()
     while waiting:
@@ -237,7 +243,7 @@ def _causes(error: BaseException) -> Iterator[Any]:
 
 
 def error_for_status(answer: Answer, what: str) -> ProviderError:
-    """The general meaning of a status, where the provider has no better word for it."""
+    """Return the general error for a status that the provider does not explain."""
     status = answer.status
     wait = retry_after(answer.headers, datetime.now(UTC))
     retry_at = None if wait is None else datetime.now(UTC) + timedelta(seconds=wait)

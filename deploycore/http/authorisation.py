@@ -1,4 +1,4 @@
-"""How requests prove who sends them. Values stay secret until they stand in the header."""
+"""The ways to authorize requests. A value is a ``SecretStr`` until it is in the header."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Authorisation", "BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"]
 
 @dataclass(frozen=True)
 class BasicAuth:
-    """HTTP Basic (RFC 7617), in UTF-8."""
+    """HTTP Basic authentication (RFC 7617), in UTF-8."""
 
     username: str
     password: SecretStr
@@ -28,14 +28,14 @@ class BasicAuth:
         return self.password
 
     def header(self) -> tuple[str, SecretStr]:
-        """``Authorization: Basic``."""
+        """Return ``Authorization: Basic …``."""
         pair = f"{self.username}:{self.password.get_secret_value()}".encode()
         return "Authorization", SecretStr(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
 @dataclass(frozen=True)
 class BearerAuth:
-    """``Authorization: Bearer`` (RFC 6750)."""
+    """``Authorization: Bearer …`` (RFC 6750)."""
 
     token: SecretStr
 
@@ -45,13 +45,13 @@ class BearerAuth:
         return self.token
 
     def header(self) -> tuple[str, SecretStr]:
-        """``Authorization: Bearer``."""
+        """Return ``Authorization: Bearer …``."""
         return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
 
 
 @dataclass(frozen=True)
 class HeaderAuth:
-    """A token in a header of the host's own, such as ``PRIVATE-TOKEN``."""
+    """A token in a header that is specific to the host, such as ``PRIVATE-TOKEN``."""
 
     name: str
     token: SecretStr
@@ -62,15 +62,17 @@ class HeaderAuth:
         return self.token
 
     def header(self) -> tuple[str, SecretStr]:
-        """The host's own header."""
+        """Return the header with the token."""
         return self.name, self.token
 
 
 class Authorisation(requests.auth.AuthBase):
-    """Sets the header last. It also stands where requests would else look into .netrc.
+    """Sets the header just before a request is sent. It also prevents requests from reading .netrc.
 
     Args:
-        learn: Is told each secret before it is sent, so that an answer that echoes it is masked.
+        auth: The authorization; ``None`` for anonymous access.
+        learn: Is called with each secret before it is sent, so that a response that contains it is
+            masked.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Authorisation(requests.auth.AuthBase):
         self._sent: SecretStr | None = None
 
     def of_one_try(self) -> Authorisation:
-        """The same authorization, which remembers what it sends."""
+        """Return a copy for one attempt, which remembers the header that it sends."""
         return Authorisation(self.auth, self._learn)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -93,14 +95,13 @@ class Authorisation(requests.auth.AuthBase):
         return request
 
     def can_be_renewed(self) -> bool:
-        """Whether a request that the host rejected with status 401 may succeed with another
-        token, which is there or will be obtained."""
+        """Whether a request that the host rejected (401) may succeed with another token."""
         if self._sent is None or not isinstance(self.auth, Renewable):
             return False
         return self.auth.refused(self._sent)
 
     def _secret(self, value: SecretStr) -> SecretStr:
-        """The password or token. A plugin's own class may not name it; then it is read from the
+        """Return the password or token. If a plugin's own class does not name it, read it from the
         header's value."""
         if isinstance(self.auth, BasicAuth | BearerAuth | HeaderAuth):
             return self.auth.secret

@@ -1,5 +1,7 @@
-"""Files of certificates and keys, checked before TLS uses them: its own errors name no file, and
-for a key with a password it would ask at the terminal."""
+"""Check files of certificates and keys before TLS uses them.
+
+The errors of TLS do not name the file, and for a key with a password TLS would ask at the terminal.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,15 @@ __all__ = ["refuse_unusable_bundle", "refuse_unusable_certificate"]
 
 
 def refuse_unusable_certificate(certificate: str, key: str | None) -> None:
-    """Refuse a client certificate that cannot be used.
+    """Check that a client certificate can be used.
 
     Args:
-        certificate: A PEM file; it also has the key unless ``key`` is given.
+        certificate: A PEM file. It also contains the key, unless ``key`` is given.
         key: A PEM file.
 
     Raises:
-        ConfigurationError: A file cannot be read, the two do not belong together, or the key is
-            encrypted.
+        ConfigurationError: A file cannot be read, the key does not belong to the certificate, or
+            the key is encrypted.
     """
 
     def refuse_password() -> str:
@@ -42,13 +44,13 @@ def refuse_unusable_certificate(certificate: str, key: str | None) -> None:
 
 
 def refuse_unusable_bundle(bundle: str) -> None:
-    """Refuse CA certificates that cannot be used.
+    """Check that CA certificates can be used.
 
     Args:
-        bundle: A PEM file, or a directory made by ``c_rehash``.
+        bundle: A PEM file, or a directory that ``c_rehash`` has created.
 
     Raises:
-        ConfigurationError: It does not exist, or the file has no certificate.
+        ConfigurationError: The path does not exist, or the file has no certificate.
     """
     try:
         if os.path.isdir(bundle):

@@ -1,4 +1,4 @@
-"""The client itself: one request tried persistently, redirects and pages on one origin."""
+"""The HTTP client: retries, redirects within one origin, and pages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
-from urllib.parse import quote, unquote, urlencode, urljoin
+from urllib.parse import unquote, urljoin
 
 import requests
 from pydantic import SecretStr
@@ -26,12 +26,13 @@ from deploycore.http.answers import (
     Answer,
     Failure,
     next_link,
-    retry_after,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
+from deploycore.http.contents import Form, Parameters, revealed, with_parameters
 from deploycore.http.deprecation import Deprecation, Deprecations
 from deploycore.http.failures import Explain, Failures
 from deploycore.http.origin import Origin, host_of, path_of
+from deploycore.http.retries import seconds_before_retry
 from deploycore.http.settings import HttpSettings
 from deploycore.http.transport import Transport
 from deploycore.redaction import Redactor
@@ -47,33 +48,24 @@ _LIMITING = frozenset({403, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MOST = 5
 
-Parameters = Mapping[str, str | int]
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A body of form fields."""
-
-    fields: Mapping[str, str]
-
 
 class HttpClient:
-    """One provider's connection to its API: bound to one origin and one authorisation.
+    """A client for the API of one provider, with one origin and one authorization.
 
-    Safe to use from several threads at once.
+    It is safe to use from several threads at once.
 
     Args:
-        base_url: What paths are relative to, such as ``https://api.example.com/2.0``.
-        auth: How requests are authorised; ``None`` for anonymous access.
+        base_url: The URL that paths are relative to, such as ``https://api.example.com/2.0``.
+        auth: How requests are authorized; ``None`` for anonymous access.
         redactor: Masks the provider's secrets in messages.
         settings: Timeouts, retries and limits.
-        user_agent: By default deploycore and its version.
-        subject: Whose client it is, for the log: ``provider work``.
-        tokens: Where tokens are held that are obtained and renewed; by default in this client.
+        user_agent: The ``User-Agent`` header (default: deploycore and its version).
+        subject: The name of the provider for log lines, such as ``provider work``.
+        tokens: Stores tokens that are obtained and renewed (default: in the memory of this client).
 
     Raises:
-        ConfigurationError: The base URL is not an http or https URL, holds user information, or
-            would send credentials in the clear to another machine.
+        ConfigurationError: The base URL is not an http or https URL, has user information, or would
+            send credentials unencrypted to another machine.
     """
 
     def __init__(
@@ -103,26 +95,26 @@ class HttpClient:
         self._authorisation = self._authorisation_by(auth)
 
     def explaining(self, explain: Explain) -> HttpClient:
-        """A client on the same connections that shows error answers to ``explain`` first.
+        """Return a client with the same connections that passes error responses to ``explain``.
 
         Args:
-            explain: Gets the answer once retries are over; the error that it returns is
-                raised. Where it returns ``None`` the general mapping applies. An answer that
-                may be a rate limit (403, 429) it gets at once: where it says by
-                ``RateLimited.retry_at`` when to try again, that is obeyed as ``Retry-After`` is.
+            explain: Receives an error response after all retries, and returns the error to raise;
+                ``None`` for the client's own error. For 403 and 429, which may be rate limits, it
+                is also called before each retry. If it then returns a ``RateLimited`` with
+                ``retry_at``, the client waits until that time, as for ``Retry-After``.
         """
         other = copy.copy(self)
         other._explain = explain
         return other
 
     def authorised_by(self, auth: HttpAuth | RenewableAuth) -> HttpClient:
-        """A client on the same origin and connections that proves otherwise who sends.
+        """Return a client with the same origin and connections, but with another authorization.
 
-        For hosts where one credential only serves to get another, such as a token that lasts
-        an hour. What ``auth`` puts into the header is masked in messages from then on.
+        Use it if the host exchanges a credential for a token, for example one that lasts an hour.
+        The client masks the header of ``auth`` in messages.
 
         Raises:
-            ConfigurationError: The base URL would take credentials in the clear elsewhere.
+            ConfigurationError: The base URL would send credentials unencrypted to another machine.
         """
         Origin.of_api(self._base, with_credentials=True)
         other = copy.copy(self)
@@ -130,13 +122,14 @@ class HttpClient:
         return other
 
     def token(self) -> Token:
-        """The present token of a client that is authorized by a
-        :class:`~deploycore.tokens.RenewableAuth`, obtained or renewed first where that is due. For
-        ``clone_url``, where git takes the same token.
+        """Return the current token of a client with a :class:`~deploycore.tokens.RenewableAuth`.
+
+        If there is no token, or it expires soon, the client first obtains or renews it. Use this in
+        ``clone_url`` if git accepts the same token.
 
         Raises:
-            ConfigurationError: The client is authorized by something else.
-            ProviderError: The host issues none.
+            ConfigurationError: The client has another authorization.
+            ProviderError: The host did not issue a token.
         """
         keeper = self._authorisation.auth
         if not isinstance(keeper, TokenKeeper):
@@ -149,80 +142,87 @@ class HttpClient:
         return token
 
     def with_headers(self, headers: Mapping[str, str]) -> HttpClient:
-        """A client on the same connections that sends these headers too, such as ``Accept``."""
+        """Return a client with the same connections that also sends these headers, such as
+        ``Accept``."""
         other = copy.copy(self)
         other._headers = {**self._headers, **headers}
         return other
 
     def repeating(self, method: str) -> HttpClient:
-        """A client on the same connections that tries this method again as it does ``GET``.
+        """Return a client with the same connections that also retries requests of this method.
 
-        For a ``POST`` that does no harm when the host gets it twice.
+        Use it for a ``POST`` that does no harm if the host receives it twice.
         """
         other = copy.copy(self)
         other._repeated = self._repeated | {method.upper()}
         return other
 
     def get_json(self, url: str, *, params: Parameters | None = None) -> Any:
-        """GET a path below the base URL, or an absolute URL on the same origin.
+        """Send a GET request and decode the JSON response.
 
         Args:
-            url: A path is joined to the base URL; an absolute URL is used as it is.
-            params: Added to the query.
+            url: A path below the base URL, or an absolute URL with the same origin.
+            params: Parameters to add to the query.
 
         Returns:
-            The decoded JSON; ``None`` for an answer without content (204).
+            The decoded JSON; ``None`` for a response without content (204).
 
         Raises:
             AuthenticationFailed: Status 401.
             PermissionDenied: Status 403.
             NotFound: Status 404 or 410.
-            RateLimited: Status 429, when retries are used up or the wait is too long.
-            ProviderUnavailable: No connection, a timeout, or status 5xx, after retries.
-            UnexpectedAnswer: No JSON, too large, a redirect or link to another origin.
-            ProviderError: Any other status of 400 or more.
+            RateLimited: Status 429, if there are no more retries or the wait would be too long.
+            ProviderUnavailable: No connection, a timeout, or status 5xx, after all retries.
+            UnexpectedAnswer: The response is not JSON or too large, or it leads to another origin.
+            ProviderError: Any other status of 400 or higher.
         """
         return self._json("GET", url, params, None)
 
     def send_json(
         self, method: str, url: str, *, body: Any = None, params: Parameters | None = None
     ) -> Any:
-        """Send a JSON body, or none, and decode the answer.
+        """Send a request with a JSON body, or without a body, and decode the JSON response.
 
-        ``PUT`` and ``DELETE`` are retried, as they may be repeated (RFC 9110, 9.2.2);
-        ``POST`` and ``PATCH`` are not, except what :meth:`repeating` names.
+        ``PUT`` and ``DELETE`` are retried, because they are idempotent (RFC 9110, 9.2.2). ``POST``
+        and ``PATCH`` are not, except for the methods named with :meth:`repeating`.
 
         Args:
-            body: What JSON can hold, and secrets as ``SecretStr``: they are sent as they are, and
-                masked in whatever is said of the request and its answer.
+            method: The method.
+            url: As in :meth:`get_json`.
+            body: Values that JSON can represent, and secrets as ``SecretStr``. The client sends the
+                value of a secret, and masks it in errors and logs of this request.
+            params: Parameters to add to the query.
 
         Returns, Raises:
             As :meth:`get_json`.
         """
-        revealed, secrets = _revealed(body)
+        content, secrets = revealed(body)
         client = self._masking(secrets) if secrets else self
-        return client._json(method.upper(), url, params, revealed)
+        return client._json(method.upper(), url, params, content)
 
     def send_form(self, url: str, fields: Mapping[str, str | SecretStr]) -> Any:
-        """POST fields as a form and decode the JSON answer, as OAuth's token endpoints want it
-        (RFC 6749, 4.1.3). It is not repeated, but for what :meth:`repeating` names.
+        """Send form fields with POST and decode the JSON response, as for OAuth (RFC 6749, 4.1.3).
+
+        The request is not retried, unless the client was created with :meth:`repeating`.
 
         Args:
-            fields: Secrets as ``SecretStr``; see :meth:`send_json`.
+            url: As in :meth:`get_json`.
+            fields: The fields. For secrets as ``SecretStr``, see :meth:`send_json`.
 
         Returns, Raises:
             As :meth:`get_json`.
         """
-        revealed, secrets = _revealed(fields)
+        content, secrets = revealed(fields)
         client = self._masking(secrets) if secrets else self
-        return client._json("POST", url, None, _Form(revealed))
+        return client._json("POST", url, None, Form(content))
 
     def get_with_headers(
         self, url: str, *, params: Parameters | None = None
     ) -> tuple[Any, Mapping[str, str]]:
-        """GET as :meth:`get_json` does, with the answer's headers, whose names are in any case.
+        """Send a GET request like :meth:`get_json`, and return the decoded JSON and the headers.
 
-        For hosts that tell there what the body does not have, such as the scopes of a token.
+        Use it if the host reports something only in a header, such as the scopes of a token. The
+        names of the headers are case-insensitive.
 
         Raises:
             ProviderError: As :meth:`get_json`.
@@ -231,21 +231,24 @@ class HttpClient:
         return self._decoded("GET", answer), answer.headers
 
     def sibling(self, base_url: str, *, auth: HttpAuth | None = None) -> HttpClient:
-        """A client of another server of the same host, such as its authorization server.
+        """Return a client for another server of the same host, such as its authorization server.
 
-        It has the same limits, retries and redaction, connections of its own, which close with
-        this client's, and no authorization of this client's.
+        It has the same limits, retries and redaction, but connections of its own, which are closed
+        together with this client's. It does not have this client's authorization.
 
         Raises:
             ConfigurationError: As for a new client.
         """
-        # The client certificate goes where credentials go, and to the same origin.
+        # Send the client certificate only to this origin, or to a server that gets credentials.
         shown = auth is not None or self._origin.covers(base_url)
         return self._sibling(base_url, auth=auth, with_certificate=shown)
 
     def local_time(self, at: datetime) -> datetime:
-        """A time of the host's clock by this machine's, as far as answers have told the
-        difference. For hosts that say at which time a token expires, not in how many seconds."""
+        """Convert a time of the host's clock to this machine's clock.
+
+        The difference between the clocks is known from earlier responses. Use this if a host
+        reports the time at which a token expires, and not a number of seconds.
+        """
         return at - timedelta(seconds=self.clock_offset or 0)
 
     def pages(
@@ -255,25 +258,28 @@ class HttpClient:
         params: Parameters | None = None,
         next_url: Callable[[Any], str | None],
     ) -> Iterator[Any]:
-        """Follow a chain of pages one after another, each when it is wanted.
+        """Yield decoded pages, following the links from page to page. A page is requested when
+        needed.
 
         Args:
-            params: For the first page; links bring their own.
-            next_url: Reads the link to the next page from a decoded page; ``None`` or an
-                empty text ends the chain.
+            url: The first page, as in :meth:`get_json`.
+            params: Parameters for the first page. Links contain their own.
+            next_url: Returns the link to the next page from a decoded page; ``None`` or an empty
+                string ends the listing.
 
         Raises:
-            UnexpectedAnswer: A link comes a second time or leads to another origin, or
-                there are more than ``pages_most`` pages.
+            UnexpectedAnswer: A link repeats or leads to another origin, or there are more than
+                ``pages_most`` pages.
             ProviderError: As :meth:`get_json`.
         """
         return self._chain(url, params, lambda _, page: next_url(page))
 
     def linked_pages(self, url: str, *, params: Parameters | None = None) -> Iterator[Any]:
-        """Follow the ``Link`` headers of pages (RFC 8288, relation ``next``), one after another.
+        """Yield decoded pages, following their ``Link`` headers (RFC 8288, relation ``next``).
 
         Args:
-            params: For the first page; links bring their own.
+            url: The first page, as in :meth:`get_json`.
+            params: Parameters for the first page. Links contain their own.
 
         Raises:
             UnexpectedAnswer, ProviderError: As :meth:`pages`.
@@ -281,18 +287,17 @@ class HttpClient:
         return self._chain(url, params, lambda answer, _: self._linked(answer))
 
     def close(self) -> None:
-        """Close the connections. Requests that are under way in other threads end with an error;
-        none is tried again."""
+        """Close the connections. Requests in other threads fail, and are not retried."""
         self._transport.close()
 
     @property
     def clock_offset(self) -> float | None:
-        """How many seconds the host's clock is before ours; ``None`` until it has answered."""
+        """The seconds that the host's clock is ahead; ``None`` before its first response."""
         return self._transport.host_clock.offset
 
     @property
     def deprecations(self) -> tuple[Deprecation, ...]:
-        """The endpoints that the host called deprecated so far."""
+        """The endpoints that the host has reported as deprecated so far."""
         return self._deprecations.met
 
     def __enter__(self) -> Self:
@@ -334,7 +339,7 @@ class HttpClient:
         link: str | None = url
         wrong = partial(self._failures.unexpected, "GET")
         while link:
-            # Hashes bound the memory of a long chain; 64 bits don't collide in 100,000 links.
+            # Hashes limit the memory for long listings; 64 bits do not collide in 100,000 links.
             if hash(link) in seen:
                 raise wrong(link, "the link to the next page is a loop")
             if len(seen) >= self._settings.pages_most:
@@ -374,14 +379,14 @@ class HttpClient:
             pass
         kind = answer.headers.get("Content-Type", "").partition(";")[0] or "no content type"
         what = f"{kind}, {len(answer.body)} bytes"
-        if method == "GET":  # other answers may hold a new secret, which nothing can mask yet
+        if method == "GET":  # other responses may contain a new secret, which is not masked yet
             start = self._redactor.mask(answer.body[:200].decode("utf-8", "replace"))[:60]
             what += f", begins {start!r}"
         raise self._failures.unexpected(method, answer.url, f"it is not valid JSON ({what})")
 
     def _request(self, method: str, url: str, params: Parameters | None, body: Any) -> Answer:
-        """Send a request, again where that may help, and follow redirects on the origin."""
-        target = _with_parameters(self._absolute(method, url), params)
+        """Send a request, retry it where that may help, and follow redirects within the origin."""
+        target = with_parameters(self._absolute(method, url), params)
         deadline = self._clock() + self._settings.total_timeout
         for _ in range(_REDIRECTS_MOST + 1):
             answer = self._persistently(method, target, body, deadline)
@@ -405,7 +410,9 @@ class HttpClient:
             retry_at = self._retry_at(method, outcome)
             if not (outcome.worth_retrying or retry_at) or number == tries:
                 break
-            wait = self._wait_before(number, outcome, retry_at)
+            wait = seconds_before_retry(
+                number, outcome, retry_at, self._settings, jitter=self._random()
+            )
             if wait is None or self._clock() + wait > deadline:
                 break
             self._sleep(wait)
@@ -414,8 +421,11 @@ class HttpClient:
         return outcome
 
     def _authorised(self, method: str, target: str, body: Any, deadline: float) -> Answer | Failure:
-        """Send a request; once more with a renewed token where the host rejects the present one.
-        What was rejected so was not processed, whatever its method (RFC 9110, 15.5.2)."""
+        """Send a request. If the host rejects the token, send it again once with a renewed token.
+
+        This is safe for every method, because the host has not processed the rejected request (RFC
+        9110, 15.5.2).
+        """
         auth = self._authorisation.of_one_try()
         outcome = self._once(method, target, body, deadline, auth)
         if isinstance(outcome, Answer) and outcome.status == 401 and auth.can_be_renewed():
@@ -428,30 +438,16 @@ class HttpClient:
         remaining = deadline - self._clock()
         if remaining <= 0:
             return Failure("the time for it is used up", worth_retrying=False)
-        content = {"data": body.fields} if isinstance(body, _Form) else {"json": body}
+        content = {"data": body.fields} if isinstance(body, Form) else {"json": body}
         request = requests.Request(method, target, headers=self._headers, auth=auth, **content)
         return self._transport.send(request, remaining)
 
     def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:
-        """When the host says to try again, in its own way that the provider knows."""
+        """Return when to try again, according to the provider's ``explain``."""
         if isinstance(outcome, Answer) and outcome.status in _LIMITING:
             explained = self._failures.explained(method, outcome)
             return explained.retry_at if isinstance(explained, RateLimited) else None
         return None
-
-    def _wait_before(
-        self, number: int, outcome: Answer | Failure, retry_at: datetime | None
-    ) -> float | None:
-        """Seconds until the next try: full jitter, or what the host asks; ``None``: too long."""
-        asked, now = None, datetime.now(UTC)
-        if retry_at is not None:
-            asked = max(0.0, (retry_at - now).total_seconds())
-        elif isinstance(outcome, Answer):
-            asked = retry_after(outcome.headers, now)
-        if asked is not None:
-            return asked if asked <= self._settings.retry_after_most else None
-        most = min(self._settings.backoff_most, self._settings.backoff_first * 2.0 ** (number - 1))
-        return most * self._random()
 
     def _absolute(self, method: str, url: str) -> str:
         if "://" not in url.partition("?")[0] and not url.startswith("//"):
@@ -479,7 +475,7 @@ class HttpClient:
         try:
             place = urljoin(target, location)
         except ValueError:
-            place = location  # malformed: refused as such
+            place = location  # malformed, so _absolute rejects it
         return self._absolute(method, place)
 
     @property
@@ -492,21 +488,3 @@ class HttpClient:
         result = outcome.status if isinstance(outcome, Answer) else outcome.reason
         path = self._redactor.mask(path_of(target))
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)
-
-
-def _with_parameters(url: str, parameters: Parameters | None) -> str:
-    if not parameters:
-        return url
-    separator = "&" if "?" in url else "?"
-    return f"{url}{separator}{urlencode(parameters, quote_via=quote)}"
-
-
-def _revealed(body: Any) -> tuple[Any, list[SecretStr]]:
-    """A body with its secrets as they are to be sent, and those secrets."""
-    if isinstance(body, SecretStr):
-        return body.get_secret_value(), [body]
-    if isinstance(body, Mapping):
-        parts = {key: _revealed(value) for key, value in body.items()}
-        found = [secret for _, secrets in parts.values() for secret in secrets]
-        return {key: value for key, (value, _) in parts.items()}, found
-    return body, []

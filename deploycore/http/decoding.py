@@ -1,8 +1,8 @@
-"""From a host's JSON to models of it, believing nothing.
+"""Convert a host's JSON to models, and validate it.
 
-What is missing or of another type than the host documents is an ``UnexpectedAnswer`` that names
-the place, never the value: an answer may hold what must not be shown. A listing is read item by
-item: one that cannot be read is skipped and counted, and the others are kept.
+If a field is missing or has another type than documented, an ``UnexpectedAnswer`` names the field
+but never quotes the value, which may be secret. The items of a listing are parsed one by one: an
+invalid item is skipped and counted.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ _WORDS: Mapping[str, str] = {
 
 
 class AnswerModel(BaseModel):
-    """The base for models of a host's JSON: only the fields that are read, in strict types.
+    """The base class for models of a host's JSON. Types are strict. Define only the fields that you
+    read.
 
-    Fields that the model does not name are passed over, so that a host may add some. A field
-    that has a default gets it also where the host gives null.
+    Other fields are ignored, so a host can add fields. If a field has a default, it gets the
+    default also if the host sends ``null``.
     """
 
     model_config = ConfigDict(
@@ -78,30 +79,30 @@ def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 OrNone = WrapValidator(_or_none)
-"""For a field that is only shown, such as a size or a time: what is not valid is ``None``, and the
-item is kept. Write ``Annotated[int | None, OrNone] = None``."""
+"""For a field that is only shown, such as a size or a time: an invalid value becomes ``None``, and
+the item is kept. Write ``Annotated[int | None, OrNone] = None``."""
 
 
 class IncompleteItem(UnexpectedAnswer):
-    """An item that is valid by the host's description, and lacks a field that deploycore needs.
+    """An item matches the host's documentation, but lacks a field that deploycore needs.
 
-    For a function that reads items: such an item is skipped, and a listing that has no other
-    items is empty. Where all items of a listing are invalid, the listing is an
-    ``UnexpectedAnswer``.
+    Raise it in a function that reads items. The item is then skipped. If all other items are valid,
+    or there are none, the listing succeeds. If all items of a listing are invalid, the listing
+    raises ``UnexpectedAnswer``.
     """
 
 
 def parse_answer(expected: type[T], value: object, *, what: str) -> T:
-    """Read decoded JSON as a model of it, or as a list of some.
+    """Parse decoded JSON as a model, or as a list of models.
 
     Args:
-        expected: An :class:`AnswerModel`, ``list[…]`` of one, or a plain type. The items of a
-            list of models are read as :func:`parse_items` does.
-        value: What :meth:`HttpClient.get_json` gave.
-        what: What it should be, for the error: ``a page of repositories``.
+        expected: An :class:`AnswerModel`, a ``list[…]`` of one, or a plain type. The items of a
+            list are parsed as in :func:`parse_items`.
+        value: The decoded JSON, from :meth:`HttpClient.get_json`.
+        what: A name for the error, such as ``a page of repositories``.
 
     Raises:
-        UnexpectedAnswer: It is something else; names the first places that are wrong.
+        UnexpectedAnswer: The JSON does not match. The message names the first invalid fields.
     """
     item = _item_model(expected)
     if item is not None:
@@ -124,23 +125,23 @@ def parse_items(
 def parse_items(
     expected: type[T], page: object, *, what: str, read: Callable[[T], Any] | None = None
 ) -> list[Any]:
-    """Read the items of a page of a listing one by one.
+    """Parse the items of a page of a listing one by one.
 
-    An item that cannot be read is skipped and counted; when the listing ends, the log has one
-    warning with the provider, the number of skipped items and the reasons, and never what they
-    hold. ``null`` is skipped, too: some hosts put it in the place of what was removed meanwhile.
+    An invalid item is skipped and counted. At the end of the listing, one warning in the log has
+    the provider, the number of skipped items and the reasons, but no content. ``null`` is skipped
+    too, because some hosts send it in place of an item that was removed.
 
     Args:
-        expected: The model of an item; ``object`` where ``read`` looks at all of it.
+        expected: The model of an item; ``object`` if ``read`` validates it.
         page: The decoded list.
-        what: What the page should be, for messages: ``a page of repositories``.
-        read: Makes of an item what is wanted. An item for which it raises ``UnexpectedAnswer``
-            or pydantic's ``ValidationError`` is skipped.
+        what: A name for messages, such as ``a page of repositories``.
+        read: Converts an item to the result. If it raises ``UnexpectedAnswer`` or pydantic's
+            ``ValidationError``, the item is skipped.
 
     Raises:
-        UnexpectedAnswer: It is not a list; or none of the listing's items can be read, although
-            the host gave some: then its API has changed. Within a listing hook this is found
-            when the listing ends, and else at once.
+        UnexpectedAnswer: The page is not a list, or the host sent items but all of them are
+            invalid. In a listing hook, this is checked at the end of the listing, otherwise at
+            once.
     """
     if not isinstance(page, list):
         raise _unexpected(what, [("", "is not a list")])
@@ -167,7 +168,7 @@ def parse_items(
 
 
 def _item_model(expected: Any) -> type[AnswerModel] | None:
-    """The model of which a list is expected."""
+    """Return the model of the items if a list of models is expected."""
     if get_origin(expected) is not list:
         return None
     (item,) = get_args(expected)
@@ -176,7 +177,7 @@ def _item_model(expected: Any) -> type[AnswerModel] | None:
 
 @lru_cache(maxsize=256)
 def _defaulted(model: type[AnswerModel]) -> frozenset[str]:
-    """The keys of fields that have a default and do not take null."""
+    """Return the keys of fields that have a default and do not accept null."""
     return frozenset(
         field.alias or name
         for name, field in model.model_fields.items()
@@ -185,7 +186,7 @@ def _defaulted(model: type[AnswerModel]) -> frozenset[str]:
 
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
-    """Each place that is wrong, and how, in plain words and without what stands there."""
+    """Describe each invalid place in plain words, without its value."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
     return [
         (".".join(map(str, problem["loc"])), _WORDS.get(problem["type"], "has an unexpected value"))

@@ -1,4 +1,4 @@
-"""What hosts say of endpoints that they will switch off, by the headers of their answers.
+"""Deprecated endpoints, as hosts report them in headers of their responses.
 
 Sources: RFC 9745 (``Deprecation``, the link relation ``deprecation``), RFC 8594 (``Sunset``)
 """
@@ -26,20 +26,19 @@ _LINK_LENGTH = 200
 _STRUCTURED_DATE = re.compile(r"@(-?[0-9]{1,12})\s*(?:;.*)?")
 
 _told: dict[tuple[str, str], datetime] = {}
-"""When each provider's endpoint was last logged in this process, in which a provider may be opened
-many times."""
+"""When each endpoint was last logged in this process. A provider may be opened many times."""
 _told_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Deprecation:
-    """What a host says of one endpoint.
+    """An endpoint that the host has reported as deprecated.
 
     Attributes:
         endpoint: Method, path and host of the request.
-        since: From when on it is deprecated; ``None`` if it is, and the host does not say when.
-        sunset: When it stops working; ``None`` if the host does not say.
-        link: The host's page about it; empty if it names none.
+        since: When the deprecation starts; ``None`` if the host does not say.
+        sunset: When the endpoint stops working; ``None`` if the host does not say.
+        link: The address of the host's page about it; empty if there is none.
     """
 
     endpoint: str
@@ -55,11 +54,11 @@ class Deprecation:
 
 
 def deprecation_of(endpoint: str, headers: Mapping[str, str], base: str) -> Deprecation | None:
-    """What an answer says; ``None`` if nothing, and where it makes no sense.
+    """Return the deprecation that a response reports; ``None`` if there is none, or an invalid one.
 
     Args:
-        headers: Case-insensitive.
-        base: The address that was asked, which a relative link is relative to.
+        headers: The headers. Their names are case-insensitive.
+        base: The address of the request. A relative link is relative to it.
     """
     is_deprecated, since = _deprecation(headers.get("Deprecation", "").strip())
     sunset = http_date(headers.get("Sunset", ""))
@@ -70,11 +69,11 @@ def deprecation_of(endpoint: str, headers: Mapping[str, str], base: str) -> Depr
 
 
 class Deprecations:
-    """The deprecations that one provider's requests have met, each logged once a day.
+    """The deprecations that the responses of one provider have reported. Each is logged once a day.
 
     Args:
-        subject: Whose requests they are, for the log: ``provider work``.
-        mask: Hides secrets in a text.
+        subject: The name of the provider for log lines, such as ``provider work``.
+        mask: Masks secrets in a text.
     """
 
     def __init__(
@@ -91,11 +90,11 @@ class Deprecations:
 
     @property
     def met(self) -> tuple[Deprecation, ...]:
-        """What was met so far, one for each endpoint."""
+        """The deprecations so far, one for each endpoint."""
         return tuple(self._met.values())
 
     def note(self, method: str, url: str, headers: Mapping[str, str]) -> None:
-        """Read an answer that has just come."""
+        """Record the deprecation in a response, if there is one."""
         if not any(name in headers for name in ("Deprecation", "Sunset", "Link")):
             return
         endpoint = self._mask(f"{method} {path_of(url)} on {host_of(url)}")
@@ -119,9 +118,10 @@ class Deprecations:
 
 
 def _deprecation(value: str) -> tuple[bool, datetime | None]:
-    """Whether it is deprecated, and since when.
+    """Return whether an endpoint is deprecated, and since when.
 
-    A date as RFC 9745 has it (``@1688169599``), or, as in drafts of it, a date of HTTP or ``true``.
+    The header has a date in the form of RFC 9745 (``@1688169599``), or, as in its drafts, an HTTP
+    date or ``true``.
     """
     if value.lower() in ("true", "?1"):
         return True, None
@@ -136,7 +136,7 @@ def _deprecation(value: str) -> tuple[bool, datetime | None]:
 
 
 def _link(headers: Mapping[str, str], base: str) -> str:
-    """The page about it; empty where there is none that can be shown."""
+    """Return the address of the page about the deprecation; empty if there is none to show."""
     try:
         link = link_of("deprecation", headers, base) or ""
     except ValueError:

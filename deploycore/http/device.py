@@ -1,4 +1,4 @@
-"""The device authorization grant (RFC 8628): a code to show, and polls until it was entered."""
+"""The OAuth device flow (RFC 8628): show a code, and poll until a person has entered it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class _DeviceAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class DeviceCode:
-    """What a person is shown, and what the program polls with.
+    """The code that a person enters, and the code that the program polls with.
 
     Attributes:
-        user_code: What the person enters.
-        verification_uri: Where.
-        expires_in: Seconds until both expire.
+        user_code: The code that the person enters.
+        verification_uri: The address of the page to enter it at.
+        expires_in: Seconds until both codes expire.
         interval: Seconds between two polls.
-        device_code: What the program polls with.
+        device_code: The code that the program polls with.
     """
 
     user_code: str
@@ -66,13 +66,13 @@ class _NotYet(ProviderError):
 
 
 def request_device_code(http: HttpClient, flow: DeviceFlow) -> DeviceCode:
-    """Begin a grant (RFC 8628, 3.1).
+    """Start the device flow (RFC 8628, 3.1).
 
     Args:
         http: A client of the authorization server, without authorization.
 
     Raises:
-        AuthenticationFailed: The server does not know the client, or denies it this grant.
+        AuthenticationFailed: The server does not know the client, or does not allow it this flow.
         UnexpectedAnswer, ProviderError: As ``HttpClient.send_form``.
     """
     fields = {"scope": flow.scope} if flow.scope else {}
@@ -104,13 +104,13 @@ def wait_for_device(
     """Poll until the person has entered the code (RFC 8628, 3.4 and 3.5).
 
     Args:
-        seconds: How long to poll at most.
-        sleep: Waits for some seconds.
-        now: The seconds of a clock that only goes forward.
+        seconds: The maximum time to poll.
+        sleep: Waits for a number of seconds.
+        now: Returns the seconds of a monotonic clock.
 
     Raises:
-        AuthenticationFailed: The person denied the request, or the time was over.
-        ProviderError: As ``HttpClient.send_form``, except a short failure of the connection.
+        AuthenticationFailed: The person denied the request, or the time is over.
+        ProviderError: As ``HttpClient.send_form``, except for short connection failures.
     """
     interval = code.interval
     ends = now() + min(seconds, code.expires_in)

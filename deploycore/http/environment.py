@@ -1,4 +1,4 @@
-"""What the process's environment says about connections: proxies, and whom to trust."""
+"""Proxies and certificates from the process's environment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["environment_settings"]
 def environment_settings(
     session: requests.Session, url: str, settings: HttpSettings | None = None
 ) -> dict[str, Any]:
-    """How ``session`` is to send a request, as the process's environment has it.
+    """Return the settings with which a ``session`` sends a request, according to the environment.
 
     Args:
-        settings: Certificates and a proxy that go before those of the environment.
+        settings: Certificates and a proxy that take precedence over the environment.
 
     Returns:
         ``proxies``, ``verify``, ``cert`` and ``stream``, for ``send``.
@@ -38,5 +38,5 @@ def environment_settings(
     if not settings.use_proxies or (
         origin.is_loopback and (settings.proxy is None or origin.scheme == "http")
     ):
-        found["proxies"] = {}  # what is meant for this machine goes to no other
+        found["proxies"] = {}  # requests to this machine use no proxy
     return dict(found)

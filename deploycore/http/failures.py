@@ -1,4 +1,4 @@
-"""The errors of one client's requests, with what the provider says of them."""
+"""The errors of a client's requests, with the provider's explanations."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Explain = Callable[[ErrorAnswer], DeploycoreError | None]
 
 @dataclass(frozen=True)
 class Failures:
-    """Makes errors of answers, and of requests without one.
+    """Creates errors from responses, and for requests without a response.
 
     Attributes:
         host: The host of the API.
         redactor: Masks secrets.
-        explain: The provider's explanation of error answers, if it has one.
+        explain: The provider's explanation of error responses, if it has one.
     """
 
     host: str
@@ -39,14 +39,14 @@ class Failures:
     explain: Explain | None
 
     def refusal(self, method: str, answer: Answer) -> DeploycoreError:
-        """Return the error of an answer with status 400 or more."""
+        """Return the error for a response with status 400 or higher."""
         explained = self.explained(method, answer)
         return explained or error_for_status(
             answer, self.redactor.mask(self._what(method, answer.url))
         )
 
     def explained(self, method: str, answer: Answer) -> DeploycoreError | None:
-        """Return what the provider says of an error answer."""
+        """Return the provider's error for an error response, if it has one."""
         if self.explain is None:
             return None
         text = self.redactor.mask(answer.body.decode("utf-8", "replace"))
@@ -62,7 +62,7 @@ class Failures:
         )
 
     def unreachable(self, method: str, target: str, failure: Failure) -> ProviderError:
-        """Return the error of a request that got no answer."""
+        """Return the error for a request that got no response."""
         if failure.unexpected:
             return self.unexpected(method, target, failure.reason)
         return ProviderUnavailable(
@@ -71,7 +71,7 @@ class Failures:
         )
 
     def unexpected(self, method: str, target: str, why: str) -> UnexpectedAnswer:
-        """Return the error of an answer that cannot be used."""
+        """Return the error for a response that cannot be used."""
         place = self._what(method, target)
         return UnexpectedAnswer(
             self.redactor.mask(f"The answer to {place} cannot be used: {why}."),

@@ -1,5 +1,7 @@
-"""How tokens are obtained from an OAuth 2.0 authorization server (RFC 6749), for plugins to pass to
-:class:`~deploycore.tokens.RenewableAuth`."""
+"""Functions that obtain tokens from an OAuth 2.0 authorization server (RFC 6749).
+
+Plugins pass them to :class:`~deploycore.tokens.RenewableAuth`.
+"""
 
 from __future__ import annotations
 
@@ -101,15 +103,15 @@ class _TokenAnswer(BaseModel):
 
 
 def read_token(answer: Any, *, held: Token | None = None) -> Token:
-    """Read the answer of a token endpoint (RFC 6749, 5.1).
+    """Parse the response of a token endpoint (RFC 6749, 5.1).
 
     Args:
         answer: The decoded JSON.
-        held: The token that it replaces. Its refresh token stays where the answer has no new one
+        held: The previous token. If the response has no refresh token, the previous one is kept
             (RFC 6749, 6).
 
     Raises:
-        UnexpectedAnswer: There is no token in it.
+        UnexpectedAnswer: The response contains no token.
     """
     given = parse_answer(_TokenAnswer, answer, what="a token")
     refreshed = given.refresh_token or (held.refresh_token if held else None)
@@ -122,13 +124,14 @@ def read_token(answer: Any, *, held: Token | None = None) -> Token:
 
 
 def error_code(answer: Any) -> str | None:
-    """The error code of a token endpoint's decoded answer (RFC 6749, 5.2); ``None`` without one."""
+    """Return the error code in a response of a token endpoint (RFC 6749, 5.2); ``None`` without
+    one."""
     code = answer.get("error") if isinstance(answer, Mapping) else None
     return code if isinstance(code, str) else None
 
 
 def explain_code(code: str | None, hint: str = _CHECK_CLIENT) -> AuthenticationFailed | None:
-    """What an error code means; ``None`` for an unknown one."""
+    """Return the error for an error code; ``None`` if the code is unknown."""
     meaning = _FOR_GOOD.get(code) if code is not None else None
     if meaning is None:
         return None
@@ -138,11 +141,14 @@ def explain_code(code: str | None, hint: str = _CHECK_CLIENT) -> AuthenticationF
 
 
 def explain_grant(answer: ErrorAnswer, *, hint: str = _CHECK_CLIENT) -> DeploycoreError | None:
-    """What an error answer of a token endpoint means (RFC 6749, 5.2); ``None`` where it is none of
-    those that the RFC names.
+    """Return the error for an error response of a token endpoint (RFC 6749, 5.2).
 
     Args:
-        hint: The next step.
+        answer: The response.
+        hint: The next step for the user.
+
+    Returns:
+        The error; ``None`` if the RFC does not define its code.
     """
     code = error_code(answer.json)
     if answer.status == 401 and code is None:
@@ -153,12 +159,14 @@ def explain_grant(answer: ErrorAnswer, *, hint: str = _CHECK_CLIENT) -> Deployco
 def client_credentials(
     path: str, client_id: str, client_secret: SecretStr, *, scope: str = "", provider: str = "NAME"
 ) -> ObtainToken:
-    """The client's own token (RFC 6749, 4.4).
+    """Return a function that obtains a token for the client itself (RFC 6749, 4.4).
 
     Args:
-        path: Of the token endpoint, below the authorization server's base URL.
-        scope: Scopes with spaces between; empty for those that the server grants by default.
-        provider: The provider's name, for hints.
+        path: The path of the token endpoint, below the base URL of the authorization server.
+        client_id: The identifier of the client.
+        client_secret: The secret of the client.
+        scope: The scopes to request, separated by spaces; empty for the server's default.
+        provider: The name of the provider, for hints.
     """
     hint = f"Check the client ID. To replace the secret: deploycore provider rotate {provider}"
 
@@ -174,12 +182,13 @@ def client_credentials(
 def refresh_token(
     path: str, client_id: str, client_secret: SecretStr | None, *, provider: str = "NAME"
 ) -> ObtainToken:
-    """A person's token, by the refresh token of the one before (RFC 6749, 6).
+    """Return a function that obtains a person's next token with the refresh token (RFC 6749, 6).
 
     Args:
-        path: Of the token endpoint, below the authorization server's base URL.
-        client_secret: ``None`` for a public client, which is known by its ID alone.
-        provider: The provider's name, for hints.
+        path: The path of the token endpoint, below the base URL of the authorization server.
+        client_id: The identifier of the client.
+        client_secret: The secret of the client; ``None`` for a public client.
+        provider: The name of the provider, for hints.
     """
     hint = f"Sign in: deploycore provider authorize {provider}"
     client_hint = (
@@ -216,16 +225,18 @@ def exchange_code(
     redirect_uri: str,
     verifier: SecretStr,
 ) -> Token:
-    """Exchange the code that the browser brought for a token (RFC 6749, 4.1.3; RFC 7636, 4.5).
+    """Exchange the code from the browser for a token (RFC 6749, 4.1.3; RFC 7636, 4.5).
 
     Args:
         http: A client of the authorization server, without authorization.
+        flow: The sign-in that the code belongs to.
+        code: The code.
         redirect_uri: The redirect address of the authorization request.
-        verifier: The secret whose challenge the authorization request had.
+        verifier: The secret whose challenge was in the authorization request.
 
     Raises:
         AuthenticationFailed: The server rejects the code or the client.
-        ProviderError: Anything else that the client raises.
+        ProviderError: Any other error of the client.
     """
     fields: dict[str, str | SecretStr] = {
         "grant_type": "authorization_code",
@@ -251,11 +262,18 @@ def ask_token_endpoint(
     hint: str,
     explain: Callable[[str], DeploycoreError | None] = lambda code: None,
 ) -> Any:
-    """The answer of a token endpoint; the client proves itself as RFC 6749, 2.3.1 prefers it.
+    """Send a request to a token endpoint and return the decoded response.
+
+    The client authenticates with HTTP Basic, as RFC 6749, 2.3.1 recommends.
 
     Args:
-        hint: The next step if the server refuses for good.
-        explain: Says what an error code means, before the general explanation.
+        http: A client of the authorization server, without authorization.
+        path: The path of the token endpoint.
+        client_id: The identifier of the client.
+        client_secret: The secret of the client; ``None`` for a public client.
+        fields: The fields of the form.
+        hint: The next step if the server will not issue a token.
+        explain: Returns the error for an error code. It is called before the general explanation.
     """
     if client_secret is None:
         fields = {**fields, "client_id": client_id}

@@ -1,4 +1,4 @@
-"""What a host's clock says, as its answers tell it: a clock that is wrong breaks TLS and tokens."""
+"""The difference between a host's clock and this machine's. A wrong clock breaks TLS and tokens."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["HostClock"]
 
 
 class HostClock:
-    """Reads the ``Date`` of answers (RFC 9110, 6.6.1), and remembers the last one.
+    """Reads the ``Date`` header of responses (RFC 9110, 6.6.1), and keeps the last difference.
 
     Attributes:
-        offset: How many seconds the host's clock is before ours; ``None`` until it is known.
+        offset: The number of seconds that the host's clock is ahead; ``None`` until it is known.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Where credentials may go: the origin of the configured address, and nowhere else."""
+"""The only origin that credentials are sent to: that of the configured address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_URL = re.compile(r"[!-\[\]-~]+")  # visible ASCII without the backslash
 
 
 def path_of(url: str) -> str:
-    """The path of an address, to be shown; of a malformed one nothing."""
+    """Return the path of an address to show; empty if the address is malformed."""
     try:
         return urlsplit(url).path
     except ValueError:
@@ -28,7 +28,7 @@ def path_of(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The host of an address, to be shown; ``malformed`` where there is none beyond doubt."""
+    """Return the host of an address to show; ``malformed`` if it is not certain."""
     try:
         return (urlsplit(url).hostname if url.isascii() else None) or "malformed"
     except ValueError:
@@ -37,7 +37,7 @@ def host_of(url: str) -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """Scheme, host and port, as RFC 6454 compares them."""
+    """Scheme, host and port, compared as in RFC 6454."""
 
     scheme: str
     host: str
@@ -45,7 +45,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """The origin of an absolute URL.
+        """Return the origin of an absolute URL.
 
         Raises:
             ValueError: The address is malformed.
@@ -57,11 +57,11 @@ class Origin:
 
     @classmethod
     def of_api(cls, base_url: str, *, with_credentials: bool) -> Self:
-        """The origin of a configured address, if requests may be sent there.
+        """Return the origin of a configured address, and check that requests may be sent there.
 
         Raises:
-            ConfigurationError: It is not an http or https URL, holds user information, or would
-                take credentials unencrypted to another machine.
+            ConfigurationError: The address is not an http or https URL, has user information, or
+                would send credentials unencrypted to another machine.
         """
         try:
             origin, user = cls.of(base_url), urlsplit(base_url).username
@@ -84,11 +84,11 @@ class Origin:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine, by a name or address that can't be another one."""
+        """Whether the host is certainly this machine."""
         return is_loopback(self.host)
 
     def covers(self, url: str) -> bool:
-        """Whether an absolute URL is on this origin, beyond doubt and without user information."""
+        """Whether an absolute URL certainly has this origin, and no user information."""
         if not _PLAIN_URL.fullmatch(url):
             return False
         try:
@@ -96,7 +96,7 @@ class Origin:
             origin = type(self).of(url)
         except (ValueError, urllib3.exceptions.LocationParseError):
             return False
-        # Two parsers that read a link differently are how a link gets past a check.
+        # If two parsers read a link differently, it can pass a check and still lead elsewhere.
         same_host = (other.host or "").strip("[]").lower() == self.host
         has_user = parts.username is not None or parts.password is not None or other.auth
         return origin == self and same_host and not has_user

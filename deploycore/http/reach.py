@@ -1,6 +1,6 @@
-"""Whether a host can be reached at all: its name, a connection, and whether TLS trusts it.
+"""Check whether a host can be reached: its name, a connection, and its certificate.
 
-No request is sent, and so no credential: what an API answers is another question.
+No request is sent, so no credential is sent either.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ __all__ = ["Reached", "reach"]
 
 @dataclass(frozen=True)
 class Reached:
-    """A connection that could be made.
+    """A connection that could be established.
 
     Attributes:
-        host: Whose it was: the proxy's where one stands in between.
-        is_proxy: Whether it was a proxy's; then the host behind it is not known to be reachable.
-        is_encrypted: Whether TLS was begun, and the certificate is trusted.
+        host: The host that was reached: the proxy, if there is one.
+        is_proxy: Whether it is a proxy. Then it is not known whether the host behind it is
+            reachable.
+        is_encrypted: Whether the connection uses TLS with a trusted certificate.
     """
 
     host: str
@@ -43,15 +44,15 @@ class Reached:
 
 
 def reach(url: str, *, seconds: float, settings: HttpSettings | None = None) -> Reached:
-    """Connect to where requests for a URL would be sent.
+    """Connect to the server that requests for a URL would be sent to.
 
     Args:
-        url: Absolute, and http or https.
-        settings: Certificates and a proxy that go before those of the environment.
-        seconds: For all of it: looking up the name, connecting, and TLS.
+        url: An absolute http or https URL.
+        settings: Certificates and a proxy that take precedence over the environment.
+        seconds: The maximum time for name resolution, connection and TLS together.
 
     Raises:
-        ProviderUnavailable: It can't be reached; says at which step.
+        ProviderUnavailable: The server cannot be reached. The message says which step failed.
     """
     with requests.Session() as session:
         how = environment_settings(session, url, settings)
@@ -87,7 +88,8 @@ def _origin_of_proxy(proxy: str) -> Origin:
 
 
 def _context(verify: bool | str, certificate: tuple[str, str] | None) -> ssl.SSLContext:
-    """What requests would trust: certifi's bundle, or what the environment or settings name."""
+    """Return the certificates that requests would trust: certifi's, or those of the environment or
+    settings."""
     bundle = verify if isinstance(verify, str) else certifi.where()
     if Path(bundle).is_dir():
         context = ssl.create_default_context(capath=bundle)

@@ -13,25 +13,27 @@ __all__ = ["HttpSettings"]
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """Timeouts, retries and limits. Times are seconds, sizes bytes.
+    """Timeouts, retries and limits of the HTTP client. Times are in seconds, sizes in bytes.
 
     Attributes:
-        connect_timeout: For one connection.
-        read_timeout: Between two arrivals of data.
-        total_timeout: For one request, with all its tries, waits and the answer's body.
-        retries: Tries after the first.
-        backoff_first: The most that is waited before the second try; doubles with each.
-        backoff_most: The most that is waited before any try of our own choice.
-        retry_after_most: The most that is waited because the host asks for it.
-        answer_bytes_most: The largest answer, after decompression.
-        pages_most: The most pages of one listing.
-        connections: Kept open at once.
+        connect_timeout: The maximum time to establish a connection.
+        read_timeout: The maximum time to wait for more data.
+        total_timeout: The maximum time for a request with all its attempts, waits and the body of
+            the response.
+        retries: The number of attempts after the first one.
+        backoff_first: The maximum wait before the second attempt. It doubles for each further
+            attempt.
+        backoff_most: The maximum wait before any attempt, unless the host requests another time.
+        retry_after_most: The maximum wait that a host can request.
+        answer_bytes_most: The maximum size of a response, after decompression.
+        pages_most: The maximum number of pages of a listing.
+        connections: The number of connections to keep open.
         ca_bundle: A file of certificates to trust instead of the default ones.
-        client_certificate: A PEM file with a client certificate. It also holds the key, unless
+        client_certificate: A PEM file with a client certificate. It also contains the key, unless
             ``client_key`` is set.
         client_key: A PEM file with the key of ``client_certificate``.
-        proxy: Address of the proxy for all requests (default: those of HTTPS_PROXY, HTTP_PROXY,
-            ALL_PROXY and NO_PROXY). It may hold a user name and a password. Plain HTTP to this
+        proxy: The address of the proxy for all requests (default: those of HTTPS_PROXY, HTTP_PROXY,
+            ALL_PROXY and NO_PROXY). It may contain a username and a password. Plain HTTP to this
             machine uses no proxy.
         use_proxies: Whether proxies are used.
     """

@@ -1,4 +1,4 @@
-"""The items of listings that could not be read: counted, and told once when the listing ends."""
+"""Counts the items of a listing that cannot be parsed, and logs them once when the listing ends."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SHOWN_CHARACTERS = 200
 
 
 class ItemTally:
-    """What was read and what was skipped during one call of a provider's hook.
+    """The number of parsed and skipped items in one call of a provider's hook.
 
     Args:
-        subject: Whose call it is, for the log, such as ``provider work: list_repos``.
-        is_listing: Whether more pages may come, so that the whole listing decides, and not one
-            page, whether the host's items can be read at all.
+        subject: The call, for log lines, such as ``provider work: list_repos``.
+        is_listing: Whether more pages may follow. Then it is an error only if all items of the
+            whole listing are invalid, not if all items of one page are.
 
     Attributes:
-        has_unread: Whether the host gave an item, other than null, that could not be read.
+        has_unread: Whether the host sent an item, other than null, that could not be parsed.
     """
 
     def __init__(self, subject: str = "", *, is_listing: bool = False) -> None:
@@ -39,19 +39,19 @@ class ItemTally:
         self._reasons: dict[str, Counter[str]] = {}
 
     def skipped(self, what: str, reason: str, *, is_null: bool = False) -> None:
-        """An item could not be read, for a reason that does not show what it holds."""
+        """Count an item that could not be parsed. The reason must not quote its content."""
         self.has_unread |= not is_null
         self._reasons.setdefault(what, Counter())[reason[:_SHOWN_CHARACTERS]] += 1
 
     def read(self, found: int, error: UnexpectedAnswer | None) -> None:
-        """A page was read.
+        """Count the items of a page.
 
         Args:
-            found: How many items of it could be read.
-            error: What is wrong with the others.
+            found: The number of items that could be parsed.
+            error: The problem of the other items.
 
         Raises:
-            UnexpectedAnswer: None could be read, and the page decides.
+            UnexpectedAnswer: No item could be parsed, and no further page can follow.
         """
         self._found += found
         self._error = self._error or error
@@ -60,17 +60,17 @@ class ItemTally:
             raise error
 
     def check(self) -> None:
-        """To be called at the end of a listing.
+        """Check the whole listing at its end.
 
         Raises:
-            UnexpectedAnswer: The host gave items, and none of them could be read.
+            UnexpectedAnswer: The host sent items, and none of them could be parsed.
         """
         if self._error is not None and not self._found:
             self._reasons.clear()
             raise self._error
 
     def tell(self) -> None:
-        """Log what was skipped, once."""
+        """Log the skipped items once."""
         for what, reasons in self._reasons.items():
             counted = [f"{count} × {reason}" for reason, count in reasons.most_common()]
             more = "; and others" if len(counted) > _SHOWN_REASONS else ""
@@ -86,7 +86,7 @@ class ItemTally:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Within this, pages that are read count here."""
+        """A context in which the items of all parsed pages are counted here."""
         former = _current.set(self)
         try:
             yield
@@ -95,7 +95,7 @@ class ItemTally:
 
 
 class _TellingTally(ItemTally):
-    """For pages that are read outside of a provider's call: each is told by itself."""
+    """Counts pages that are parsed outside of a provider's call. Each page is logged by itself."""
 
     def read(self, found: int, error: UnexpectedAnswer | None) -> None:
         super().read(found, error)
@@ -106,5 +106,5 @@ _current: ContextVar[ItemTally | None] = ContextVar("deploycore_http_tally", def
 
 
 def current_tally() -> ItemTally:
-    """Where the page that is being read counts."""
+    """Return the counter for the page that is being parsed."""
     return _current.get() or _TellingTally()

@@ -1,4 +1,4 @@
-"""Sending one request once, within a time that holds whatever the server does."""
+"""Send one request once, within a maximum time that holds whatever the server does."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def _current_wire() -> Wire:
 
 
 class Transport:
-    """The connections of a client, kept open between requests.
+    """The connections of a client, which are kept open between requests.
 
-    Safe to use from several threads at once.
+    It is safe to use from several threads at once.
 
     Attributes:
-        closed: Set once ``close`` was called.
-        host_clock: What the host's clock says.
+        closed: Is set when ``close`` was called.
+        host_clock: The difference to the host's clock.
     """
 
     def __init__(self, settings: HttpSettings, user_agent: str) -> None:
@@ -54,25 +54,17 @@ class Transport:
         self._session = _session(settings, user_agent)
 
     def send(self, request: requests.Request, seconds: float) -> Answer | Failure:
-        """Send a request, and read the whole answer.
-
-        What goes wrong becomes a value: foreign exceptions hold the request, with its headers,
-        and must not end up in the chain of ours.
-
-        Args:
-            seconds: For all of it, from connecting to the last byte.
-
-        Raises:
-            DeploycoreError: What authorising the request raised.
-        """
-        outer = _wire.get()  # of a request that needs this one to be authorised
+        """Send a request, and read the whole response."""
+        outer = _wire.get()  # of the request that waits for this one to authorize it
         seconds = seconds if outer is None else min(seconds, outer.seconds_left)
         with self._connected(seconds) as wire:
             try:
                 return self._sent(request, seconds, wire)
             except DeploycoreError:
                 raise
-            except Exception as error:  # also what libraries do when a socket is cut below them
+            except (
+                Exception
+            ) as error:  # also errors that libraries raise when their socket is shut down
                 failure = self._failure(error, wire)
                 if failure is None:
                     raise
@@ -113,13 +105,13 @@ class Transport:
         if self.closed.is_set():
             return Failure("the connection was closed")
         prepared = self._session.prepare_request(request)
-        prepared.url = target  # requests quotes anew; links are to be used as they came
+        prepared.url = target  # requests would quote again; links must stay unchanged
         how = environment_settings(self._session, target, settings)
         how["timeout"] = (
             min(settings.connect_timeout, seconds),
             min(settings.read_timeout, seconds),
         )
-        # Not by the session, which reads all of a redirect's body even if it is not followed.
+        # The session would read the whole body of a redirect, even if it is not followed.
         response = self._session.get_adapter(target).send(prepared, **how)
         self.host_clock.note(response.headers, datetime.now(UTC))
         try:
@@ -131,7 +123,7 @@ class Transport:
         body = bytearray()
         limit = self._settings.answer_bytes_most
         wire.allow(_WITHOUT_CONTENT_MOST)
-        # read1 returns what has arrived, so that the limit holds as soon as it is passed.
+        # read1 returns the data that has arrived, so the limit is checked at once.
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             wire.allow(_WITHOUT_CONTENT_MOST)
             body += chunk
@@ -150,7 +142,7 @@ class Transport:
         if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
             return failure_of(error)
         if isinstance(error, ValueError):
-            # http.client shows a header that it refuses, and so the secret in it.
+            # The error of http.client quotes the invalid header, which contains the secret.
             what = "a header or the address has characters that cannot be sent"
             return Failure(what, unexpected=True)
         return None

@@ -1,9 +1,9 @@
-"""Connections that another thread can cut: how every deadline on a network is kept.
+"""Network connections that another thread can shut down. All deadlines on the network use them.
 
-Timeouts of sockets begin anew with every byte, so a server that sends one byte a minute, or one
-interim response after another, meets none of them, and a thread that waits in ``recv`` checks
-nothing. Shutting the socket down ends such a wait at once. What arrived before that is still in
-the buffers of the system, so each read asks first whether it is still wanted.
+A socket's timeout starts again with every byte. So a server that sends one byte a minute, or one
+interim response after another, never exceeds it, and a thread that waits in ``recv`` cannot check
+anything. Shutting down the socket ends such a wait at once. Data that arrived before is still in
+the buffers of the system, so each read first checks whether the connection is still wanted.
 
 The API client, git, Git LFS and health checks all connect through this module.
 """
@@ -36,11 +36,11 @@ _HEAD_BYTES_MOST = 1024 * 1024
 
 
 class Wire:
-    """The sockets that are open for one purpose, such as a request or a fetch.
+    """The open sockets of one operation, such as a request or a fetch.
 
     Args:
-        connect_timeout: Seconds for each address of a host.
-        check: Raises where a connection is no longer wanted.
+        connect_timeout: The maximum seconds to connect to each address of a host.
+        check: Raises an error if the connection is no longer wanted.
     """
 
     def __init__(self, connect_timeout: float, check: Callable[[], None] = lambda: None) -> None:
@@ -54,11 +54,11 @@ class Wire:
 
     @property
     def seconds_left(self) -> float:
-        """Until it is cut."""
+        """The seconds until the connection is shut down."""
         return max(0.0, self._ends_at - time.monotonic())
 
     def end_at(self, moment: float) -> None:
-        """Note when it is going to be cut, in the time of ``time.monotonic``."""
+        """Set the time at which the connection is shut down, in ``time.monotonic``."""
         self._ends_at = moment
 
     @property
@@ -68,18 +68,18 @@ class Wire:
 
     @property
     def has_overrun(self) -> bool:
-        """Whether more arrived than was allowed."""
+        """Whether more data arrived than is allowed."""
         return self._has_overrun
 
     def connect(self, host: str, port: int, options: Iterable[Any] = ()) -> socket.socket:
-        """Connect to one of a host's addresses, the first that answers, and watch the socket.
+        """Connect to the first of a host's addresses that responds, and watch the socket.
 
         Args:
             options: Arguments of ``setsockopt``.
 
         Raises:
-            OSError: There is no address, none can be reached, or all was cut.
-            DeploycoreError: What ``check`` raises.
+            OSError: The host has no address, none can be reached, or ``cut`` was called.
+            DeploycoreError: The error of ``check``.
         """
         failure = OSError(f"{host} has no address")
         for family, kind, protocol, _, address in self._addresses(host, port):
@@ -99,16 +99,17 @@ class Wire:
         raise failure
 
     def watch(self, connected: Any) -> None:
-        """Watch a socket. A duplicate is kept, since TLS takes the original's descriptor away."""
+        """Watch a socket. A duplicate is kept, because TLS takes over the descriptor of the
+        original."""
         self._sockets += (socket.socket(fileno=os.dup(connected.fileno())),)
         if self._cut:
             self.cut()
 
     def allow(self, count: int | None) -> None:
-        """Let so many bytes more arrive, or any number.
+        """Set how many more bytes may arrive; ``None`` for any number.
 
-        Whoever reads content sets this anew for each piece of it, so that a server can't keep
-        the reader busy with what holds none: trailers, chunk extensions, empty compressed blocks.
+        A reader calls this again for each piece of content. So a server cannot keep it busy with
+        data without content, such as trailers, chunk extensions and empty compressed blocks.
         """
         self._allowed = count
 
@@ -116,11 +117,11 @@ class Wire:
         """Read from a watched socket.
 
         Raises:
-            OSError: It was cut, more arrived than was allowed, or reading failed.
+            OSError: ``cut`` was called, more data arrived than is allowed, or reading failed.
         """
         self._raise_if_cut()
         count: int | None = raw.readinto(buffer)
-        self._raise_if_cut()  # else the end would pass for that of the answer
+        self._raise_if_cut()  # otherwise this would look like the end of the response
         if self._allowed is not None and count:
             self._allowed -= count
             if self._allowed < 0:
@@ -129,14 +130,14 @@ class Wire:
         return count
 
     def cut(self) -> None:
-        """End all that is sent or received now, and all that would be."""
+        """End everything that is being sent or received, and prevent new connections."""
         self._cut = True
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the duplicates back."""
+        """Close the duplicates of the sockets."""
         for each in self._sockets:
             each.close()
         self._sockets = ()
@@ -188,10 +189,10 @@ class Wire:
 
 @contextmanager
 def cutting_after(wire: Wire, seconds: float) -> Iterator[None]:
-    """Cut a wire when the time is over; closes it, and leaves no thread behind.
+    """Shut down a wire after a time. At the end of the block, close it and stop the timer's thread.
 
     Args:
-        seconds: From now on.
+        seconds: The time from now.
     """
     seconds = max(0.0, seconds)
     wire.end_at(time.monotonic() + seconds)
@@ -207,7 +208,7 @@ def cutting_after(wire: Wire, seconds: float) -> Iterator[None]:
 
 
 class _WatchedIO(io.RawIOBase):
-    """What a socket receives, as long as that is wanted."""
+    """Reads from a socket as long as the data is wanted."""
 
     def __init__(self, raw: io.RawIOBase, wire: Wire) -> None:
         self._raw = raw
@@ -225,18 +226,18 @@ class _WatchedIO(io.RawIOBase):
 
 
 class _WatchedResponse(HTTPResponse):
-    """A response whose every read can be cut, also while its header is being read."""
+    """A response whose reads can all be interrupted, also those of its header."""
 
     def __init__(self, wire: Wire, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)
         self._wire = wire
         wire.allow(_HEAD_BYTES_MOST)
-        # The type is that of a buffered reader, as ``makefile`` makes it.
+        # The type of the buffered reader that ``makefile`` returns.
         raw = self.fp.detach()
         self.fp = io.BufferedReader(_WatchedIO(raw, wire))
 
     def begin(self) -> None:
-        """Read the header, and pass over interim responses (RFC 9110, 15.2)."""
+        """Read the header, and skip interim responses (RFC 9110, 15.2)."""
         super().begin()
         while 100 <= self.status < 200 and self.status != 101:
             self.headers = self.msg = None  # type: ignore[assignment]
@@ -245,10 +246,10 @@ class _WatchedResponse(HTTPResponse):
 
 
 class PlainConnection(HTTPConnection):
-    """A connection whose socket is watched; TLS is put on it later.
+    """A connection whose socket is watched. TLS is added later.
 
     Args:
-        wire: Gives the wire of the request that the connection is used for now.
+        wire: Returns the wire of the request that uses the connection now.
     """
 
     def __init__(self, *args: Any, wire: Callable[[], Wire], **options: Any) -> None:
@@ -257,11 +258,11 @@ class PlainConnection(HTTPConnection):
         super().__init__(*args, **options)
 
     def response_class(self, sock: Any, **options: Any) -> HTTPResponse:  # type: ignore[override]
-        """Make what reads an answer, also a proxy's answer to CONNECT."""
+        """Create the reader of a response, also for a proxy's response to CONNECT."""
         return _WatchedResponse(self._wire(), sock, **options)
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Send a request, perhaps on a connection that was made for a former one."""
+        """Send a request. The connection may have been used by a previous request."""
         wire = self._wire()
         if self.sock is not None and self._watched_by is not wire:
             wire.watch(self.sock)
@@ -285,15 +286,15 @@ class PlainConnection(HTTPConnection):
 
 
 class SecureConnection(PlainConnection, HTTPSConnection):
-    """The same, with TLS."""
+    """A watched connection with TLS."""
 
 
 class WatchedAdapter(requests.adapters.HTTPAdapter):
-    """Makes the connections of a session of requests ones that can be cut.
+    """Makes the connections of a requests session interruptible.
 
     Args:
-        wire: Gives the wire of the request that is sent by this thread now.
-        connections: Kept open at once for each host.
+        wire: Returns the wire of the request that this thread is sending.
+        connections: The number of connections to keep open for each host.
     """
 
     def __init__(self, wire: Callable[[], Wire], *, connections: int = 1) -> None:
@@ -301,7 +302,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         self._wire = wire
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Choose the pool of a request."""
+        """Choose the connection pool for a request."""
         pool: Any = super().get_connection_with_tls_context(*args, **options)
         pool.ConnectionCls = SecureConnection if pool.scheme == "https" else PlainConnection
         pool.conn_kw["wire"] = self._wire

@@ -1,4 +1,4 @@
-"""What is configured on this machine, and what can be done with it: the Python API."""
+"""The Python API for the providers and applications that are configured on this machine."""
 
 from __future__ import annotations
 

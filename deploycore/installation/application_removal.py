@@ -1,8 +1,8 @@
-"""Removing an application: what goes, what stays, and what remains at the git host.
+"""Remove an application and its webhook at the git host.
 
-The plan is told to a person before anything happens, and is what then happens. The host is asked
-first, while its webhook's identifier is still known here; that it does not answer stops nothing,
-but is told with all that a person needs to remove the webhook there.
+A plan is shown to the user first. Then exactly this plan is carried out. The host is asked first,
+while the webhook's identifier is still stored. If the host does not remove the webhook, the
+application is removed anyway, and the result says what the user has to remove there.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RemovalPlan:
-    """What belongs to an application.
+    """Everything that belongs to an application.
 
     Attributes:
-        definition: ``None`` where the application was removed before, and only history is left,
-            or its record is damaged.
-        target: As far as it is known.
-        deployments: How many it has had.
-        former: How many deployments removed applications of its name had.
-        releases: The names of those on the disk; ``None`` where they can't be listed.
-        secrets: The variables whose values are stored here.
-        webhook: ``None`` if it has none.
-        previews: Those whose pull requests are open.
-        damage: What is wrong with the application's own record.
-        webhook_damage: What is wrong with its webhook's record.
-        dropped: Deployments whose damaged records are deleted.
+        name: The name of the application.
+        definition: The definition; ``None`` if the application was removed before and only its
+            history remains, or if its record is damaged.
+        target: The target, if it is known.
+        deployments: The number of its deployments.
+        former: The number of deployments of removed applications with its name.
+        releases: The names of the releases on disk; ``None`` if they cannot be listed.
+        secrets: The variables whose values are stored.
+        webhook: The webhook; ``None`` if there is none.
+        previews: The previews of open pull requests.
+        damage: What is wrong with the record of the application.
+        webhook_damage: What is wrong with the record of the webhook.
+        dropped: Deployments whose damaged records would be deleted.
     """
 
     name: str
@@ -70,11 +71,12 @@ class RemovalPlan:
 
 @dataclass(frozen=True)
 class Removal:
-    """What became of a removal.
+    """The result of a removal.
 
     Attributes:
-        remains: A sentence for each thing that a person may have to remove elsewhere.
-        error: Why the git host still has the webhook, if it was asked and refused.
+        plan: The plan that was carried out.
+        remains: A sentence for each thing that the user may have to remove elsewhere.
+        error: The error of the git host, if it did not remove the webhook.
     """
 
     plan: RemovalPlan
@@ -91,15 +93,17 @@ class Removals:
         self._logs = logs
 
     def plan(self, name: str, *, purge: bool = False, force: bool = False) -> RemovalPlan:
-        """What removing an application would concern; changes nothing.
+        """Return what would be removed with an application. This changes nothing.
 
         Args:
-            purge: Whether it may have been removed before, and only its history is to go.
-            force: As that of ``remove``.
+            name: The name of the application.
+            purge: Whether the application may have been removed before, so that only its history is
+                deleted.
+            force: As in ``remove``.
 
         Raises:
-            ConfigurationError: There is no such application, or it, or a preview of it, is being
-                deployed.
+            ConfigurationError: The application does not exist, or it or one of its previews is
+                being deployed.
         """
         try:
             dropped = self._store.refuse_removal(name, drop_damaged=force)
@@ -144,16 +148,17 @@ class Removals:
         """Remove an application; see ``Store.remove_application``.
 
         Args:
-            purge: Whether its history and its logs are erased, and those of former applications
-                of its name; that alone where it was removed before.
-            end_previews: Whether the directories of its previews are removed too.
-            keep_webhook: Whether the git host is not asked to remove the webhook.
-            force: Whether damaged records of deployments that have not ended are deleted. Their
-                processes, if there are any, run on.
+            name: The name of the application.
+            purge: Whether to delete its history and logs, and those of removed applications with
+                its name. If it was removed before, only these are deleted.
+            end_previews: Whether to remove the directories of its previews too.
+            keep_webhook: Whether to leave the webhook at the git host.
+            force: Whether to delete damaged records of deployments that have not ended. Their
+                processes, if there are any, continue to run.
 
         Raises:
-            ConfigurationError: As ``plan``; then nothing is removed.
-            StoreError: The database cannot be written; then nothing is removed.
+            ConfigurationError: As ``plan``. Then nothing is removed.
+            StoreError: The database cannot be written. Then nothing is removed.
         """
         plan = self.plan(name, purge=purge, force=force)
         if plan.is_former:
@@ -182,7 +187,7 @@ class Removals:
         return Removal(plan, remains, error)
 
     def _remove_logs(self, *names: str) -> list[str]:
-        """Remove the logs of applications; says which are left."""
+        """Delete the logs of applications; return a sentence for those that remain."""
         left = [self._logs.remove(name) for name in names]
         return [f"Logs in {each.path}: {each}." for each in left if each is not None]
 
@@ -198,7 +203,7 @@ class Removals:
     def _remove_webhook(
         self, plan: RemovalPlan, *, ask_host: bool
     ) -> tuple[list[str], DeploycoreError | None]:
-        """Have the host forget the webhook; what remains there, and why."""
+        """Remove the webhook from the git host; return what remains there, and the error."""
         webhook, definition = plan.webhook, plan.definition
         if plan.webhook_damage is not None:
             return [_UNKNOWN_WEBHOOK.format(name=plan.name)], plan.webhook_damage

@@ -1,4 +1,4 @@
-"""Opens configured providers, and finds other credentials when the host rejects theirs."""
+"""Open configured providers, and find other credentials if the host rejects the current ones."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Connections:
     """Opens the providers of one installation.
 
     Args:
-        store: Gives the database, which not every provider needs.
-        read: Reads a provider's record in the fastest way there is.
+        store: Returns the database, which not every provider needs.
+        read: Reads a provider's record in the fastest way.
         secrets: Decrypts the secrets.
         http_settings: Timeouts, retries and limits of the HTTP clients.
         home: The data directory, for the settings of observers.

@@ -160,7 +160,7 @@ class Installation:
 
     @property
     def provider_changes(self) -> ProviderChanges:
-        """Changes of configured providers: edited settings, and secrets that are replaced."""
+        """Changes settings and replaces secrets of configured providers."""
         from deploycore.installation.provider_changes import ProviderChanges
 
         return ProviderChanges(self.store, self.secrets, self._http_settings)
@@ -227,9 +227,9 @@ class Installation:
     def apply(
         self, applications: Iterable[Application], *, dry_run: bool = False, verify: bool = False
     ) -> list[Change]:
-        """Create or update applications: all of them, or none if one is refused.
+        """Create or update applications: all of them, or none if one is invalid.
 
-        Applications that are not named stay as they are. Applying the same again changes nothing.
+        Other applications stay as they are. Applying the same again changes nothing.
 
         Args:
             applications: For example from ``deploycore.applications.files.read_declaration``.
@@ -238,11 +238,11 @@ class Installation:
                 repository and ref exists at the git host.
 
         Returns:
-            What changed, for each application.
+            The changes of each application.
 
         Raises:
-            ConfigurationError: A provider does not exist, two applications have the same target,
-                or a target has other files.
+            ConfigurationError: A provider does not exist, two applications have the same target, or
+                a target has other files.
             NotFound: With ``verify``: a repository or a ref does not exist.
             ProviderError, GitError, PluginError: With ``verify``: the check failed.
             StoreError: The database cannot be written.
@@ -268,15 +268,15 @@ class Installation:
         return changes
 
     def read_repository(self, provider: str, text: str) -> RepositoryId:
-        """Read a repository that a person typed: ``owner/slug``, or an address on a git host.
+        """Parse a repository that a user has entered: ``owner/slug``, or an address at a git host.
 
         Args:
             provider: The name of the provider for that host.
-            text: What the person typed.
+            text: The text that the user has entered.
 
         Raises:
-            ConfigurationError: The text does not name a repository, or names one on another
-                host; or it is an address, and the provider does not exist.
+            ConfigurationError: The text does not name a repository, or names one on another host.
+                Or it is an address, and the provider does not exist.
         """
 
         return read_repository_of(partial(self.open_provider, provider), text)
@@ -296,11 +296,12 @@ class Installation:
         self.store.keep_application_secret(name, variable, stored)
 
     def remove_application(self, name: str, *, purge: bool = False) -> Path:
-        """Remove an application, and its webhook at the git host. Its files stay.
+        """Remove an application and its webhook at the git host. Its files stay.
 
-        ``removals`` offers more options, and tells what could not be removed.
+        ``removals`` has more options, and returns what could not be removed.
 
         Args:
+            name: The name of the application.
             purge: Whether to delete its history and its logs too.
 
         Returns:
@@ -429,7 +430,7 @@ class Installation:
         self.close()
 
     def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
-        """Refuse targets that belong to another application, also under another path."""
+        """Raise an error if a target belongs to another application, also under another path."""
         from deploycore.deploy.ownership import refuse_data_directory, refuse_taken_target
 
         new = {each.name: each.target for each in wanted}
@@ -442,7 +443,7 @@ class Installation:
             refuse_data_directory(name, target, self._settings.home)
 
     def _understood(self, application: Application) -> Application:
-        """Replace an address of a repository by ``owner/slug``."""
+        """Return the application with ``owner/slug`` instead of an address of its repository."""
         repository = str(self.read_repository(application.provider, application.repository))
         return application.model_copy(update={"repository": repository})
 

@@ -1,4 +1,4 @@
-"""New providers and changes of them: settings, and secrets when they are replaced.
+"""Add providers, and change their settings and secrets.
 
 A change is proved against the git host before it is stored, and stored in one step. Applications,
 history and webhooks of the provider stay. Processes that have the provider open notice the change
@@ -38,11 +38,12 @@ __all__ = ["Difference", "ProviderChange", "ProviderChanges"]
 
 @dataclass(frozen=True)
 class Difference:
-    """One field that a change affects, in words that are safe to print.
+    """One field that a change affects, in a form that is safe to print.
 
     Attributes:
-        before: The value before; ``None`` if the field was not set.
-        after: The value after; ``None`` if the field is no longer set.
+        field: The name of the field.
+        before: The value before the change; ``None`` if the field was not set.
+        after: The value after the change; ``None`` if the field is no longer set.
     """
 
     field: str
@@ -79,9 +80,9 @@ class ProviderChanges:
     """Plans and stores changes of providers.
 
     Args:
-        store: Has the providers.
+        store: The database.
         secrets: Encrypts new secrets.
-        http_settings: For the requests that prove a change.
+        http_settings: Settings for the requests that test a change.
     """
 
     def __init__(
@@ -135,8 +136,9 @@ class ProviderChanges:
         """Validate a change. Nothing is sent or stored.
 
         Args:
-            settings: New values of fields that are not secrets; ``None`` removes a field.
-            secrets: New values of fields that are.
+            name: The name of the provider.
+            settings: New values of fields that are not secret; ``None`` removes a field.
+            secrets: New values of secret fields.
 
         Raises:
             ConfigurationError: The provider does not exist, or a value is missing or invalid.
@@ -187,15 +189,17 @@ class ProviderChanges:
         verify: Callable[[Provider], object] | None = None,
         keep_former: timedelta | None = None,
     ) -> ProviderRecord:
-        """Prove a change, and store it in one transaction.
+        """Test a change at the git host, and store it in one transaction.
 
         Args:
-            verify: Called with the provider as it will be; what it raises leaves all as it was.
-            keep_former: How long the former secrets may still be used (default: not at all). At
-                most a week.
+            change: The change, from ``plan``.
+            verify: Called with the changed provider. If it raises, nothing is stored.
+            keep_former: How long the previous secrets may still be used (default: not at all). The
+                maximum is a week.
 
         Raises:
-            ConfigurationError: The provider was changed meanwhile, or ``keep_former`` is too long.
+            ConfigurationError: The provider was changed in the meantime, or ``keep_former`` is too
+                long.
             ProviderError: The host rejected the change.
             StoreError: The change could not be stored.
         """
@@ -219,7 +223,7 @@ class ProviderChanges:
         )
 
     def sign_in(self, name: str) -> ProviderSignIn:
-        """Prepare to sign a person in to a provider whose configuration asks for that.
+        """Prepare the sign-in of a person, for a provider that requires it.
 
         Raises:
             ConfigurationError: The provider does not exist, or needs no sign-in.

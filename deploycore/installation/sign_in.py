@@ -1,6 +1,6 @@
-"""Signs a person in to a provider: obtains a token, proves it, and only then stores it.
+"""Sign a person in to a provider: obtain a token, test it, then store it.
 
-How the person is asked is the caller's: the command ``deploycore provider authorize``.
+The caller shows the address and code to the person, such as ``deploycore provider authorize``.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = ["ProviderSignIn"]
 
 
 class ProviderSignIn:
-    """One sign-in to one provider; to be used as a context manager, or closed.
+    """One sign-in to one provider. Use it as a context manager, or call ``close``.
 
     Args:
-        vault: Where the token is stored.
+        vault: Stores the token.
 
     Attributes:
         flow: How the person signs in.
 
     Raises:
         ConfigurationError: The provider needs no sign-in.
-        PluginError: The configuration names a sign-in, but no token that is stored.
+        PluginError: The configuration has a sign-in, but its token is not stored.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class ProviderSignIn:
         )
 
     def exchange(self, request: AuthorizationRequest, code: SecretStr) -> Token:
-        """Exchange the code that a redirect brought for a token.
+        """Exchange the code from a redirect for a token.
 
         Raises:
             AuthenticationFailed: The host rejects the code or the client.
-            ProviderError: The host could not be asked.
+            ProviderError: The request failed.
         """
         return exchange_code(
             self._http,
@@ -97,11 +97,11 @@ class ProviderSignIn:
         )
 
     def begin_device(self, flow: DeviceFlow) -> DeviceCode:
-        """Ask for a code that the person enters at the host.
+        """Request a code that the person enters at the host.
 
         Raises:
-            AuthenticationFailed: The host does not know the client, or denies it this grant.
-            ProviderError: The host could not be asked.
+            AuthenticationFailed: The host does not know the client, or does not allow it this flow.
+            ProviderError: The request failed.
         """
         return request_device_code(self._http, flow)
 
@@ -117,21 +117,21 @@ class ProviderSignIn:
         """Wait until the person has entered the code.
 
         Raises:
-            AuthenticationFailed: The person denied the request, or the time was over.
-            ProviderError: The host could not be asked.
+            AuthenticationFailed: The person denied the request, or the time is over.
+            ProviderError: The request failed.
         """
         return wait_for_device(self._http, flow, code, seconds=seconds, sleep=sleep, now=now)
 
     def store(self, token: Token, *, verify: Callable[[Provider], object] | None = None) -> None:
-        """Prove a token, and store it in the place of a former one.
+        """Test a token, and store it in place of the previous one.
 
         Args:
-            verify: Called with the provider as the token opens it; what it raises leaves the
-                former token as it was.
+            verify: Called with a provider that uses the token. If it raises, the previous token
+                stays.
 
         Raises:
             ProviderError: The host rejected the token.
-            StoreError: It could not be stored.
+            StoreError: The token could not be stored.
         """
         candidate = _Candidate(token)
         if verify is not None:
@@ -154,8 +154,10 @@ class ProviderSignIn:
 
 
 class _Candidate:
-    """A ``TokenStorage`` of one token that is not stored yet. If the host is asked to renew it
-    while it is proved, it holds the new one."""
+    """A ``TokenStorage`` of one token that is not stored yet.
+
+    If the token is renewed during the test, this has the new token.
+    """
 
     def __init__(self, token: Token) -> None:
         self.token = token

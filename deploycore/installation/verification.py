@@ -1,4 +1,4 @@
-"""Whether a git host has what an application is to be deployed from, before it is stored."""
+"""Check that the repositories and refs of applications exist at the git host."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def verify_applications(
     open_provider: Callable[[str], Provider],
     settings: GitSettings,
 ) -> None:
-    """Ask the git hosts for each application's repository and ref, several at once.
+    """Request each application's repository and ref from the git hosts, several at once.
 
-    Of a ref that is a commit's hash only the repository is asked for.
+    If a ref is the hash of a commit, only the repository is requested.
 
     Raises:
-        DeploycoreError: The first problem, in the order of the applications, which names its
-            application; where there are more, the message has them all.
+        DeploycoreError: The first problem, in the order of the applications. It names the
+            application. If there are several problems, the message has all of them.
     """
     with ThreadPoolExecutor(min(_AT_ONCE, len(applications)) or 1) as pool:
         found = pool.map(lambda each: _problem(each, open_provider, settings), applications)
@@ -61,7 +61,7 @@ def suggest_repository(
     repository: RepositoryId,
     list_repos: Callable[[RepositoryQuery], Iterable[Repository]],
 ) -> None:
-    """Add to the hint which repository may have been meant, if an error says that there is none.
+    """If a repository does not exist, add a similar name to the hint of the error.
 
     Args:
         list_repos: ``Provider.list_repos``.

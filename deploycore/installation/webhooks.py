@@ -1,7 +1,7 @@
-"""Letting a git host tell of pushes: the webhook's secret, made here, and its place at the host.
+"""Webhooks of applications: create their secrets, and register them at the git host.
 
-What is stored comes before what the host is told, so that a delivery is never signed with a
-secret that is not known here, whatever fails in between.
+A secret is stored before the host receives it. So a delivery is never signed with an unknown
+secret, even after a crash.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Webhooks:
     """The webhooks of an installation's applications.
 
     Args:
-        open_provider: Opens a configured provider, by its name.
-        public_url: Where git hosts reach the server; ``None`` where that is told each time.
+        open_provider: Opens a configured provider by its name.
+        public_url: The address at which git hosts reach the server; ``None`` if it is given in each
+            call.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class Webhooks:
         self._public_url = public_url
 
     def url(self, application: str, base: str | None = None) -> str:
-        """Where the git host is to send to.
+        """Return the address to which the git host sends an application's deliveries.
 
         Args:
-            base: The server's public address; by default what the settings say.
+            application: The name of the application.
+            base: The server's public address (default: that of the settings).
 
         Raises:
-            ConfigurationError: There is none, or it is malformed.
+            ConfigurationError: The address is missing or malformed.
         """
         found = self._public_url if base is None else parse_public_url(base, "The address")
         if found is None:
@@ -70,24 +72,26 @@ class Webhooks:
         return f"{found}/webhooks/{application}"
 
     def prepare(self, application: str) -> WebhookRecord:
-        """Make the secret of a webhook, unless there is one; the host is not asked.
+        """Create the secret of a webhook, if it has none. This sends no request.
 
         Raises:
-            ConfigurationError: There is no such application.
-            StoreError: The key can't be used.
+            ConfigurationError: The application does not exist.
+            StoreError: The key cannot be used.
         """
         return self._store.webhooks.add(application, self._new_secret())
 
     def register(self, application: str, url: str) -> WebhookRecord:
-        """Have the host of an application's provider send there; may be done again at any time.
+        """Register the webhook at the git host, or update it. You can call this again at any time.
 
         Args:
-            url: As ``url`` gives it.
+            application: The name of the application.
+            url: The address, from ``url``.
 
         Raises:
-            ConfigurationError: There is no such application, or the provider's plugin can't; the
-                secret is there then, for a person to set it up by hand.
-            ProviderError: The host refuses, or can't be reached.
+            ConfigurationError: The application does not exist, or its plugin cannot register
+                webhooks. In the second case the secret exists, so a person can set up the webhook
+                by hand.
+            ProviderError: The host is unreachable, or rejected the request.
         """
         record = self._store.get_application(application)
         self.prepare(application)
@@ -96,18 +100,19 @@ class Webhooks:
     def rotate(
         self, application: str, *, grace: timedelta = DAY, url: str | None = None
     ) -> WebhookRecord:
-        """Make a new secret; the former one holds for a while.
+        """Create a new secret, and send it to the host if the webhook was registered there.
 
-        Where the host was told of the webhook from here, it is told of the new secret. Until it
-        is known to have that, both hold, so this may be done again after it failed.
+        The previous secret stays valid for a time. Until the host has the new secret, both are
+        valid, so you can call this again after a failure.
 
         Args:
-            grace: How long the former one holds.
-            url: Where the host sends to, if not where it did before.
+            application: The name of the application.
+            grace: How long the previous secret stays valid.
+            url: The address for deliveries, if it changes.
 
         Raises:
-            ConfigurationError: There is no such webhook.
-            ProviderError: The host refuses, or can't be reached.
+            ConfigurationError: The webhook does not exist.
+            ProviderError: The host is unreachable, or rejected the request.
         """
         application_record = self._store.get_application(application)
         record = self._store.webhooks.begin_rotation(application, self._new_secret())
@@ -119,17 +124,19 @@ class Webhooks:
         )
 
     def remove(self, application: str, *, at_host: bool = True) -> bool:
-        """Forget a webhook and its secrets, and have the host forget it.
+        """Delete a webhook and its secrets, and remove it from the git host.
 
         Args:
-            at_host: Whether the host is asked; it is only where it was told from here.
+            application: The name of the application.
+            at_host: Whether to remove it from the host, if deploycore registered it there.
 
         Returns:
-            Whether the host had it, and has it no longer.
+            Whether the host had the webhook and removed it.
 
         Raises:
-            ConfigurationError: There is no such webhook.
-            ProviderError: The host refuses, or can't be reached; nothing is forgotten then.
+            ConfigurationError: The webhook does not exist.
+            ProviderError: The host is unreachable, or rejected the request. Then nothing is
+                deleted.
         """
         record = self._store.webhooks.get(application)
         removed = at_host and self.remove_at_host(record)
@@ -137,13 +144,13 @@ class Webhooks:
         return removed
 
     def remove_at_host(self, record: WebhookRecord) -> bool:
-        """Have the host forget a webhook, if it was told of it from here.
+        """Remove a webhook from the git host, if deploycore registered it there.
 
         Returns:
-            Whether the host had it, and has it no longer.
+            Whether the host had the webhook and removed it.
 
         Raises:
-            ProviderError: The host refuses, or can't be reached.
+            ProviderError: The host is unreachable, or rejected the request.
         """
         if record.hosts_id is None:
             return False
@@ -155,10 +162,11 @@ class Webhooks:
             return provider.remove_webhook(RepositoryId.parse(str(repository)), record.hosts_id)
 
     def secrets(self, record: WebhookRecord, *, at: datetime) -> tuple[SecretStr, ...]:
-        """The secrets that hold at a time: the present one, and the former one for a while.
+        """Return the secrets that are valid at a time: the current one, and the previous one for a
+        while.
 
         Raises:
-            StoreError: The key can't be used.
+            StoreError: The key cannot be used.
         """
         found = [self._box.reveal(record.secret)]
         if record.former is not None and (record.former_until is None or at < record.former_until):
@@ -226,10 +234,10 @@ def _is_elsewhere(former: WebhookRecord, definition: Application, registered: st
 def place_of(
     record: WebhookRecord, definition: Application | None
 ) -> tuple[str | None, str | None]:
-    """The provider and the repository that a webhook was registered for.
+    """Return the provider and the repository that a webhook was registered for.
 
     Args:
-        definition: The application's, which tells where the record does not.
+        definition: The definition of the application, for records without these fields.
     """
     if record.repository is None and definition is not None:
         return definition.provider, definition.repository
@@ -237,7 +245,7 @@ def place_of(
 
 
 def describe_remaining(webhook: WebhookRecord, definition: Application | None) -> str:
-    """What a person has to remove at the git host, as a sentence."""
+    """Return a sentence about what a person has to remove at the git host."""
     provider, repository = place_of(webhook, definition)
     where = "its repository"
     if repository is not None:

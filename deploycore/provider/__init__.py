@@ -1,7 +1,7 @@
-"""Everything that finds, loads, guards and calls plugins.
+"""Find, load, check and call plugins.
 
-``handle`` has the one caller of provider hooks, :class:`Provider`; ``registry`` finds and checks
-plugins; ``observers`` are the plugins that only watch.
+``handle`` has :class:`Provider`, which alone calls the hooks of providers. ``registry`` finds and
+checks plugins. ``observers`` calls the hooks of observers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a hook is called with, and what it is called on."""
+"""The arguments of hooks, and the plugin managers that call them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 
 
 def private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
-    """A plugin manager for one instance of a plugin."""
+    """Create a plugin manager for one instance of a plugin."""
     manager = pluggy.PluginManager("deploycore")
     manager.add_hookspecs(ProviderSpec)
     manager.register(instance, name=plugin.kind)
@@ -26,12 +26,12 @@ def private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
 
 
 def secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:
-    """The secrets among the arguments of a hook."""
+    """Return the secrets among the arguments of a hook."""
     given = [value for name, value in arguments.items() if name in SECRET_ARGUMENTS]
     flat = (item for value in given for item in (value if isinstance(value, tuple) else (value,)))
     return [item for item in flat if isinstance(item, SecretStr)]
 
 
 def type_of(value: Any) -> str:
-    """The type of what a plugin returned, for an error."""
+    """Return the type of a plugin's result, for an error."""
     return "nothing (None)" if value is None else f"a {type(value).__name__}"

@@ -1,8 +1,9 @@
-"""Calls of plugins' code, which may never come back.
+"""Calls of plugin code that may never return.
 
-Python cannot end a thread. So code that may hang runs in a daemon thread, which does not keep the
-process from ending. The caller checks for cancellation while it waits, and abandons the call after
-a time limit. The current call of each thread is noted, so that a long wait can be explained.
+Python cannot end a thread. So code that may hang runs in a daemon thread, which does not prevent
+the process from ending. The caller checks for cancellation while it waits, and abandons the call
+after a time limit. The current call of each thread is recorded, so that a long wait can be
+explained.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ _stdout_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class UnderWay:
-    """A call of a plugin's code that has not come back.
+    """A call of plugin code that has not returned.
 
     Attributes:
-        subject: Whom it is about, such as ``provider work``.
-        hook: What was called.
-        plugin: The plugin's label; may be empty.
-        since: By the monotonic clock.
+        subject: The caller's object, such as ``provider work``.
+        hook: The hook.
+        plugin: The plugin's name and version; may be empty.
+        since: The start, by the monotonic clock.
     """
 
     subject: str
@@ -69,10 +70,10 @@ class UnderWay:
 
 
 class Unanswered(Exception):
-    """A call has not come back in time.
+    """A call did not return in time.
 
     Attributes:
-        under_way: What exactly has not; ``None`` where that is no plugin's code.
+        under_way: The call of plugin code; ``None`` if it was not in plugin code.
     """
 
     def __init__(self, under_way: UnderWay | None) -> None:
@@ -81,10 +82,10 @@ class Unanswered(Exception):
 
 
 class BackgroundCall(Generic[T]):
-    """An action in a daemon thread of its own, with the context variables of who began it.
+    """An action in a separate daemon thread, with the context variables of the caller.
 
     Attributes:
-        began: By the monotonic clock.
+        began: The start, by the monotonic clock.
     """
 
     def __init__(self, action: Callable[[], T]) -> None:
@@ -101,7 +102,7 @@ class BackgroundCall(Generic[T]):
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long at most; whether it has come to its end."""
+        """Wait for a maximum time; return whether the call has ended."""
         return self._done.wait(max(0.0, seconds))
 
     @property
@@ -111,7 +112,7 @@ class BackgroundCall(Generic[T]):
         return UnderWay(*entry) if entry else None
 
     def result(self) -> T:
-        """What the action gave, or raised, once it has come to its end."""
+        """Return the action's result, or raise its error, after it has ended."""
         if self._error is not None:
             # Else the error, its traceback and this frame would keep each other alive.
             error, self._error = self._error, None
@@ -122,10 +123,10 @@ class BackgroundCall(Generic[T]):
         return self._results[0]
 
     def leave(self, late: Callable[[T], object]) -> None:
-        """Wait no longer.
+        """Abandon the call.
 
         Args:
-            late: Gets what the action gives after all, to close it.
+            late: Called with the result if the action returns later, to close it.
         """
         with self._lock:
             self._late = late
@@ -156,19 +157,19 @@ def call_within(
     look: Callable[[], None] = lambda: None,
     late: Callable[[T], object] = lambda result: None,
 ) -> T:
-    """Do something that may hang, but don't hang with it.
+    """Run an action that may hang, for a maximum time.
 
     Args:
-        action: Done in a thread of its own.
-        seconds: How long to wait for it.
-        look: Called about every twentieth of a second meanwhile; what it raises ends the wait.
-        late: Gets what the action gives after the wait has ended, to close it.
+        action: The action. It runs in a separate thread.
+        seconds: The maximum time.
+        look: Called about every twentieth of a second while waiting. If it raises, the wait ends.
+        late: Called with the result if the action returns after the wait has ended, to close it.
 
     Returns:
-        What the action gives. What it raises is raised.
+        The result of the action. Its errors are raised.
 
     Raises:
-        Unanswered: It took too long, and is left behind.
+        Unanswered: The action took too long and was abandoned.
     """
     call = BackgroundCall(action)
     try:
@@ -184,7 +185,7 @@ def call_within(
 
 @contextmanager
 def under_way(subject: str, hook: str, plugin: str = "") -> Iterator[None]:
-    """Note that this thread calls a plugin; see ``UnderWay``."""
+    """Record that this thread calls a plugin; see ``UnderWay``."""
     me = threading.get_ident()
     before = running.get(me)
     running[me] = subject, hook, plugin, time.monotonic()
@@ -198,7 +199,7 @@ def under_way(subject: str, hook: str, plugin: str = "") -> Iterator[None]:
 
 
 def calls_under_way() -> list[UnderWay]:
-    """All calls of plugins' code that somebody waits for, those that took longest first."""
+    """Return all calls of plugin code that somebody waits for, the longest first."""
     left = {thread.ident for thread in _forget_ended()}
     found = [UnderWay(*entry) for ident, entry in list(running.items()) if ident not in left]
     return sorted(found, key=lambda call: call.since)
@@ -206,8 +207,11 @@ def calls_under_way() -> list[UnderWay]:
 
 @contextmanager
 def printing_to_stderr() -> Iterator[None]:
-    """What this thread prints goes to standard error: a command's output is for its own words,
-    which a machine may read. Other threads print as ever, also while this one hangs."""
+    """Redirect what this thread prints to standard error.
+
+    The standard output of a command is only for its own text, which a program may read. Other
+    threads print as usual.
+    """
     me = threading.get_ident()
     with _stdout_lock:
         _printing_to_stderr.add(me)
@@ -234,10 +238,10 @@ class _StdoutByThread:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error that came out of a plugin's code is a person's wish to stop.
+    """Whether an error from plugin code is a user's request to stop.
 
-    Python raises ``KeyboardInterrupt`` in the main thread alone. All else is the plugin's own
-    fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
+    Python raises ``KeyboardInterrupt`` only in the main thread. All other errors are the plugin's,
+    also those that are no ``Exception``, such as ``asyncio.CancelledError``.
     """
     return (
         isinstance(error, KeyboardInterrupt)
@@ -246,7 +250,7 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def describe_raised(error: BaseException) -> str:
-    """What a plugin's code raised, and where, as half a sentence for an error's message."""
+    """Describe what a plugin's code raised, and where, for the end of an error's message."""
     # Not at start-up: every command imports this module, and few need pydantic for their help.
     from pydantic import ValidationError
 
@@ -262,7 +266,7 @@ def describe_raised(error: BaseException) -> str:
 
 
 def calls_left_behind() -> bool:
-    """Whether anything still runs that nobody waits for any more."""
+    """Whether an abandoned call is still running."""
     return bool(_forget_ended())
 
 

@@ -1,8 +1,8 @@
-"""A plugin's instance with its HTTP client, which are replaced when the credentials were.
+"""A plugin's instance and its HTTP client, which are replaced when the credentials are.
 
-A process may have a provider open for long. Before a call it learns whether the provider was
-changed since, at most once a second. When the host rejects its credentials, others may be at hand:
-those that a person has stored within that second, or the former ones while they are kept.
+A process may have a provider open for a long time. Before a call, and at most once a second, it
+checks whether the provider has changed. If the host rejects its credentials, there may be others:
+credentials that a person has stored within that second, or the previous ones while they are kept.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class OtherCredentials(Protocol):
 
 
 class Connection:
-    """What a handle calls; safe to use from several threads.
+    """The current instance of a plugin. It is safe to use from several threads.
 
     Args:
-        core: The core's fields: the provider's own network.
+        core: The core's fields, with the network settings of the provider.
         redactor: Learns the secrets of each configuration.
-        settings: For the HTTP clients.
-        others: Asked for other credentials (default: there are none).
+        settings: Settings of the HTTP clients.
+        others: Returns other credentials when the host has rejected the current ones (default:
+            there are none).
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class Connection:
         self.hooks: Any = private_manager(instance, self._plugin).hook
 
     def authorised(self, attempt: Callable[[], T]) -> T:
-        """Run an attempt; once more with each other credential while the host rejects them.
+        """Run an attempt. If the host rejects the credentials, run it once with each other
+        credential.
 
         Raises:
             AuthenticationFailed: The host rejected all of them.
@@ -105,17 +107,17 @@ class Connection:
 
     @property
     def replaced(self) -> int:
-        """How often the credentials were replaced."""
+        """The number of times that the credentials were replaced."""
         return self._replaced
 
     def use_others(self, replaced: int) -> bool:
         """Replace credentials that the host has rejected.
 
         Args:
-            replaced: What ``replaced`` was before the host was asked.
+            replaced: The value of ``replaced`` before the request.
 
         Returns:
-            Whether there are others, which are used from now on.
+            Whether there are other credentials, which are used from now on.
         """
         with self._lock:
             if self._replaced != replaced:

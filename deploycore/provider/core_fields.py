@@ -1,9 +1,9 @@
-"""The fields that every kind of provider has from the core, beside those of its plugin: the
-provider's own network, how git signs in over SSH, and when its credentials expire.
+"""The fields of the core for every provider: its network settings, the SSH key of git, and the
+expiry of its credentials.
 
-They are stored with the plugin's fields, and taken out before the plugin's ``Config`` is made, so
-that a plugin need not know them. A field of a plugin that has the name of one of these is the
-plugin's.
+They are stored together with the plugin's fields, and are removed before the plugin's ``Config`` is
+created, so a plugin does not need to know them. If a plugin has a field with the same name, the
+field belongs to the plugin.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class CoreFields(BaseModel):
 
     @property
     def expires_at(self) -> datetime | None:
-        """When the credentials expire, as the user said: the start of that day, in UTC."""
+        """When the credentials expire, according to the user: the start of that day in UTC."""
         day = self.expires_on
         return None if day is None else datetime.combine(day, time(), UTC)
 
@@ -183,11 +183,11 @@ class CoreFields(BaseModel):
         )
 
     def http_settings(self, settings: HttpSettings | None = None) -> HttpSettings:
-        """Settings of API requests with what these fields say instead."""
+        """Return the settings of API requests, changed by these fields."""
         return replace(settings or HttpSettings(), **self._options())
 
     def git_settings(self, settings: GitSettings) -> GitSettings:
-        """Settings of git and Git LFS with what these fields say instead."""
+        """Return the settings of git and Git LFS, changed by these fields."""
         return replace(settings, **self._options())
 
     def _options(self) -> dict[str, Any]:
@@ -210,12 +210,12 @@ NO_CORE_FIELDS = CoreFields()
 
 @dataclass(frozen=True)
 class ParsedFields:
-    """What a provider's fields say.
+    """The parsed fields of a provider.
 
     Attributes:
         config: The plugin's part.
         core: The core's part.
-        settings: The fields that are not secret, as they are to be stored.
+        settings: The fields that are not secret, in the form to store.
     """
 
     config: ProviderConfig
@@ -224,10 +224,10 @@ class ParsedFields:
 
 
 def core_fields(config_type: Any) -> tuple[ConfigField, ...]:
-    """The core fields that providers of a kind have.
+    """Return the core fields of a provider.
 
     Args:
-        config_type: The plugin's ``Config``, whose own fields go before these.
+        config_type: The plugin's ``Config``, whose own fields take precedence.
     """
     taken = {"name", *(field.name for field in config_fields(config_type))}
     return tuple(
@@ -238,7 +238,7 @@ def core_fields(config_type: Any) -> tuple[ConfigField, ...]:
 
 
 def all_fields(config_type: Any) -> tuple[ConfigField, ...]:
-    """The fields of a plugin's ``Config``, then the core's."""
+    """Return the fields of a plugin's ``Config``, then those of the core."""
     return config_fields(config_type) + core_fields(config_type)
 
 

@@ -1,4 +1,4 @@
-"""Runs a plugin's code so that everything that it raises leaves as a typed error."""
+"""Run plugin code so that all its errors become typed errors."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Guard:
     """The boundary between the core and the plugin of one provider.
 
     Args:
-        provider: The provider's name.
+        provider: The name of the provider.
         plugin: The plugin's name and version, for errors.
         redactor: Masks the provider's secrets.
-        stored: What is known of the credentials, if they are stored.
+        stored: What is known about the credentials, if they are stored.
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class Guard:
         self._stored = stored
 
     def __call__(self, hook: str, action: Callable[[], T], redactor: Redactor | None = None) -> T:
-        """Run the plugin's code.
+        """Run plugin code.
 
         Args:
-            redactor: Also masks the secrets that the hook was given.
+            redactor: Masks also the secrets among the hook's arguments.
 
         Raises:
-            DeploycoreError: Whatever the code raised, with its context and without secrets.
+            DeploycoreError: An error for whatever the code raised, with context and without
+                secrets.
         """
         redactor = redactor or self._redactor
         me = get_ident()
@@ -84,7 +85,7 @@ class Guard:
             self._stored.explain(error)
 
     def broken(self, hook: str, what: str, hint: str = _BROKEN) -> PluginError:
-        """Return the error of a plugin that does not do what the contract asks."""
+        """Return the error for a plugin that violates the contract."""
         return PluginError(
             shortened(
                 self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}.")
@@ -96,7 +97,7 @@ class Guard:
         )
 
     def endless(self, hook: str) -> UnexpectedAnswer:
-        """Return the error of a listing that does not end."""
+        """Return the error for a listing that does not end."""
         return UnexpectedAnswer(
             f"The listing does not end: the host repeated {MOST_REPEATS} items in a row.",
             hint="Try again later. If it happens again, tell the git host's support.",
@@ -106,7 +107,7 @@ class Guard:
         )
 
     def unread(self, repository: RepositoryId, branch: str) -> UnexpectedAnswer:
-        """Return the error of a branch that may be among those that cannot be read."""
+        """Return the error for a branch that may be among the items that could not be parsed."""
         return UnexpectedAnswer(
             f"Some branches of repository {repository} cannot be read in the host's answer; branch "
             f"{branch!r} was not found among the others.",

@@ -1,7 +1,7 @@
-"""The typed handle on one configured provider, and the only caller of provider hooks.
+"""The class that calls the hooks of one configured provider. Nothing else calls provider hooks.
 
-It is the boundary between the core and other people's code: it drains, validates and maps,
-so that the rest of the core sees models and typed errors only.
+It is the boundary between the core and plugin code: it validates what a plugin returns, so the rest
+of the core gets only models and typed errors.
 """
 
 from __future__ import annotations
@@ -78,17 +78,17 @@ class Provider(OptionalListings, OptionalCalls):
     Args:
         plugin: The loaded plugin.
         config: An instance of the plugin's ``Config``.
-        core: The fields that the core has for every kind: the provider's own network.
-        http_settings: For the HTTP client that the plugin gets.
-        observers: Who is told of calls; by default the installed ones.
-        tokens: Where tokens are held that are obtained and renewed; by default in this handle.
-        other_credentials: Asked for changes of the provider, and for others than those of
-            ``config`` when the host rejects them.
-        stored: What is known of the credentials, if they are stored.
-        note_expiry: Told after each ``authenticate`` when the credentials expire.
+        core: The core's fields, with the network settings of the provider.
+        http_settings: Settings of the HTTP client that the plugin gets.
+        observers: The observers to call (default: the installed ones).
+        tokens: Stores tokens that are obtained and renewed (default: in memory).
+        other_credentials: Tells of changes of the provider, and returns other credentials if the
+            host rejects those of ``config``.
+        stored: What is known about the credentials, if they are stored.
+        note_expiry: Called after each ``authenticate`` with the expiry of the credentials.
 
     Attributes:
-        addresses: The URLs that its configuration names, that of the API among them.
+        addresses: The URLs in its configuration, including that of the API.
         limit: The limit of each call; ``None`` for none.
         unlimited: The same provider without a limit.
 
@@ -133,12 +133,13 @@ class Provider(OptionalListings, OptionalCalls):
 
     @limited
     def authenticate(self) -> Account:
-        """Prove that the credentials work, and say whose they are, and when they expire: as the
-        host says, else as the user has said.
+        """Check the credentials; return their account, and when they expire.
+
+        The expiry is the one that the host reports, or else the one that the user has set.
 
         Raises:
-            ProviderError: The host refuses them or can't be reached.
-            PluginError: The plugin broke the contract.
+            ProviderError: The host is unreachable, or rejects the credentials.
+            PluginError: The plugin violates the contract.
         """
         account = self._call("authenticate", Account)
         if account.expires_at is None and self._connection.core.expires_at is not None:
@@ -150,12 +151,12 @@ class Provider(OptionalListings, OptionalCalls):
 
     @limited
     def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
-        """The repositories that the credentials may read, lazily, in the host's order, each once.
+        """List the repositories that the credentials can read, lazily, in the host's order.
 
-        The hook is called at once, the host when the first item is wanted.
+        Each repository is returned once. The host is asked when the first item is needed.
 
         Raises:
-            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+            ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
         query = query or RepositoryQuery()
         return self._listing("list_repos", Repository, query, query=query)
@@ -164,22 +165,22 @@ class Provider(OptionalListings, OptionalCalls):
     def list_branches(
         self, repository: RepositoryId, query: BranchQuery | None = None
     ) -> Iterator[Branch]:
-        """The branches of one repository, lazily, in the host's order.
+        """List the branches of a repository, lazily, in the host's order.
 
         Raises:
-            NotFound: The repository does not exist, or is hidden from these credentials.
-            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+            NotFound: The repository does not exist, or these credentials cannot read it.
+            ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
         query = query or BranchQuery()
         return self._listing("list_branches", Branch, query, repository=repository, query=query)
 
     @limited
     def find_branch(self, repository: RepositoryId, name: str) -> Branch:
-        """The branch of exactly this name.
+        """Find the branch with exactly this name.
 
         Raises:
             NotFound: The repository or the branch does not exist.
-            UnexpectedAnswer: Some of the branches could not be read; it may be among them.
+            UnexpectedAnswer: Some branches could not be parsed, and this one may be among them.
         """
         tally, query = self._tally("list_branches", is_listing=True), BranchQuery(name=name)
         arguments = {"repository": repository, "query": query}
@@ -208,11 +209,11 @@ class Provider(OptionalListings, OptionalCalls):
 
     @limited
     def find_repository(self, repository: RepositoryId) -> Repository:
-        """The repository that the host has under a name now; its present name may be another.
+        """Find the repository that has a name now. The result may have another, current name.
 
         Raises:
-            ConfigurationError: The plugin has no such hook.
-            NotFound: The repository does not exist, or is hidden from these credentials.
+            ConfigurationError: The plugin does not have this hook.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         self._demand("find_repository")
         return self._call("find_repository", Repository, repository=repository)
@@ -221,13 +222,14 @@ class Provider(OptionalListings, OptionalCalls):
     def clone_url(
         self, repository: RepositoryId, *, rejected: Credential | None = None
     ) -> CloneUrl:
-        """Where to clone a repository from, and with what credential.
+        """Return the URL to clone a repository from, and the credential for it.
 
         Over SSH if the provider has a key for it, or uses the agent.
 
         Args:
-            rejected: A credential that this method returned before, if the git server rejected
-                it. A token is renewed then, and a replaced secret is read again.
+            repository: The repository.
+            rejected: A credential from an earlier call, if the git server has rejected it. Then a
+                token is renewed, and a replaced secret is read again.
         """
         if rejected is not None and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
@@ -249,12 +251,13 @@ class Provider(OptionalListings, OptionalCalls):
     def renew_credential(
         self, repository: RepositoryId
     ) -> Callable[[Credential], Credential | None]:
-        """Return what git asks for another credential when a server rejects one."""
+        """Return a function that git calls for another credential if a server rejects one."""
         return lambda rejected: self.clone_url(repository, rejected=rejected).credential
 
     @limited
     def explain_git_refusal(self, status: int | None, message: str) -> str | None:
-        """What to do about a refusal by the host's git server, if the plugin knows."""
+        """Return what the user should do if the host's git server rejects a request, if the plugin
+        knows."""
         if not self.supports("explain_git_refusal"):
             return None
         said: object = self._guard(
@@ -264,13 +267,13 @@ class Provider(OptionalListings, OptionalCalls):
         return self._redactor.mask(said) if isinstance(said, str) and said else None
 
     def explain_rejection(self, error: GitError) -> None:
-        """Add to the error of a git server that rejected the credentials how to replace them."""
+        """Add to the error of a git server how to replace the rejected credentials."""
         self._guard.explain(error)
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """What to mask in whatever may repeat it: the secrets of the configuration, and those
-        that were sent to the host or given by ``clone_url`` so far."""
+        """The secrets to mask: those of the configuration, and those that were sent or returned so
+        far."""
         return self._redactor.secrets
 
     @property
@@ -280,15 +283,15 @@ class Provider(OptionalListings, OptionalCalls):
 
     @property
     def no_repositories_hint(self) -> str:
-        """What the plugin says may be the reason for an empty list of repositories."""
+        """The plugin's hint for an empty list of repositories."""
         return str(getattr(self.plugin.provider_class, "NO_REPOSITORIES_HINT", ""))
 
     def git_settings(self, settings: GitSettings) -> GitSettings:
-        """Settings of git with the provider's own network: its certificates, proxy and timeouts."""
+        """Return git settings with the provider's own certificates, proxy and timeouts."""
         return self._connection.core.git_settings(settings)
 
     def supports(self, hook: str) -> bool:
-        """Whether the plugin implements a hook of the contract."""
+        """Whether the plugin implements a hook."""
         return hook in self.plugin.hooks
 
     def _demand(self, hook: str) -> None:
@@ -303,23 +306,23 @@ class Provider(OptionalListings, OptionalCalls):
             )
 
     def within(self, limit: CallLimit) -> Provider:
-        """The same provider with a limit for each call."""
+        """Return the same provider with a limit for each call."""
         found = copy.copy(self)
         found.limit = limit
         return found
 
     def close(self) -> None:
-        """Close the connections. Listings that are under way end with an error."""
+        """Close the connections. Listings that are being read end with an error."""
         self._connection.close()
 
     @property
     def clock_offset(self) -> float | None:
-        """How many seconds the host's clock is before ours; ``None`` until it has answered."""
+        """The seconds that the host's clock is ahead; ``None`` before its first response."""
         return self._connection.http.clock_offset
 
     @property
     def deprecations(self) -> tuple[Deprecation, ...]:
-        """The endpoints that the host called deprecated so far."""
+        """The endpoints that the host has reported as deprecated so far."""
         return self._connection.http.deprecations
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""What plugins are installed: providers, observers and sandboxes, what each has, and what is wrong.
+"""Report the installed providers, observers and sandboxes, their hooks and their problems.
 
-All are imported for this, one that is broken or hangs no less than the others.
+All plugins are imported for this. A plugin that is broken or hangs does not affect the others.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plugin comes from.
+    """The distribution of a plugin.
 
     Attributes:
-        distribution: Its name.
-        entry_point: What the entry point names: ``module:attribute``.
-        location: The directory that the distribution is in; empty if that is not known.
-        is_editable: Whether it is installed from a source tree, and changes with it.
+        distribution: The name of the distribution.
+        version: Its version.
+        entry_point: The value of the entry point: ``module:attribute``.
+        location: The directory that contains the distribution; empty if it is unknown.
+        is_editable: Whether it is an editable installation of a source tree.
     """
 
     distribution: str
@@ -66,15 +67,16 @@ class Origin:
 
 @dataclass(frozen=True)
 class PluginReport:
-    """What is installed of one type under one kind.
+    """An installed plugin.
 
     Attributes:
-        kind: Of an observer, its name.
-        origins: More than one where distributions compete for a kind.
-        contract_version: The one that a provider was written for, as it says, right or wrong;
-            ``None`` where it can't be read, or there is none.
-        hooks: Those that it implements.
-        problem: Why it can't be used; ``None`` where it can.
+        type: Provider, observer or sandbox.
+        kind: The kind of a provider or sandbox, or the name of an observer.
+        origins: The distributions. There are several if they have the same kind.
+        contract_version: The contract version that a provider states; ``None`` if it has none, or
+            if it cannot be read.
+        hooks: The hooks that it implements.
+        problem: The reason why it cannot be used; ``None`` if it can.
     """
 
     type: PluginType
@@ -95,7 +97,8 @@ class _Seen:
 
 
 def plugin_reports() -> tuple[PluginReport, ...]:
-    """Every plugin that is installed; no broken one, and none that hangs, hides the others."""
+    """Return a report for every installed plugin. Broken plugins and those that hang are
+    included."""
     reports: list[PluginReport | None] = []
     examinations: list[tuple[EntryPoint, Callable[[], _Seen]]] = []
     places: list[tuple[PluginType, str]] = []
@@ -123,7 +126,8 @@ def plugin_reports() -> tuple[PluginReport, ...]:
 
 
 def location_of(distribution: Distribution) -> tuple[str, bool]:
-    """The directory that a distribution is in, and whether it is an editable installation.
+    """Return the directory that contains a distribution, and whether it is an editable
+    installation.
 
     Source: the "Direct URL Origin" specification of PyPA, ``direct_url.json``.
     """

@@ -1,12 +1,12 @@
-"""Run code that may hold the interpreter, or end the process, in a process of its own.
+"""Run code in a child process, because it may block the interpreter or end the process.
 
 Python cannot end a thread, and a thread that holds the interpreter's lock (a catastrophic regular
-expression, an endless loop in C) stops every other thread, too. So such code runs in a child
-that is started afresh, and reports what it does as lines of JSON. A thread in it sends a
-heartbeat: where that stops, the interpreter is held, and the child is killed.
+expression, an endless loop in C) stops every other thread. So such code runs in a new child
+process, which reports its progress as lines of JSON. A thread in the child sends a heartbeat. If
+the heartbeat stops, the interpreter is blocked, and the child is killed.
 
-Where the child was when it was killed, or crashed, is known from ``faulthandler``, which needs no
-lock. A child whose parent was killed ends, too.
+``faulthandler``, which needs no lock, reports where the child was when it was killed or crashed. If
+the parent is killed, the child ends too.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ Cause = Literal["ended", "held", "idle", "late"]
 
 @dataclass(frozen=True)
 class Frame:
-    """A place in the code where a thread was.
+    """A place in the code of a thread.
 
     Attributes:
-        line: As ``faulthandler`` has it: a number, or ``???``.
+        file: The file.
+        line: The line number as ``faulthandler`` prints it, or ``???``.
+        function: The function.
     """
 
     file: str
@@ -67,13 +69,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child came to its end.
+    """How a child process ended.
 
     Attributes:
-        cause: ``ended`` by itself; killed since the interpreter was ``held``, since nothing new
-            was reported (``idle``), or since all its time was over (``late``).
-        status: The exit code; negative for the number of a signal.
-        threads: Where each thread was, innermost frame first; empty where that is not known.
+        cause: ``ended`` by itself, or killed: ``held`` if the interpreter was blocked, ``idle`` if
+            it reported nothing new, ``late`` if its total time was over.
+        status: The exit code; the negative number of a signal.
+        threads: The frames of each thread, innermost first; empty if they are unknown.
     """
 
     cause: Cause
@@ -107,17 +109,19 @@ class Ending:
 
 
 class IsolatedProcess:
-    """A child that runs one function; it is ended, with all that it started, on leaving.
+    """A child process that runs one function. It is ended with all its children when the block
+    ends.
 
     Args:
-        target: ``module:function``. It is called with ``order`` and a :class:`Reporter`.
-        order: What the function is told; JSON.
-        seconds: How long the child may run in all.
-        idle_seconds: How long it may report nothing new.
-        is_silent: Whether what it prints to standard error is dropped, too.
+        target: The function as ``module:function``. It is called with ``order`` and a
+            :class:`Reporter`.
+        order: The argument for the function; JSON.
+        seconds: The maximum time of the child.
+        idle_seconds: The maximum time without a report.
+        is_silent: Whether to discard what it prints to standard error.
 
     Attributes:
-        ending: How it came to its end; known once ``events`` has been read.
+        ending: How it ended. It is known after ``events`` has been read.
     """
 
     def __init__(
@@ -162,7 +166,7 @@ class IsolatedProcess:
         self._dump.close()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What the child reports, until it ends or is killed."""
+        """Yield the events of the child, until it ends or is killed."""
         pending = b""
         silent = idle = spent = 0.0
         while not (cause := self._overdue(silent, idle, spent)):
@@ -249,7 +253,7 @@ class IsolatedProcess:
 
 
 class Reporter:
-    """The child's side: it sends events and a heartbeat to the parent."""
+    """Sends events and a heartbeat from the child to the parent."""
 
     def __init__(self, events: int) -> None:
         self._events = events
@@ -257,11 +261,11 @@ class Reporter:
         threading.Thread(target=self._beat, name="deploycore-heartbeat", daemon=True).start()
 
     def tell(self, event: str, **fields: Any) -> None:
-        """Report an event.
+        """Send an event.
 
         Args:
-            event: Its name, which the parent finds as ``event``.
-            fields: What it is about; JSON.
+            event: The name of the event.
+            fields: Its other fields; JSON.
         """
         self._send(json.dumps({"event": event, **fields}).encode() + b"\n")
 

@@ -38,8 +38,8 @@ class CallLimit:
     """The limit of each call of a provider.
 
     Attributes:
-        seconds: How long one call may take.
-        look: Called about every twentieth of a second during a call; raises to end the wait.
+        seconds: The maximum time of one call.
+        look: Called about every twentieth of a second during a call. If it raises, the wait ends.
     """
 
     seconds: float
@@ -57,11 +57,12 @@ class CallLimit:
         """Run an action within the limit.
 
         Args:
-            hook: What is called, for the error.
+            hook: The hook, for the error.
+            action: The action.
             late: Called with the result of an abandoned action.
 
         Raises:
-            PluginError: It took too long.
+            PluginError: The action took too long.
         """
         try:
             return call_within(action, self.seconds, look=self.look, late=late)
@@ -82,7 +83,7 @@ def limited(
 ) -> Callable[Concatenate[S, P], T]:
     """Run a method of ``Provider`` within the provider's limit, if it has one.
 
-    A listing is then read to its end at once, so its query should have a limit.
+    A listing is then read completely before it is returned, so its query should have a limit.
     """
 
     @wraps(method)

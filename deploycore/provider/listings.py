@@ -1,4 +1,4 @@
-"""What a listing is asked for, and which of its items come again."""
+"""The queries of listings, and the detection of repeated items."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_REPEATS = 5000
 
 
 class Query(Protocol[ItemT]):
-    """What a listing is asked for, whatever it lists."""
+    """A query of any listing."""
 
     @property
     def limit(self) -> int | None: ...
@@ -31,7 +31,7 @@ class Query(Protocol[ItemT]):
 
 
 class Everything:
-    """A query of no filters."""
+    """A query without filters."""
 
     limit: int | None = None
 
@@ -40,7 +40,7 @@ class Everything:
 
 
 class Repeats:
-    """Which of the latest items of a listing were given already."""
+    """Recognizes items that a listing has returned before."""
 
     def __init__(self) -> None:
         self._latest: dict[object, None] = {}

@@ -1,7 +1,7 @@
-"""The ``observers`` section of ``settings.yaml``, and observers that are created with it.
+"""Read the section ``observers`` of ``settings.yaml``, and create observers with it.
 
-The file is in the data directory, and optional. It holds no secrets: a field that is one has a
-reference there, ``env:NAME`` or ``file:/absolute/path``.
+The file is in the data directory, and optional. It contains no secrets, but references:
+``env:NAME`` or ``file:/absolute/path``.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ def read_observer_settings(home: Path) -> ObserverSettings:
 
 
 def configured(observer: object, name: str, settings: Mapping[str, Any]) -> ObserverConfig | None:
-    """The configuration of an observer, with its secrets.
+    """Return the configuration of an observer, with its secrets.
 
     Args:
-        observer: What its entry point names.
-        settings: What the file has under its name.
+        observer: The object that its entry point names.
+        settings: The values in the file under its name.
 
     Returns:
         ``None`` if the observer has no ``Config``.
 
     Raises:
-        ConfigurationError: A value is missing or wrong, or a secret cannot be read. No message has
-            a value.
+        ConfigurationError: A value is missing or invalid, or a secret cannot be read. No message
+            quotes a value.
         PluginError: Its ``Config`` is not a subclass of ``ObserverConfig``.
     """
     config_type = getattr(observer, "Config", None) if inspect.isclass(observer) else None

@@ -1,7 +1,7 @@
-"""Plugins that only watch: audit, metrics. They see calls and results, never a secret.
+"""Call the hooks of observers, which receive calls and results but never a secret.
 
-Each observer lives in a plugin manager of its own, so that one that fails takes neither the
-call nor the other observers with it.
+Each observer has a plugin manager of its own, so an observer that fails affects neither the call
+nor other observers.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 class Observers:
-    """A set of observers to tell what happens.
+    """A set of observers.
 
     Args:
         observers: Modules or objects with ``@hookimpl`` functions of ``ObserverSpec``, by name.
 
     Raises:
-        PluginError: One has a hook that the specification does not know, or mistypes one.
+        PluginError: An observer has an unknown hook, or a hook with an unknown argument.
     """
 
     def __init__(self, observers: Iterable[tuple[str, object]] = ()) -> None:
@@ -57,7 +57,7 @@ class Observers:
         return [_name_of(manager) for manager in self._managers]
 
     def one_by_one(self) -> list[Observers]:
-        """Each observer by itself."""
+        """Yield a separate set for each observer."""
         found = []
         for manager in self._managers:
             each = Observers()
@@ -66,12 +66,13 @@ class Observers:
         return found
 
     def tell(self, hook: str, /, **arguments: object) -> None:
-        """Call one hook of every observer; failures are logged and go no further."""
+        """Call a hook of every observer. Errors are logged and ignored."""
         for _ in self.ask(hook, **arguments):
             pass
 
     def ask(self, hook: str, /, **arguments: object) -> Iterator[str]:
-        """What observers answer to a hook, those that answer a text; failures as above."""
+        """Call a hook of every observer, and yield the results that are text. Errors are logged and
+        ignored."""
         for manager in self._managers:
             name = _name_of(manager)
             try:
@@ -87,12 +88,14 @@ class Observers:
 
 @cache
 def installed_observers(home: Path | None = None) -> Observers:
-    """The observers that entry points name. One that is broken, whose import hangs, or whose
-    settings are not valid, is logged and left out.
+    """Return the installed observers.
+
+    An observer that is broken, whose import hangs, or whose settings are invalid is logged and
+    skipped.
 
     Args:
-        home: The data directory, whose ``settings.yaml`` has their settings (default: the
-            environment's).
+        home: The data directory, whose ``settings.yaml`` has their settings (default: that of the
+            environment).
     """
     installed = entry_points_by_name(OBSERVER_GROUP)
     settings = _settings(home, installed)
@@ -112,10 +115,10 @@ def installed_observers(home: Path | None = None) -> Observers:
 
 
 def observer_hooks(name: str, observer: object) -> tuple[str, ...]:
-    """The hooks that an observer has.
+    """Return the hooks of an observer.
 
     Raises:
-        PluginError: It has one that the specification does not know, or mistypes one.
+        PluginError: It has an unknown hook, or a hook with an unknown argument.
     """
     callers = _manager(name, observer).get_hookcallers(observer) or ()
     return tuple(caller.name for caller in callers)

@@ -1,4 +1,4 @@
-"""Opening a provider from its fields, without an installation that stores them."""
+"""Open a provider from given fields, without an installation that stores them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["open_provider"]
 def open_provider(
     kind: str, values: Mapping[str, object], *, http_settings: HttpSettings | None = None
 ) -> Provider:
-    """Load the plugin of a kind and make an instance of it for one configuration.
+    """Load the plugin of a kind, and create a provider for one configuration.
 
     Args:
-        kind: The plugin's kind, such as ``bitbucket``.
-        values: The fields of the plugin's ``Config``, ``name`` included, and of the core; secrets
-            as ``SecretStr``.
+        kind: The kind of the provider, such as ``bitbucket``.
+        values: The fields of the plugin's ``Config``, including ``name``, and of the core. Secrets
+            are ``SecretStr``.
         http_settings: Timeouts, retries and limits of its HTTP client.
 
     Returns:
-        A handle to use as a context manager, or to ``close``.
+        A provider to use as a context manager, or to ``close``.
 
     Raises:
-        ConfigurationError: No such plugin is installed, or the values are not valid.
+        ConfigurationError: The plugin is not installed, or a value is invalid.
         PluginError: The plugin is broken.
     """
     plugin = load_plugin(kind)

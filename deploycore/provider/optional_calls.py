@@ -1,7 +1,4 @@
-"""Addresses for SSH, webhooks and reports to the host, as methods of the handle.
-
-A plugin may leave these hooks out.
-"""
+"""The methods of ``Provider`` for optional hooks: addresses, webhooks, statuses, deployments."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ T = TypeVar("T")
 
 
 class OptionalCalls:
-    """A part of ``Provider``, which completes it: addresses for SSH, webhooks, and reports."""
+    """A part of ``Provider``: SSH addresses, webhooks, and reports to the host."""
 
     name: str
     plugin: Plugin
@@ -47,27 +44,27 @@ class OptionalCalls:
 
     @limited
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """Whether a delivery was signed by somebody who knows one of the secrets."""
+        """Whether a delivery was signed with one of the secrets."""
         self._demand("verify_webhook")
         return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
 
     @limited
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
-        """What a verified delivery says.
+        """Parse a verified delivery.
 
         Raises:
-            UnexpectedAnswer: It is not what the host documents.
+            UnexpectedAnswer: The content is not what the host documents.
         """
         self._demand("parse_webhook")
         return self._call("parse_webhook", Delivered, delivery=delivery)
 
     @limited
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
-        """Have the host tell of pushes and pull requests at an address.
+        """Register a webhook for pushes and pull requests at the host.
 
         Raises:
-            ConfigurationError: The plugin can't, as for all hooks of webhooks.
-            ProviderError: The host refuses, or can't be reached.
+            ConfigurationError: The plugin does not have this hook.
+            ProviderError: The host is unreachable, or rejected the request.
         """
         self._demand("register_webhook")
         arguments = {"repository": repository, "url": url, "secret": secret}
@@ -75,25 +72,25 @@ class OptionalCalls:
 
     @limited
     def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
-        """The webhooks of a repository, lazily."""
+        """List the webhooks of a repository, lazily."""
         self._demand("list_webhooks")
         return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
 
     @limited
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
-        """Remove a webhook by the host's identifier; whether there was one."""
+        """Remove a webhook by the host's identifier; return whether it existed."""
         self._demand("remove_webhook")
         return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
 
     @limited
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:
-        """Show on the host's pages how a commit's deployment goes."""
+        """Show the status of a commit's deployment on the host's pages."""
         self._demand("report_status")
         self._call("report_status", bool, repository=repository, status=status)
 
     @limited
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> None:
-        """Keep the host's list of deployments to an environment."""
+        """Update the host's list of deployments to an environment."""
         self._demand("report_deployment")
         self._call("report_deployment", bool, repository=repository, status=status)
 

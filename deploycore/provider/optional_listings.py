@@ -1,4 +1,4 @@
-"""The listings that a plugin may leave out, as methods of the handle on a provider."""
+"""The methods of ``Provider`` for optional listings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTINGS = ("list_owners", "list_tags", "list_pull_requests")
 
 
 class OptionalListings:
-    """A part of ``Provider``, which completes it: the optional hooks that list something."""
+    """A part of ``Provider``: the optional hooks that list something."""
 
     name: str
     plugin: Plugin
@@ -33,11 +33,11 @@ class OptionalListings:
 
     @limited
     def list_owners(self, query: OwnerQuery | None = None) -> Iterator[Owner]:
-        """The owners whose repositories the credentials may be able to list, lazily.
+        """List the owners whose repositories the credentials may be able to list, lazily.
 
         Raises:
-            ConfigurationError: The plugin has no such hook.
-            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+            ConfigurationError: The plugin does not have this hook.
+            ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
         self._demand("list_owners")
         query = query or OwnerQuery()
@@ -45,12 +45,12 @@ class OptionalListings:
 
     @limited
     def list_tags(self, repository: RepositoryId, query: TagQuery | None = None) -> Iterator[Tag]:
-        """The tags of one repository, lazily, in the host's order.
+        """List the tags of a repository, lazily, in the host's order.
 
         Raises:
-            ConfigurationError: The plugin has no such hook.
-            NotFound: The repository does not exist, or is hidden from these credentials.
-            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+            ConfigurationError: The plugin does not have this hook.
+            NotFound: The repository does not exist, or these credentials cannot read it.
+            ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
         self._demand("list_tags")
         query = query or TagQuery()
@@ -60,12 +60,12 @@ class OptionalListings:
     def list_pull_requests(
         self, repository: RepositoryId, query: PullRequestQuery | None = None
     ) -> Iterator[PullRequest]:
-        """The open pull requests into one repository, or the one of a number, lazily.
+        """List the open pull requests into a repository, or the one with a number, lazily.
 
         Raises:
-            ConfigurationError: The plugin has no such hook.
-            NotFound: The repository does not exist, or is hidden from these credentials.
-            ProviderError, PluginError: As for ``authenticate``, also while iterating.
+            ConfigurationError: The plugin does not have this hook.
+            NotFound: The repository does not exist, or these credentials cannot read it.
+            ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
         self._demand("list_pull_requests")
         query = query or PullRequestQuery()

@@ -1,7 +1,7 @@
-"""Import every installed plugin in a child first, before this process imports them to list them.
+"""Import every installed plugin in a child process first, before this process imports it.
 
-An import that holds the interpreter, or ends the process, would take the command with it. Such a
-plugin is refused from then on; everything else that may be wrong with it is left to the registry.
+An import that blocks the interpreter or ends the process would also end the command. Such a plugin
+is not imported here. All other problems are left to the registry.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TOTAL_SECONDS = 600.0
 
 
 def probe_imports() -> None:
-    """Find the plugins whose import does not come back, and refuse to import them here."""
+    """Find the plugins whose import does not return, and prevent their import in this process."""
     points = [
         point
         for group in (PROVIDER_GROUP, OBSERVER_GROUP, SANDBOX_GROUP)
@@ -47,9 +47,9 @@ def probe_imports() -> None:
 
 
 def import_all(order: Mapping[str, Any], reporter: Reporter) -> None:
-    """The child's side: import one after another, and tell which.
+    """Import plugins one after another, in the child process, and report each.
 
-    An import that takes long is left behind.
+    An import that takes too long is abandoned.
     """
     for index, (name, value, group) in enumerate(order["points"]):
         reporter.tell("begin", index=index)

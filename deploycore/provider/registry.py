@@ -1,9 +1,8 @@
-"""Finding, loading and checking plugins, one kind at a time.
+"""Find, load and check plugins.
 
-Loading imports only the plugin that is asked for, so a broken one breaks only itself. All
-that can be checked without a configuration is checked on the class, before any secret
-comes near it. What a plugin does when it is imported runs apart, so that one whose import hangs
-is named, and keeps nobody from the others.
+Loading a plugin imports only this one, so a broken plugin does not affect others. The class is
+checked completely before it gets a configuration or a secret. Imports run in separate threads with
+a time limit, so a plugin whose import hangs is reported, and does not block others.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") lea
 
 @dataclass(frozen=True)
 class Plugin:
-    """A provider class that passed every check, and where it came from."""
+    """A provider class that passed all checks, and its distribution."""
 
     kind: str
     provider_class: type
@@ -84,17 +83,18 @@ class Plugin:
 
     @property
     def config_type(self) -> Any:
-        """The plugin's ``Config``: a ``ProviderConfig`` subclass or a union of some."""
+        """The plugin's ``Config``: a subclass of ``ProviderConfig``, or a union of several."""
         return self.provider_class.Config  # type: ignore[attr-defined]
 
     @property
     def label(self) -> str:
-        """How errors name the plugin."""
+        """The plugin's name and version, for errors."""
         return f"{self.distribution} {self.version}"
 
 
 def normalise_kind(kind: str) -> str:
-    """``Git_Hub`` and ``git.hub`` are ``git-hub``, as for distribution names (PEP 503)."""
+    """Normalize a kind like a distribution name (PEP 503): ``Git_Hub`` and ``git.hub`` become
+    ``git-hub``."""
     return re.sub(r"[-_.]+", "-", kind.strip()).lower()
 
 
@@ -109,15 +109,15 @@ def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
 
 
 def load_plugin(kind: str) -> Plugin:
-    """Import and check the one plugin of a kind.
+    """Import and check the plugin of a kind.
 
     Args:
-        kind: The entry point's name; spelling is normalised.
+        kind: The kind. It is normalized.
 
     Raises:
         ConfigurationError: No plugin of this kind is installed.
-        PluginError: It can't be imported, breaks the contract, was written for another
-            version of it, or two distributions provide the kind.
+        PluginError: The plugin cannot be imported, violates the contract, or was written for
+            another version of it. Or two distributions have this kind.
     """
     kind = normalise_kind(kind)
     installed = entry_points_by_name(PROVIDER_GROUP)
@@ -133,10 +133,10 @@ def load_plugin(kind: str) -> Plugin:
 
 
 def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
-    """The entry point of a kind, if just one distribution has it.
+    """Return the entry point of a kind, if exactly one distribution has it.
 
     Raises:
-        PluginError: Several do; the message names all.
+        PluginError: Several distributions have it. The message names them.
     """
     if len(points) > 1:
         rivals = " and ".join(sorted(label_of(point) for point in points))
@@ -149,21 +149,20 @@ def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
 
 
 def import_entry_point(point: EntryPoint) -> Any:
-    """Import what an entry point names, and is needed.
+    """Import the object that an entry point names.
 
     Raises:
-        PluginError: The import fails, for whatever reason, or does not end, or the name is not
-            there.
+        PluginError: The import fails or does not end, or the name does not exist.
     """
     return _apart(point, lambda: imported(point))
 
 
 def imported(point: EntryPoint) -> Any:
-    """Import what an entry point names, for who is apart already.
+    """Import the object that an entry point names, in the current thread without a time limit.
 
     Raises:
-        PluginError: The import fails, for whatever reason, or the name is not there; or the
-            plugin requires a newer deploycore.
+        PluginError: The import fails, the name does not exist, or the plugin requires a newer
+            deploycore.
     """
     if needed := needed_release(point):
         raise PluginError(
@@ -188,10 +187,10 @@ def imported(point: EntryPoint) -> Any:
 
 
 def refuse_import(point: EntryPoint, error: PluginError) -> None:
-    """Import what an entry point names no more in this process: the import does not come back.
+    """Prevent the import of an entry point in this process, because its import does not return.
 
     Args:
-        error: What is raised instead.
+        error: The error to raise instead.
     """
     _refused[_key_of(point)] = error
 
@@ -199,16 +198,16 @@ def refuse_import(point: EntryPoint, error: PluginError) -> None:
 def examine_each(
     examinations: Sequence[tuple[EntryPoint, Callable[[], T]]],
 ) -> list[T | PluginError]:
-    """Import and look at several plugins, none of which keeps the others from their turn.
+    """Import and examine several plugins. None of them blocks the others.
 
-    One after another, since modules that import each other may be found half-made by a second
-    thread; only while one takes long the next one begins.
+    They are examined one after another, because a second thread could see a module that is only
+    partly imported. Only if one takes long, the next one starts in parallel.
 
     Args:
-        examinations: Each entry point, and what imports it and looks at it.
+        examinations: Each entry point, with the function that imports and examines it.
 
     Returns:
-        What each gave, or its problem, in the same order.
+        The result or the problem of each, in the same order.
     """
     begun = []
     for point, examine in examinations:
@@ -297,14 +296,14 @@ def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
     """Check a provider class against the contract.
 
     Args:
-        candidate: What the entry point names.
-        plugin: The plugin's label, for messages.
+        candidate: The object that the entry point names.
+        plugin: The plugin's name and version, for messages.
 
     Returns:
-        The names of the hooks that it implements, in the contract's order.
+        The names of the hooks that it implements, in the order of the contract.
 
     Raises:
-        PluginError: Every fault that was found, in one message.
+        PluginError: All faults, in one message.
     """
     if faults := list(_faults(candidate)):
         raise PluginError(
@@ -316,13 +315,13 @@ def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
 
 
 def implemented_hooks(candidate: object) -> tuple[str, ...]:
-    """The hooks of the contract that something has, in the contract's order."""
+    """Return the hooks that an object implements, in the order of the contract."""
     implemented = _implementations(candidate)
     return tuple(name for name in _specifications() if name in implemented)
 
 
 def label_of(point: EntryPoint) -> str:
-    """How errors name the plugin that an entry point names."""
+    """Return the name and version of an entry point's plugin, for errors."""
     return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
 
 

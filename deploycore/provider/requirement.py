@@ -1,7 +1,7 @@
-"""Which deploycore a plugin requires, by the metadata of its distribution.
+"""Check which version of deploycore a plugin requires, from the metadata of its distribution.
 
-pip checks this when it installs. A check here, before the plugin is imported, names the needed
-version where pip was told not to check, or where deploycore was downgraded later.
+pip checks this when it installs a plugin. This check, before the import, reports the required
+version if pip was told not to check, or if deploycore was downgraded later.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 
 
 def required_deploycore(point: EntryPoint) -> str:
-    """The versions of deploycore that a plugin's distribution requires, such as ``>=0.2,<1``.
+    """Return the versions of deploycore that a plugin requires, such as ``>=0.2,<1``.
 
-    Empty if it requires none, or if its metadata cannot be read.
+    The result is empty if it requires none, or if its metadata cannot be read.
     """
     try:
         found = (point.dist.requires if point.dist else None) or []
@@ -37,13 +37,14 @@ def required_deploycore(point: EntryPoint) -> str:
 
 
 def needed_release(point: EntryPoint, version: str = __version__) -> str:
-    """The requirement of a plugin, such as ``deploycore>=0.2,<1``, if this deploycore is too old.
+    """Return a plugin's requirement, such as ``deploycore>=0.2,<1``, if this deploycore is too old.
 
     Args:
-        version: The version of this deploycore. Its beginning counts: 0.2.0rc1 is like 0.2.0.
+        version: The version of this deploycore. A pre-release counts as its release: 0.2.0rc1 is
+            like 0.2.0.
 
     Returns:
-        Empty if this deploycore is new enough.
+        The requirement; empty if this deploycore is new enough.
     """
     required = required_deploycore(point)
     present = _numbers(version)

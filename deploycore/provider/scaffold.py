@@ -1,8 +1,8 @@
-"""A new plugin's distribution, made from a template that ships with deploycore.
+"""Create the distribution of a new plugin from a template that deploycore contains.
 
-There is one template for providers and one for observers. Each is a distribution that works as it
-is, for an imaginary host or service named Acme. There is no template language: names are replaced,
-and all else is copied.
+There is a template for providers and one for observers. Each is a distribution that works unchanged
+for an imaginary host or service with the name Acme. There is no template language: names are
+replaced, and everything else is copied.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NOT_COPIED = re.compile(r"__pycache__|\.(mypy|pytest|ruff)_cache|\.venv|dist|.*
 
 @dataclass(frozen=True)
 class _Names:
-    """The forms that a kind takes in the template's files."""
+    """The forms in which a kind appears in the files of the template."""
 
     kind: str
 
@@ -64,7 +64,7 @@ class _Names:
         return self.words.replace(" ", "")
 
     def replaced(self, text: str) -> str:
-        """The text with Acme's names replaced by these."""
+        """Return a text in which Acme's names are replaced."""
         text = re.sub(r"(?<=deploycore_)acme|\bacme(?=_)", self.snake, text)
         text = re.sub(r"(?<![A-Za-z])Acme(?=[A-Z])|(?<=[a-z])Acme", self.pascal, text)
         text = re.sub(r"\bAcme\b", self.words, text)
@@ -72,10 +72,10 @@ class _Names:
 
 
 def template_directory(template: PluginTemplate = "provider") -> Path:
-    """Where a template lies: within an installed deploycore, or in its source tree.
+    """Return the directory of a template, in an installed deploycore or in its source tree.
 
     Raises:
-        ConfigurationError: It is in neither place.
+        ConfigurationError: The directory does not exist.
     """
     package = Path(str(files("deploycore")))
     name = _DIRECTORIES[template]
@@ -91,21 +91,21 @@ def template_directory(template: PluginTemplate = "provider") -> Path:
 def render_template(
     kind: str, directory: Path | None = None, *, template: PluginTemplate = "provider"
 ) -> Path:
-    """Write a distribution for a new provider or observer.
+    """Create the distribution of a new provider or observer.
 
     Args:
-        kind: What it is called, such as ``my-host``, or its distribution, such as
-            ``deploycore-my-host``; its spelling is normalised.
-        directory: Where to; by default ``deploycore-<kind>`` in the current directory. Must not
-            exist, or be empty.
-        template: What to write.
+        kind: The kind, such as ``my-host``, or the name of the distribution, such as
+            ``deploycore-my-host``. It is normalized.
+        directory: The new or empty directory to write to (default: ``deploycore-<kind>`` in the
+            current directory).
+        template: The template.
 
     Returns:
-        The directory; nothing is there before all of it could be written.
+        The directory. It is created only if all files could be written.
 
     Raises:
-        ConfigurationError: The name won't do or is taken, or the directory is in use or can't
-            be written.
+        ConfigurationError: The name is invalid or already used, or the directory is not empty or
+            cannot be written.
     """
     kind = _usable(kind, template)
     target = (directory if directory is not None else Path(f"deploycore-{kind}")).absolute()

@@ -1,4 +1,4 @@
-"""What is known of stored credentials, added to the errors that say that they no longer work."""
+"""Add to errors about rejected credentials that these have expired, and how to replace them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ASKS_FOR_NEW = re.compile(
 
 @dataclass(frozen=True)
 class StoredCredentials:
-    """The credentials of a provider that is stored under a name.
+    """The credentials of a stored provider.
 
     Attributes:
-        provider: Its name.
+        provider: The name of the provider.
         has_secrets: Whether there is a secret that can be replaced.
-        expires_at: When they expire, as far as is known.
+        expires_at: When they expire, if it is known.
     """
 
     provider: str

@@ -1,9 +1,9 @@
-"""End this process, with a plain error, where the import of a plugin holds the interpreter.
+"""End this process with a plain error if the import of a plugin blocks the interpreter.
 
-A thread cannot tell of that: code in C that holds the interpreter's lock, such as a catastrophic
-regular expression, stops every thread, and Python's signal handlers, too. So a shell beside this
-process waits for the end of the import. It costs a millisecond. It ends at once when the import
-does, or when this process ends.
+A thread cannot do this. Code in C that holds the interpreter's lock, such as a catastrophic regular
+expression, stops every thread, and also Python's signal handlers. So a shell beside this process
+waits for the end of the import. It costs a millisecond. The shell ends when the import or this
+process ends.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ wait
 
 @contextmanager
 def ending_process(seconds: float, message: str) -> Iterator[None]:
-    """Have this process be killed if the block takes longer; where there is no shell, do nothing.
+    """End this process if the block takes longer than a number of seconds. Without a shell, do
+    nothing.
 
-    For blocks that end by themselves in time as long as the interpreter runs other threads.
+    Use it for a block with a time limit of its own, which works as long as the interpreter can run
+    other threads.
 
     Args:
-        message: What is written to standard error then.
+        seconds: The maximum time.
+        message: The message to write to standard error then.
     """
     try:
         shell = subprocess.Popen(  # noqa: S603

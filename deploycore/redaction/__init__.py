@@ -1,6 +1,6 @@
-"""Masking secrets in what leaves the process: errors, logs, the output of steps.
+"""Mask secrets in everything that leaves the process: errors, logs, the output of steps.
 
-The last line of defence: code should never put a secret into text in the first place.
+This is the last protection: code should not put a secret into text in the first place.
 """
 
 from deploycore.redaction.redactor import Redactor, secrets_in

@@ -1,4 +1,4 @@
-"""Masking in text: messages of errors, lines of logs."""
+"""Mask secrets in text, such as messages and log lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEARNED_MOST = 64
 
 
 def secrets_in(model: BaseModel) -> list[SecretStr]:
-    """Every non-empty ``SecretStr`` among a model's fields, nested models included."""
+    """Return every non-empty ``SecretStr`` in a model's fields, including nested models."""
     found: list[SecretStr] = []
     for field in type(model).model_fields:
         value = getattr(model, field)
@@ -31,15 +31,14 @@ def secrets_in(model: BaseModel) -> list[SecretStr]:
 
 
 class Redactor:
-    """Replaces known secrets in text, in the forms in which they travel.
+    """Replaces known secrets in text, in the forms in which they usually appear.
 
-    Covers each secret, and each line of at least eight characters of one that has several: as it
-    is, in UTF-16, percent-encoded once or twice, quoted for a shell, escaped for JSON once or
-    twice, for HTML or XML, in hexadecimal digits, and in base64, alone or within a longer text
-    such as ``user:secret`` in a Basic authorisation header (RFC 7617), also wrapped into lines of
-    at least 60 characters. Parts of a secret, other encodings and compressed text are not
-    covered; ``deploycore.redaction.forms`` has the whole list. What is hidden without a gap
-    becomes one mask.
+    It masks each secret, and each line of at least eight characters if a secret has several lines.
+    These forms are known: plain, in UTF-16, percent-encoded once or twice, quoted for a shell,
+    escaped for JSON once or twice, for HTML or XML, in hexadecimal, and in base64, alone or in a
+    longer text such as ``user:secret`` in a Basic header (RFC 7617), also in lines of at least 60
+    characters. Parts of a secret, other encodings and compressed text are not masked;
+    ``deploycore.redaction.forms`` has the whole list. Adjacent matches become one mask.
 
     Args:
         secrets: The values to mask. Values under four characters are ignored.
@@ -53,13 +52,13 @@ class Redactor:
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """What is masked: the values that were given, and the latest that were learned."""
+        """The values to mask: the given ones, and the latest learned ones."""
         return (*self._given, *self._learned)
 
     def learn(self, secret: SecretStr) -> None:
-        """Mask this too from now on, such as a token that was obtained at run time.
+        """Mask a further value from now on, such as a token that was obtained at run time.
 
-        Streams that were opened before do not know it. Safe to call from several threads.
+        Streams that are already open do not mask it. This is safe to call from several threads.
         """
         if not secret.get_secret_value() or secret in self.secrets:
             return
@@ -69,11 +68,11 @@ class Redactor:
                 self._search = Search(forms_of(self.secrets))
 
     def extended(self, secrets: Iterable[SecretStr]) -> Redactor:
-        """One that masks further secrets as well."""
+        """Return a redactor that masks further secrets too."""
         return Redactor((*self.secrets, *secrets))
 
     def mask(self, text: str) -> str:
-        """The text with every known secret replaced by eight asterisks."""
+        """Return the text with every known secret replaced by eight asterisks."""
         if not self._search.longest:
             return text
         data = as_bytes(text)
@@ -82,7 +81,7 @@ class Redactor:
         return text if masked == data else masked.decode("utf-8", "surrogateescape")
 
     def stream(self) -> StreamRedactor:
-        """A redactor of the same secrets for one stream of bytes."""
+        """Return a redactor of the same secrets for one stream of bytes."""
         return StreamRedactor(self._search)
 
     def __repr__(self) -> str:

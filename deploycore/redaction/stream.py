@@ -1,4 +1,4 @@
-"""Masking in a stream of bytes that arrives in pieces, as the output of a process does."""
+"""Mask secrets in a stream of bytes that arrives in pieces, such as the output of a process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ _MASK = MASK.encode()
 
 
 class StreamRedactor:
-    """Replaces known secrets in one stream of bytes, wherever it is cut into pieces.
+    """Replaces known secrets in one stream of bytes, even if a secret is split between pieces.
 
-    All bytes that belong to a form of a secret are hidden; what is hidden without a gap
-    becomes one mask, so forms that overlap leave nothing of each other. Only what may be the
-    beginning of a form is held back until more has come.
+    All bytes of a known form of a secret are masked, and adjacent matches become one mask. Only
+    bytes that may be the start of such a form are held back until more bytes arrive.
 
     Args:
-        secrets: The values to mask; see :class:`Redactor`. Or what ``Redactor`` searches for,
-            so that it is not prepared for each stream anew.
+        secrets: The values to mask; see :class:`Redactor`. Or the prepared search of a
+            ``Redactor``, so that it is not prepared again for each stream.
     """
 
     def __init__(self, secrets: Iterable[SecretStr] | Search = ()) -> None:
@@ -41,21 +40,21 @@ class StreamRedactor:
 
     @property
     def held(self) -> int:
-        """How many bytes are held back."""
+        """The number of bytes that are held back."""
         return len(self._held)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next piece of the stream.
 
         Returns:
-            What can be shown by now; may be empty.
+            The bytes that can be shown now; may be empty.
         """
         data = self._held + data
         spans, held_from = self._search.spans(data, self._context)
         return self._leave(data, spans, held_from)
 
     def finish(self) -> bytes:
-        """The rest: no more is to come, so the beginning of a form is none."""
+        """Return the remaining bytes at the end of the stream."""
         spans, _ = self._search.spans(self._held, self._context)
         return self._leave(self._held, spans, len(self._held))
 

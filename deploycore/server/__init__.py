@@ -1,5 +1,5 @@
-"""The server: git hosts tell it of pushes, programs ask it over REST, monitoring reads metrics.
+"""The server: webhooks from git hosts, a REST API, and metrics.
 
-An extra, ``deploycore[server]``. It accepts and answers; what is accepted is a row in the store,
-and the work on it is a worker's, here or elsewhere. Only ``deploycore serve`` imports it.
+It is the extra ``deploycore[server]``. It stores each accepted request as a row, and a worker
+processes it, in this process or another. Only ``deploycore serve`` imports this package.
 """

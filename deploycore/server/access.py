@@ -52,14 +52,14 @@ class Access:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether ``refresh`` has nothing to do."""
+        """Whether the tokens are so new that ``refresh`` does nothing."""
         return self._clock() - self._read_at < _FRESH_SECONDS
 
     def refresh(self) -> None:
-        """Read the tokens again, if that is due.
+        """Read the tokens again, if they are old.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         with self._reading:
             if not self.is_fresh:
@@ -98,17 +98,17 @@ class Access:
         return found
 
     def still_holds(self, token: TokenRecord) -> bool:
-        """Whether a valid token has neither expired nor been removed since; call it in a thread.
+        """Whether a valid token has neither expired nor been removed since. Call it in a thread.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         self.refresh()
         is_there = token.digest in {each.digest for each in self._tokens}
         return is_there and (token.expires_at is None or datetime.now(UTC) < token.expires_at)
 
     def note_use(self, token: TokenRecord) -> None:
-        """Record now and then that a token is used. A failure is only logged."""
+        """Record the use of a token, at most once a minute. A failure is only logged."""
         if not self.is_to_be_noted(token):
             return
         self._noted[token.name] = datetime.now(UTC)
@@ -120,7 +120,7 @@ class Access:
             )
 
     def is_to_be_noted(self, token: TokenRecord) -> bool:
-        """Whether a token's use was not noted within a minute."""
+        """Whether a token's use was not recorded within a minute."""
         noted = self._noted.get(token.name)
         # A clock can also be set back.
         return noted is None or abs(datetime.now(UTC) - noted) >= _NOTED_EVERY

@@ -43,13 +43,13 @@ _LINES_MOST = 1000
 
 @dataclass(frozen=True)
 class Call:
-    """A request that was checked.
+    """A validated request.
 
     Attributes:
         path: The parameters of its path.
         query: Its query, as the operation's model.
         body: Its body, a JSON object.
-        token: Whose it is; ``None`` where the operation needs no token.
+        token: The token of the requester; ``None`` if the operation needs no token.
     """
 
     path: Mapping[str, str]

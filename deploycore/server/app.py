@@ -89,10 +89,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Application:
-    """The server's application, and what must be ended with it.
+    """The server's ASGI application, and what must be closed with it.
 
     Attributes:
-        asgi: What a server of ASGI runs.
+        asgi: The application for an ASGI server.
     """
 
     asgi: Starlette
@@ -102,14 +102,14 @@ class Application:
     acceptor: Acceptor
 
     def begin_to_stop(self) -> None:
-        """End the connections of clients that follow logs. Fast enough for a signal handler."""
+        """Disconnect clients that follow logs. This is fast enough for a signal handler."""
         self.followers.stop()
 
     def close(self, drain: float = 0.0) -> None:
-        """End what was begun here, when nothing comes in any longer.
+        """Stop rollbacks and close providers, after the last request.
 
         Args:
-            drain: Seconds that rollbacks get.
+            drain: Seconds that rollbacks have to finish.
         """
         self.rollbacks.stop(drain)
         self.directory.close()
@@ -121,10 +121,10 @@ def create_application(
     *,
     worker: Worker | None = None,
 ) -> Application:
-    """Make the application; nothing is opened, started or asked yet.
+    """Create the application. This opens and starts nothing.
 
     Args:
-        worker: The one of this process, for what is told of it.
+        worker: The worker of this process, for readiness and metrics.
     """
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
@@ -157,7 +157,7 @@ def create_application(
 
 
 class _Webhooks:
-    """The endpoint that git hosts send to."""
+    """The endpoint for webhook deliveries."""
 
     def __init__(
         self,
@@ -250,7 +250,7 @@ class _Webhooks:
 
 
 class _Rest:
-    """The endpoints of the table of operations."""
+    """The endpoints in the table of operations."""
 
     def __init__(
         self, api: Api, access: Access, followers: Followers, options: ServerOptions
@@ -319,7 +319,7 @@ def _wants_events(request: Request) -> bool:
 
 
 def _joined_headers(request: Request) -> dict[str, str]:
-    """Headers by name; several of a name are one, as RFC 9110, 5.3 has it."""
+    """Return the headers by name. Several with one name are joined (RFC 9110, 5.3)."""
     found: dict[str, str] = {}
     for name, value in request.headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value

@@ -21,7 +21,7 @@ _PACE_BYTES = 1024
 
 
 class Share:
-    """What one body takes of the room. Without a room, it takes none."""
+    """The memory that one body uses. Without a room, it has no limit."""
 
     def __init__(self, room: Room | None = None, sender: str = "") -> None:
         self.sender = sender
@@ -37,10 +37,11 @@ class Share:
 
     @asynccontextmanager
     async def arriving(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
-        """The time in which the body may arrive; ends at once if others need the room.
+        """A context for the time in which the body may arrive. It ends early if others need the
+        memory.
 
         Raises:
-            TimeoutError: It is over.
+            TimeoutError: The time is over.
             Refusal: Other requests needed the memory (503).
         """
         try:
@@ -54,7 +55,7 @@ class Share:
             self._deadline = None
 
     def take(self, count: int) -> None:
-        """Take room for bytes that have come.
+        """Reserve memory for bytes that have arrived.
 
         Raises:
             Refusal: There is none left (503).
@@ -65,22 +66,22 @@ class Share:
             self._room.take(self, count)
 
     def evict(self) -> None:
-        """End the body, whose room others need."""
+        """End the body, because others need its memory."""
         self.is_evicted = True
         if self._deadline is not None:
             self._deadline.reschedule(0)
 
 
 class Room:
-    """What there is left for bodies that anybody may send; for the event loop's thread.
+    """The memory for bodies that anybody may send. Use it only in the event loop's thread.
 
-    Each sender has a share of it. Where that is used up, the oldest body that is still arriving
-    makes way; where all is, that of the sender who has the most. So a new body finds room while
-    others are held back by who sends them.
+    Each sender has a share. If the share is used up, the sender's oldest incomplete body is ended.
+    If the whole memory is used up, this happens to the sender that uses the most. So a new body
+    finds memory even if some senders hold theirs.
 
     Args:
-        most: Bytes.
-        share: Bytes of one sender.
+        most: The total number of bytes.
+        share: The number of bytes for one sender.
     """
 
     def __init__(self, most: int, share: int) -> None:
@@ -102,7 +103,7 @@ class Room:
                 del self._by_sender[sender]
 
     def take(self, share: Share, count: int) -> None:
-        """Take room for a share.
+        """Reserve memory for a share.
 
         Raises:
             Refusal: There is none left (503).
@@ -136,14 +137,14 @@ class Room:
 
 
 async def read_body(request: Request, options: ServerOptions, share: Share | None = None) -> bytes:
-    """The whole body.
+    """Read a body.
 
     Args:
-        share: Takes room for the bytes that come.
+        share: Reserves memory for the bytes that arrive.
 
     Raises:
         Refusal: It is too large (413), takes too long (408), was cut off (400), or there is no
-            room for it (503).
+            memory for it (503).
     """
     most, share = options.body_bytes_most, share or Share()
     declared = request.headers.get("content-length", "")
@@ -176,7 +177,7 @@ async def read_body(request: Request, options: ServerOptions, share: Share | Non
 
 
 class _Pace:
-    """How long a body may take: so long, and no pause in which next to nothing arrives."""
+    """The time that a body may take: a maximum, and a minimum number of bytes in each interval."""
 
     def __init__(self, most: float) -> None:
         self._ends_at = asyncio.get_running_loop().time() + most
@@ -193,11 +194,11 @@ class _Pace:
 
 
 async def read_json(request: Request, options: ServerOptions) -> dict[str, Any]:
-    """The JSON object that a body is; an empty body is an empty object.
+    """Read a body as a JSON object. An empty body is an empty object.
 
     Raises:
-        Refusal: As ``read_body``, or the body is not declared as JSON (415), is none (400), or is
-            no object (422).
+        Refusal: As ``read_body``, or the body is not declared as JSON (415), is not valid JSON
+            (400), or is not an object (422).
     """
     body = await read_body(request, options)
     if not body:

@@ -39,11 +39,13 @@ one. Senders and proxies make chunks of kilobytes."""
 class Connections:
     """All connections of a server, by sender.
 
-    Where there are too many, the oldest one is ended that has no whole request: of a sender who
-    is over its share, else of whoever has the most. So a new sender always gets one.
+    If there are too many, the oldest connection without a complete request is closed: that of a
+    sender above its share, or else that of the sender with the most connections. So a new sender
+    always gets a connection.
 
     Args:
-        are_shared: Whether senders have shares; not where all connections are a proxy's.
+        are_shared: Whether senders have shares. They have none if all connections come from a
+            proxy.
     """
 
     def __init__(self, *, are_shared: bool) -> None:
@@ -52,7 +54,7 @@ class Connections:
         self._by_sender: dict[str, dict[Connection, None]] = {}
 
     def admit(self, connection: Connection) -> bool:
-        """Count a connection, unless there are enough."""
+        """Count a connection, unless there are too many."""
         most, sender = connections_most(), connection.sender
         own = len(self._by_sender.get(sender, ()))
         if self._are_shared and own >= max(most // _SHARE, _SHARE_LEAST):
@@ -68,7 +70,7 @@ class Connections:
         return True
 
     def remove(self, connection: Connection) -> None:
-        """Count it no longer; it may have been removed before."""
+        """Stop counting a connection. This can be called twice."""
         own = self._by_sender.get(connection.sender, {})
         if connection in own:
             del own[connection]
@@ -91,7 +93,8 @@ class Connections:
 
 
 def connections_most() -> int:
-    """How many connections there may be: half of the open files is left to all the rest."""
+    """Return the maximum number of connections: half of the files that the process may open is left
+    to everything else."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _CONNECTIONS_MOST if files < 0 else min(_CONNECTIONS_MOST, files // 2)
 
@@ -101,12 +104,12 @@ class _Refused(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that ends where nothing is asked for, and is one of a bounded number.
+    """A connection that is counted, and is closed if it does not send a complete request in time.
 
-    Else strangers who connect and say nothing, or never come to the end of it, would use up this
-    process's open files: then nobody is answered, and asyncio logs that without end.
+    Without this, clients that connect and send nothing could use up this process's open files. Then
+    no client gets an answer, and asyncio logs this without end.
 
-    The parser has no limits of its own: they are here, and hold while it parses.
+    The HTTP parser has no limits of its own. They are here, and are checked while it parses.
 
     Args:
         admitted: All connections of the server.
@@ -130,7 +133,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def is_being_answered(self) -> bool:
-        """Whether a request has arrived as a whole, and its answer has not been sent."""
+        """Whether a complete request has arrived, and its response has not been sent."""
         cycle = self.cycle
         return cycle is not None and not cycle.more_body and not cycle.response_complete
 

@@ -54,6 +54,7 @@ class Verdict:
 
     Attributes:
         status: The HTTP status of the response.
+        outcome: The result as one word.
         reason: Why the delivery was rejected or ignored, as one of a few words for programs.
         trigger: The stored trigger.
         message, hint: Why the delivery was rejected, for people; empty if the reason is enough.
@@ -97,11 +98,11 @@ _ANOTHER_REPOSITORY = Verdict(202, "ignored", "another_repository")
 
 
 class Acceptor:
-    """Judges deliveries; for threads, since it waits for the disk.
+    """Checks deliveries. Call it in threads, because it waits for the database.
 
     Args:
-        replay_window: How far a delivery's own time stamp may be from now.
-        now: The time.
+        replay_window: The maximum difference between a delivery's own time and now.
+        now: Returns the current time.
     """
 
     def __init__(
@@ -125,10 +126,10 @@ class Acceptor:
     def accept(
         self, name: str, delivery: WebhookDelivery, *, came_at: float | None = None
     ) -> Verdict:
-        """Judge a delivery for an application; what is accepted is on the disk.
+        """Check a delivery for an application. If it is accepted, its trigger is on the disk.
 
         Args:
-            came_at: When it began to wait for its turn, by ``time.monotonic()``; by default now.
+            came_at: When it started to wait, by ``time.monotonic()`` (default: now).
         """
         try:
             return self._judged(name, delivery, time.monotonic() if came_at is None else came_at)
@@ -148,12 +149,12 @@ class Acceptor:
             return UNAVAILABLE
 
     def miss(self, name: str) -> None:
-        """Remember that a delivery was turned away which hosts may never send again."""
+        """Record that a delivery was rejected that the host may never send again."""
         if self._directory.is_known(name):
             self._missed.add(name)
 
     def take_missed(self) -> set[str]:
-        """The applications whose deliveries were turned away since this was last asked."""
+        """Return the applications whose deliveries were rejected since the last call."""
         return self._missed.take()
 
     def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
@@ -255,9 +256,9 @@ class Acceptor:
         return Verdict(202, "accepted", _PULL_REQUEST)
 
     def is_to_be_noted(self, name: str) -> bool:
-        """Whether a delivery for an application is to be noted by who asks this: one a minute.
+        """Whether a delivery for an application should be recorded: once a minute.
 
-        Quick, and for one thread, the event loop's.
+        It is fast, and only for the event loop's thread.
         """
         now, noted = self._now(), self._noted.get(name)
         if noted is not None and abs(now - noted) < _NOTED_EVERY:  # clocks are put back, too
@@ -266,7 +267,8 @@ class Acceptor:
         return True
 
     def note_delivery(self, name: str) -> None:
-        """Note that the host's webhook works, once that is answered; failing is logged alone."""
+        """Record that the host's webhook works, after the response was sent. A failure is only
+        logged."""
         try:
             with self._locks.take(name, time.monotonic()):
                 self._installation.store.webhooks.note_delivery(name)

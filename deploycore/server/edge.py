@@ -56,10 +56,10 @@ _TWO_LENGTHS = Refusal(
 
 
 def note_application(name: object) -> None:
-    """Have the request's line in the log name an application.
+    """Add an application to the log line of the request.
 
     Args:
-        name: As the request has it. What can't be an application's name is left out.
+        name: The name in the request. An invalid name is left out.
     """
     subject = _subject.get(None)
     if subject is not None and isinstance(name, str) and re.fullmatch(NAME_PATTERN, name):
@@ -67,10 +67,10 @@ def note_application(name: object) -> None:
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives each log record the id of the request that it belongs to, as ``request_id``."""
+    """Adds the id of the current request to each log record, as ``request_id``."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Leave all records in."""
+        """Keep all records."""
         record.request_id = request_id.get()
         return True
 
@@ -79,7 +79,7 @@ class Edge:
     """Wraps the application.
 
     Args:
-        app: What answers.
+        app: The ASGI application.
     """
 
     def __init__(self, app: ASGIApp, *, options: ServerOptions, metrics: Metrics) -> None:
@@ -162,7 +162,7 @@ def _has_two_lengths(scope: Scope) -> bool:
 
 
 class CutOff(Exception):
-    """An answer had begun when something unforeseen happened."""
+    """An unexpected error occurred after the response had started."""
 
 
 def _add_headers(message: MutableMapping[str, Any], request: str) -> None:

@@ -50,20 +50,20 @@ class Followers:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Let all go soon; they may come again, to where they were."""
+        """Disconnect all clients soon. They can connect again and continue at their position."""
         self._is_stopping = True
 
     def answer(
         self, record: DeploymentRecord, position: int, *, may_stay: Callable[[], bool]
     ) -> Response:
-        """The answer to one more.
+        """Return the response for one more client.
 
         Args:
-            position: The place in the log from which on it is wanted.
-            may_stay: Whether they may still see it; asked in a thread.
+            position: The position in the log to start at.
+            may_stay: Returns whether the client may still see the log. It is called in a thread.
 
         Raises:
-            Refusal: There are too many.
+            Refusal: There are too many clients.
         """
         if self._count >= self._most:
             raise Refusal(
@@ -79,7 +79,7 @@ class Followers:
     async def events(
         self, record: DeploymentRecord, position: int, may_stay: Callable[[], bool]
     ) -> AsyncIterator[str]:
-        """The events: lines, and in the end ``end`` with the state."""
+        """Yield the events: lines, and at the end ``end`` with the state."""
         try:
             yield "retry: 1000\n\n"
             said_at = time.monotonic()

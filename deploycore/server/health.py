@@ -33,10 +33,10 @@ _WRITING_SECONDS = 5.0
 
 
 class Readiness:
-    """Looks at what the server needs, at most once a second, however often it is asked.
+    """Checks what the server needs, at most once a second.
 
     Args:
-        worker: The one of this process, if it has one.
+        worker: The worker of this process, if there is one.
     """
 
     def __init__(self, installation: Installation, worker: Worker | None) -> None:
@@ -48,7 +48,7 @@ class Readiness:
         self._found_at = -float("inf")
 
     def look(self) -> Health:
-        """How things are; why one has failed is in the server's log alone."""
+        """Run the checks. The reason for a failure is only in the server's log."""
         with self._lock:
             now = time.monotonic()
             if self._found is None or now - self._found_at >= _FRESH_SECONDS:

@@ -26,7 +26,7 @@ _NAME_LENGTH = 1000
 
 
 class Identity:
-    """Compares deliveries with what is known of applications' repositories."""
+    """Compares deliveries with the known repositories of applications."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -38,7 +38,7 @@ class Identity:
         """Whether an event is about the repository that an application deploys.
 
         Raises:
-            StoreError: What follows from it can't be noted.
+            StoreError: The result cannot be recorded.
         """
         if not _can_be_stored(event):
             return False

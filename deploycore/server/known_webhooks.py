@@ -40,8 +40,8 @@ class Entry:
     """An application that has a webhook.
 
     Attributes:
-        provider: The configured provider that it is deployed from.
-        repository: What is known of its repository at the host, if anything is.
+        provider: The configured provider of the application.
+        repository: The record of its repository at the host, if there is one.
     """
 
     application: ApplicationRecord
@@ -79,7 +79,7 @@ class Directory:
     """The applications that have webhooks, by name.
 
     Args:
-        clock: Seconds that only grow.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class Directory:
         self._secrets: dict[str, _Secrets] = {}
 
     def is_known(self, name: str) -> bool:
-        """Whether there was such an application when the database was last asked."""
+        """Whether the application existed when the database was last read."""
         return name in self._known
 
     def find(self, name: str) -> Entry | None:
-        """The entry of an application; asks the database where what is known is old.
+        """Return the entry of an application. An old entry is read again.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         known = self._known.get(name)
         if known is None or known.changes != self._changes or self._age(known) >= _FRESH_SECONDS:
@@ -109,7 +109,8 @@ class Directory:
         return known.entry
 
     def warm_up(self) -> None:
-        """Do now what the first deliveries would wait for; what fails is told when it is needed."""
+        """Open plugins before the first delivery needs them. Errors are raised later, when it needs
+        them."""
         try:
             self._read_all()
             needed = {each.entry.provider.name: each.entry.provider for each in self._all()}
@@ -128,10 +129,10 @@ class Directory:
                 self._handle(record)
 
     def look_again(self, name: str) -> None:
-        """Read an application anew, if its webhook is not as it is known.
+        """Read an application again, if its webhook in the database differs from the entry.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         if _NAME.fullmatch(name) is None:
             return
@@ -140,10 +141,10 @@ class Directory:
             self.read_anew(name)
 
     def read_anew(self, name: str) -> Entry | None:
-        """Read an application anew, however lately that was done.
+        """Read an application again, even if its entry is new.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         if _NAME.fullmatch(name) is None:
             return None
@@ -158,14 +159,14 @@ class Directory:
         return entry
 
     def invalidate(self) -> None:
-        """Forget how old all of it is: something was changed here."""
+        """Treat all entries as old, because something was changed in this process."""
         self._changes += 1
 
     def secrets(self, entry: Entry) -> tuple[SecretStr, ...]:
-        """The secrets of a webhook that hold now.
+        """Return the secrets of a webhook that are valid now.
 
         Raises:
-            StoreError: The key can't be used.
+            StoreError: The key cannot be used.
         """
         now, webhook = datetime.now(UTC), entry.webhook
         held = webhook.former_until is None or now < webhook.former_until
@@ -186,15 +187,15 @@ class Directory:
         return opened is not None and self._still_holds(opened, entry.provider)
 
     def provider(self, entry: Entry) -> Provider:
-        """The handle of an entry's provider, opened once; that it can't be is kept for a while.
+        """Return the provider of an entry. It is opened once; an error is kept for a while.
 
         Raises:
-            DeploycoreError: It can't be opened.
+            DeploycoreError: It cannot be opened.
         """
         return self._handle(entry.provider)
 
     def close(self) -> None:
-        """Close the providers, when no delivery is judged any longer."""
+        """Close the providers, after the last delivery."""
         while self._opened:
             self._close(self._opened.popitem()[1])
 

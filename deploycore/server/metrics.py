@@ -23,10 +23,10 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """Counts what happens here, and asks the store for the rest when it is asked itself.
+    """Counts requests and deliveries, and reads other values from the store.
 
     Args:
-        worker: The one of this process, if it has one.
+        worker: The worker of this process, if there is one.
     """
 
     def __init__(self, store: Store, worker: Worker | None) -> None:
@@ -47,7 +47,7 @@ class Metrics:
         self._registry.register(_FromStore(store, worker))
 
     def text(self) -> bytes:
-        """All of them, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 

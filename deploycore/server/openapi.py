@@ -32,7 +32,7 @@ _REFUSED_ALWAYS = (422, 500, 503)
 
 
 def openapi_document() -> dict[str, Any]:
-    """The document, as plain values."""
+    """Return the OpenAPI document."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)

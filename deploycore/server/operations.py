@@ -24,14 +24,15 @@ class Operation:
     """One operation.
 
     Attributes:
-        path: With its parameters in braces.
-        role: What a token must have; ``None`` where none is asked for.
-        run: What it does.
-        answers: What it answers with, by status; ``None`` for nothing, or no JSON.
-        query: What its query may have.
-        body: What its body is, a JSON object; ``None`` if it takes none.
-        refusals: Statuses of problems beyond those that follow from the above.
-        can_follow: Whether it answers with server-sent events, to who accepts those.
+        path: The path, with its parameters in braces.
+        role: The required role of the token; ``None`` if no token is required.
+        run: The function that performs it.
+        answers: The model of the response, by status; ``None`` for no content, or for content that
+            is not JSON.
+        query: The model of the query.
+        body: The model of the body, a JSON object; ``None`` if there is none.
+        refusals: Additional statuses of error responses.
+        can_follow: Whether it can respond with server-sent events.
     """
 
     method: str

@@ -13,15 +13,14 @@ class ServerOptions:
     """Options of the server.
 
     Attributes:
-        body_bytes_most: What a request's body may have; what is beyond is not read.
-        bodies_bytes_most: What the bodies of all deliveries may have together that are being
-            received or judged; anybody may send them. One sender may have an eighth of it, or one
-            body.
-        body_seconds_most: How long a body may take to arrive.
-        replay_window: How far a delivery's own time stamp may be from now.
+        body_bytes_most: The maximum size of a request's body.
+        bodies_bytes_most: The maximum size of all bodies of deliveries that are being received or
+            checked. One sender may use an eighth of it, or one body.
+        body_seconds_most: The maximum time for a body to arrive.
+        replay_window: The maximum difference between a delivery's own time and now.
         metrics_open: Whether metrics need no token.
-        behind_proxy: Whether a proxy's word about addresses and request ids is taken.
-        followers_most: How many may follow logs at once.
+        behind_proxy: Whether to trust a proxy's headers for addresses and request ids.
+        followers_most: The maximum number of clients that follow logs.
     """
 
     body_bytes_most: int = 1024 * 1024

@@ -37,15 +37,15 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Refusal(Exception):
-    """A request is rejected.
+    """An error response.
 
     Args:
-        status: The answer's status.
-        code: What machines tell refusals apart by.
-        message: One sentence for a person.
+        status: The status of the response.
+        code: The code of the error, for programs.
+        message: One sentence for people.
         hint: The next step.
-        details: Further fields for machines.
-        headers: Further headers of the answer.
+        details: Additional fields for programs.
+        headers: Additional headers of the response.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Refusal(Exception):
 
 
 def status_of(error: DeploycoreError) -> int:
-    """The status for an error, by its class."""
+    """Return the status for an error, by its class."""
     return next(STATUSES[each] for each in type(error).__mro__ if each in STATUSES)
 
 
 def refused_by(error: DeploycoreError, *, status: int | None = None) -> Refusal:
-    """The refusal that tells of an error.
+    """Return the error response for an error.
 
     Args:
-        status: Instead of the one of the error's class.
+        status: The status, instead of that of the error's class.
     """
     status = status or status_of(error)
     headers = {"Retry-After": str(_seconds_until_retry(error))} if status == 503 else {}
@@ -91,7 +91,7 @@ def refused_by(error: DeploycoreError, *, status: int | None = None) -> Refusal:
 
 
 def problem_of(refusal: Refusal) -> Response:
-    """The answer to a request that is refused."""
+    """Return the response for a rejected request."""
     content = {
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,
@@ -114,7 +114,7 @@ def json_response(
     media_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer in JSON, which is ASCII, so that no text makes it fail."""
+    """Return a JSON response in ASCII, so that every text can be sent."""
     return Response(
         json.dumps(content, separators=(",", ":")), status, headers, media_type=media_type
     )

@@ -25,12 +25,12 @@ class _Told:
 
 
 class QuietLogger:
-    """Tells of each kind of thing at most so often.
+    """Limits the number of log lines of each kind.
 
     Args:
-        logger: Where the lines go.
-        most: How many lines of a kind there are a minute.
-        clock: Seconds that only grow.
+        logger: The logger.
+        most: The maximum number of lines of a kind per minute.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class QuietLogger:
         self._told: dict[str, _Told] = {}
 
     def warn(self, kind: str, message: str, *arguments: object) -> None:
-        """Log a warning, unless there were enough of its kind.
+        """Log a warning, unless there were too many of its kind.
 
         Args:
-            kind: One of few: what is counted together.
+            kind: One of a few words. Lines of a kind are counted together.
         """
         now = self._clock()
         with self._lock:

@@ -32,7 +32,7 @@ _GOODBYE_SECONDS = 5.0
 
 
 class Missed:
-    """Applications whose deliveries were turned away, each at most once a minute."""
+    """Applications whose deliveries were rejected, each at most once a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -41,12 +41,13 @@ class Missed:
         self._taken_at: dict[str, float] = {}
 
     def add(self, name: str) -> None:
-        """Note one; quick, for any thread."""
+        """Record an application. This is fast, and safe from any thread."""
         with self._lock:
             self._waiting.add(name)
 
     def take(self) -> set[str]:
-        """Those that were noted, but for those that were taken within the last minute."""
+        """Return the recorded applications, except those that were returned within the last
+        minute."""
         with self._lock:
             now = self._clock()
             found = {
@@ -60,12 +61,12 @@ class Missed:
 
 
 class Reception:
-    """Watches, in a thread, whether this server receives deliveries. A context manager.
+    """Watches, in a thread, whether this server receives deliveries. Use it as a context manager.
 
     Args:
-        take_missed: Gives the applications whose deliveries were turned away.
-        clock: Seconds that pass while the machine is suspended too; a jump of the system's clock
-            counts as well.
+        take_missed: Returns the applications whose deliveries were rejected.
+        clock: Returns seconds that also pass while the machine is suspended. A jump of the system's
+            clock counts too.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Reception:
         self._is_failing = False
 
     def look(self) -> None:
-        """See whether something was missed, and note that this server receives."""
+        """Check whether deliveries may have been missed, and record that this server receives."""
         now = self._clock()
         self._owes_all |= _between(self._looked, now) > _GAP_SECONDS
         self._looked = now
@@ -119,14 +120,14 @@ class Reception:
         self._owes_all, self._owed = False, set()
 
     def start(self) -> None:
-        """Begin, in a thread; for a server that answers by now."""
+        """Start the thread, when the server responds."""
         self._thread = threading.Thread(
             target=self._run, name="deploycore-server-reception", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Rollbacks:
-    """The rollbacks that this process has begun."""
+    """The rollbacks that this process has started."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -30,13 +30,14 @@ class Rollbacks:
         self._stopping = False
 
     def begin(self, application: str, *, to: str | None, requested_by: str) -> int:
-        """Begin a rollback.
+        """Start a rollback.
 
         Returns:
-            Its deployment's id; it goes on.
+            The id of its deployment, which is still running.
 
         Raises:
-            DeploycoreError: It can't begin, such as for want of a release to go back to.
+            DeploycoreError: It cannot start, for example because there is no release to roll back
+                to.
         """
         known: Future[int] = Future()
         cancellation = Cancellation()
@@ -76,7 +77,7 @@ class Rollbacks:
         return known.result()
 
     def stop(self, drain: float) -> None:
-        """Begin no more, and let those that run come to their end.
+        """Start no more rollbacks, and let running ones finish.
 
         Args:
             drain: Seconds for all of them, after which they are cancelled.

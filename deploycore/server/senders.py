@@ -14,15 +14,15 @@ _ADDRESS_LENGTH = 45
 
 
 def forwarded_address(values: Iterable[str]) -> str | None:
-    """The address that the proxy saw, by ``X-Forwarded-For``.
+    """Return the address that the proxy saw, from ``X-Forwarded-For``.
 
-    Only the last entry is the proxy's own; those before it are what the client sent.
+    Only the last entry comes from the proxy. The client sent the others.
 
     Args:
-        values: Of each header of this name, in their order.
+        values: The values of all headers with this name, in their order.
 
     Returns:
-        The address in its usual form; ``None`` where there is none.
+        The address in its usual form; ``None`` if there is none.
     """
     last = ",".join(values).rpartition(",")[2].strip()
     if last.startswith("["):
@@ -34,7 +34,7 @@ def forwarded_address(values: Iterable[str]) -> str | None:
 
 
 def sender_of(address: str) -> str:
-    """What counts as one sender: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the key of a sender: an IPv4 address, or the /64 network of an IPv6 address."""
     found = _address(address)
     if isinstance(found, IPv6Address):
         network = int(found) >> (128 - _SUBNET_BITS) << (128 - _SUBNET_BITS)

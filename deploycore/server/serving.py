@@ -53,18 +53,18 @@ def serve(
     drain: float,
     on_started: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP; for the main thread.
+    """Serve until SIGTERM, SIGINT or SIGHUP. Call it in the main thread.
 
     Args:
         host: The address to listen on.
-        port: 0 for any free one.
-        worker: Started before anything is accepted, and stopped after.
-        drain: Seconds that deployments of this process get in the end.
-        on_started: Is told the address.
+        port: The port; 0 for any free one.
+        worker: The worker. It is started before the first request, and stopped after the last.
+        drain: Seconds that running deployments have to finish at shutdown.
+        on_started: Called with the address.
 
     Raises:
-        ConfigurationError: Nobody can listen there.
-        StoreError: The database can't be used.
+        ConfigurationError: The address or port cannot be used.
+        StoreError: The database cannot be used.
     """
     with _listening(host, port) as listener:
         application = create_application(installation, options, worker=worker)

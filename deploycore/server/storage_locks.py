@@ -37,7 +37,7 @@ class StorageLocks:
     """Lets threads store deliveries one after another.
 
     Args:
-        store: What they write to.
+        store: The database.
     """
 
     def __init__(self, store: Store) -> None:
@@ -47,14 +47,14 @@ class StorageLocks:
 
     @contextmanager
     def take(self, application: str, came_at: float) -> Iterator[None]:
-        """Write, when those who came before have written.
+        """Wait for earlier writes, then write within this context.
 
         Args:
-            came_at: When the delivery began to wait, by ``time.monotonic()``.
+            came_at: When the delivery started to wait, by ``time.monotonic()``.
 
         Raises:
-            StoreError: That failed; or another delivery of the application waits for the database
-                for so long that this one would too.
+            StoreError: The write failed, or another delivery of the application has waited too long
+                for the database.
         """
         has_one_writer = self._store.has_one_writer
         key = _ALL if has_one_writer else application

@@ -49,13 +49,13 @@ Identifier = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class View(BaseModel):
-    """What is sent."""
+    """A part of a response."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
 
 
 class Given(BaseModel):
-    """What is taken: closed to unknown fields, since a typing mistake is an error."""
+    """A part of a request. Unknown fields are errors, because they may be misspelled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -285,7 +285,7 @@ class RemovalQuery(Given):
 
 
 class Removed(View):
-    """What a removed application leaves behind for a person to remove.
+    """What a user has to remove after an application was removed.
 
     Attributes:
         dropped: Deployments that had not ended, and whose damaged records were deleted.

@@ -1,7 +1,7 @@
-"""What deploycore remembers: providers, applications, deployments and what asks for them, in SQL.
+"""The database: providers, applications, deployments, triggers, and everything else that is stored.
 
-The rest of deploycore sees frozen records and one :class:`Store`; tables, migrations, locks
-and the database's own errors stay in this package.
+Other packages see frozen records and one :class:`Store`. Tables, migrations, locks and the errors
+of the database stay in this package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Stored times that lie further ahead than they could have been set: a clock was ahead."""
+"""Find stored times that are too far in the future, because a clock was ahead when they were
+stored."""
 
 from __future__ import annotations
 
@@ -38,12 +39,12 @@ _Kind = tuple[str, ColumnElement[Any], tuple[ColumnElement[Any], ...], ColumnEle
 
 @dataclass(frozen=True)
 class TimesAhead:
-    """Rows of one kind whose times are not believed.
+    """Rows of one kind whose times are ignored.
 
     Attributes:
-        what: Their kind, in the plural.
-        count: How many there are.
-        names: Those of some of them.
+        what: The kind of the rows, in the plural.
+        count: The number of rows.
+        names: The names of some of them.
     """
 
     what: str
@@ -52,7 +53,7 @@ class TimesAhead:
 
 
 def find_times_ahead(connection: Connection) -> tuple[TimesAhead, ...]:
-    """All kinds of which there are such rows; a time that cannot be read is none."""
+    """Return all kinds of rows with such times. A time that cannot be read is not counted."""
     found = []
     for what, name, times, is_ahead in _kinds(present(connection)):
         rows = connection.execute(select(name, *times).where(is_ahead)).all()
@@ -63,7 +64,7 @@ def find_times_ahead(connection: Connection) -> tuple[TimesAhead, ...]:
 
 
 def _kinds(now: datetime) -> Iterator[_Kind]:
-    """What is looked for: its kind, whose it is, the times, and whether these are void."""
+    """Yield each kind with its names, its times, and the condition for ignored times."""
     is_open = triggers.c.settled_at.is_(None)
     for what, name, until, set_at, longest, is_meant in (
         ("claims of workers", _C.application, _C.expires_at, _C.renewed_at, LONGEST_LEASE, true()),

@@ -1,4 +1,4 @@
-"""Rows of applications: read apart, and written many at a time."""
+"""Rows of applications: read one by one, and written several at a time."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _WRITTEN = (
 
 
 def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
-    """The application of a row.
+    """Return the application of a row.
 
     Raises:
-        StoreError: It is damaged, or stored in an unknown form.
+        StoreError: The row is damaged, or its form is unknown.
     """
     return read_record(applications, row, readable_application)
 
 
 def readable_application(row: Mapping[Any, Any]) -> ApplicationRecord:
-    """The application of a row whose values were found to be readable.
+    """Return the application of a row whose values can be read.
 
     Raises:
-        StoreError: It is stored in an unknown form.
+        StoreError: The form of the row is unknown.
     """
     try:
         definition = Application.model_validate(row["definition"])
@@ -80,10 +80,10 @@ def readable_application(row: Mapping[Any, Any]) -> ApplicationRecord:
 
 
 def prepared(definition: Application, places: Places) -> dict[str, Any]:
-    """What is written of an application.
+    """Return the values to write for an application.
 
     Args:
-        places: Its target's.
+        places: The directories of its target.
     """
     values = {
         "name": definition.name,
@@ -97,10 +97,10 @@ def prepared(definition: Application, places: Places) -> dict[str, Any]:
 
 
 def put(connection: Connection, definition: Application, places: Places) -> ApplicationRecord:
-    """Write one application, new or not.
+    """Write one application, new or changed.
 
     Raises:
-        ConfigurationError: Its provider is unknown.
+        ConfigurationError: Its provider does not exist.
     """
     refuse_unknown_providers(connection, [definition])
     is_this = applications.c.name == definition.name
@@ -117,8 +117,8 @@ def put_all(
     """Write applications.
 
     Args:
-        values: What ``prepared`` gave for what is new, and for what has changed.
-        known: The names of those that are there.
+        values: The results of ``prepared`` for new and changed applications.
+        known: The names of the applications that exist.
     """
     at = datetime.now(UTC)
     changed = [
@@ -139,10 +139,10 @@ def put_all(
 
 
 def make_way(connection: Connection, names: Sequence[str]) -> None:
-    """Free the targets of applications that are going to have others.
+    """Clear the targets of applications that will get other targets.
 
     Raises:
-        ConfigurationError: One is being deployed.
+        ConfigurationError: One of them is being deployed.
     """
     for some in chunks(names):
         unfinished = select(deployments.c.application).where(
@@ -161,17 +161,17 @@ def make_way(connection: Connection, names: Sequence[str]) -> None:
 def refuse_unfinished(
     connection: Connection, name: str, what: str, *, allow_damaged: bool = False
 ) -> list[int]:
-    """Refuse to take away what a deployment, or its recovery, goes by.
+    """Raise an error if an application has a deployment that has not ended.
 
     Args:
-        what: What is refused, as the middle of a sentence.
-        allow_damaged: Whether damaged records do not count.
+        what: The operation, for the middle of the error's sentence.
+        allow_damaged: Whether to ignore damaged records.
 
     Returns:
-        The deployments whose damaged records did not count.
+        The deployments whose damaged records were ignored.
 
     Raises:
-        ConfigurationError: One has not ended, as far as its record can be read.
+        ConfigurationError: A deployment has not ended, as far as its record can be read.
     """
     readable, damaged = _unfinished(connection, name)
     if readable:
@@ -204,7 +204,7 @@ def drop_deployments(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def _unfinished(connection: Connection, name: str) -> tuple[list[int], list[int]]:
-    """The deployments that have not ended: those that can be read, and those that are damaged."""
+    """Return the deployments that have not ended: those that can be read, and damaged ones."""
     found: tuple[list[int], list[int]] = ([], [])
     query = select(deployments).where(
         deployments.c.application == name, deployments.c.state.in_(may_precede("failed"))
@@ -215,6 +215,6 @@ def _unfinished(connection: Connection, name: str) -> tuple[list[int], list[int]
 
 
 def refuse_unknown_providers(connection: Connection, definitions: Sequence[Application]) -> None:
-    """Refuse applications of providers that are not there."""
+    """Raise an error if an application's provider does not exist."""
     for name in dict.fromkeys(each.provider for each in definitions):
         named_row(connection, "provider", providers, name)

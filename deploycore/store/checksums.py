@@ -1,7 +1,7 @@
-"""Checksums over what nobody could tell to be wrong by looking at it: definitions and secrets.
+"""Checksums of values whose damage would not be visible, such as definitions and secrets.
 
-A bit that flips in the name of a branch leaves a name of a branch. So each such value has a
-checksum beside it; a value that does not match is damaged.
+If a bit flips in the name of a branch, the result is still a valid name. So each of these values
+has a checksum. A value that does not match it is damaged.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["CHECKSUMS", "Checksum", "checksum_of"]
 
 
 class Checksum(NamedTuple):
-    """Which columns a checksum is over.
+    """A checksum over some columns.
 
     Attributes:
-        column: The column that holds it.
-        of: Those that it is over; the first one is named where it does not match.
+        column: The column that has the checksum.
+        of: The columns that it covers. If it does not match, errors name the first one.
     """
 
     column: str
@@ -43,10 +43,10 @@ CHECKSUMS: Mapping[str, tuple[Checksum, ...]] = {
 
 
 def checksum_of(*values: Any) -> str:
-    """The checksum of values: SHA-256 of their canonical JSON, hexadecimal.
+    """Return the checksum of values: the SHA-256 of their canonical JSON, in hexadecimal.
 
     Args:
-        values: As JSON has them; paths as text.
+        values: Values that JSON can represent. Paths are given as text.
     """
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

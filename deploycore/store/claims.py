@@ -1,8 +1,8 @@
-"""Which worker has which application in hand: one at a time in the whole fleet.
+"""Claims: which worker works on which application. Only one worker at a time has a claim.
 
-A claim lapses unless its worker gives a sign of life, so that an application outlives whatever
-happens to who works on it. All times are the database's: clocks of machines differ. A claim that a
-clock which was ahead has left is void, as if it had lapsed (``times``).
+A claim expires if its worker sends no heartbeat, so another worker can continue if a worker dies.
+All times use the database's clock, because the clocks of machines differ. A claim whose times are
+too far in the future counts as expired (see ``times``).
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ _WORKER = as_record(WorkerRecord, workers)
 
 
 class Claims:
-    """The claims of all workers, and the workers; see ``Store``, which has them."""
+    """The workers and the claims of all of them. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def register(self, worker: str, *, host: str, process: int) -> None:
-        """Make a worker known. Those that gave no sign of life for a day are forgotten, and those
-        that did so when the clock was ahead; one of these that lives is known again soon."""
+        """Store a worker. Workers without a heartbeat for a day, or with one in the future, are
+        deleted.
+
+        If such a worker still runs, its next heartbeat stores it again.
+        """
         with self._database.writing() as connection:
             now = present(connection)
             seen = workers.c.seen_at
@@ -45,14 +48,15 @@ class Claims:
     def beat(
         self, worker: str, *, host: str, process: int, lease: float, held: Collection[str]
     ) -> Collection[str]:
-        """Give a sign of life: the worker's claims hold for another ``lease`` seconds.
+        """Record a heartbeat: the worker's claims are valid for another ``lease`` seconds.
 
         Args:
-            held: The applications that it has in hand. A claim on another one, which could not be
-                released say, lapses.
+            worker: The worker's id.
+            lease: The seconds.
+            held: The applications that the worker is working on. Its other claims expire.
 
         Returns:
-            The applications that are the worker's still.
+            The applications that the worker still has a claim on.
         """
         with self._database.writing() as connection:
             now = present(connection)
@@ -62,7 +66,7 @@ class Claims:
                 connection.execute(
                     insert(workers).values(values | {"started_at": now, "seen_at": now})
                 )
-            # What somebody else keeps locked holds up that application alone.
+            # A row that another process has locked delays only its own application.
             own = select(claims.c.application).where(
                 claims.c.worker == worker, claims.c.application.in_(held)
             )
@@ -76,14 +80,17 @@ class Claims:
             return set(connection.scalars(renewed))
 
     def take(self, application: str, worker: str, *, lease: float) -> ClaimRecord | None:
-        """Claim an application for a worker, if nobody has it, or who had it is dead.
+        """Claim an application for a worker, unless another worker has a claim that has not
+        expired.
 
         Args:
-            lease: Seconds after which the worker counts as dead, unless it gives a sign of life;
-                an hour at most.
+            application: The name of the application.
+            worker: The worker's id.
+            lease: Seconds without a heartbeat before the claim expires; at most an hour.
 
         Returns:
-            ``None`` where another worker has it, or is about to, or it is gone.
+            The claim; ``None`` if another worker has it or is claiming it, or if the application
+            does not exist.
         """
         with self._database.writing() as connection:
             # Locked, so that of two who claim it one has it. The other does not wait for that: many
@@ -109,40 +116,42 @@ class Claims:
             return record
 
     def release(self, application: str, worker: str) -> None:
-        """Give an application back, if it is this worker's still."""
+        """Release an application, if this worker still has a claim on it."""
         with self._database.writing() as connection:
             connection.execute(
                 delete(claims).where(claims.c.application == application, claims.c.worker == worker)
             )
 
     def retire(self, worker: str) -> None:
-        """Forget a worker, and release whatever it has claimed; for one that ends."""
+        """Delete a worker that ends, and release all its claims."""
         with self._database.writing() as connection:
             connection.execute(delete(claims).where(claims.c.worker == worker))
             connection.execute(delete(workers).where(workers.c.id == worker))
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """Workers that gave a sign of life within about a day, the longest-serving first."""
+        """List the workers with a heartbeat within about a day. The longest running is first."""
         query = select(workers).order_by(workers.c.started_at, workers.c.id)
         with self._database.reading() as connection:
             return list(read_records(connection, workers, query, _WORKER))
 
     def list(self) -> Sequence[ClaimRecord]:
-        """All claims, by application, those that have lapsed too."""
+        """List all claims by application, including expired ones."""
         query = select(claims).order_by(claims.c.application)
         with self._database.reading() as connection:
             return list(read_records(connection, claims, query, _CLAIM))
 
 
 def _claim(connection: Connection, application: str) -> ClaimRecord | None:
-    """The claim on an application; one that is damaged holds nothing, since nobody could tell when
-    it lapses. A worker that has the application still renews it with its next heartbeat."""
+    """Return the claim of a row. A damaged claim counts as expired, because its expiry is unknown.
+
+    If a worker still has the application, its next heartbeat repairs the row.
+    """
     query = select(claims).where(claims.c.application == application)
     return next(read_records(connection, claims, query, _CLAIM), None)
 
 
 def is_claimed(now: datetime) -> ColumnElement[bool]:
-    """Whether a claim keeps others from its application."""
+    """Whether a claim prevents other workers from taking its application."""
     return holds(claims.c.expires_at, claims.c.renewed_at, now, LONGEST_LEASE)
 
 

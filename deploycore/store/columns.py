@@ -1,9 +1,9 @@
-"""The types of columns: each accepts what both databases can hold, and reads a damaged value as
-:class:`Damaged` instead of failing.
+"""The types of columns. Each accepts values that both databases can store, and reads a damaged
+value as :class:`Damaged`.
 
-A database may give back anything: bits flip, people write by hand, other versions write other
-forms. One value that cannot be read must not keep the rest of a result from being read, so no type
-here raises when it reads. ``reading`` turns rows into records, and says which row is damaged.
+A database can return any value: bits flip, people edit rows by hand, and other versions store other
+forms. One damaged value must not prevent the rest of a result from being read. So no type raises
+when it reads. ``reading`` converts rows to records, and reports which row is damaged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ __all__ = [
 
 
 class Damaged:
-    """Stands for a value that cannot be read; holds nothing of it, since it may be a secret."""
+    """Represents a value that cannot be read. It has no part of the value, which may be a
+    secret."""
 
     def __repr__(self) -> str:
         return "<damaged>"
@@ -52,7 +53,7 @@ DAMAGED = Damaged()
 
 
 class Unstorable(ValueError):
-    """A value that one of the databases cannot hold was about to be stored, or looked for.
+    """A value cannot be stored in one of the databases.
 
     Args:
         why: The end of a sentence about the value, without the value.
@@ -64,7 +65,8 @@ class Unstorable(ValueError):
 
 
 def load_json(text: str | bytes) -> Any:
-    """Parse stored JSON; ``Damaged`` where it is none, or holds what no database can hold."""
+    """Parse stored JSON. The result is ``Damaged`` if it is invalid, or has values that cannot be
+    stored."""
     try:
         value = json.loads(text)
     except (ValueError, TypeError, RecursionError):
@@ -73,20 +75,20 @@ def load_json(text: str | bytes) -> Any:
 
 
 class _Checked(TypeDecorator[Any]):
-    """A type whose values are checked on their way in and out."""
+    """A type that checks its values when they are written and read."""
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """The value as the driver takes it.
+        """Return the value for the driver.
 
         Raises:
-            Unstorable: No database could hold it.
+            Unstorable: A database could not store it.
         """
         if why := why_unstorable(value):
             raise Unstorable(why)
         return value
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """What turns the driver's value into ours; never raises."""
+        """Return the function that converts the driver's value. It never raises."""
         convert = self.impl_instance.result_processor(dialect, coltype)
 
         def process(value: Any) -> Any:
@@ -100,7 +102,7 @@ class _Checked(TypeDecorator[Any]):
         return process
 
     def read(self, value: Any) -> Any:
-        """The value that a record gets; ``Damaged`` or an exception where it is of a wrong kind."""
+        """Return the value for the record. If it is invalid, return ``Damaged`` or raise."""
         raise NotImplementedError
 
 
@@ -128,8 +130,8 @@ class Choice(_Text):
     """One of a few words.
 
     Args:
-        length: Of the column.
-        words: Those there are.
+        length: The length of the column.
+        words: The allowed words.
     """
 
     cache_ok = True
@@ -181,7 +183,7 @@ class Flag(_Checked):
     impl = Boolean
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """What turns the driver's value into ours; SQLite has integers for both."""
+        """Return the function that converts the driver's value. SQLite has integers for both."""
 
         def process(value: Any) -> Any:
             if value is None:
@@ -192,7 +194,7 @@ class Flag(_Checked):
 
 
 class UtcDateTime(_Checked):
-    """Times in UTC, aware on both sides; SQLite would keep them without their zone."""
+    """Times in UTC, with a time zone. SQLite itself stores no time zone."""
 
     cache_ok = True
     impl = DateTime(timezone=True)
@@ -228,7 +230,7 @@ class Document(_Checked):
     """A JSON object.
 
     Args:
-        values: The type of its values; any by default.
+        values: The type of its values (default: any).
     """
 
     cache_ok = True

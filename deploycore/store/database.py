@@ -1,7 +1,7 @@
-"""Opening the database, bringing it up to date, and its transactions.
+"""Open the database, migrate it, and run transactions.
 
-The tables and statements are the same for every database; what SQLite needs on top (modes,
-pragmas, explicit transactions, one process setting up at a time) is here alone.
+The tables and statements are the same for every database. Only this module has what SQLite needs in
+addition: modes, pragmas, explicit transactions, and a lock for creation and migration.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 
 class Database:
-    """The database of the settings; opened, made and migrated when it is first used."""
+    """The database of the settings. It is opened, created and migrated when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -78,24 +78,24 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database, and keeps nobody from writing.
+        """A transaction that reads one state of the database, and does not block writers.
 
         Raises:
-            StoreError: The database can't be opened or read.
+            StoreError: The database cannot be opened or read.
         """
         with self._transaction() as connection:
             yield connection
 
     @contextmanager
     def writing(self, *, patience: float | None = None) -> Iterator[Connection]:
-        """A transaction that is kept whole, or not at all where the block raises.
+        """A transaction for writing. If the block raises, nothing is written.
 
         Args:
-            patience: Seconds that it waits for other transactions; by default what
-                ``deploycore.store.waiting`` says.
+            patience: The maximum seconds to wait for other transactions (default: as in
+                ``deploycore.store.waiting``).
 
         Raises:
-            StoreError: The database can't be opened or written.
+            StoreError: The database cannot be opened or written.
         """
         options = {_WRITING: True, _PATIENCE: patience}
         with self._transaction(**options) as connection:
@@ -106,12 +106,12 @@ class Database:
 
     @property
     def has_one_writer(self) -> bool:
-        """Whether all who write wait for each other, whatever they write."""
+        """Whether only one transaction at a time can write, as in SQLite."""
         return make_url(self._settings.database_url).get_backend_name() == "sqlite"
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether all connections that this process may have are in use."""
+        """Whether all connections that this process may open are in use."""
         engine = self._engine
         if engine is None or not isinstance(engine.pool, QueuePool) or self.has_one_writer:
             return False
@@ -119,7 +119,7 @@ class Database:
         return engine.pool.checkedout() >= most
 
     def close(self) -> None:
-        """Close all connections; the next use would open it again."""
+        """Close all connections. The next use opens the database again."""
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
@@ -174,20 +174,22 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Values in parts that fit into one statement: databases limit its parameters, SQLite to
-    32,766 and PostgreSQL to 65,535."""
+    """Split values into parts that fit into one statement.
+
+    SQLite allows 32,766 parameters in a statement, PostgreSQL 65,535.
+    """
     for start in range(0, len(values), _VALUES_AT_ONCE):
         yield values[start : start + _VALUES_AT_ONCE]
 
 
 def check_writable(connection: Connection) -> None:
-    """Check that a transaction that was begun for writing may write.
+    """Check that a transaction that was started for writing can write.
 
     Raises:
-        StoreError: The server takes no changes; it may be a standby, say.
+        StoreError: The server accepts no changes, for example because it is a standby.
     """
     if connection.dialect.name != "postgresql":
-        return  # it would not have begun
+        return  # the transaction could not have started
     if connection.scalar(text("SHOW transaction_read_only")) == "on":
         raise Place.of(connection.engine.url).error(
             "is read-only", f"See which server {DATABASE_URL} names."
@@ -195,9 +197,9 @@ def check_writable(connection: Connection) -> None:
 
 
 def present(connection: Connection) -> datetime:
-    """What time it is, for all who use the database: the server's time, or this machine's.
+    """Return the current time of the database: the server's time, or this machine's for SQLite.
 
-    Machines' clocks differ; who compares times of several of them asks here.
+    The clocks of machines differ. Use this for times that several machines compare.
     """
     if connection.dialect.name != "postgresql":
         return datetime.now(UTC)
@@ -218,10 +220,10 @@ def _open(settings: Settings) -> Engine:
 
 
 def engine_of(database_url: str) -> Engine:
-    """The engine of a URL; nothing is opened yet.
+    """Create the engine for a URL, without opening a connection.
 
     Raises:
-        StoreError: The URL names no database that could be opened here.
+        StoreError: The URL is invalid, or its database cannot be used on this machine.
     """
     url = _parsed(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
@@ -265,7 +267,8 @@ def engine_of(database_url: str) -> Engine:
 
 
 def _server_options(url: URL) -> dict[str, Any]:
-    """The pool, and the network's limits as far as the address does not say otherwise."""
+    """Return the options of the connection pool, and the network limits that the URL does not
+    set."""
     is_libpq = url.get_backend_name() == "postgresql" and url.get_driver_name() in _OF_LIBPQ
     network = {name: value for name, value in NETWORK.items() if name not in url.query}
     return {**POOL, "connect_args": network if is_libpq else {}}
@@ -342,7 +345,8 @@ def _is_up_to_date(connection: Connection) -> bool:
 
 
 def _prepare_sqlite_file(engine: Engine, path: Path) -> None:
-    """Make the file private before there is anything in it, and let readers not wait."""
+    """Make the new file private before data is written to it, and choose a mode in which readers do
+    not wait."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = engine.raw_connection()
     try:
@@ -376,10 +380,10 @@ def _migrate(connection: Connection, place: Place) -> None:
 
 @contextmanager
 def typed_errors(place: Place) -> Iterator[None]:
-    """Have what the database raises be typed, without a value of any row.
+    """Convert errors of the database to typed errors, without values of rows.
 
     Raises:
-        StoreError, ConfigurationError: What it means.
+        StoreError, ConfigurationError: The converted error.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The few deployments that decide which releases stay and where a rollback goes.
+"""Find the few deployments that decide which releases are kept and where a rollback goes.
 
-An application that is deployed every minute has a long history. Each query here reads only what
-its index leads to, however much there is of it.
+An application that is deployed every minute has a long history. The queries here use an index, so
+they do not read the whole history.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ __all__ = ["decisive_events"]
 
 
 def decisive_events(of: ColumnElement[bool]) -> CompoundSelect[Any]:
-    """Query for the ids of the last healthy rollback to each release, of the last healthy
-    deployment or rollback of each commit, and of the rollbacks from these commits since then.
+    """Return a query for the ids of the decisive events.
+
+    These are the last healthy rollback to each release, the last healthy deployment or rollback of
+    each commit, and later rollbacks from these commits.
 
     Args:
-        of: Selects the deployments that made the releases.
+        of: Selects the deployments that created the releases.
     """
     last_of_release = select(_last_healthy("release", kind="rollback")).where(of)
     last_of_commit = select(_last_healthy("commit")).where(of)
@@ -43,7 +45,7 @@ def decisive_events(of: ColumnElement[bool]) -> CompoundSelect[Any]:
 
 
 def _last_healthy(column: str, **also: str) -> ScalarSelect[Any]:
-    """The id of the last healthy event with the same value in a column."""
+    """Return the id of the last healthy event with the same value in a column."""
     last = deployments.alias("last")
     return (
         select(last.c.id)

@@ -1,8 +1,7 @@
-"""What drivers of databases are told, so that no value makes them fail while they read, and no
-server makes them wait without an end.
+"""Options of database drivers: no value makes a read fail, and no server makes it wait forever.
 
-A driver reads a whole result at once: an error in one value would take all rows with it. So what it
-cannot read is given on as something that ``columns`` finds to be damaged.
+A driver reads a whole result at once: an error in one value would lose all rows. So it returns a
+value that it cannot read in a form that ``columns`` recognizes as damaged.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ _TYPES = ("text", "varchar", "bpchar", "json", "timestamptz", "timestamp")
 
 
 def read_text(stored: bytes) -> str:
-    """SQLite's text; bytes that are no UTF-8 become lone surrogates, which no valid text has."""
+    """Decode SQLite's text. Invalid UTF-8 becomes lone surrogates, which no valid text contains."""
     return stored.decode("utf-8", "surrogateescape")
 
 
 def prepare_connection(connection: Any, record: object) -> None:
-    """Limit how long a new connection to PostgreSQL waits, and have it read damaged values."""
+    """Limit how long a new PostgreSQL connection waits, and make it return damaged values."""
     try:
         is_psycopg = type(connection).__module__.partition(".")[0] == "psycopg"
         if is_psycopg:
@@ -43,12 +42,12 @@ def prepare_connection(connection: Any, record: object) -> None:
 
 
 def wait_without_limit(connection: Any) -> None:
-    """Have a connection wait for whatever takes long, such as a migration."""
+    """Let a connection wait without a limit, for example for a migration."""
     vars(connection).pop("wait", None)
 
 
 def _limit_waiting(connection: Any) -> None:
-    """Have psycopg give up on a server that does not answer; the connection is closed then."""
+    """Make psycopg close the connection if the server does not respond in time."""
     wait_for = connection.wait
 
     def wait(operation: Any, *arguments: Any, **options: Any) -> Any:
@@ -78,7 +77,7 @@ def _ending(operation: Any, connection: Any, seconds: float) -> Generator[Any, A
 
 
 def _read_damaged(connection: Any) -> None:
-    """Have psycopg's loaders for our types never raise."""
+    """Make psycopg's loaders for our types never raise."""
     from psycopg.pq import Format
 
     adapters = connection.adapters
@@ -90,7 +89,7 @@ def _read_damaged(connection: Any) -> None:
 
 
 def _forgiving(loader: Any) -> Any:
-    """A loader as another one, but for values that it fails to read."""
+    """Return a loader that behaves like another one, except for values that it cannot read."""
 
     class Forgiving:
         """Reads what the other one reads; anything else is damaged."""

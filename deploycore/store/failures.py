@@ -1,7 +1,7 @@
-"""What went wrong with the database, in a sentence for a person and with the next step.
+"""Errors of the database, as a sentence for people with a next step.
 
-The database's own words are used only where they can't hold a value from a row: never the
-statement, its parameters, or a URL with its password.
+The database's own message is used only if it cannot contain a value of a row. The statement, its
+parameters, and URLs with passwords are never used.
 """
 
 from __future__ import annotations
@@ -82,9 +82,10 @@ _SERVER_FAILURES = {
 
 @dataclass(frozen=True)
 class Place:
-    """Which database it is, in words that hold no password.
+    """The database, described without a password.
 
     Attributes:
+        name: The description.
         path: The file, for SQLite.
     """
 
@@ -94,7 +95,7 @@ class Place:
 
     @classmethod
     def of(cls, url: URL) -> Place:
-        """The place that a URL names."""
+        """Return the description of a URL's database."""
         if url.get_backend_name() == "sqlite" and url.database:
             return cls(f"The database {url.database}", Path(url.database), None)
         server = f"{url.host or ''}{f':{url.port}' if url.port else ''}"
@@ -102,7 +103,7 @@ class Place:
         return cls(f"The database {url.drivername}://{server}/{url.database}", None, password)
 
     def error(self, problem: str, hint: str) -> StoreError:
-        """A :class:`StoreError` about this database."""
+        """Create a :class:`StoreError` about this database."""
         return StoreError(f"{self.name} {problem}.", hint=hint, path=self.path and str(self.path))
 
 
@@ -146,11 +147,11 @@ def store_error(error: Exception, place: Place) -> StoreError:
 
 
 class Unanswered(StoreError):
-    """A server of a database has not answered in time."""
+    """The database server did not respond in time."""
 
 
 def unanswered(place: Place) -> Unanswered:
-    """The error for a server that does not answer."""
+    """Return the error for a server that does not respond."""
     return Unanswered(
         f"{place.name} did not answer in time.",
         hint=f"Check that the server is up and can be reached, and that {DATABASE_URL} names it.",

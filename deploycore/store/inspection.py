@@ -1,6 +1,6 @@
-"""A look into the database that changes nothing: nothing is made, migrated, or even checkpointed.
+"""Inspect the database without changing it: without creating, migrating or checkpointing it.
 
-For who wants to know what is wrong, while ``Store`` would put it right, or wait.
+Use it to find out what is wrong. ``Store`` would repair some problems, or wait.
 """
 
 from __future__ import annotations
@@ -61,31 +61,31 @@ _OLDEST_LOOKED_AT = 20
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a database is like, and what is in it.
+    """The state of the database, and what it contains.
 
     Attributes:
-        name: Of the database, in words that hold no password.
+        name: A description of the database, without a password.
         path: The file, for SQLite.
-        is_there: Whether there is one at all.
-        revision: Of its tables; ``None`` where it has none.
-        is_known: Whether this deploycore knows the revision. Where it is not the newest one,
-            nothing of what follows is known.
-        damage: What SQLite's own check has found.
-        is_busy: Whether another process keeps everybody from writing.
-        damaged: Of each record that is damaged or stored in an unknown form.
-        unfinished: Deployments that have not come to an end.
-        ended_previews: Previews of pull requests that are closed, which are still to be removed.
-        worker_seconds: How long ago a worker gave a sign of life; 0 where one has an application
-            in hand, ``None`` where none is known.
-        waiting_seconds: How long the oldest trigger waits that nobody has tried to settle; 0
-            where none waits.
-        unchecked: How many applications are still to be checked because deliveries of webhooks
-            may have been missed.
-        unchecked_seconds: For how long the first of them is; 0 where none is.
-        server_seconds: How long ago a server was seen; ``None`` where that is not known.
-        webhooks: How many applications have webhooks.
-        repositories: What is known of applications' repositories.
-        ahead: Times that lie further ahead than they could have been set.
+        is_there: Whether the database exists.
+        revision: The revision of its tables; ``None`` if it has none.
+        is_known: Whether this version of deploycore knows the revision. If the revision is not the
+            newest one, the following fields are empty.
+        damage: The damage that SQLite's own check has found.
+        is_busy: Whether another process prevents all others from writing.
+        damaged: A description of each record that is damaged or has an unknown form.
+        unfinished: Deployments that have not ended.
+        ended_previews: Previews of closed pull requests that must still be removed.
+        worker_seconds: Seconds since the last heartbeat of a worker; 0 if a worker is working on an
+            application, ``None`` if no worker is known.
+        waiting_seconds: How long the oldest trigger without an attempt has waited; 0 if there is
+            none.
+        unchecked: The number of applications that must be checked because deliveries may have been
+            missed.
+        unchecked_seconds: How long the first of these has waited; 0 if there is none.
+        server_seconds: Seconds since a server was last seen; ``None`` if this is unknown.
+        webhooks: The number of applications with webhooks.
+        repositories: The known repositories of applications.
+        ahead: Times that are too far in the future.
     """
 
     name: str
@@ -111,15 +111,15 @@ class Inspection:
 
     @property
     def is_current(self) -> bool:
-        """Whether its tables are those of this deploycore."""
+        """Whether the tables have the revision of this version of deploycore."""
         return self.revision == REVISION
 
 
 def inspect_database(settings: Settings) -> Inspection:
-    """Look into the database of the settings.
+    """Inspect the database of the settings.
 
     Raises:
-        StoreError: It can't be opened or read.
+        StoreError: The database cannot be opened or read.
     """
     engine = engine_of(settings.database_url)
     place = Place.of(engine.url)
@@ -147,13 +147,13 @@ def inspect_database(settings: Settings) -> Inspection:
 def known_releases(
     settings: Settings, names: Mapping[str, Sequence[str]]
 ) -> dict[str, frozenset[str]]:
-    """Which of these names are releases that deployments have made.
+    """Return which of the names are releases that deployments have created.
 
     Args:
-        names: By application.
+        names: The names, by application.
 
     Raises:
-        StoreError: The database can't be opened or read.
+        StoreError: The database cannot be opened or read.
     """
     engine = engine_of(settings.database_url)
     place = Place.of(engine.url)
@@ -179,7 +179,7 @@ def _known_of(connection: Connection, application: str, names: Sequence[str]) ->
 
 
 def _is_in_use(path: Path) -> bool:
-    """Whether somebody has it open, or has died with it: there is a journal."""
+    """Whether a process has the database open, or died with it open: then there is a journal."""
     return any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
 
 
@@ -216,7 +216,7 @@ def _inspected(engine: Engine, place: Place) -> Inspection:
 
 
 class _Busy(Exception):
-    """Somebody keeps everybody from reading."""
+    """Another process prevents reading."""
 
 
 def _read(connection: Connection, place: Place) -> Inspection:
@@ -276,7 +276,7 @@ def _seconds_waited(connection: Connection) -> float:
 
 
 def _reception(connection: Connection) -> dict[str, Any]:
-    """What is known of servers, and of deliveries that may have been missed."""
+    """Return what is known about servers, and about deliveries that may have been missed."""
     now = present(connection)
     is_owed = polls.c.requested_at.is_not(None)
     since = select(polls.c.requested_at).where(is_owed).order_by(polls.c.requested_at)
@@ -338,7 +338,8 @@ _MAKERS: Mapping[str, Callable[[Mapping[Any, Any]], Any]] = {
 
 
 def _orphans(connection: Connection) -> Iterator[StoreError]:
-    """Records that refer to others that are not there, where SQLite was made to write them."""
+    """Return the records that refer to missing records. They exist if somebody wrote to SQLite
+    without its checks."""
     if connection.dialect.name != "sqlite":
         return
     for table, row, other, _ in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(
@@ -353,8 +354,10 @@ def _orphans(connection: Connection) -> Iterator[StoreError]:
 
 
 def _is_kept_from_writing(path: Path) -> bool:
-    """Whether nobody else may write. Nothing is written; since the caller has it open, too, this
-    connection is not the last one, which would merge the journal when it is closed."""
+    """Whether no other process can write. Nothing is written here.
+
+    The caller has the database open too, so closing this connection does not merge the journal.
+    """
     how = _uri(path, "mode=rw")
     try:
         with closing(sqlite3.connect(how, uri=True, timeout=_BUSY_SECONDS)) as connection:

@@ -1,4 +1,4 @@
-"""Records of what commands list without the rest of the store: see ``listing``."""
+"""Records that commands list without importing the rest of the store; see ``listing``."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ class ProviderRecord:
     """A configured provider.
 
     Attributes:
-        kind: The plugin's kind.
+        name: The name of the provider.
+        kind: The kind of the provider.
         settings: The fields of the plugin's ``Config`` that are not secret.
-        secrets: The fields that are, as :class:`deploycore.secrets.SecretBox` stores them.
-        created_at: Timezone-aware.
-        generation: Counts its changes, starting at 1.
-        changed_at: Time of the last change; ``None`` if it was never changed.
+        secrets: The secret fields, as :class:`deploycore.secrets.SecretBox` stores them.
+        created_at: The time of its creation, with a time zone.
+        generation: The number of changes, starting at 1.
+        changed_at: The time of the last change; ``None`` if it was never changed.
         former_secrets: The secrets before the last change, while they may still be used.
-        former_until: When the former secrets end; ``None`` if there are none.
-        expires_at: When the credentials expire, if the host or the user has told.
-        expiry_warned: How many days before that the last warning was given; ``None``: none was.
+        former_until: The time until which they may be used; ``None`` if there are none.
+        expires_at: When the credentials expire, according to the host or the user.
+        expiry_warned: The last warning, in days before the expiry; ``None`` if there was none.
     """
 
     name: str
@@ -42,16 +43,17 @@ class ProviderRecord:
 
 @dataclass(frozen=True)
 class PreviewRecord:
-    """An application that was made for a pull request.
+    """An application that was created for a pull request.
 
     Attributes:
+        name: The name of the preview.
         parent: The application that the pull request is for.
-        number: The pull request's.
-        target: Its directory, to be removed in the end.
-        within: The directory that its parent's pattern keeps all targets in.
+        number: The number of the pull request.
+        target: Its directory, which is removed at the end.
+        within: The fixed directory of the parent's pattern, which contains all targets.
         host: The machine that has the directory; ``None`` for any.
-        ended_at: When the pull request came to its end.
-        removed_at: When the application was removed; the directory is there still.
+        ended_at: When the pull request was merged or declined.
+        removed_at: When the application was removed, while the directory still exists.
     """
 
     name: str

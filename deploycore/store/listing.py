@@ -1,10 +1,10 @@
-"""Reads what commands list from a SQLite database, without SQLAlchemy.
+"""Read the lists that commands print from a SQLite database, without SQLAlchemy.
 
-SQLAlchemy takes longer to import than a listing to print. So listings read an ordinary database
-with Python's own ``sqlite3``, by the statements that the store itself sends: ``docs/statements.py``
-records them. Ordinary means: SQLite, made by this version, and each row whole and as its checksum
-says. For everything else ``read_listing`` gives ``None``, and the caller asks the store, which also
-finds the words for what is wrong.
+Importing SQLAlchemy takes longer than printing a list. So lists are read with Python's ``sqlite3``,
+by the same statements that the store sends; ``docs/statements.py`` records them. This works only
+for SQLite databases of this version whose rows all match their checksums. In all other cases
+``read_listing`` returns ``None``, and the caller uses the store, which also raises the right
+errors.
 """
 
 from __future__ import annotations
@@ -54,47 +54,48 @@ T = TypeVar("T")
 
 
 class _Unusual(Exception):
-    """The store is needed."""
+    """The store must be used."""
 
 
 class Listing:
-    """What one transaction reads. Each method raises an error that ``read_listing`` catches where
-    something is not as usual, such as a name that is unknown."""
+    """One transaction for reading. If something is unusual, such as an unknown name, a method
+    raises an error that ``read_listing`` catches."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def providers(self) -> list[ProviderRecord]:
-        """As ``Store.list_providers``."""
+        """Return the same as ``Store.list_providers``."""
         return list(map(_provider, self._rows("providers", "providers")))
 
     def provider(self, name: str) -> ProviderRecord:
-        """As ``Store.get_provider``."""
+        """Return the same as ``Store.get_provider``."""
         return _provider(_only(self._rows("providers", "provider", name)))
 
     def definitions(self) -> list[Mapping[str, Any]]:
-        """The stored definitions of those of ``Store.list_applications``."""
+        """Return the stored definitions of the applications that ``Store.list_applications``
+        returns."""
         return list(map(_definition, self._rows("applications", "applications")))
 
     def target(self, application: str) -> Path:
-        """The target of that of ``Store.get_application``."""
+        """Return the target of the application that ``Store.get_application`` returns."""
         row = _only(self._rows("applications", "application", application))
         return Path(_definition(row)["target"])
 
     def previews(self) -> list[PreviewRecord]:
-        """As ``Previews.list``."""
+        """Return the same as ``Previews.list``."""
         return [PreviewRecord(**row) for row in self._rows("previews", "previews")]
 
     def deployment(self, number: int) -> DeploymentRecord:
-        """As ``Deployments.get``."""
+        """Return the same as ``Deployments.get``."""
         return _deployment(_only(self._rows("deployments", "deployment", number)))
 
     def last_deployment(self, application: str) -> DeploymentRecord:
-        """The first of ``Deployments.list``."""
+        """Return the first result of ``Deployments.list``."""
         return self._deployments("deployments", application, 1)[0]
 
     def history(self, application: str | None, limit: int) -> list[DeploymentRecord]:
-        """As ``Deployments.history``."""
+        """Return the same as ``Deployments.history``."""
         found = [
             each
             for table in ("deployments", "removed_deployments")
@@ -103,7 +104,7 @@ class Listing:
         return sorted(found, key=lambda each: each.id, reverse=True)[:limit]
 
     def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
-        """As ``Deployments.of_releases``."""
+        """Return the same as ``Deployments.of_releases``."""
         found: list[DeploymentRecord] = []
         for start in range(0, len(releases), _AT_ONCE):
             some = releases[start : start + _AT_ONCE]
@@ -134,13 +135,16 @@ class Listing:
 
 
 def read_listing(read: Callable[[Listing], T], settings: Settings | None = None) -> T | None:
-    """What a function reads of an ordinary SQLite database; ``None`` where the store is needed.
+    """Call a function that reads an ordinary SQLite database.
 
     Args:
-        settings: By default those of the environment.
+        settings: The settings (default: those of the environment).
+
+    Returns:
+        The function's result; ``None`` if the store must be used.
 
     Raises:
-        ConfigurationError: The environment's settings are wrong.
+        ConfigurationError: The settings in the environment are invalid.
     """
     settings = settings or Settings.from_environment()
     path = _path_of(settings.database_url)
@@ -162,7 +166,7 @@ def read_listing(read: Callable[[Listing], T], settings: Settings | None = None)
 
 
 def _path_of(database_url: str) -> Path | None:
-    """The file of an SQLite database with an absolute path; ``None`` for any other address."""
+    """Return the file of a SQLite URL with an absolute path; ``None`` for any other URL."""
     path = database_url.removeprefix("sqlite:///")
     if path == database_url or not path.startswith("/") or "?" in path:
         return None
@@ -200,7 +204,7 @@ def _definition(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _checked(table: str, row: Sequence[Any]) -> dict[str, Any]:
-    """The values of a row that is whole."""
+    """Return the values of a row whose checksum matches."""
     columns = COLUMNS[table]
     found = {
         name: _read_value(value, kind, may_be_empty=may_be_empty, choices=choices)
@@ -214,7 +218,7 @@ def _checked(table: str, row: Sequence[Any]) -> dict[str, Any]:
 
 
 def _read_value(value: Any, kind: str, *, may_be_empty: bool, choices: tuple[str, ...]) -> Any:
-    """The value of a column, as the column's type in ``columns`` reads it."""
+    """Return the value of a column, read like the column's type in ``columns``."""
     if value is None:
         if not may_be_empty:
             raise _Unusual

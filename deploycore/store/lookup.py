@@ -1,4 +1,4 @@
-"""Rows by their names, and what to say where there is none of a name."""
+"""Find rows by name, and raise errors for unknown names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "named_row", "refuse_taken"]
 
-_COMPARED = 500  # names before and after one that is not there
+_COMPARED = 500  # names before and after an unknown one
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -25,14 +25,14 @@ COMMANDS = {
 def named_row(
     connection: Connection, noun: str, table: Table, name: str, *, locked: bool = False
 ) -> Any:
-    """The row of a name.
+    """Return the row with a name.
 
     Args:
-        locked: Whether nobody else may change it, or lock it, until the transaction ends; where
-            all who write wait for each other anyway, as in SQLite, nothing is done for that.
+        locked: Whether to lock the row until the transaction ends. SQLite has one writer, so it
+            needs no lock.
 
     Raises:
-        ConfigurationError: There is none; says which name is close.
+        ConfigurationError: The row does not exist. The hint names a similar one.
     """
     query = select(table).where(table.c.name == name)
     # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
@@ -49,7 +49,7 @@ def named_row(
 
 
 def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str]:
-    """Names that may be meant; of very many those that are next to it in order."""
+    """Return similar names. If there are very many names, return those next to it in order."""
     column = table.c.name
     before = select(column).where(column < name).order_by(column.desc()).limit(_COMPARED)
     after = select(column).where(column > name).order_by(column).limit(_COMPARED)
@@ -58,7 +58,7 @@ def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str
 
 
 def refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
-    """Refuse a name that another record of the table has."""
+    """Raise an error if another record of the table has a name."""
     taken = connection.scalar(select(table.c.name).where(table.c.name == name))
     if taken is not None:
         raise ConfigurationError(

@@ -1,8 +1,9 @@
-"""When git hosts are asked for news of applications: one process of a fleet at a time asks.
+"""When applications are polled. Only one process of all machines polls an application at a time.
 
-There is a row for each application that is polled, made with the application, so that what is due
-is found by an index. Who takes an application has it until some time has passed, so that one that
-dies leaves it to another; and what was found out holds over restarts. All times are the database's.
+There is a row for each application that is polled, which is created with the application, so an
+index finds those that are due. A process that takes an application reserves it for a time. If it
+dies, another process can take it after that. Results are kept across restarts. All times use the
+database's clock.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ _FEW_NAMES = 100
 
 @dataclass(frozen=True)
 class Polled:
-    """An application that is polled.
+    """An application to poll.
 
     Attributes:
-        question: Applications with the same one share the answer.
-        definition: As it is stored, not validated; ``None`` where its record is damaged.
-        heard_at: When its webhook last delivered; ``None`` for never.
-        is_requested: Whether a check is owed, however it is polled otherwise.
-        is_due: Whether it is to be polled now.
+        question: A digest of the request. Applications with the same digest share the response.
+        definition: The definition as stored, without validation; ``None`` if its record is damaged.
+        heard_at: The time of its webhook's last delivery; ``None`` for never.
+        is_requested: Whether a check is requested, in addition to usual polls.
+        is_due: Whether to poll it now.
     """
 
     name: str
@@ -69,13 +70,13 @@ class Polled:
 
 @dataclass(frozen=True)
 class Wait:
-    """When an application is to be polled again.
+    """When to poll an application again.
 
     Attributes:
         after: Seconds from now.
-        seconds: The interval that this comes from.
-        checked: What ``take`` gave, where the host has answered: the check that was requested
-            before that is done. One that was requested since is still owed.
+        seconds: The interval from which ``after`` was computed.
+        checked: If the host has responded, the time from ``take`` of the check that is done by
+            this. A check that was requested later is still to run.
     """
 
     application: str
@@ -85,17 +86,18 @@ class Wait:
 
 
 class Polls:
-    """When which application is polled; see ``Store``, which has them."""
+    """The polls of all applications. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def take(self, names: Sequence[str], *, lease: float) -> list[PollRecord]:
-        """Some applications that share an answer, for who asks alone: all of them if one is to be
-        polled now, else none.
+        """Reserve the applications that share a response, if one of them is due; otherwise return
+        none.
 
         Args:
-            lease: Seconds after which others may, unless ``note`` is called before.
+            lease: Seconds after which other processes may take them, unless ``note`` is called
+                before.
         """
         with self._database.writing() as connection:
             known: list[PollRecord] = []
@@ -114,11 +116,11 @@ class Polls:
             return known
 
     def due(self, *, host: str, limit: int = 100) -> list[Polled]:
-        """Applications that are to be polled now, and all that share an answer with them.
+        """Return applications that are due, and all that share a response with them.
 
         Args:
-            host: The name of this machine: what names another one is left to that.
-            limit: About so many that are due.
+            host: The name of this machine. Applications of other machines are left out.
+            limit: The approximate number of applications that are due.
         """
         with self._database.reading() as connection:
             now = present(connection)
@@ -144,8 +146,7 @@ class Polls:
         ]
 
     def requested(self) -> dict[str, datetime]:
-        """The applications whose refs are to be checked because deliveries may have been missed,
-        and since when."""
+        """Return the applications whose refs must be checked, and since when."""
         query = select(polls.c.application, polls.c.requested_at)
         with self._database.reading() as connection:
             rows = connection.execute(query.where(polls.c.requested_at.is_not(None)))
@@ -156,14 +157,14 @@ class Polls:
             }
 
     def request(self, names: Sequence[str], *, spacing: float = 0.0) -> None:
-        """Request that refs are checked once, and soon, whatever the usual intervals are.
+        """Request that refs are checked once and soon, independently of the usual intervals.
 
-        A check that is under way does not count, since the host may have answered before. One that
-        is owed already is not put off. Applications that are gone are left out.
+        A check that is already running does not count, because the host may have responded before.
+        A check that is already requested is not delayed. Unknown applications are ignored.
 
         Args:
             names: The applications.
-            spacing: Seconds between one application's check and the next one's.
+            spacing: Seconds between the checks of two applications.
         """
         with self._database.writing() as connection:
             # Applications are locked before their polls, as by whoever changes them.
@@ -194,21 +195,22 @@ class Polls:
         checked: PollRecord | None = None,
         not_before: float | None = None,
     ) -> None:
-        """Note when an application is to be polled again; see ``Wait`` and ``note_all``."""
+        """Record when to poll an application again; see ``Wait`` and ``note_all``."""
         wait = Wait(application, after, seconds, checked)
         self.note_all([wait], commit=commit, not_before=not_before)
 
     def note_all(
         self, waits: Iterable[Wait], *, commit: str | None = None, not_before: float | None = None
     ) -> None:
-        """Note when applications that share an answer are to be polled again.
+        """Record when to poll applications that share a response again.
 
-        What somebody else keeps locked is polled again when its lease has ended.
+        Rows that another process has locked are skipped. They are polled again when their lease
+        expires.
 
         Args:
-            waits: Of each application.
-            commit: What their ref was found to be; ``None`` where that was not found out.
-            not_before: Seconds from now for which the host wants no request.
+            waits: The wait of each application.
+            commit: The commit that their ref points to; ``None`` if it was not found out.
+            not_before: Seconds from now until the host allows the next request.
         """
         by_name = {each.application: each for each in waits}
         found: dict[str, Any] = {} if commit is None else {"commit": commit}
@@ -231,8 +233,8 @@ class Polls:
                 connection.execute(_update_named(), changed)
 
     def pause(self, waits: Mapping[str, float]) -> None:
-        """Put off polling, by so many seconds for each application, without an answer. A check that
-        is owed is not put off."""
+        """Delay polls by a number of seconds for each application. Requested checks are not
+        delayed."""
         with self._database.writing() as connection:
             requested = _locked(connection, waits)
             now = present(connection)
@@ -246,7 +248,7 @@ class Polls:
 
 
 def schedule(connection: Connection, definitions: Iterable[Application]) -> None:
-    """Have applications polled, or no longer, as their definitions say now."""
+    """Start or stop polling applications, according to their definitions."""
     all_ = {each.name: each for each in definitions}
     known: dict[str, Row[Any]] = {}
     for some in chunks(sorted(all_)):
@@ -281,7 +283,7 @@ def schedule(connection: Connection, definitions: Iterable[Application]) -> None
 
 
 def poll_now(connection: Connection, application: str) -> None:
-    """Have an application polled as soon as somebody looks: what told its news is gone."""
+    """Make an application due at once, because its webhook no longer delivers."""
     now = present(connection)
     is_this = polls.c.application == application
     connection.execute(update(polls).where(is_this).values(due_at=now, set_at=now))

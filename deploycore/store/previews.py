@@ -1,8 +1,9 @@
-"""Previews in the store: which application was made for which pull request, and what is left of it.
+"""Previews in the store: which application was created for which pull request, and what remains of
+it.
 
-A row is made together with the application, and stays until its directory is gone: whatever dies in
-between, the next worker knows what there is to take away. That a pull request was closed stays as
-long as its parent does.
+A row is created together with the application, and stays until its directory is removed. So after a
+crash, the next worker knows what to remove. That a pull request was closed stays recorded as long
+as its parent exists.
 """
 
 from __future__ import annotations
@@ -37,28 +38,30 @@ _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for lon
 
 
 class Previews:
-    """The previews of all applications; see ``Store``, which has them."""
+    """The previews of all applications. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def end(self, parent: str, number: int) -> bool:
-        """Note that a pull request is for another branch now; whether it had a preview."""
+        """Record that a pull request now has another target branch; return whether it had a
+        preview."""
         with self._database.writing() as connection:
             return _ended(connection, parent, number)
 
     def close(self, parent: Application, number: int, *, merged: bool) -> bool:
-        """Note that a pull request has come to its end, even if nobody knew it: what was told
-        before, and arrives later, must not bring it back.
+        """Record that a pull request was merged or declined, even if it was unknown.
+
+        An earlier event that arrives later then does not create the preview again.
 
         Args:
-            merged: Whether it can't be opened again.
+            merged: Whether the pull request was merged, so that it cannot be reopened.
 
         Returns:
             Whether it had a preview.
 
         Raises:
-            ConfigurationError: Its application is gone.
+            ConfigurationError: The application does not exist.
         """
         with self._database.writing() as connection:
             # Locked, so that a preview that is just made is seen here, or sees this.
@@ -77,7 +80,7 @@ class Previews:
             return _ended(connection, parent.name, number)
 
     def ended(self) -> Sequence[PreviewRecord]:
-        """Previews that have ended and are still there, by name."""
+        """List previews that have ended and still exist, by name."""
         query = select(previews).where(previews.c.ended_at.is_not(None))
         with self._database.reading() as connection:
             found = list(read_records(connection, previews, query, _PREVIEW))
@@ -85,22 +88,22 @@ class Previews:
         return sorted(found, key=lambda each: each.name)
 
     def list(self) -> Sequence[PreviewRecord]:
-        """All previews, by name, those that have ended and are still there too."""
+        """List all previews by name, including those that have ended and still exist."""
         with self._database.reading() as connection:
             query = select(previews).order_by(previews.c.name)
             return list(read_records(connection, previews, query, _PREVIEW))
 
     def pull_request_of(self, application: str) -> int | None:
-        """The number of the pull request that an application is the preview of, if it is one."""
+        """Return the pull request's number if an application is a preview; otherwise ``None``."""
         with self._database.reading() as connection:
             found = _find(connection, application)
         return None if found is None else found.number
 
     def begin_removal(self, name: str) -> bool:
-        """Note that nobody may have this preview again before its directory is gone.
+        """Reserve a preview for removal, until its directory is removed.
 
         Returns:
-            Whether it is so; ``False`` where the pull request was opened again meanwhile.
+            Whether it is reserved; ``False`` if the pull request was reopened in the meantime.
         """
         is_over = (previews.c.name == name) & previews.c.ended_at.is_not(None)
         values = {"removed_at": func.coalesce(previews.c.removed_at, datetime.now(UTC))}
@@ -108,7 +111,7 @@ class Previews:
             return bool(connection.execute(update(previews).where(is_over).values(values)).rowcount)
 
     def forget(self, name: str) -> None:
-        """Forget a preview whose directory is gone."""
+        """Delete the record of a preview whose directory was removed."""
         is_gone = (previews.c.name == name) & previews.c.removed_at.is_not(None)
         with self._database.writing() as connection:
             connection.execute(delete(previews).where(is_gone))
@@ -124,7 +127,8 @@ def begin(
     limit: int,
     opens: bool,
 ) -> bool:
-    """Keep a place for a preview, whose application is then made; see ``Store.begin_preview``."""
+    """Reserve a place for a preview before its application is created; see
+    ``Store.begin_preview``."""
     name = definition.name
     named_row(connection, "application", applications, parent.name, locked=True)
     is_closed = _is_closed(parent, number)
@@ -176,21 +180,23 @@ def begin(
 
 
 def open_previews(connection: Connection, parent: str) -> Sequence[str]:
-    """The names of the previews of an application whose pull requests are open."""
+    """Return the names of an application's previews whose pull requests are open."""
     is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
     names = connection.scalars(select(previews.c.name).where(is_open))
     return [each for each in names if isinstance(each, str)]
 
 
 def end_all(connection: Connection, parent: str) -> None:
-    """Note that all previews of an application are to be removed, with their directories."""
+    """Mark all previews of an application for removal, with their directories."""
     is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
     connection.execute(update(previews).where(is_open).values(ended_at=datetime.now(UTC)))
 
 
 def detach(connection: Connection, parent: str) -> None:
-    """Forget the previews of an application whose pull requests are open: their directories stay,
-    and belong to nobody. Those that have ended are still removed."""
+    """Delete the records of an application's previews whose pull requests are open.
+
+    Their directories stay. Previews that have ended are still removed.
+    """
     is_open = (previews.c.parent == parent) & previews.c.ended_at.is_(None)
     connection.execute(delete(previews).where(is_open))
 
@@ -218,7 +224,8 @@ def _find(connection: Connection, name: str) -> PreviewRecord | None:
 
 
 def _refuse_application(connection: Connection, name: str, preview: PreviewRecord | None) -> None:
-    """Refuse to take what a person made, if only in the place of a preview that he removed."""
+    """Raise an error if a person created an application with this name, even in place of a
+    preview."""
     target = connection.scalar(select(applications.c.target).where(applications.c.name == name))
     if target is not None and (preview is None or target != preview.target):
         raise ConfigurationError(

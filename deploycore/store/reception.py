@@ -1,4 +1,4 @@
-"""When a server of this installation was last known to receive deliveries of webhooks."""
+"""When a server of this installation was last known to receive webhook deliveries."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ RECEIVES_SECONDS = 60.0
 
 
 class Reception:
-    """Whether deliveries are received; see ``Store``, which has it.
+    """Records that servers receive deliveries. ``Store`` has an instance.
 
-    All servers share the one row that the migration makes.
+    All servers share one row, which the migration creates.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def note(self) -> None:
-        """Note that a server receives deliveries now."""
+        """Record that a server is receiving deliveries now."""
         with self._database.writing() as connection:
             connection.execute(update(reception).values(seen_at=present(connection)))
 
     def seen_at(self) -> datetime | None:
-        """When a server was last seen, by the database's clock; ``None`` if never."""
+        """Return when a server was last seen, by the database's clock; ``None`` if never."""
         with self._database.reading() as connection:
             return _seen_at(connection)
 
     def is_interrupted(self) -> bool:
-        """Whether servers were seen before and none is seen now; ``False`` if none ever was.
+        """Whether servers were seen before, but none is seen now; ``False`` if none was ever seen.
 
-        A time that lies ahead is that of a clock that was: a server that runs notes another soon.
+        A time in the future comes from a clock that was ahead. A running server soon replaces it.
         """
         with self._database.reading() as connection:
             seen_at = _seen_at(connection)

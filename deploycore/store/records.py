@@ -1,4 +1,4 @@
-"""What the store takes and gives: one frozen record for each thing that it remembers."""
+"""The records of the store. All of them are frozen."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ Role = Literal["read", "deploy", "admin"]
 
 @dataclass(frozen=True)
 class ApplicationRecord:
-    """What is deployed where.
+    """An application as it is stored.
 
     Attributes:
-        definition: All that a person has said about it.
-        secrets: The variables whose values are stored here, as
-            :class:`deploycore.secrets.SecretBox` stores them.
-        revision: Grows with each change of the definition or of a secret.
-        created_at: Timezone-aware, as is ``changed_at``.
+        definition: The user's definition of the application.
+        secrets: The stored values of variables, as :class:`deploycore.secrets.SecretBox` stores
+            them.
+        revision: A number that grows with each change of the definition or of a secret.
+        created_at: The time of its creation, with a time zone.
+        changed_at: The time of the last change, with a time zone.
     """
 
     definition: Application
@@ -57,19 +58,20 @@ class ApplicationRecord:
 
     @property
     def name(self) -> str:
-        """The user's name for it."""
+        """The name of the application."""
         return self.definition.name
 
 
 @dataclass(frozen=True)
 class ReleaseHistory:
-    """What is known of the releases of an application.
+    """The history of an application's releases.
 
     Attributes:
-        made: The deployment that made each release, by the release's name.
-        events: Deployments and rollbacks that ended ``healthy``, the oldest first. They need not
-            be all: a release's own deployment and the last rollback to it, the last event of its
-            commit, and the rollbacks from that commit since then decide the same.
+        made: The deployment that created each release, by the release's name.
+        events: Deployments and rollbacks that ended ``healthy``, the oldest first. Some may be
+            missing, but never one that decides which releases are kept: a release's own deployment,
+            the last rollback to it, the last event of its commit, and later rollbacks from that
+            commit.
     """
 
     made: Mapping[str, DeploymentRecord]
@@ -78,26 +80,27 @@ class ReleaseHistory:
 
 @dataclass(frozen=True)
 class TriggerRecord:
-    """One reason to look at an application.
+    """A stored request to deploy an application.
 
     Attributes:
-        id: Grows with each trigger, and is never used again.
-        cause: What told of it: ``push``, ``pull_request``, ``poll``, ``request`` and the like.
-        ref: The branch or tag that it is about; may be empty.
-        commit: The commit that it told of, for people; what is deployed is what the ref points to.
-        actor: Who did it, as far as is known; may be empty.
-        priority: Those with more go first.
-        delivery: The git host's identifier of what told of it.
-        digest: Of the body of what told of it.
-        received_at: Timezone-aware, in UTC, as all times are.
-        not_before: When it may be tried.
-        attempts: How often that came to nothing, but was worth another try.
-        settled_at: ``None`` while it is open.
-        deployment: What became of it, once it is settled.
-        error_code: The ``code`` of the error that settled it, or of the last try.
-        force: Whether what is live already is to be deployed again.
-        turn: Its place in the queue; the smallest goes first.
-        tried_at: When it was last tried in vain; ``None`` for never.
+        id: A number that grows with each trigger, and is never used again.
+        application: The name of the application.
+        cause: The reason: ``push``, ``pull_request``, ``poll``, ``request`` and others.
+        ref: The branch or tag of the event; may be empty.
+        commit: The commit of the event, for people. The deployment uses what the ref points to.
+        actor: The name of the account that caused the event; may be empty.
+        priority: Triggers with a higher number come first.
+        delivery: The git host's identifier of the delivery.
+        digest: The digest of the delivery's body.
+        received_at: When it was stored. All times are in UTC, with a time zone.
+        not_before: The earliest time of the next attempt.
+        attempts: The number of attempts that failed and are retried.
+        settled_at: When it was settled; ``None`` while it is not.
+        deployment: The deployment that settled it.
+        error_code: The ``code`` of the error that settled it, or of the last attempt.
+        force: Whether to deploy the commit again if it is already live.
+        turn: Its place in the queue; the smallest comes first.
+        tried_at: The time of the last failed attempt; ``None`` if there was none.
     """
 
     id: int
@@ -122,11 +125,12 @@ class TriggerRecord:
 
 @dataclass(frozen=True)
 class PendingApplication:
-    """An application that somebody should look at.
+    """An application with triggers that a worker should process.
 
     Attributes:
+        application: The name of the application.
         provider: The name of its provider.
-        is_retried: Whether the last try failed.
+        is_retried: Whether the last attempt failed.
     """
 
     application: str
@@ -136,14 +140,14 @@ class PendingApplication:
 
 @dataclass(frozen=True)
 class TriggerCounts:
-    """How many triggers there are, for people who watch.
+    """The numbers of triggers, for metrics.
 
     Attributes:
-        due: Open, and to be worked on as soon as a worker has time.
-        postponed: Open, and to be tried again later.
-        deployed: Settled without an error, as long as they are remembered.
-        failed: Settled by an error, as long as they are remembered.
-        oldest_seconds: The age of the oldest open one; 0 where none is open.
+        due: Triggers that a worker can process now.
+        postponed: Triggers that wait for a later attempt.
+        deployed: Triggers that were settled without an error and are still stored.
+        failed: Triggers that were settled by an error and are still stored.
+        oldest_seconds: The age of the oldest trigger that is not settled; 0 if there is none.
     """
 
     due: int
@@ -155,13 +159,13 @@ class TriggerCounts:
 
 @dataclass(frozen=True)
 class WorkerRecord:
-    """A process that works on triggers.
+    """A worker process.
 
     Attributes:
-        id: Made up at its start.
+        id: A random identifier, created when the worker starts.
         host: The name of its machine.
-        process: Its number there.
-        seen_at: When it last gave a sign of life.
+        process: Its process ID.
+        seen_at: The time of its last heartbeat.
     """
 
     id: str
@@ -173,13 +177,14 @@ class WorkerRecord:
 
 @dataclass(frozen=True)
 class ClaimRecord:
-    """That a worker has an application in hand.
+    """A worker's claim on an application.
 
     Attributes:
-        worker: Its id.
-        expires_at: When it counts as dead, unless it gives a sign of life before.
-        renewed_at: When that was set.
-        taken_from: The worker that had it before and did not, where it was taken over.
+        application: The name of the application.
+        worker: The worker's id.
+        expires_at: When the claim expires, unless the worker sends a heartbeat before.
+        renewed_at: When the claim was last renewed.
+        taken_from: The worker whose expired claim this one replaced; otherwise empty.
     """
 
     application: str
@@ -195,14 +200,16 @@ class WebhookRecord:
     """The webhook of an application.
 
     Attributes:
-        secret: As :class:`deploycore.secrets.SecretBox` stores it.
-        former: The secret before that, in the same form, while it still holds.
-        former_until: Until when; ``None``: until the host is known to have the present one.
-        hosts_id: The git host's identifier; ``None`` where a person has set it up.
-        url: Where the host sends to, as far as it is known here.
-        created_at: Timezone-aware, as is ``delivered_at``.
-        delivered_at: When the host's last delivery with a right signature came, to the minute.
-        provider: The provider whose host has it; ``None`` where that is not known.
+        application: The name of the application.
+        secret: The secret, as :class:`deploycore.secrets.SecretBox` stores it.
+        former: The previous secret in the same form, while it is still valid.
+        former_until: Until when the previous secret is valid; ``None`` until the host has confirmed
+            the current one.
+        hosts_id: The git host's identifier; ``None`` if the webhook was set up by hand.
+        url: The address that the host sends deliveries to, as far as it is known.
+        created_at: The time of its creation, with a time zone.
+        delivered_at: The time of the last delivery with a valid signature, to the minute.
+        provider: The provider whose host has the webhook; ``None`` if it is unknown.
         repository: The repository that it was registered for, as ``owner/slug``.
     """
 
@@ -220,12 +227,14 @@ class WebhookRecord:
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """A token of the server's API; the token itself is kept nowhere.
+    """A token of the server's API. The token itself is not stored.
 
     Attributes:
-        digest: SHA-256 of the token, hexadecimal.
-        created_at: Timezone-aware, as all times are.
-        expires_at: ``None`` for never.
+        name: The name of the token.
+        role: The role.
+        digest: The SHA-256 of the token, in hexadecimal.
+        created_at: The time of its creation. All times have a time zone.
+        expires_at: When it expires; ``None`` for never.
         used_at: When it was last used, to the minute.
     """
 
@@ -239,17 +248,18 @@ class TokenRecord:
 
 @dataclass(frozen=True)
 class PollRecord:
-    """What is known of asking the git host for news of an application.
+    """The state of an application's polling.
 
     Attributes:
-        due_at: When it is to be asked.
-        seconds: The present interval; 0 where it was never asked.
-        commit: What the ref was found to be the last time.
-        requested_at: When a check was requested that has not been done yet; ``None`` if none was.
-        not_before: When the host allows the next request, if it said so.
+        application: The name of the application.
+        due_at: The time of the next poll.
+        seconds: The current interval; 0 before the first poll.
+        commit: The commit that the ref pointed to at the last poll.
+        requested_at: When a check was requested that has not run yet; ``None`` if there is none.
+        not_before: The earliest time of the next request, if the host has said so.
         set_at: When ``due_at`` was set.
-        host: The machine that asks; ``None`` for any.
-        question: A digest of what is asked: those with the same one share the answer.
+        host: The machine that polls; ``None`` for any.
+        question: A digest of the request. Applications with the same digest share the response.
     """
 
     application: str
@@ -265,20 +275,21 @@ class PollRecord:
 
 @dataclass(frozen=True)
 class RepositoryRecord:
-    """Which repository of its git host an application deploys.
+    """The repository that an application deploys, by its identifier at the git host.
 
     Attributes:
-        provider: The configured provider whose host it is.
-        repository: The repository's present name, as ``owner/slug``.
-        host_id: The host's identifier of it; ``None`` if it is not known.
-        former_names: Its names before, the last one first.
-        renamed_at: When the present name was learned; ``None`` if it was never renamed.
-        told_name: The name that a signed delivery has for it, while the host has not confirmed it.
-        other_host_id: The identifier of another repository that now has its name; ``None`` if
-            none was found.
-        ignored_name: The repository of a delivery that was ignored because no identifier is known
+        application: The name of the application.
+        provider: The configured provider of that host.
+        repository: The repository's current name, as ``owner/slug``.
+        host_id: The host's identifier of the repository; ``None`` if it is unknown.
+        former_names: Its previous names, the last one first.
+        renamed_at: When the current name was learned; ``None`` if it was never renamed.
+        told_name: A new name in a signed delivery that the host has not confirmed yet.
+        other_host_id: The identifier of another repository that now has this name; ``None`` if
+            there is none.
+        ignored_name: The repository of a delivery that was ignored, because no identifier was known
             to compare.
-        ignored_at: When that delivery came.
+        ignored_at: The time of that delivery.
     """
 
     application: str
@@ -293,6 +304,6 @@ class RepositoryRecord:
     ignored_at: datetime | None = None
 
     def is_of(self, definition: Application) -> bool:
-        """Whether this is about the repository that an application deploys now."""
+        """Whether this record is about the repository that an application deploys now."""
         names = (self.repository, *self.former_names)
         return self.provider == definition.provider and definition.repository in names

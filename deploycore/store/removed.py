@@ -1,7 +1,7 @@
-"""The history of applications that were removed.
+"""The history of removed applications.
 
-Their deployments are moved to a table of their own, and keep their numbers. An application that
-gets the name later begins with no history, while people still find the former one.
+Their deployments are moved to a separate table and keep their numbers. A new application with the
+same name starts with an empty history, but people can still find the previous one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _DEPLOYMENT = as_record(DeploymentRecord, removed_deployments)
 
 
 def move_to_removed(connection: Connection, application: str, at: datetime) -> None:
-    """Move all deployments of an application that is about to be removed.
+    """Move all deployments of an application that is being removed.
 
     Args:
-        at: When it is removed.
+        at: The time of the removal.
     """
     names = [each.name for each in deployments.c]
     moved = select(*deployments.c, literal(at, removed_deployments.c.removed_at.type)).where(
@@ -40,19 +40,20 @@ def move_to_removed(connection: Connection, application: str, at: datetime) -> N
 
 
 def forget_removed(connection: Connection, application: str) -> int:
-    """Forget the history of all removed applications of a name; gives how many deployments."""
+    """Delete the history of all removed applications with a name; return the number of
+    deployments."""
     is_its = removed_deployments.c.application == application
     return connection.execute(delete(removed_deployments).where(is_its)).rowcount
 
 
 def count_removed(connection: Connection, application: str) -> int:
-    """How many deployments removed applications of a name had."""
+    """Return the number of deployments of removed applications with a name."""
     query = select(func.count()).where(removed_deployments.c.application == application)
     return int(connection.scalar(query) or 0)
 
 
 def find_removed(connection: Connection, deployment: int) -> DeploymentRecord | None:
-    """The deployment of an id, if its application was removed."""
+    """Return the deployment with an id, if its application was removed."""
     query = select(removed_deployments).where(removed_deployments.c.id == deployment)
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else read_record(removed_deployments, row, _DEPLOYMENT)
@@ -66,7 +67,7 @@ def list_removed(
     before: int | None,
     limit: int | None,
 ) -> list[DeploymentRecord]:
-    """Deployments of removed applications, the newest first; see ``Deployments.history``."""
+    """List deployments of removed applications, the newest first; see ``Deployments.history``."""
     table = removed_deployments.c
     query = select(removed_deployments).order_by(table.id.desc()).limit(limit)
     if application is not None:

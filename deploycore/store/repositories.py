@@ -1,7 +1,7 @@
-"""Which repository of its git host each application deploys, by the host's own identifier.
+"""The repository of each application, by the git host's own identifier.
 
-A name can be changed, and given to another repository later; the identifier can not. What is kept
-here counts only for the provider and the names that it was learned for.
+A name can change, and another repository can get it later. The identifier never changes. A record
+is valid only for the provider and the names for which it was learned.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ _FORMER_NAMES_MOST = 10
 
 
 class Repositories:
-    """The repositories of all applications; see ``Store``, which has them."""
+    """The repositories of all applications. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, definition: Application) -> RepositoryRecord | None:
-        """What is known of the repository that an application deploys now; ``None``: nothing."""
+        """Return the record of the repository that an application deploys now; ``None`` if there is
+        none."""
         with self._database.reading() as connection:
             return find_repository(connection, definition)
 
     def list(self) -> list[RepositoryRecord]:
-        """All that is known, by application."""
+        """Return all records, by application."""
         query = select(repositories).order_by(repositories.c.application)
         with self._database.reading() as connection:
             return list(read_records(connection, repositories, query, record_of))
 
     def learn(self, definition: Application, host_id: str) -> None:
-        """Note the host's identifier of an application's repository, found under its name.
+        """Record the host's identifier of an application's repository, which was found by its name.
 
-        What was noted of deliveries, or of another repository of that name, is settled by it.
+        This clears the notes about deliveries and about other repositories with this name.
 
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: The application does not exist.
         """
         values = {
             "host_id": host_id,
@@ -61,32 +62,33 @@ class Repositories:
         self._change(definition, values)
 
     def note_told_name(self, definition: Application, name: str) -> None:
-        """Note the name that a signed delivery has for the repository of the known identifier."""
+        """Record the name that a signed delivery has for the repository with the known
+        identifier."""
         self._change(definition, {"told_name": name})
 
     def note_other(self, definition: Application, host_id: str) -> None:
-        """Note that another repository has the name of an application's repository."""
+        """Record that another repository has the name of an application's repository."""
         self._change(definition, {"other_host_id": host_id})
 
     def note_ignored(self, definition: Application, name: str) -> None:
-        """Note that a delivery was ignored which may be about the renamed repository."""
+        """Record that a delivery was ignored that may be about the renamed repository."""
         self._change(definition, {"ignored_name": name, "ignored_at": datetime.now(UTC)})
 
     def rename(self, definition: Application, name: str, host_id: str) -> bool:
-        """Have an application deploy its repository under the name that the host has for it now.
+        """Change an application's repository to the name that the host has for it now.
 
-        Its revision stays, since what is deployed is the same.
+        The revision stays the same, because the same code is deployed.
 
         Args:
-            definition: With the former name.
-            name: As ``owner/slug``; the host has confirmed it.
+            definition: The definition with the previous name.
+            name: The new name as ``owner/slug``. The host has confirmed it.
 
         Returns:
-            Whether it was done here; ``False`` if the application was changed meanwhile.
+            Whether the name was changed; ``False`` if the application was changed in the meantime.
 
         Raises:
-            ConfigurationError: There is no such application.
-            StoreError: It is stored in an unknown form.
+            ConfigurationError: The application does not exist.
+            StoreError: The form of its record is unknown.
         """
         with self._database.writing() as connection:
             row = named_row(connection, "application", applications, definition.name, locked=True)
@@ -118,10 +120,11 @@ class Repositories:
             return True
 
     def forget(self, application: str) -> None:
-        """Forget which repository it is: the next deployment takes the one that has its name.
+        """Delete an application's repository record. The next deployment uses the repository with
+        its name.
 
         Raises:
-            ConfigurationError: There is no such application.
+            ConfigurationError: The application does not exist.
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application)
@@ -140,12 +143,12 @@ class Repositories:
 
 
 def record_of(row: Mapping[Any, Any]) -> RepositoryRecord:
-    """The record of a row."""
+    """Return the record of a row."""
     return RepositoryRecord(**{**row, "former_names": tuple(row["former_names"])})
 
 
 def find_repository(connection: Connection, definition: Application) -> RepositoryRecord | None:
-    """What is known of the repository that an application deploys now."""
+    """Return the record of the repository that an application deploys now."""
     query = select(repositories).where(repositories.c.application == definition.name)
     # A record that is damaged is as good as none: the host tells the identifier again.
     found = next(read_records(connection, repositories, query, record_of), None)
@@ -160,7 +163,7 @@ def _put(connection: Connection, record: RepositoryRecord, values: Mapping[str, 
 
 
 def _rename_closed(connection: Connection, definition: Application, name: str) -> None:
-    """Have what is known of closed pull requests hold under the new name."""
+    """Change the repository's name in the records of closed pull requests."""
     table = closed_pull_requests.c
     is_ours = (table.parent == definition.name) & (table.provider == definition.provider)
     known = select(table.number).where(is_ours, table.repository == name)
@@ -170,7 +173,7 @@ def _rename_closed(connection: Connection, definition: Application, name: str) -
 
 
 def _rename_webhook(connection: Connection, definition: Application, name: str) -> None:
-    """Have the webhook that is registered for the repository be found under the new name."""
+    """Change the repository's name in the record of its webhook."""
     is_its = (
         (webhooks.c.application == definition.name)
         & (webhooks.c.provider == definition.provider)

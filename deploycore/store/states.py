@@ -29,7 +29,7 @@ _FOLLOWERS: dict[DeploymentState, set[DeploymentState]] = {
 
 
 def may_precede(state: DeploymentState) -> list[DeploymentState]:
-    """The states that a deployment may be in before it comes into this one."""
+    """Return the states from which a deployment may enter this state."""
     if state in ("failed", "cancelled"):
         return list(_FOLLOWERS)
     return [before for before, after in _FOLLOWERS.items() if state in after]

@@ -1,7 +1,7 @@
-"""Targets are apart: no two applications have one, nor one that is within another's.
+"""Keep targets separate: no application's target is the same as another one, or inside it.
 
-Compared as they are written, and as they resolve on the machine that wrote them; in linear time.
-Links change later, so the engine compares again when a deployment's turn comes
+Targets are compared as written, and as resolved on the machine that stored them, in linear time.
+Links can change later, so the engine compares again when a deployment starts
 (``deploy.ownership``).
 """
 
@@ -26,11 +26,11 @@ _DOUBLE = "//"  # what a path may begin with that means the same
 
 
 class Places(NamedTuple):
-    """The directories that a target names.
+    """The directories that a target refers to.
 
     Attributes:
-        written: The target as it is written; ``None`` where the stored one cannot be read.
-        resolved: What it led to when it was written; ``None`` where that is not known.
+        written: The target as written; ``None`` if the stored value cannot be read.
+        resolved: The resolved target when it was stored; ``None`` if it is unknown.
     """
 
     written: Path | None
@@ -38,9 +38,9 @@ class Places(NamedTuple):
 
 
 def places_of(definitions: Iterable[Application]) -> dict[str, Places]:
-    """What each application's target is, and resolves to now; to be asked for before a transaction.
+    """Return the places of each application's target. Call it before a transaction.
 
-    What does not exist on this machine stays as it is written.
+    A path that does not exist on this machine is used as written.
     """
     return {
         each.name: Places(each.target, Path(os.path.realpath(each.target))) for each in definitions
@@ -50,11 +50,11 @@ def places_of(definitions: Iterable[Application]) -> dict[str, Places]:
 def stored_targets(
     connection: Connection, wanted: Mapping[str, Places] | None = None
 ) -> dict[str, Places]:
-    """The targets of applications, by the applications' names.
+    """Return the stored targets, by application.
 
     Args:
-        wanted: Only what these may replace or collide with; some others may be among it. Where
-            there are few, the database looks them up.
+        wanted: Return only targets that could collide with these; the result may contain others. If
+            there are few, the database searches for them.
     """
     c = applications.c
     query = select(c.name, c.target, c.resolved_target)
@@ -71,14 +71,14 @@ def stored_targets(
 
 
 def refuse_common_targets(wanted: Mapping[str, Places], stored: Mapping[str, Places]) -> None:
-    """Refuse what would leave two applications with one target, or with one in the other's.
+    """Raise an error if two applications would have the same target, or one inside the other.
 
     Args:
-        wanted: The targets of what is to be stored, by the application's name.
-        stored: The targets of what is stored.
+        wanted: The new targets, by application.
+        stored: The stored targets, by application.
 
     Raises:
-        ConfigurationError: Says which application has the target already.
+        ConfigurationError: There is a collision. The message names the other application.
     """
     places = {**stored, **wanted}
     keys = {name: _keys(each) for name, each in places.items()}
@@ -111,7 +111,7 @@ def _near(wanted: Mapping[str, Places], *, is_postgresql: bool) -> Iterator[Colu
 
 
 def _keys(places: Places) -> set[str]:
-    """What two spellings of one target have in common: targets are compared by it alone."""
+    """Return keys that are the same for all spellings of a target. Targets are compared by them."""
     return {posixpath.normpath(f"/{str(each).lstrip('/')}") for each in places if each is not None}
 
 

@@ -1,4 +1,4 @@
-"""Where tokens that change are kept for all processes: encrypted, in the store."""
+"""Stores the tokens of providers, encrypted, for all processes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class TokenVault:
     """The tokens of one provider, as a ``TokenStorage``.
 
     Args:
-        provider: The provider's name.
-        tokens: Gives the store's, which many commands need not open.
-        secrets: Encrypts and decrypts them.
-        generation: The provider's, as it was read. ``put`` refuses a token for a provider that was
-            changed since (default: any).
+        provider: The name of the provider.
+        tokens: Returns the tokens of the store, which many commands do not need.
+        secrets: Encrypts and decrypts tokens.
+        generation: The generation of the provider when it was read. ``put`` refuses a token for a
+            provider that has changed since (default: any generation).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TokenVault:
         self._generation = generation
 
     def load(self, key: str) -> StoredToken | None:
-        """The token; ``None`` where there is none yet.
+        """Return the token; ``None`` if there is none.
 
         Raises:
             StoreError: It is damaged, or was encrypted with another key.
@@ -63,18 +63,19 @@ class TokenVault:
         )
 
     def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
-        """Let this process renew the token, unless another one does so now or has done so."""
+        """Reserve the renewal for this process, unless another one renews the token or has
+        renewed it."""
         return self._tokens().begin_renewal(self._provider, key, generation, seconds)
 
     def finish_renewal(
         self, key: str, generation: int, token: Token, lifetime: float | None
     ) -> bool:
-        """Store the new token; the present one becomes the former one."""
+        """Store the new token. The current one becomes the previous one."""
         sealed = self._sealed(token)
         return self._tokens().finish_renewal(self._provider, key, generation, sealed, lifetime)
 
     def give_up_renewal(self, key: str) -> None:
-        """Let other processes try: this one did not obtain a token."""
+        """End the reservation without a new token, so that other processes can try."""
         self._tokens().give_up_renewal(self._provider, key)
 
     def put(self, key: str, token: Token) -> None:

@@ -378,7 +378,7 @@ class Triggers:
             try:
                 listener(application)
             except Exception as error:
-                logger.warning("a listener was not told of a trigger: %s", type(error).__name__)
+                logger.warning("a listener failed for a new trigger: %s", type(error).__name__)
 
 
 def _is_postponed(now: datetime) -> ColumnElement[bool]:

@@ -1,4 +1,5 @@
-"""Webhooks in the store: each application's secrets, and what the git host calls its webhook."""
+"""Webhooks in the store: the secrets of each application's webhook, and the git host's
+identifier."""
 
 from __future__ import annotations
 
@@ -22,11 +23,11 @@ webhook_of = as_record(WebhookRecord, webhooks)
 
 
 class Webhooks:
-    """The webhooks of all applications; see ``Store``, which has them.
+    """The webhooks of all applications. ``Store`` has an instance.
 
     Args:
-        refuse_second_key: Raises where other secrets are stored that were encrypted with another
-            key than the one to be used.
+        refuse_second_key: Raises an error if stored secrets were encrypted with another key than
+            the one to use.
     """
 
     def __init__(self, database: Database, refuse_second_key: Callable[[Connection], None]) -> None:
@@ -34,17 +35,17 @@ class Webhooks:
         self._refuse_second_key = refuse_second_key
 
     def add(self, application: str, secret: str) -> WebhookRecord:
-        """Keep the secret of a new webhook; one that is there stays as it is.
+        """Store the secret of a new webhook. An existing webhook does not change.
 
         Args:
-            secret: As ``SecretBox`` gives it.
+            secret: The secret, as ``SecretBox`` returns it.
 
         Returns:
-            What there is now.
+            The webhook that is stored now.
 
         Raises:
-            ConfigurationError: There is no such application.
-            StoreError: Other secrets are stored that were encrypted with another key.
+            ConfigurationError: The application does not exist.
+            StoreError: Stored secrets were encrypted with another key.
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application, locked=True)
@@ -63,10 +64,10 @@ class Webhooks:
             return read_record(webhooks, connection.execute(added).mappings().one(), webhook_of)
 
     def get(self, application: str) -> WebhookRecord:
-        """The webhook of an application.
+        """Return the webhook of an application.
 
         Raises:
-            ConfigurationError: There is no such application, or it has no webhook.
+            ConfigurationError: The application does not exist, or has no webhook.
         """
         with self._database.reading() as connection:
             named_row(connection, "application", applications, application)
@@ -74,24 +75,24 @@ class Webhooks:
         return found or _raise_missing(application)
 
     def find(self, application: str) -> WebhookRecord | None:
-        """The webhook of an application, where there is one: one row, for who asks often."""
+        """Return the webhook of an application; ``None`` if there is none. This reads one row."""
         with self._database.reading() as connection:
             return find_webhook(connection, application)
 
     def list(self) -> list[WebhookRecord]:
-        """All webhooks, by application."""
+        """List all webhooks, by application."""
         query = select(webhooks).order_by(webhooks.c.application)
         with self._database.reading() as connection:
             return list(read_records(connection, webhooks, query, webhook_of))
 
     def begin_rotation(self, application: str, secret: str) -> WebhookRecord:
-        """Let a new secret hold beside the present one, until ``end_rotation`` says otherwise.
+        """Store a new secret in addition to the current one, until ``end_rotation`` is called.
 
-        Where a rotation was begun and not ended, its new secret stays: the host may have it.
+        If a previous rotation did not end, its new secret stays, because the host may have it.
 
         Raises:
-            ConfigurationError: There is no such webhook.
-            StoreError: Other secrets are stored that were encrypted with another key.
+            ConfigurationError: The webhook does not exist.
+            StoreError: Stored secrets were encrypted with another key.
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application, locked=True)
@@ -104,12 +105,12 @@ class Webhooks:
             return _changed(connection, application, values)
 
     def end_rotation(self, application: str, *, former_until: datetime) -> WebhookRecord:
-        """Note until when the former secret holds, now that the host has the present one.
+        """Record until when the previous secret is valid, after the host has received the new one.
 
-        Where that was noted before, or there is no former secret, nothing changes.
+        If this is already recorded, or there is no previous secret, nothing changes.
 
         Raises:
-            ConfigurationError: There is no such webhook.
+            ConfigurationError: The webhook does not exist.
         """
         with self._database.writing() as connection:
             known = find_webhook(connection, application) or _raise_missing(application)
@@ -126,13 +127,14 @@ class Webhooks:
         provider: str | None = None,
         repository: str | None = None,
     ) -> WebhookRecord:
-        """Note what the git host calls the webhook, where it sends to, and whose it is.
+        """Record the git host's identifier of the webhook, its address, and its provider and
+        repository.
 
         Args:
-            provider, repository: As those of ``WebhookRecord``.
+            provider, repository: As in ``WebhookRecord``.
 
         Raises:
-            ConfigurationError: There is no such webhook.
+            ConfigurationError: The webhook does not exist.
         """
         values = {
             "hosts_id": hosts_id,
@@ -144,7 +146,7 @@ class Webhooks:
             return _changed(connection, application, values)
 
     def note_delivery(self, application: str) -> None:
-        """Note that a delivery with a right signature came now."""
+        """Record that a delivery with a valid signature has arrived now."""
         values = {"delivered_at": datetime.now(UTC)}
         with self._database.writing() as connection:
             connection.execute(
@@ -152,10 +154,10 @@ class Webhooks:
             )
 
     def remove(self, application: str) -> None:
-        """Forget a webhook and its secrets: no delivery is accepted any longer.
+        """Delete a webhook and its secrets. Its deliveries are no longer accepted.
 
         Raises:
-            ConfigurationError: There is no such webhook.
+            ConfigurationError: The webhook does not exist.
         """
         with self._database.writing() as connection:
             named_row(connection, "application", applications, application)
@@ -166,7 +168,7 @@ class Webhooks:
 
 
 def find_webhook(connection: Connection, application: str) -> WebhookRecord | None:
-    """The webhook of an application, if it has one."""
+    """Return the webhook of an application, if it has one."""
     query = select(webhooks).where(webhooks.c.application == application)
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else read_record(webhooks, row, webhook_of)

@@ -1,6 +1,6 @@
-"""What authors of providers test with: the conformance kit, and the parts of fake hosts.
+"""Tools for testing providers: the conformance kit, and the parts of a sandbox.
 
-A provider's tests are one small class::
+The tests of a provider are one small class::
 
     from deploycore.testing import ProviderContract
 
@@ -8,9 +8,9 @@ A provider's tests are one small class::
         kind = "acme"
         sandbox = AcmeSandbox
 
-The parts stand in modules of their own: ``sandbox`` (the base class of a fake git host),
-``host`` (HTTP on loopback), ``faults``, ``git_http`` and ``repositories`` (git over HTTP). They
-need nothing but deploycore; the kit itself needs pytest: install ``deploycore[testing]``.
+The parts of a sandbox have modules of their own: ``sandbox`` (the base class), ``host`` (HTTP on
+the loopback address), ``faults``, ``git_http`` and ``repositories`` (git over HTTP). They need only
+deploycore. The kit also needs pytest: install ``deploycore[testing]``.
 """
 
 from __future__ import annotations

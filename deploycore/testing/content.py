@@ -1,4 +1,4 @@
-"""What a sandbox holds: owners, their repositories with branches and tags, and commit statuses."""
+"""The content of a sandbox: owners, repositories with branches and tags, and commit statuses."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RIVAL = HIDDEN.owner
 
 
 class HostContent(LoopbackHost):
-    """A host with repositories, but without an API; the base of ``Sandbox``.
+    """A host with repositories, but without an API; the base class of ``Sandbox``.
 
     Args:
-        port: Where to listen; 0 for any free port.
-        latency: Seconds that every answer waits.
+        port: The port to listen on; 0 for any free port.
+        latency: Seconds to wait before each response.
 
     Attributes:
-        OWNER: The owner of the repositories that scenarios ask for; may contain slashes.
+        OWNER: The owner of the repositories that scenarios need; may contain slashes.
         OWNERS: Other owners whose repositories callers can read, such as organizations.
         git: The contents of the repositories.
         webhooks: The registered webhooks and their deliveries.
@@ -56,12 +56,13 @@ class HostContent(LoopbackHost):
 
     @property
     def owners(self) -> Sequence[str]:
-        """Who has repositories, or could have some."""
+        """The owners that have repositories, or can have some."""
         with self.__lock:
             return list(self.__repositories)
 
     def repositories_of(self, owner: str) -> Sequence[Repository] | None:
-        """The repositories of one owner in the order of adding; ``None`` for an unknown owner."""
+        """Return the repositories of an owner in the order of creation; ``None`` for an unknown
+        owner."""
         with self.__lock:
             rows = self.__repositories.get(owner)
             return None if rows is None else list(rows.values())
@@ -77,10 +78,10 @@ class HostContent(LoopbackHost):
         return self.find(owner, slug)
 
     def existing(self, owner: str, slug: str) -> Repository:
-        """A repository, even if it is hidden from callers.
+        """Return a repository, even if it is hidden from callers.
 
         Raises:
-            NotFound: There is no such repository.
+            NotFound: The repository does not exist.
         """
         row = self.find(owner, slug)
         if row is None:
@@ -92,7 +93,7 @@ class HostContent(LoopbackHost):
         return sorted(self.git.branches(repository).items())
 
     def add_owner(self, owner: str) -> None:
-        """Somebody whose repositories callers may see too; harmless where there is one."""
+        """Add an owner whose repositories callers can read. An existing owner stays as it is."""
         with self.__lock:
             self.__repositories.setdefault(owner, {})
 
@@ -134,17 +135,17 @@ class HostContent(LoopbackHost):
     def publish(
         self, owner: str, slug: str, branch: str, files: Mapping[str, File], message: str
     ) -> str:
-        """Commit files on top of a branch; the repository and the branch are made if need be.
+        """Commit files to a branch. The repository and the branch are created if they do not exist.
 
         Args:
-            files: Paths with forward slashes, and what to put there; see
+            files: The content by path, with forward slashes; see
                 ``deploycore.testing.repositories.File``.
 
         Returns:
             The hash of the new commit.
 
         Raises:
-            NotFound: There is no such owner.
+            NotFound: The owner does not exist.
         """
         with self.__lock:
             row = self.find(owner, slug)
@@ -152,39 +153,39 @@ class HostContent(LoopbackHost):
         return self.git.commit(row, branch, dict(files.items()), message)
 
     def delete_branches(self, owner: str, slug: str, names: Iterable[str]) -> None:
-        """Delete branches in one push; those that are not there are passed over.
+        """Delete branches in one push. Unknown branches are ignored.
 
         Raises:
-            NotFound: There is no such repository.
+            NotFound: The repository does not exist.
         """
         self.git.delete_branches(self.existing(owner, slug), names)
 
     def add_branches(self, owner: str, slug: str, names: Iterable[str], *, at: str) -> None:
-        """Point branches to a commit that exists.
+        """Point branches to an existing commit.
 
         Raises:
-            NotFound: There is no such repository.
+            NotFound: The repository does not exist.
         """
         self.git.add_branches(self.existing(owner, slug), dict.fromkeys(names, at))
 
     def add_tag(self, owner: str, slug: str, name: str, *, at: str) -> None:
-        """Point a tag to a commit that exists.
+        """Point a tag to an existing commit.
 
         Raises:
-            NotFound: There is no such repository.
+            NotFound: The repository does not exist.
         """
         self.git.add_tag(self.existing(owner, slug), name, at)
 
     def delete_tag(self, owner: str, slug: str, name: str) -> None:
-        """Delete a tag, if there is one.
+        """Delete a tag, if it exists.
 
         Raises:
-            NotFound: There is no such repository.
+            NotFound: The repository does not exist.
         """
         self.git.delete_tag(self.existing(owner, slug), name)
 
     def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
-        """What is shown about a commit, the oldest first."""
+        """Return the statuses of a commit, the oldest first."""
         with self.__lock:
             return list(self.__statuses.get((f"{owner}/{slug}", commit), {}).values())
 

@@ -1,6 +1,6 @@
-"""Faults on request: what goes wrong between a client and a server, at a chosen place.
+"""Faults that change the responses to chosen requests.
 
-A fault is a rule for which requests it hits, and a change to the answer that they would get.
+A fault is a rule for which requests it affects, and a change to their responses.
 
 ::
 
@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Change:
-    """What a fault does to an answer."""
+    """The change that a fault makes to a response."""
 
     name: str
     apply: Callable[[Request, Answer], Answer]
@@ -108,7 +108,7 @@ class Faults:
         return bool(self.sign_in_path) and fnmatchcase(path, self.sign_in_path)
 
     def apply(self, request: Request, found: Answer) -> Answer:
-        """The answer that a request gets."""
+        """Return the response to a request, changed by a fault if one applies."""
         for fault in self._claim(request):
             changed = fault.change.apply(request, found)
             # A fault of time or of the connection changes nothing of what is said.
@@ -141,7 +141,7 @@ class _Armed:
 
 
 def latency(seconds: float) -> Change:
-    """Wait before answering."""
+    """Wait before responding."""
     return Change("latency", lambda _, found: replace(found, delay=found.delay + seconds))
 
 
@@ -152,29 +152,30 @@ def answer(
     content_type: str = TEXT,
     headers: Mapping[str, str] | None = None,
 ) -> Change:
-    """Answer something else."""
+    """Send another response."""
     content = body.encode() if isinstance(body, str) else body
     given = Answer(status, {"Content-Type": content_type, **(headers or {})}, content)
     return Change(f"answer {status}", lambda _, found: replace(given, delay=found.delay))
 
 
 def rate_limited(*, retry_after: int | None = None) -> Change:
-    """429, with ``Retry-After`` only if asked for.
+    """Send status 429, with ``Retry-After`` if it is given.
 
     Args:
-        retry_after: In seconds.
+        retry_after: Seconds to wait.
     """
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
     return answer(429, "Rate limit for this resource has been exceeded", headers=headers)
 
 
 def connection_cut(*, after: int = 0) -> Change:
-    """Close the connection after so many bytes of the body, whatever length was announced."""
+    """Close the connection after a number of bytes of the body, although a longer one was
+    announced."""
     return Change("connection cut", lambda _, found: replace(found, cut_after=after))
 
 
 def connection_reset() -> Change:
-    """Reset the connection (TCP RST) instead of answering."""
+    """Reset the connection (TCP RST) instead of responding."""
     return Change("connection reset", lambda _, found: replace(found, reset=True))
 
 
@@ -183,7 +184,7 @@ def malformed_json() -> Change:
 
 
 def truncated_json() -> Change:
-    """The first half of the body, with the right length for it."""
+    """Send only the first half of the body, with the right length for it."""
 
     def halve(_: Request, found: Answer) -> Answer:
         body = found.body if isinstance(found.body, bytes) else b""
@@ -193,17 +194,18 @@ def truncated_json() -> Change:
 
 
 def html() -> Change:
-    """A page for people with status 200, as proxies and login pages give it."""
+    """Send an HTML page with status 200, like proxies and login pages."""
     return answer(200, "<!DOCTYPE html><title>Log in</title>", content_type="text/html")
 
 
 def wrong_types() -> Change:
-    """Every text becomes a number and every number a text: valid JSON, and yet wrong."""
+    """Replace every string by a number and every number by a string, so that the JSON is valid but
+    wrong."""
     return change_of_json("wrong types", _swap_types)
 
 
 def endless_pages(links: NextLink) -> Change:
-    """There is always a next page, under a new link each time, with the items seen last."""
+    """Always add a next page, with a new link each time and the items of the last page."""
     last: list[Answer] = []
     parameter = getattr(links, "parameter", "page")
 
@@ -219,15 +221,15 @@ def endless_pages(links: NextLink) -> Change:
 
 
 def looping_next(links: NextLink) -> Change:
-    """The next page is this page."""
+    """Link each page to itself as the next page."""
     return next_link("looping next", links, lambda request: request.link())
 
 
 def next_elsewhere(links: NextLink, origin: str) -> Change:
-    """The link to the next page names another host.
+    """Link to a next page on another host.
 
     Args:
-        origin: Such as ``http://127.0.0.1:8081``.
+        origin: The origin of that host, such as ``http://127.0.0.1:8081``.
     """
 
     def astray(request: Request) -> str:
@@ -237,7 +239,7 @@ def next_elsewhere(links: NextLink, origin: str) -> Change:
 
 
 def next_link(name: str, links: NextLink, make: Callable[[Request], str]) -> Change:
-    """Every page links to what ``make`` gives for its request."""
+    """Link each page to the address that ``make`` returns for its request."""
 
     def apply(request: Request, found: Answer) -> Answer:
         return found if links.items(found) is None else links.linked(found, make(request))
@@ -246,7 +248,7 @@ def next_link(name: str, links: NextLink, make: Callable[[Request], str]) -> Cha
 
 
 def empty_page(links: NextLink) -> Change:
-    """A page has nothing on it, and still links to the next one."""
+    """Remove the items of a page, but keep the link to the next one."""
 
     def empty(_: Request, found: Answer) -> Answer:
         return found if links.items(found) is None else links.emptied(found)
@@ -255,7 +257,7 @@ def empty_page(links: NextLink) -> Change:
 
 
 def later(change: Change, *, after: int) -> Change:
-    """A change that spares the first so many answers that it would hit."""
+    """Apply a change only after a number of responses that it would affect."""
     spared = iter(range(after))
 
     def apply(request: Request, found: Answer) -> Answer:
@@ -265,7 +267,7 @@ def later(change: Change, *, after: int) -> Change:
 
 
 def echoing(status: int) -> Change:
-    """A host that repeats what it was sent, headers included: as JSON, with this status."""
+    """Send the request back, including its headers, as JSON with this status."""
 
     def echo(request: Request, found: Answer) -> Answer:
         said = {"message": f"you sent {request.method} {request.target} {dict(request.headers)}"}
@@ -275,12 +277,12 @@ def echoing(status: int) -> Change:
 
 
 def redirect(location: str, status: int = 302) -> Change:
-    """Send on to another address."""
+    """Redirect to another address."""
     return answer(status, headers={"Location": location})
 
 
 def change_of_json(name: str, change: Callable[[Any], Any]) -> Change:
-    """A change of the decoded body; what is no JSON object or list is left as it is."""
+    """Change the decoded body. A body that is not a JSON object or list stays as it is."""
 
     def apply(_: Request, found: Answer) -> Answer:
         body = found.json()

@@ -1,4 +1,4 @@
-"""Git over smart HTTP on a loopback host: addresses and services; who may is the host's to say.
+"""Git over smart HTTP on a loopback host. The host decides who may fetch and push.
 
 Source: https://git-scm.com/docs/http-protocol
 """
@@ -23,18 +23,18 @@ Raises :class:`~deploycore.testing.messages.Refusal` where it may not."""
 
 @dataclass(frozen=True)
 class SmartHttp:
-    """Answers git clients.
+    """Answers requests of git clients.
 
     Attributes:
-        repositories: What there is to fetch and where pushes go.
-        permit: The host's rule for who may do what.
+        repositories: The contents of the repositories.
+        permit: The host's function that decides who may do what.
     """
 
     repositories: GitRepositories
     permit: Permit
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request, a refusal included."""
+        """Return the response to a request, which may be an error response."""
         try:
             return self._route(request)
         except Refusal as refusal:
@@ -62,10 +62,10 @@ class SmartHttp:
 
 
 def is_git_request(request: Request) -> bool:
-    """Whether a request is a git client's, by its address."""
+    """Whether a request comes from a git client, by its address."""
     return request.path.endswith(("/info/refs", *(f"/{service}" for service in SERVICES)))
 
 
 def text_refusal(status: int, message: str) -> Refusal:
-    """A refusal in the way of git servers: plain text."""
+    """Return an error response in plain text, like those of git servers."""
     return Refusal(text_answer(message + "\n", status))

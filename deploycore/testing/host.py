@@ -1,6 +1,6 @@
-"""An HTTP host on loopback: a server, what goes wrong on purpose, and a log without secrets.
+"""An HTTP server on the loopback address, with faults and a log without secrets.
 
-What it answers is up to a subclass, or to the routes that it is given::
+A subclass or the given routes define its responses::
 
     host = LoopbackHost(routes={"GET /api/user": lambda request: json_answer({"login": "ada"})})
     with host:
@@ -35,11 +35,11 @@ Route = Callable[..., Answer]
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A request that a host got, without any secret.
+    """A request that a host received, without secrets.
 
     Attributes:
-        path: As it was sent, known secrets masked.
-        query: Likewise.
+        path: The path as it was sent, with known secrets masked.
+        query: The query string, likewise.
     """
 
     method: str
@@ -61,12 +61,12 @@ class Exchange:
 
 
 class LoopbackHost:
-    """An HTTP host on 127.0.0.1.
+    """An HTTP server on 127.0.0.1.
 
     Args:
-        routes: From ``METHOD /path/{name}/…`` to a function; see :func:`route_of`.
-        port: Where to listen; 0 for any free port.
-        latency: Seconds that every answer waits.
+        routes: Functions by ``METHOD /path/{name}/…``; see :func:`route_of`.
+        port: The port to listen on; 0 for any free port.
+        latency: Seconds to wait before each response.
 
     Attributes:
         faults: What goes wrong on purpose.
@@ -97,17 +97,17 @@ class LoopbackHost:
         self.__redactor: tuple[tuple[SecretStr, ...], Redactor] = ((), Redactor())
 
     def start(self) -> Self:
-        """Listen and serve.
+        """Start the server.
 
         Raises:
-            OSError: The port can't be listened on.
+            OSError: The port cannot be used.
         """
         self.__server = HttpServer(self.__respond, port=self.__port)
         self.__server.start()
         return self
 
     def stop(self) -> None:
-        """Close all connections; harmless when done already."""
+        """Close all connections. You can call this twice."""
         if self.__server is not None:
             self.__server.stop()
             self.__server = None
@@ -125,10 +125,10 @@ class LoopbackHost:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a trailing slash.
+        """The address that it listens on, without a slash at its end.
 
         Raises:
-            ConfigurationError: It does not run.
+            ConfigurationError: It is not running.
         """
         if self.__server is None:
             name = type(self).__name__
@@ -137,23 +137,23 @@ class LoopbackHost:
 
     @property
     def requests(self) -> Sequence[LoggedRequest]:
-        """All requests so far, the latest 100,000 at most."""
+        """The requests so far, at most the latest 100,000."""
         return list(self.__log)
 
     @property
     def request_count(self) -> int:
-        """How many requests it got so far, without those to sign in (``faults.sign_in_path``)."""
+        """The number of requests so far, without those to sign in (``faults.sign_in_path``)."""
         return self.__count
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        """What its log masks."""
+        """The secrets to mask in its log."""
         return ()
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request, before faults; by default from the routes.
+        """Return the response to a request, before faults (default: from the routes).
 
-        May raise :class:`~deploycore.testing.messages.Refusal`.
+        It may raise :class:`~deploycore.testing.messages.Refusal`.
         """
         found = route_of(self.__routes, request)
         if found is None:
@@ -162,12 +162,13 @@ class LoopbackHost:
         return function(request, **names)
 
     def logged(self, request: Request, answer: Answer) -> LoggedRequest:
-        """What is kept of an exchange; called before its answer is sent."""
+        """Return the log entry of a request and its response. It is called before the response is
+        sent."""
         path, query = self.masked(request.path), self.masked(request.query_string)
         return LoggedRequest(request.method, path, query, answer.status)
 
     def masked(self, text: str) -> str:
-        """The text without the host's secrets."""
+        """Return a text with the host's secrets masked."""
         secrets = tuple(self.secrets)
         known, redactor = self.__redactor
         if secrets != known:
@@ -204,11 +205,11 @@ def _without_credentials(request: Request) -> Request:
 def route_of(
     routes: Mapping[str, Route], request: Request
 ) -> tuple[Route, Mapping[str, str]] | None:
-    """The route that a request takes, and what stands in the place of its names.
+    """Find the route of a request, and the values of the names in its address.
 
-    ``{name}`` takes one part of the path, decoded, whatever slashes were encoded in it;
-    ``{name*}`` at the end takes all that is left, at least one part. The first route that fits
-    is taken.
+    ``{name}`` matches one segment of the path, which is decoded and may contain encoded slashes.
+    ``{name*}`` at the end matches all remaining segments, at least one. The first matching route is
+    used.
     """
     for address, function in routes.items():
         method, _, path = address.partition(" ")

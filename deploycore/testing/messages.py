@@ -1,7 +1,7 @@
-"""Requests and answers as the parts of a loopback host see them, free of sockets.
+"""The requests and responses of a loopback host, independent of sockets.
 
-Every part is a function from a request to an answer, so that faults can change any answer, and
-so that one place alone writes to sockets.
+Each part of a host is a function from a request to a response. So a fault can change any response,
+and only one place writes to sockets.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Write = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, its body read and decoded.
+    """An HTTP request with its decoded body.
 
     Attributes:
-        target: Path and query as they were sent.
-        headers: With names in lower case.
+        target: The path and query as they were sent.
+        headers: The headers, with names in lower case.
     """
 
     method: str
@@ -52,34 +52,34 @@ class Request:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """The path's parts between slashes, decoded one by one."""
+        """The segments of the path, decoded one by one."""
         return tuple(unquote(part) for part in self.path.strip("/").split("/"))
 
     @property
     def query(self) -> dict[str, str]:
-        """Decoded; of a repeated parameter the last value."""
+        """The decoded query. Of a repeated parameter, it has the last value."""
         return dict(parse_qsl(self.query_string, keep_blank_values=True))
 
     @property
     def origin(self) -> str:
-        """What links in answers start with: where the client says that it found us."""
+        """The origin for links in responses: the one that the client used."""
         return f"http://{self.headers.get('host', '127.0.0.1')}"
 
     def link(self, **changes: str) -> str:
-        """This request's absolute address with some parameters of its query changed."""
+        """Return the absolute address of this request with some parameters of its query changed."""
         return f"{self.origin}{self.path}?{urlencode({**self.query, **changes})}"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer.
+    """An HTTP response.
 
     Attributes:
-        body: Bytes, or a function that is handed a ``write`` and sends as it goes (chunked).
+        body: Bytes, or a function that receives ``write`` and sends the body in chunks.
         delay: Seconds to wait before the first byte.
-        cut_after: Close the connection after this many bytes of the body.
-        reset: Reset the connection instead of answering.
-        exemption: Why the host's published description does not apply, empty if it does.
+        cut_after: The number of bytes of the body after which the connection is closed.
+        reset: Whether to reset the connection instead of responding.
+        exemption: Why the host's published API description does not apply; empty if it does.
     """
 
     status: int
@@ -91,7 +91,7 @@ class Answer:
     exemption: str = ""
 
     def json(self) -> Any:
-        """The decoded body; ``None`` where it is not JSON."""
+        """Return the decoded body; ``None`` if it is not JSON."""
         if not isinstance(self.body, bytes) or "json" not in self.headers.get("Content-Type", ""):
             return None
         try:
@@ -101,7 +101,7 @@ class Answer:
 
 
 class Refusal(Exception):
-    """Ends the handling of a request with an answer, from however deep."""
+    """An exception that ends the handling of a request with a response."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -109,15 +109,15 @@ class Refusal(Exception):
 
 
 def json_answer(body: Any, status: int = 200) -> Answer:
-    """JSON in UTF-8."""
+    """Return a JSON response in UTF-8."""
     return Answer(status, {"Content-Type": JSON}, json.dumps(body).encode())
 
 
 def text_answer(text: str, status: int) -> Answer:
-    """Plain text in UTF-8."""
+    """Return a plain text response in UTF-8."""
     return Answer(status, {"Content-Type": TEXT}, text.encode())
 
 
 def with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
-    """The answer with further headers."""
+    """Return a response with additional headers."""
     return replace(answer, headers={**answer.headers, **headers})

@@ -1,8 +1,8 @@
-"""An OAuth 2.0 authorization server for sandboxes: grants, expiry, rotation, and refusals.
+"""An OAuth 2.0 authorization server for sandboxes: grants, expiry, rotation, and error responses.
 
-A sandbox holds one, adds its :meth:`AuthorizationServer.routes` to its own, and asks
-:meth:`AuthorizationServer.granted` what an access token is good for. Nobody is asked to sign in:
-the authorization page allows the access at once, for the account that is signed in there.
+A sandbox creates one, adds its :meth:`AuthorizationServer.routes` to its own, and calls
+:meth:`AuthorizationServer.granted` to find the grant of an access token. Nobody has to sign in: the
+authorization page allows the access at once, for the account that is signed in there.
 
 Sources: RFC 6749, RFC 7636 (PKCE), RFC 8252 (loopback redirects), RFC 8628 (device flow), and for
 the detection of refresh tokens that are used twice RFC 9700, section 4.14.2.
@@ -36,19 +36,19 @@ DEVICE_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class OAuthRules:
-    """What differs between hosts.
+    """The differences between hosts.
 
     Attributes:
         lifetime: Seconds for which an access token is valid; ``None`` for no end.
-        rotates: Whether each use of a refresh token gives a new one.
-        grace: Seconds for which a refresh token is still accepted after its first use. Whoever
-            uses it later loses all tokens of the grant.
+        rotates: Whether each use of a refresh token issues a new one.
+        grace: Seconds for which a refresh token is still accepted after its first use. A later use
+            revokes all tokens of the grant.
         refreshes: Whether refresh tokens are issued at all.
-        token_length: Least number of characters of an access token.
-        prefix: What access tokens begin with.
-        scope_field: What the answer calls the scopes.
-        errors_have_status_200: Whether the token endpoint refuses with status 200.
-        ports_matter: Whether the redirect address must be the registered one with its port.
+        token_length: The minimum length of an access token.
+        prefix: The start of access tokens.
+        scope_field: The name of the field for scopes in the response.
+        errors_have_status_200: Whether the token endpoint sends errors with status 200.
+        ports_matter: Whether the port of the redirect address must be the registered one.
         interval: Seconds between two polls of the device flow.
     """
 
@@ -69,11 +69,11 @@ class OAuthClient:
     """A registered client.
 
     Attributes:
-        secret: ``None`` for a public client.
-        redirect_uri: The registered redirect address; empty where it may not use one.
-        account: Whose account its own tokens are of (client credentials); ``None`` where it may
-            obtain none.
-        scopes: What its tokens may do.
+        secret: The secret; ``None`` for a public client.
+        redirect_uri: The registered redirect address; empty if it may not use one.
+        account: The account of the client's own tokens (client credentials); ``None`` if it cannot
+            obtain any.
+        scopes: The scopes of its tokens.
     """
 
     client_id: str
@@ -85,12 +85,13 @@ class OAuthClient:
 
 @dataclass(eq=False)
 class Grant:
-    """What a person, or a client for itself, has been granted: the family of its tokens.
+    """The access that a person, or a client for itself, has been granted. Its tokens belong
+    together.
 
     Attributes:
-        account: Whose account the tokens are of.
+        account: The account that the tokens belong to.
         is_own: Whether the client obtained them for itself.
-        is_revoked: Whether none of the tokens is valid any longer.
+        is_revoked: Whether all its tokens are revoked.
     """
 
     client: OAuthClient
@@ -140,15 +141,16 @@ class _Known:
 
 
 class AuthorizationServer:
-    """An authorization server; its routes may be called by several threads.
+    """An authorization server. Several threads may call its routes.
 
     Args:
-        rules: What differs between hosts. It can be replaced at any time.
-        clock: Seconds that only go forward.
+        rules: The differences between hosts. They can be replaced at any time.
+        clock: Returns the seconds of a monotonic clock.
 
     Attributes:
-        account: Who is signed in at the authorization page; ``None`` denies every request.
-        issued: How many access tokens it has issued.
+        account: The account that is signed in at the authorization page; ``None`` denies every
+            request.
+        issued: The number of access tokens that it has issued.
     """
 
     def __init__(
@@ -171,7 +173,7 @@ class AuthorizationServer:
         account: str | None = None,
         scopes: Collection[str] = (),
     ) -> OAuthClient:
-        """Register a client with a made-up ID and, unless it is public, a made-up secret."""
+        """Register a client with a random ID and, unless it is public, a random secret."""
         source = secret_source()
         secret = None if is_public else SecretStr(source.token_hex(38))
         client = OAuthClient(
@@ -182,14 +184,15 @@ class AuthorizationServer:
         return client
 
     def remove_client(self, client: OAuthClient) -> None:
-        """Forget a client, and revoke what it was granted."""
+        """Remove a client, and revoke its grants."""
         with self._lock:
             self._known.clients.pop(client.client_id, None)
             for grant in self._known.grants:
                 grant.is_revoked = grant.is_revoked or grant.client == client
 
     def routes(self, *, authorize: str = "", token: str, device: str = "") -> Mapping[str, Route]:
-        """The addresses of the endpoints, for ``Sandbox.routes``; empty ones are left out."""
+        """Return the routes of the endpoints, for ``Sandbox.routes``. Empty addresses are left
+        out."""
         found: dict[str, Route] = {f"POST {token}": self._answer_token}
         if authorize:
             found[f"GET {authorize}"] = self._answer_authorize
@@ -198,7 +201,7 @@ class AuthorizationServer:
         return found
 
     def granted(self, access_token: str) -> Grant | None:
-        """The grant of an access token that is valid now."""
+        """Return the grant of an access token that is valid now."""
         with self._lock:
             grant, ends = self._known.access.get(access_token, (None, 0.0))
             if grant is None or grant.is_revoked or self._clock() >= ends:
@@ -212,19 +215,19 @@ class AuthorizationServer:
                 grant.is_revoked = True
 
     def expire_all(self) -> None:
-        """End every access token now. Refresh tokens stay."""
+        """Let every access token expire now. Refresh tokens stay valid."""
         with self._lock:
             for value, (grant, _) in self._known.access.items():
                 self._known.access[value] = (grant, float("-inf"))
 
     def enter(self, user_code: str, account: str | None) -> None:
-        """Enter the code of a device, as a person does.
+        """Enter the code of a device, like a person.
 
         Args:
-            account: Who allows the access; ``None`` denies it.
+            account: The account that allows the access; ``None`` denies it.
 
         Raises:
-            KeyError: There is no such code.
+            KeyError: The code does not exist.
         """
         with self._lock:
             devices = {each.user_code: each for each in self._known.devices.values()}
@@ -239,7 +242,7 @@ class AuthorizationServer:
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        """All that a log must not show."""
+        """The secrets that a log must not show."""
         with self._lock:
             known = self._known
             values = [*known.access, *known.refresh, *known.codes, *known.devices]

@@ -1,7 +1,7 @@
-"""What observers receive, made for tests: ``make_deployment`` and ``make_provider_call``.
+"""Create records for tests of observers: ``make_deployment`` and ``make_provider_call``.
 
 A release of deploycore may add fields to these classes, so their constructors are not promised.
-These functions are: each field has a value, and the tests of an observer give those that matter.
+These functions are: they give every field a value, and a test gives only the values that matter.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 
 
 def make_deployment(**changes: Any) -> DeploymentRecord:
-    """Make the record of a deployment that is live and works, as observers receive it.
+    """Create the record of a healthy deployment, as observers receive it.
 
     Args:
-        changes: Fields of the record that are to be different.
+        changes: Fields of the record with other values.
 
     Raises:
         TypeError: The record has no such field.
@@ -63,10 +63,10 @@ def make_deployment(**changes: Any) -> DeploymentRecord:
 
 
 def make_provider_call(**changes: Any) -> ProviderCall:
-    """Make a call of the hook ``authenticate``, as observers receive it.
+    """Create a call of the hook ``authenticate``, as observers receive it.
 
     Args:
-        changes: Fields of the call that are to be different.
+        changes: Fields of the call with other values.
 
     Raises:
         TypeError: The call has no such field.

@@ -1,8 +1,8 @@
-"""How git hosts say where the next page is, for sandboxes to say it and for faults to lie.
+"""How a page contains the link to the next one. Sandboxes and faults use this.
 
-Hosts differ in little else about pages: the link stands in the ``Link`` header (RFC 8288), as
-on GitHub, GitLab and Gitea, or in a field of the page, as on Bitbucket. Other hosts give no link
-but a cursor in the page, which the client sends as a parameter of the next request.
+Hosts have the link in the ``Link`` header (RFC 8288), like GitHub, GitLab and Gitea, or in a field
+of the page, like Bitbucket. Other hosts have a cursor in the page, which the client sends as a
+parameter of the next request.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ T = TypeVar("T")
 
 
 class NextLink(Protocol):
-    """Where an answer has the link to the next page."""
+    """Where a response has the link to the next page."""
 
     def page(self, items: list[Any]) -> Any:
-        """The body of a page that holds these items, without a link."""
+        """Return the body of a page with these items, without a link."""
 
     def linked(self, answer: Answer, url: str | None) -> Answer:
-        """The answer with this link, or without one."""
+        """Return the response with this link, or without a link."""
 
     def items(self, answer: Answer) -> list[Any] | None:
-        """What a page holds; ``None`` where the answer is no page."""
+        """Return the items of a page; ``None`` if the response is not a page."""
 
     def emptied(self, answer: Answer) -> Answer:
-        """The page without its items, but with its link."""
+        """Return the page without its items, but with its link."""
 
 
 @dataclass(frozen=True)
 class LinkHeader:
-    """``Link: <url>; rel="next"``, and a page that is a bare list."""
+    """``Link: <url>; rel="next"``. The body of the page is a list."""
 
     def page(self, items: list[Any]) -> Any:
         return items
@@ -59,7 +59,7 @@ class LinkHeader:
 
 @dataclass(frozen=True)
 class JsonLink:
-    """A page that is an object with a list and a link.
+    """The page is an object with a list and a link.
 
     Attributes:
         link: The field with the link.
@@ -89,15 +89,15 @@ class JsonLink:
 
 @dataclass(frozen=True)
 class JsonCursor:
-    """A page that is an object with a list and a cursor, which is no link.
+    """The page is an object with a list and a cursor.
 
-    In :class:`Pages`, ``number`` has to be the same as ``parameter``. A fault that gives a page a
-    link to another place puts it where the cursor belongs.
+    In :class:`Pages`, ``number`` must be the same as ``parameter``. A fault that changes the link
+    puts an address in place of the cursor.
 
     Attributes:
-        cursor: The field with the cursor; it is left out of the last page.
+        cursor: The field with the cursor. The last page does not have it.
         values: The field with the items.
-        parameter: The parameter by which a client sends the cursor.
+        parameter: The query parameter in which the client sends the cursor.
     """
 
     cursor: str = "next_cursor"
@@ -130,14 +130,14 @@ class JsonCursor:
 
 @dataclass(frozen=True)
 class Pages:
-    """Numbered pages, as a sandbox gives them.
+    """Divides a listing into numbered pages.
 
     Attributes:
-        next_link: Where the link to the next one is.
-        number: The name of the parameter for the page's number, from 1.
-        size: The name of the parameter for how many items it has.
-        size_default: How many it has unless asked.
-        size_most: How many it has at most.
+        next_link: Where the link to the next page is.
+        number: The name of the query parameter for the page's number, which starts at 1.
+        size: The name of the query parameter for the number of items.
+        size_default: The default number of items.
+        size_most: The maximum number of items.
     """
 
     next_link: NextLink
@@ -147,11 +147,12 @@ class Pages:
     size_most: int = 100
 
     def answer(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
-        """The page that a request asks for.
+        """Return the page that a request asks for.
 
         Args:
+            request: The request.
             rows: The whole listing.
-            render: Makes the JSON of a row; called for those of the page alone.
+            render: Returns the JSON of a row. It is called only for the rows of the page.
         """
         size = min(self._asked(request, self.size, self.size_default), self.size_most)
         number = self._asked(request, self.number, 1)

@@ -1,4 +1,4 @@
-"""The base class for sandboxes of hosts with pull requests, also those that call them otherwise."""
+"""The base class for sandboxes of hosts with pull requests, or with merge requests."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["PullRequestSandbox"]
 
 
 class PullRequestSandbox(Sandbox):
-    """A sandbox with forks and pull requests, and webhooks that are told of them.
+    """A sandbox with forks and pull requests, which sends their events to webhooks.
 
-    A subclass says what it tells webhooks (``pull_request_events``).
+    A subclass defines the events with ``pull_request_events``.
 
     Args:
-        port: Where to listen; 0 for any free port.
-        latency: Seconds that every answer waits.
+        port: The port to listen on; 0 for any free port.
+        latency: Seconds to wait before each response.
 
     Attributes:
-        PULL_REQUESTS: The class that keeps pull requests.
+        PULL_REQUESTS: The class that stores pull requests.
         pull_requests: All pull requests of the sandbox.
     """
 
@@ -39,15 +39,15 @@ class PullRequestSandbox(Sandbox):
     def pull_request_events(
         self, change: PullRequestChange, repository: Repository, source: Repository | None
     ) -> Iterable[Event]:
-        """What webhooks are told of a change.
+        """Return the webhook events of a change.
 
         Args:
             repository: The repository that the pull request is for.
-            source: The repository that its commits come from; ``None`` if it is gone.
+            source: The repository that its commits come from; ``None`` if it was deleted.
         """
 
     def pull_request_changed(self, change: PullRequestChange) -> None:
-        """Tell the webhooks of the repository that the pull request is for."""
+        """Send the events of a change to the webhooks of the pull request's repository."""
         repository = self.named(change.row.repository)
         if repository is None or not self.webhooks.of(repository.full_name):
             return
@@ -60,10 +60,10 @@ class PullRequestSandbox(Sandbox):
         return super().arrange(scenario)
 
     def fork(self, owner: str, slug: str, *, into: str) -> Repository:
-        """Copy a repository with its branches to another owner, who is added if need be.
+        """Copy a repository with its branches to another owner, who is added if necessary.
 
         Raises:
-            NotFound: There is no such repository.
+            NotFound: The repository does not exist.
         """
         source = self.existing(owner, slug)
         self.add_owner(into)
@@ -87,10 +87,10 @@ class PullRequestSandbox(Sandbox):
         """Open a pull request.
 
         Args:
-            source: The fork that its commits come from; by default the same repository.
+            source: The fork that its commits come from (default: the same repository).
 
         Raises:
-            NotFound: There is no such repository or branch.
+            NotFound: The repository or branch does not exist.
         """
         row = self.existing(owner, slug)
         return self.pull_requests.open(row, source or row, source_branch, target_branch, title)
@@ -104,13 +104,13 @@ class PullRequestSandbox(Sandbox):
         return self.pull_requests.close(row)
 
     def reopen_pull_request(self, row: PullRequest) -> PullRequest:
-        """Open a closed one again."""
+        """Reopen a closed pull request."""
         return self.pull_requests.reopen(row)
 
     def merge_pull_request(self, row: PullRequest) -> PullRequest:
-        """Move the target branch to the newest commit of the source, and close it.
+        """Move the target branch to the newest commit of the source, and close the pull request.
 
         Raises:
-            NotFound: One of the repositories is gone.
+            NotFound: One of the repositories does not exist.
         """
         return self.pull_requests.merge(row)

@@ -1,8 +1,8 @@
-"""Pull requests of a fake git host: which there are, and what becomes of them.
+"""The pull requests of a sandbox.
 
-What an event says and what it is called is the host's own; here is what hosts have in common:
-numbers that begin anew in each repository, branches that are followed as they are pushed to, and
-merging by git.
+The content and names of events differ between hosts. This module has what hosts have in common:
+numbers that start at 1 in each repository, branches that are followed when they are pushed to, and
+merges by git.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class PullRequest:
     Attributes:
         number: Its number in the repository that it is for, from 1.
         repository: The full name of that repository.
-        source: The full name of the one that the commits come from.
+        source: The full name of the repository that the commits come from.
         commit: The newest commit of its branch.
-        target_commit: Where the target branch was when it was opened, or is by its merge.
+        target_commit: The commit of the target branch when the pull request was opened, or after
+            its merge.
     """
 
     number: int
@@ -45,7 +46,7 @@ class PullRequest:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is neither merged nor closed without that."""
+        """Whether it is neither merged nor closed."""
         return self.state == "OPEN"
 
     @property
@@ -56,11 +57,11 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class PullRequestChange:
-    """Something that happened to a pull request.
+    """A change of a pull request.
 
     Attributes:
-        row: As it is now.
-        before: As it was; the same for one that was opened.
+        row: The pull request after the change.
+        before: The pull request before the change; the same as ``row`` if it was opened.
     """
 
     action: Action
@@ -69,14 +70,14 @@ class PullRequestChange:
 
 
 class PullRequests:
-    """All pull requests of a fake host. Safe to use from several threads.
+    """All pull requests of a sandbox. It is safe to use from several threads.
 
-    Those that are open get the commits that are pushed to their branches.
+    If a branch is pushed to, its open pull requests get the new commits.
 
     Args:
         git: The contents of the repositories.
-        find: A repository by its full name; ``None`` where it is gone.
-        tell: Told of each change, in the thread that made it; may ask git and this class.
+        find: Returns a repository by its full name; ``None`` if it does not exist.
+        tell: Called for each change, in the thread that made it. It may call git and this class.
     """
 
     def __init__(
@@ -101,14 +102,14 @@ class PullRequests:
         target_branch: str,
         title: str = "",
     ) -> PullRequest:
-        """Open one, from one branch into another.
+        """Open a pull request from one branch into another.
 
         Args:
-            source: Where its commits come from: the same repository, or a fork.
-            title: By default the name of its branch.
+            source: The repository that the commits come from: the same repository, or a fork.
+            title: The title (default: the name of the branch).
 
         Raises:
-            NotFound: There is no such branch.
+            NotFound: The branch does not exist.
         """
         row = PullRequest(
             number=0,
@@ -128,34 +129,34 @@ class PullRequests:
         return row
 
     def edit(self, row: PullRequest, **changes: str) -> PullRequest:
-        """Give it another ``title`` or ``target_branch``.
+        """Change the ``title`` or ``target_branch``.
 
         Raises:
-            NotFound: There is no such pull request.
+            NotFound: The pull request does not exist.
         """
         return self._change("edited", row, **changes)
 
     def close(self, row: PullRequest) -> PullRequest:
-        """Close it without its commits.
+        """Close it without merging it.
 
         Raises:
-            NotFound: There is no such pull request.
+            NotFound: The pull request does not exist.
         """
         return self._change("closed", row, state="CLOSED")
 
     def reopen(self, row: PullRequest) -> PullRequest:
-        """Open again what was closed.
+        """Reopen a closed pull request.
 
         Raises:
-            NotFound: There is no such pull request.
+            NotFound: The pull request does not exist.
         """
         return self._change("reopened", row, state="OPEN")
 
     def merge(self, row: PullRequest) -> PullRequest:
-        """Move the target branch to the newest commit of the source, and close it.
+        """Move the target branch to the newest commit of the source, and close the pull request.
 
         Raises:
-            NotFound: There is no such pull request, or one of its repositories is gone.
+            NotFound: The pull request, or one of its repositories, does not exist.
         """
         row = self.current(row)
         repository, source = self._find(row.repository), self._find(row.source)
@@ -165,31 +166,30 @@ class PullRequests:
         return self._change("merged", row, state="MERGED", target_commit=row.commit)
 
     def branch_deleted(self, row: PullRequest) -> None:
-        """What becomes of an open one whose branch is deleted: nothing, unless a host's own
-        class says otherwise."""
+        """Handle the deletion of an open pull request's branch (default: do nothing)."""
 
     def current(self, row: PullRequest) -> PullRequest:
-        """One as it is now.
+        """Return a pull request as it is now.
 
         Raises:
-            NotFound: There is no such pull request.
+            NotFound: The pull request does not exist.
         """
         with self._lock:
             return self._rows[self._place(row)]
 
     def of(self, repository: str) -> list[PullRequest]:
-        """Those that are for a repository, by its full name, the newest first."""
+        """List the pull requests for a repository, by its full name, the newest first."""
         with self._lock:
             return [row for row in reversed(self._rows) if row.repository == repository]
 
     def find(self, repository: str, number: str) -> PullRequest | None:
-        """One of a repository, by the repository's full name and its number in digits."""
+        """Return a pull request by the repository's full name and its number in digits."""
         return next((row for row in self.of(repository) if str(row.number) == number), None)
 
     def find_open(
         self, repository: str, source: str, source_branch: str, target_branch: str
     ) -> PullRequest | None:
-        """The open one between two branches; hosts allow no second one.
+        """Return the open pull request between two branches. Hosts allow only one.
 
         Args:
             repository: The full name of the repository that it is for.
@@ -202,7 +202,7 @@ class PullRequests:
         return None
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all pull requests."""
         with self._lock:
             self._rows.clear()
 

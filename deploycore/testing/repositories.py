@@ -1,9 +1,8 @@
-"""Real git repositories behind a loopback host, served by dulwich's server side.
+"""Real git repositories of a sandbox, served by dulwich.
 
-Repositories are bare, on disk in a temporary directory, and made when first needed, so that
-rows without content cost nothing. What dulwich 1.2 can't serve, this can't: protocol version 2,
-from which clients fall back by themselves, and plain fetches into a shallow clone (those that
-give a depth again do work).
+Repositories are bare, and are created in a temporary directory when they are first needed, so rows
+without content cost nothing. dulwich 1.2 does not support protocol version 2, so clients use an
+earlier version. It also does not support a plain fetch into a shallow clone, only one with a depth.
 
 Source: https://git-scm.com/docs/http-protocol
 """
@@ -61,7 +60,7 @@ _HANDLERS: dict[Service, type[UploadPackHandler] | type[ReceivePackHandler]] = {
 
 @dataclass(frozen=True)
 class Executable:
-    """A file with the executable bit."""
+    """An executable file."""
 
     content: bytes
 
@@ -73,7 +72,7 @@ class Symlink:
 
 @dataclass(frozen=True)
 class Submodule:
-    """A commit of another repository; ``.gitmodules`` is a file like any other."""
+    """A commit of another repository. Add ``.gitmodules`` as a normal file."""
 
     commit: str
 
@@ -84,7 +83,7 @@ File = bytes | Executable | Symlink | Submodule | None
 
 @dataclass(frozen=True)
 class CommitDetails:
-    """What there is to tell about a commit."""
+    """The author, message and time of a commit."""
 
     hash: str
     author: str
@@ -95,12 +94,13 @@ class CommitDetails:
 
 @dataclass(frozen=True)
 class RefUpdate:
-    """A branch or tag that was made, moved or deleted.
+    """A branch or tag that was created, moved or deleted.
 
     Attributes:
-        name: Without ``refs/heads/`` or ``refs/tags/``.
-        before: The commit that it led to; ``None`` if it was made.
-        after: The commit that it leads to now; ``None`` if it was deleted.
+        kind: ``branch`` or ``tag``.
+        name: The name, without ``refs/heads/`` or ``refs/tags/``.
+        before: The previous commit; ``None`` if the ref was created.
+        after: The new commit; ``None`` if the ref was deleted.
     """
 
     kind: Literal["branch", "tag"]
@@ -110,15 +110,15 @@ class RefUpdate:
 
 
 class Served(Protocol):
-    """What is asked of a host's own idea of a repository."""
+    """The attributes that a host's own class for repositories must have."""
 
     @property
     def full_name(self) -> str:
-        """Its one name: owner and slug with a slash between."""
+        """Owner and slug with a slash between them."""
 
     @property
     def default_branch(self) -> str:
-        """Where ``HEAD`` leads, even while there is no commit."""
+        """The branch that ``HEAD`` points to, even if there is no commit."""
 
 
 PushWatcher = Callable[[Served, Sequence[RefUpdate]], None]
@@ -129,10 +129,10 @@ class GitRepositories:
     """The contents of a host's repositories.
 
     Attributes:
-        clock: When commits are made, in seconds; the same commits at the same time have the
+        clock: Returns the time of commits, in seconds. The same commits at the same time have the
             same hashes.
-        watchers: Called after each push, in order, before its client has its answer; what the
-            host itself commits counts as one. They must be quick.
+        watchers: Functions that are called after each push, in order, before its client gets the
+            response. Commits of the host itself count as pushes. The functions must be fast.
     """
 
     def __init__(self) -> None:
@@ -149,19 +149,19 @@ class GitRepositories:
         self._directory.cleanup()
 
     def branches(self, repository: Served) -> Mapping[str, str]:
-        """Branch names and the hashes that they point to."""
+        """Return the commit of each branch."""
         with self._lock:
             return self._branches.get(repository.full_name, {})
 
     def tags(self, repository: Served) -> Mapping[str, str]:
-        """Names of tags and the commits that they lead to."""
+        """Return the commit of each tag."""
         with self._lock:
             return self._tags.get(repository.full_name, {})
 
     def commit(
         self, repository: Served, branch: str, files: Mapping[str | bytes, File], message: str
     ) -> str:
-        """Commit changes on top of a branch, which is made where it doesn't exist.
+        """Commit changes to a branch, which is created if it does not exist.
 
         Raises:
             ConfigurationError: Git does not allow the name of the branch.
@@ -221,7 +221,7 @@ class GitRepositories:
             self._refresh(repo, repository)
 
     def delete_branches(self, repository: Served, names: Iterable[str]) -> None:
-        """Delete branches in one push; those that are not there are passed over."""
+        """Delete branches in one push. Unknown branches are ignored."""
         self._delete(repository, [branch_ref(name) for name in names])
 
     def delete_tag(self, repository: Served, name: str) -> None:
@@ -235,7 +235,7 @@ class GitRepositories:
             self._refresh(repo, repository)
 
     def has_commit(self, repository: Served, commit: str) -> bool:
-        """Whether there is a commit of this full hash."""
+        """Whether a commit with this full hash exists."""
         if repository.full_name not in self._paths:
             return False
         with Repo(str(self._path(repository))) as repo:
@@ -244,7 +244,7 @@ class GitRepositories:
 
     @contextmanager
     def commits(self, repository: Served) -> Iterator[Callable[[str], CommitDetails]]:
-        """A function that reads commits, while the repository is open."""
+        """A context with a function that reads commits."""
         if repository.full_name not in self._paths:
             yield _no_commit
             return
@@ -350,11 +350,11 @@ def _updates(
 def history(
     commit: str, read: Callable[[str], CommitDetails], *, until: Iterable[str] = ()
 ) -> Iterator[CommitDetails]:
-    """A commit and its ancestors, each once.
+    """Yield a commit and its ancestors, each once.
 
     Args:
-        read: Reads a commit, as ``GitRepositories.commits`` gives it.
-        until: Commits that are left out, with their ancestors.
+        read: Reads a commit, from ``GitRepositories.commits``.
+        until: Commits that are left out, together with their ancestors.
     """
     waiting, seen = [commit], set(until)
     while waiting:

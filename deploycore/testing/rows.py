@@ -1,4 +1,4 @@
-"""Repositories and credentials as a sandbox keeps them, and how requests show credentials."""
+"""The repositories and credentials of a sandbox, and the credentials in requests."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Repository:
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret, whose it is, and what it may do.
+    """A secret, and what it can do.
 
     Attributes:
-        expires_at: When it expires, if it does; the host tells where the real one does.
+        expires_at: When it expires, if it does. The sandbox reports this where the real host does.
     """
 
     mode: str
@@ -53,11 +53,11 @@ class Credential:
 
 
 def credentials_of(request: Request, *, token_header: str = "") -> tuple[str | None, str]:
-    """Username and secret of a request, from ``Authorization`` or a header of the host's own.
+    """Return the username and secret of a request, from ``Authorization`` or a header of the host.
 
     Returns:
-        The username is ``None`` where there was no Basic authorisation; the secret is empty
-        where there was none that can be read.
+        The username is ``None`` without Basic authentication. The secret is empty if there is none
+        that can be read.
     """
     if token_header.lower() in request.headers:
         return None, request.headers[token_header.lower()]

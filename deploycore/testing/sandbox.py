@@ -1,8 +1,8 @@
-"""A provider's sandbox, all but what its host alone has: the base class for authors.
+"""The base class of a provider's sandbox.
 
-A subclass says which addresses the host's API has and what its JSON looks like; users,
-repositories, credentials, refusals, pages, git and faults are here. The same class serves
-``deploycore sandbox`` and the conformance kit.
+A subclass defines the addresses of the host's API and its JSON. The base class has users,
+repositories, credentials, error responses, pages, git and faults. ``deploycore sandbox`` and the
+conformance kit use the same class.
 """
 
 from __future__ import annotations
@@ -42,24 +42,23 @@ T = TypeVar("T")
 
 
 class Sandbox(HostContent, ABC):
-    """A git host on 127.0.0.1, to be completed by a subclass.
+    """A git host on 127.0.0.1, which a subclass completes.
 
-    What it keeps for itself has names that no subclass can take by chance.
+    Names that the base class keeps for itself cannot collide with those of a subclass.
 
     Args:
-        port: Where to listen; 0 for any free port.
-        latency: Seconds that every answer waits.
+        port: The port to listen on; 0 for any free port.
+        latency: Seconds to wait before each response.
 
     Attributes:
-        MODES: The ways to sign in: what the configuration calls them, and a short title each.
-        SCOPES: All scopes that credentials can have; the first one is what listing and cloning
-            ask for, unless ``granted`` says otherwise.
-        PREFIX: What the host's secrets begin with.
-        TOKEN_HEADER: The header of the host's own that holds a token; empty where there is
-            none but ``Authorization``.
-        PAGES: How it gives pages.
-        GIT_REALM: What its git server calls itself when it asks for credentials.
-        WEBHOOK_RULES: How it delivers webhooks, where a subclass has them.
+        MODES: The ways to sign in: the name in the configuration, and a short title.
+        SCOPES: All scopes that credentials can have. Listing and cloning require the first one,
+            unless ``granted`` says otherwise.
+        PREFIX: The start of the host's secrets.
+        TOKEN_HEADER: The host's own header for a token; empty if it has only ``Authorization``.
+        PAGES: How the host divides listings into pages.
+        GIT_REALM: The name with which its git server asks for credentials.
+        WEBHOOK_RULES: How it delivers webhooks, if a subclass has them.
     """
 
     MODES: ClassVar[Mapping[str, str]] = {"token": "Token"}
@@ -84,79 +83,85 @@ class Sandbox(HostContent, ABC):
 
     @abstractmethod
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
-        """The fields of the provider's ``Config`` for a credential, without ``name``."""
+        """Return the fields of the provider's ``Config`` for a credential, without ``name``."""
 
     @abstractmethod
     def routes(self) -> Mapping[str, Route]:
-        """The API: from ``METHOD /path/{name}/…`` to a function (see ``host.route_of``)."""
+        """Return the API: functions by ``METHOD /path/{name}/…`` (see ``host.route_of``)."""
 
     def refusal(self, status: int, message: str) -> Answer:
-        """How the API refuses."""
+        """Return an error response of the API."""
         return json_answer({"message": message}, status)
 
     def granted(self, mode: str, access: Access) -> Collection[str]:
-        """The scopes of made-up credentials; by default all, one or none of ``SCOPES``."""
+        """Return the scopes of new credentials (default: all, one or none of ``SCOPES``)."""
         if access is Access.UNSCOPED:
             return ()
         return self.SCOPES[:1] if access is Access.LEAST else self.SCOPES
 
     def unauthorised(self, shown: Credential | None) -> Answer:
-        """How the API refuses who does not sign in as it asks.
+        """Return the API's response to a request without valid credentials.
 
         Args:
-            shown: Credentials that were right once; ``None`` for unknown ones, or none.
+            shown: Credentials that have expired; ``None`` if they are unknown or missing.
         """
         return self.refusal(401, "Bad credentials")
 
     def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
-        """How the API refuses credentials that have none of the scopes that would do."""
+        """Return the API's response to credentials that have none of the scopes of which one is
+        required."""
         return self.refusal(403, f"The scope {' or '.join(scopes)} is missing")
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
-        """With which usernames a credential is right; ``None`` for any, or none at all."""
+        """Return the usernames with which a credential is valid; ``None`` for any username, or
+        none."""
         return None
 
     def new_secret(self, mode: str) -> SecretStr:
-        """A made-up secret of the host's look, by ``deploycore.sandbox.secret_source``."""
+        """Return a new secret in the host's format, from ``deploycore.sandbox.secret_source``."""
         return SecretStr(self.PREFIX + secret_source().token_hex(16))
 
     def credential_of(self, secret: str) -> Credential | None:
-        """The credential that a request's secret stands for.
+        """Return the credential that belongs to the secret in a request.
 
-        To be extended where a host exchanges secrets for others that do not last.
+        Extend this if the host exchanges secrets for tokens that expire.
         """
         with self.__lock:
             return self.__credentials.get(secret)
 
     def rate_limited(self, seconds: int | None) -> Change:
-        """The host's own way to ask for fewer requests; by default status 429."""
+        """Return the host's response when its rate limit is exceeded (default: status 429)."""
         return rate_limited(retry_after=seconds)
 
     def push_event(self, repository: Repository, updates: Sequence[RefUpdate]) -> Event | None:
-        """What webhooks are told of a push; ``None`` for a host that has no webhooks."""
+        """Return the webhook event of a push; ``None`` if the host has no webhooks."""
         return None
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Iterable[Event]:
-        """What webhooks are told of a push, for a host that tells of each branch and tag apart;
-        by default the one ``push_event``."""
+        """Return the webhook events of a push (default: the one of ``push_event``).
+
+        Override this if the host sends an event for each branch and tag.
+        """
         event = self.push_event(repository, updates)
         return () if event is None else (event,)
 
     def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
-        """The headers that each delivery has of its own, such as its identifier, and its proof
-        (``deploycore.testing.webhooks.hmac_sha256``)."""
+        """Return the headers that differ for each delivery, such as its identifier and its
+        signature (``deploycore.testing.webhooks.hmac_sha256``)."""
         return {}
 
     # What routes use.
 
     def caller(self, request: Request, *scopes: str) -> Credential:
-        """Who asks the API.
+        """Return the credential of a request to the API.
 
         Args:
-            scopes: What the address asks for; any one of them will do.
+            request: The request.
+            scopes: The scopes of which one is required.
 
         Raises:
-            Refusal: 401 for no, unknown or expired credentials, 403 without such a scope.
+            Refusal: The credentials are missing, unknown or expired (401), or lack such a scope
+                (403).
         """
         credential = self.shown(request)
         if credential is None or credential.access is Access.EXPIRED:
@@ -166,7 +171,7 @@ class Sandbox(HostContent, ABC):
         return credential
 
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """The credential of a request, if its username is right, even if it is expired."""
+        """Return the credential of a request if its username is valid, even if it has expired."""
         username, secret = credentials_of(request, token_header=self.TOKEN_HEADER)
         credential = self.credential_of(secret)
         if credential is None or (for_git and username is None):
@@ -175,14 +180,14 @@ class Sandbox(HostContent, ABC):
         return credential if usernames is None or username in usernames else None
 
     def refused(self, status: int, message: str) -> Refusal:
-        """A refusal in the API's own form, to raise."""
+        """Return an error response of the API as an exception to raise."""
         return Refusal(self.refusal(status, message))
 
     def owned(self, owner: str) -> Sequence[Repository]:
-        """The repositories of one owner that callers may see, in the order of adding.
+        """Return the repositories of an owner that callers can read, in the order of creation.
 
         Raises:
-            Refusal: 404, there is no such owner.
+            Refusal: The owner does not exist (404).
         """
         rows = self.repositories_of(owner)
         if rows is None:
@@ -190,14 +195,14 @@ class Sandbox(HostContent, ABC):
         return [row for row in rows if self.readable(row)]
 
     def readable(self, row: Repository) -> bool:
-        """Whether callers may see a repository."""
+        """Whether callers can read a repository."""
         return row.owner != RIVAL or not row.private
 
     def repository(self, owner: str, slug: str) -> Repository:
-        """A repository that callers may see.
+        """Return a repository that callers can read.
 
         Raises:
-            Refusal: 404, there is none, or it is hidden.
+            Refusal: It does not exist, or is hidden (404).
         """
         row = self.find(owner, slug)
         if row is None or not self.readable(row):
@@ -205,14 +210,14 @@ class Sandbox(HostContent, ABC):
         return row
 
     def page(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
-        """The page of a listing that a request asks for."""
+        """Return the page of a listing for a request."""
         return self.PAGES.answer(request, rows, render)
 
     def show_status(self, repository: Repository, commit: str, status: ShownStatus) -> None:
-        """Show something about a commit, in the place of what had the same key.
+        """Show a status of a commit. It replaces the status with the same key.
 
         Raises:
-            Refusal: 404, there is no such commit.
+            Refusal: The commit does not exist (404).
         """
         if not is_commit_hash(commit) or not self.git.has_commit(repository, commit):
             raise self.refused(404, f"There is no commit {commit} in {repository.full_name}")
@@ -222,7 +227,7 @@ class Sandbox(HostContent, ABC):
 
     @classmethod
     def demo(cls, port: int = 0) -> Self:
-        """A running sandbox with two repositories and a credential of each mode."""
+        """Start a sandbox with two repositories and a credential for each way to sign in."""
         made = cls(port=port).start()
         made.publish(made.OWNER, "shop", "main", {"README.md": b"# Shop\n"}, "Open the shop")
         made.publish(made.OWNER, "notes", "main", {"README.md": b"# Notes\n"}, "Start")
@@ -232,7 +237,7 @@ class Sandbox(HostContent, ABC):
 
     @property
     def connections(self) -> Sequence[SandboxConnection]:
-        """One for each credential."""
+        """Return a connection for each credential."""
         return [self.connection(credential) for credential in self.credentials]
 
     @property
@@ -243,7 +248,7 @@ class Sandbox(HostContent, ABC):
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        """What its log masks."""
+        """The secrets to mask in its log."""
         with self.__lock:
             withdrawn = list(self.__withdrawn)
         known = [credential.secret for credential in self.credentials]
@@ -252,10 +257,12 @@ class Sandbox(HostContent, ABC):
     def add_credential(
         self, mode: str, access: Access = Access.FULL, *, scopes: Collection[str] | None = None
     ) -> Credential:
-        """Make up credentials; those that are wrong are made up and not remembered.
+        """Create a credential. A wrong one is created, but never accepted.
 
         Args:
-            scopes: Those that it has, instead of what ``granted`` says.
+            mode: The way to sign in.
+            access: What the credential can do.
+            scopes: Its scopes (default: those of ``granted``).
         """
         credential = Credential(
             mode=mode,
@@ -293,11 +300,11 @@ class Sandbox(HostContent, ABC):
         return changed
 
     def connect(self, mode: str, access: Access) -> SandboxConnection:
-        """New credentials, and how to configure the provider with them."""
+        """Create a credential, and return how to configure the provider with it."""
         return self.connection(self.add_credential(mode, access))
 
     def connection(self, credential: Credential) -> SandboxConnection:
-        """Describe how to configure the provider with a credential."""
+        """Return how to configure the provider with a credential."""
         title = self.MODES[credential.mode]
         return SandboxConnection(title, self.settings(credential), self.OWNER)
 
@@ -345,13 +352,13 @@ class Sandbox(HostContent, ABC):
             raise
 
     def stop(self) -> None:
-        """Close all connections and remove the repositories; harmless when done already."""
+        """Close all connections and remove the repositories. You can call this twice."""
         self.webhooks.stop()
         super().stop()
         self.git.close()
 
     def answer(self, request: Request) -> Answer:
-        """By git's rules or the API's."""
+        """Answer a request, to git or to the API."""
         if is_git_request(request):
             return self.__smart_http.answer(request)
         found = route_of(self.__api, request)
@@ -361,7 +368,7 @@ class Sandbox(HostContent, ABC):
         return function(request, **names)
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
-        """Who may fetch and push what; see ``git_http.Permit``."""
+        """Decide whether a request may fetch or push; see ``git_http.Permit``."""
         row = self.named(name)
         signed = "authorization" in request.headers
         credential = self.shown(request, for_git=True)

@@ -1,7 +1,7 @@
-"""What a fake host holds while a check of the kit runs.
+"""The content of a host while a check of the kit runs.
 
-Scenarios are few and named, so that a host that was filled by hand can have each of them as well
-as one that is filled by a program.
+There are few scenarios and each has a name, so that a host without a program that fills it can have
+them too.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ HIDDEN = RepositoryId(owner="rival", slug="hidden")
 
 
 class Access(Enum):
-    """What credentials are good for."""
+    """What a credential can do."""
 
     FULL = "full"
     """Everything that the provider does."""
@@ -86,12 +86,12 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Wanted:
-    """One repository that a scenario asks for.
+    """A repository in a scenario.
 
     Attributes:
-        name: For people.
-        branches: Besides the default branch; without a commit there are none at all.
-        files: What the commit holds that all its branches point to; ``None`` for no commit.
+        name: The name to show to people.
+        branches: Branches in addition to the default branch. Without a commit, there are none.
+        files: The content of the commit that all branches point to; ``None`` for no commit.
     """
 
     slug: str
@@ -104,7 +104,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a host is to hold, in one owner's hands."""
+    """The repositories that a host must have, all of one owner."""
 
     name: str
     repositories: tuple[Wanted, ...] = ()
@@ -112,11 +112,11 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Arranged:
-    """One repository as it is there now, for the provider to list.
+    """A repository as it exists for the provider to list.
 
     Attributes:
-        name: For people; empty where it does not matter.
-        branches: Each one's full commit hash.
+        name: The name to show to people; empty if it does not matter.
+        branches: The full commit hash of each branch.
     """
 
     owner: str
@@ -157,19 +157,19 @@ SCENARIOS = (EMPTY, ONE, TWO, ODD, MANY)
 
 
 class NotArranged(Exception):
-    """A host can't be brought to hold a scenario, or has no credentials of some kind."""
+    """A host cannot have the content of a scenario, or has no such credentials."""
 
 
 class ContractHost(Protocol):
-    """A running fake host, as the kit's checks need it."""
+    """A running sandbox, as the checks of the kit need it."""
 
     @property
     def url(self) -> str:
-        """Where it listens, without a trailing slash."""
+        """The address that it listens on, without a slash at its end."""
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong on purpose."""
+        """The faults to inject."""
 
     @property
     def request_count(self) -> int:
@@ -177,69 +177,71 @@ class ContractHost(Protocol):
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        """All that it made up, to be looked for where none may be."""
+        """All secrets that it has created. Checks search for them where they must not be."""
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Hold what a scenario asks for, and nothing else in that owner's hands.
+        """Create the repositories of a scenario, and no others of that owner.
 
         Returns:
-            What is there, in the order in which the host lists it.
+            The repositories, in the order in which the host lists them.
 
         Raises:
-            NotArranged: It can't.
+            NotArranged: The host cannot have this content.
         """
 
     def connect(self, mode: str, access: Access) -> SandboxConnection:
-        """Credentials of a mode of signing in, and how to configure the provider with them.
+        """Create credentials for a way to sign in, and return how to configure the provider with
+        them.
 
-        The connection's owner is the one that scenarios are arranged for.
+        The owner of the connection must be the owner of the scenarios.
 
         Raises:
-            NotArranged: There are none of this kind.
+            NotArranged: The host has no such credentials.
         """
 
     def rate_limited(self, seconds: int | None) -> Change:
-        """The host's own way to ask for fewer requests.
+        """Return the host's response when its rate limit is exceeded.
 
         Args:
-            seconds: How long it asks to wait; ``None`` where it does not say.
+            seconds: How long it asks to wait; ``None`` if it does not say.
         """
 
     def stop(self) -> None:
-        """End; harmless when done already."""
+        """Stop it. This can be called twice."""
 
 
 @runtime_checkable
 class WebhookHost(Protocol):
-    """What a fake host can do besides, for the checks of webhooks and statuses; without it they
-    are skipped."""
+    """A sandbox that also sends webhooks and shows statuses. Without it, the checks for these are
+    skipped."""
 
     @property
     def webhooks(self) -> Webhooks:
-        """Those that are registered, and their deliveries."""
+        """The registered webhooks, and their deliveries."""
 
     def publish(
         self, owner: str, slug: str, branch: str, files: Mapping[str, bytes], message: str
     ) -> str:
-        """Commit files on top of a branch, which is made if need be, and tell webhooks.
+        """Commit files to a branch, which is created if it does not exist, and send the event to
+        webhooks.
 
         Returns:
             The hash of the new commit.
         """
 
     def delete_branches(self, owner: str, slug: str, names: Iterable[str]) -> None:
-        """Delete branches, and tell webhooks."""
+        """Delete branches, and send the events to webhooks."""
 
     def add_tag(self, owner: str, slug: str, name: str, *, at: str) -> None:
-        """Point a tag to a commit, and tell webhooks."""
+        """Create a tag for a commit, and send the event to webhooks."""
 
     def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
-        """What is shown about a commit, in deploycore's words."""
+        """Return the statuses of a commit, in deploycore's words."""
 
 
 @runtime_checkable
 class DeploymentsHost(Protocol):
-    """What a fake host can do besides, for the checks of ``report_deployment``."""
+    """A sandbox that also has deployments, for the checks of ``report_deployment``."""
 
     def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
         """The deployments of a commit, the oldest first."""
@@ -247,8 +249,10 @@ class DeploymentsHost(Protocol):
 
 @runtime_checkable
 class PullRequestHost(Protocol):
-    """What a fake host can do besides, for the checks of ``list_pull_requests``; each of these
-    pull requests has a ``number``."""
+    """A sandbox that also has pull requests, for the checks of ``list_pull_requests``.
+
+    Each of these pull requests has a ``number``.
+    """
 
     def open_pull_request(
         self, owner: str, slug: str, source_branch: str, target_branch: str
@@ -256,7 +260,7 @@ class PullRequestHost(Protocol):
         """Open a pull request from one branch of a repository into another."""
 
     def close_pull_request(self, row: Any) -> Any:
-        """Close one without merging it."""
+        """Close a pull request without merging it."""
 
     def merge_pull_request(self, row: Any) -> Any:
-        """Merge one."""
+        """Merge a pull request."""

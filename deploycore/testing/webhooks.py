@@ -1,8 +1,8 @@
-"""Webhooks of a fake git host: which there are, and their deliveries, made in the background.
+"""The webhooks of a sandbox, and their deliveries, which are sent in the background.
 
-What an event says and how it is signed is the host's own; here is what hosts have in common: one
-delivery after another to each address, attempts again when there is no answer, and a record of
-what was sent.
+The content and the signature of an event differ between hosts. This module has what hosts have in
+common: deliveries to an address are sent one after another, failed deliveries are retried, and
+everything that was sent is recorded.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ REMEMBERED_DELIVERIES = 10_000
 
 @dataclass(frozen=True)
 class Hook:
-    """A webhook that somebody registered.
+    """A registered webhook.
 
     Attributes:
         id: The host's identifier.
         repository: The full name of the repository that it is for.
-        events: The host's names of the events that it asks for.
+        url: The address to send to.
+        events: The events that it subscribes to, by the host's names.
+        secret: The secret; ``None`` if it has none.
     """
 
     id: str
@@ -62,11 +64,12 @@ class Hook:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell webhooks of.
+    """An event to send to webhooks.
 
     Attributes:
-        name: The host's name of it, which hooks ask for.
-        headers: But for those that are another for each hook or attempt.
+        name: The host's name of the event.
+        body: The body.
+        headers: The headers, except those that differ for each webhook or attempt.
     """
 
     name: str
@@ -76,12 +79,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event on its way to one hook, as far as it has come.
+    """An event that is being sent to a webhook.
 
     Attributes:
-        number: From 1, in the order in which events happened.
-        headers: As sent at the first attempt.
-        statuses: What each attempt was answered; ``None`` where there was no answer.
+        number: The number of the delivery, from 1, in the order of the events.
+        headers: The headers of the first attempt.
+        statuses: The status of each attempt's response; ``None`` if there was no response.
         done: Whether there will be no further attempt.
     """
 
@@ -102,7 +105,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class ShownStatus:
-    """What a fake host shows about a commit, in deploycore's words."""
+    """The status of a commit that a sandbox shows, in deploycore's words."""
 
     key: str
     state: str
@@ -113,7 +116,7 @@ class ShownStatus:
 
 @dataclass(frozen=True)
 class ShownDeployment:
-    """What a fake host shows about a deployment of a commit, in deploycore's words."""
+    """The deployment of a commit that a sandbox shows, in deploycore's words."""
 
     environment: str
     state: str
@@ -123,15 +126,16 @@ class ShownDeployment:
 
 @dataclass(frozen=True)
 class DeliveryRules:
-    """How a host delivers.
+    """How a host delivers webhooks.
 
     Attributes:
-        timeout: Seconds to wait for an answer.
-        attempts: How often a delivery is tried in all.
-        pause: Seconds between attempts; fake hosts are in a hurry.
-        is_failure: From the status, ``None`` for no answer, to whether another attempt is due.
-        attempt_header: Where the number of the attempt stands; empty for nowhere.
-        body_bytes_most: Larger events are not sent at all.
+        timeout: Seconds to wait for a response.
+        attempts: The maximum number of attempts.
+        pause: Seconds between attempts. Sandboxes wait less than real hosts.
+        is_failure: Returns whether another attempt follows, for a status, or for ``None`` if there
+            was no response.
+        attempt_header: The header with the number of the attempt; empty for none.
+        body_bytes_most: The maximum size of an event. Larger ones are not sent.
     """
 
     timeout: float = 10.0
@@ -143,14 +147,14 @@ class DeliveryRules:
 
 
 class Webhooks:
-    """All webhooks of a fake host. Safe to use from several threads.
+    """All webhooks of a sandbox. It is safe to use from several threads.
 
-    It sends to this machine alone: an address elsewhere is never answered.
+    It sends only to this machine. A delivery to another address gets no response.
 
     Args:
         rules: How it delivers.
-        sign: From a hook and a body to the headers that prove where it comes from, and what
-            else is another for each hook.
+        sign: Returns the headers for a webhook and a body that prove the sender, and other headers
+            that differ for each webhook.
     """
 
     def __init__(
@@ -167,7 +171,7 @@ class Webhooks:
         self._stopping = threading.Event()
 
     def put(self, hook: Hook) -> Hook:
-        """Add a hook, or change the one of this identifier."""
+        """Add a webhook, or replace the one with its identifier."""
         with self._changed:
             self._hooks[hook.id] = hook
         return hook
@@ -188,12 +192,12 @@ class Webhooks:
             self._hooks.clear()
 
     def of(self, repository: str) -> Sequence[Hook]:
-        """A repository's hooks, in the order of adding."""
+        """Return the webhooks of a repository, in the order of creation."""
         with self._changed:
             return [hook for hook in self._hooks.values() if hook.repository == repository]
 
     def find(self, repository: str, id: str) -> Hook | None:
-        """A hook of a repository by its identifier."""
+        """Return a webhook of a repository by its identifier."""
         return next((hook for hook in self.of(repository) if hook.id == id), None)
 
     @property
@@ -204,31 +208,31 @@ class Webhooks:
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
-        """Those of the hooks that there are."""
+        """The secrets of all webhooks."""
         with self._changed:
             return [hook.secret for hook in self._hooks.values() if hook.secret is not None]
 
     def fire(self, repository: str, event: Event) -> None:
-        """Tell an event to all active hooks of a repository that ask for it."""
+        """Send an event to all active webhooks of a repository that subscribe to it."""
         with self._changed:
             for hook in self.of(repository):
                 if hook.active and event.name in hook.events:
                     self.send(hook, event)
 
     def send(self, hook: Hook, event: Event) -> None:
-        """Tell an event to one hook, whatever it asks for: a ping, say."""
+        """Send an event to one webhook, whatever it subscribes to, for example a ping."""
         with self._changed:
             headers = {**event.headers, **self._sign(hook, event.body)}
             self._enqueue(Delivery(0, hook, event.name, event.body, headers))
 
     def send_again(self, delivery: Delivery) -> None:
-        """Send what was sent once more, with the same headers: a replay."""
+        """Send a delivery again with the same headers: a replay."""
         with self._changed:
             self._enqueue(replace(delivery, statuses=(), done=False))
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
-        """What was sent, or is about to be; the oldest first."""
+        """The deliveries that were sent or are waiting, the oldest first."""
         with self._changed:
             return list(self._deliveries)
 
@@ -236,13 +240,13 @@ class Webhooks:
         """Wait until everything is delivered or given up.
 
         Returns:
-            Whether that has come to pass in this time.
+            Whether this happened in time.
         """
         with self._changed:
             return self._changed.wait_for(lambda: self._pending == 0, seconds)
 
     def stop(self) -> None:
-        """End at once: what is on its way is given up; harmless when done already."""
+        """Stop at once, and give up unfinished deliveries. This can be called twice."""
         self._stopping.set()
         with self._changed:
             senders = list(self._senders.values())
@@ -348,12 +352,12 @@ class _Sender:
 
 
 class Listener(LoopbackHost):
-    """Where webhooks can send to: keeps what comes, and answers 202.
+    """A server that webhooks can send to. It keeps the deliveries and answers 202.
 
-    Let it fail by its ``faults``.
+    To make it fail, use its ``faults``.
 
     Attributes:
-        received: In the order of coming, each attempt.
+        received: Each attempt, in the order of arrival.
     """
 
     def __init__(self) -> None:
@@ -362,7 +366,7 @@ class Listener(LoopbackHost):
 
     @property
     def address(self) -> str:
-        """What to register."""
+        """The address to register."""
         return f"{self.url}/webhook"
 
     def answer(self, request: Request) -> Answer:
@@ -372,6 +376,6 @@ class Listener(LoopbackHost):
 
 
 def hmac_sha256(secret: SecretStr, body: bytes) -> str:
-    """The hexadecimal HMAC-SHA256 (RFC 2104) that many hosts sign with."""
+    """Return the hexadecimal HMAC-SHA256 (RFC 2104), with which many hosts sign."""
     key = secret.get_secret_value().encode()
     return hmac.new(key, body, hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""Workers: they look at the applications that triggers name, and deploy what is new there."""
+"""Workers, which deploy the applications that have triggers."""
 
 from deploycore.worker.catch_up import request_checks
 from deploycore.worker.events import WorkerEvent, WorkerListener, no_listener

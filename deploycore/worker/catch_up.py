@@ -1,7 +1,7 @@
-"""Checking the refs of applications once, where deliveries of webhooks may have been missed.
+"""Request one check of applications' refs after webhook deliveries may have been missed.
 
-Who notices it asks for it in the store, and the workers' pollers do it: a server that was down may
-be on another machine than the workers.
+The process that notices this stores the request, and the workers' pollers run the checks. The
+server that was down may be on another machine than the workers.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ SHORTEST_SPACING = 0.1
 
 
 def request_checks(installation: Installation, names: Collection[str] | None = None) -> int:
-    """Request that the refs of applications which deploy by themselves are checked once.
+    """Request one check of the ref of each application with ``auto_deploy``.
 
-    That includes applications that are not polled otherwise, and previews, which have new commits
-    by webhooks alone.
+    This includes applications that are not polled, and previews, which get new commits only through
+    webhooks.
 
     Args:
-        names: Only these applications; by default all.
+        names: Only these applications (default: all).
 
     Returns:
-        How many applications are to be checked.
+        The number of applications to check.
 
     Raises:
-        StoreError: The database can't be used.
+        StoreError: The database cannot be used.
     """
     store = installation.store
     previews = {each.name for each in store.previews.list() if each.ended_at is None}
@@ -50,7 +50,7 @@ def request_checks(installation: Installation, names: Collection[str] | None = N
 
 
 def spacing_for(count: int) -> float:
-    """Seconds between the checks of two applications, if some are to be checked."""
+    """Return the seconds between the checks of two applications, for a number of checks."""
     return min(LONGEST_SPACING, max(SHORTEST_SPACING, SPREAD_SECONDS / count))
 
 

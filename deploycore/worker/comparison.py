@@ -1,8 +1,8 @@
-"""Compare open previews with the pull requests at the git hosts, now and then.
+"""Compare open previews with the pull requests at the git hosts from time to time.
 
-A delivery that says that a pull request was closed may be lost, and would leave its preview behind.
-Only what the host says about that one pull request ends a preview: one that is missing in a list,
-which may be incomplete, is asked about by its number. Errors and unknown numbers end nothing.
+If the delivery about a closed pull request is lost, its preview would stay. A preview is ended only
+by what the host says about its pull request. If a pull request is missing in a list, which may be
+incomplete, the host is asked for its number. Errors and unknown numbers end nothing.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ class _Open:
 
 
 class PreviewComparison(Periodic):
-    """Compares the previews of an installation in a thread of its own: at the start of a worker,
-    and every hour. The repositories are shared among the workers. To be started, and stopped.
+    """Compares the previews of an installation, in a separate thread: when a worker starts, and
+    every hour.
+
+    The workers divide the repositories among themselves. Call ``start`` and ``stop``.
 
     Args:
         worker: The identifier of the worker.
@@ -85,16 +87,16 @@ class PreviewComparison(Periodic):
         self._failing: set[_Place] = set()
 
     def stop(self) -> None:
-        """End; a request that cannot be ended is left behind."""
+        """Stop the thread. A request that cannot be interrupted is abandoned."""
         self._stopped.set()  # first, so that no further request begins
         self._cancellation.cancel()
         super().stop()
 
     def look(self) -> int:
-        """Compare what is due, in this thread.
+        """Run the comparisons that are due, in this thread.
 
         Returns:
-            How many previews were noted as ended.
+            The number of previews that were recorded as ended.
 
         Raises:
             StoreError: The database cannot be used.
@@ -229,7 +231,7 @@ def _is_of(
     own = preview.definition.repository_id
     if found.source_branch != preview.definition.ref.removeprefix(_BRANCHES):
         return False
-    if found.source is None:  # a fork that is gone, or that the host does not name
+    if found.source is None:  # a deleted fork, or one that the host does not name
         return True
     return any(
         is_same_name(found.source, each) for each in (own, present if own == former else own)

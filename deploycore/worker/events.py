@@ -1,4 +1,4 @@
-"""What a worker tells of itself, for terminals, logs and metrics."""
+"""The events of a worker, for terminals, logs and metrics."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ has lost its claim; somebody else goes on."""
 
 @dataclass(frozen=True)
 class WorkerEvent:
-    """One thing that happened to an application in a worker's hand.
+    """An event about an application that a worker processes.
 
     Attributes:
-        triggers: How many reasons to look at it there were.
-        deployment: What came of it, if there is a record.
-        state: Of that deployment, where it went well.
-        error_code: The ``code`` of what went wrong.
-        error: That error, as a sentence for people.
-        hint: What to do about that error.
-        commit: Of that deployment, if it is known.
-        seconds: How long that deployment took, where it went well.
-        retry_seconds: When it is tried again.
-        taken_from: The dead worker that had it before.
+        kind: What happened.
+        application: The name of the application.
+        triggers: The number of triggers.
+        deployment: The number of the deployment, if there is one.
+        state: The final state of the deployment, if it succeeded.
+        error_code: The ``code`` of the error.
+        error: The message of the error.
+        hint: The next step after this error.
+        commit: The commit of the deployment, if it is known.
+        seconds: The duration of the deployment, if it succeeded.
+        retry_seconds: Seconds until the retry.
+        taken_from: The dead worker that had the application before.
     """
 
     kind: WorkerEventKind
@@ -49,7 +51,7 @@ class WorkerEvent:
     seconds: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as machines read it; what is not known is left out."""
+        """Return the event for programs, without unknown fields."""
         known = {name: value for name, value in vars(self).items() if value is not None}
         return {"event": known.pop("kind"), **known, "at": for_machines(self.at)}
 
@@ -59,4 +61,4 @@ WorkerListener = Callable[[WorkerEvent], None]
 
 
 def no_listener(event: WorkerEvent) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""

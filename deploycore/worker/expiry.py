@@ -1,4 +1,5 @@
-"""Tells before the credentials of a provider expire: each warning once, whichever worker does."""
+"""Warn before the credentials of a provider expire. Each warning is given once, by one of the
+workers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _GOODBYE_SECONDS = 5.0
 
 
 def tell_of_expiry(store: Store, observers: Observers, now: datetime) -> None:
-    """Log each warning that is due and was not given yet, and tell the observers.
+    """Log each warning that is due and was not given yet, and call the observers.
 
     Raises:
         StoreError: The database cannot be used.
@@ -45,13 +46,13 @@ def tell_of_expiry(store: Store, observers: Observers, now: datetime) -> None:
 
 
 class ExpiryWatch(Periodic):
-    """Looks now and then which credentials are about to expire, and forgets former secrets whose
-    time is over. An observer that hangs keeps nothing else from its work.
+    """Checks from time to time which credentials expire soon, and deletes previous secrets whose
+    time is over. It runs in a separate thread, so an observer that hangs blocks nothing else.
 
     Args:
-        observers: Who is told (default: the installed ones).
-        clock: Gives the time.
-        look_seconds: How often.
+        observers: The observers to call (default: the installed ones).
+        clock: Returns the time.
+        look_seconds: Seconds between two checks.
     """
 
     def __init__(

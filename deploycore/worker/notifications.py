@@ -1,9 +1,9 @@
-"""Notifications between the machines of a fleet: 'look at application X', carried by procrastinate.
+"""Notifications between machines that an application has triggers, sent with procrastinate.
 
-Where the database is PostgreSQL and the extra ``fleet`` is installed, what is added anywhere
-reaches a worker with a free hand at once, by LISTEN and NOTIFY. A job of procrastinate holds no
-more than the application's name: what there is to do stands in the store, so a job that is
-lost, doubled or late does no harm. https://procrastinate.readthedocs.io
+If the database is PostgreSQL and the extra ``fleet`` is installed, a new trigger notifies a worker
+with a free thread at once, by LISTEN and NOTIFY. A job of procrastinate contains only the name of
+the application. The triggers are in the store, so a job that is lost, repeated or late does no
+harm. https://procrastinate.readthedocs.io
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _OF_PROCRASTINATE = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS the
 
 
 class Notifications:
-    """Sends and receives notifications; see the module. To be closed.
+    """Sends and receives notifications; see the module. Call ``close`` at the end.
 
     Args:
-        address: Of the PostgreSQL database, as libpq reads it.
-        host_of: The machine that an application names, if it does.
+        address: The address of the PostgreSQL database, as libpq reads it.
+        host_of: Returns the machine that an application names, if it does.
     """
 
     def __init__(self, address: SecretStr, host_of: Callable[[str], str | None]) -> None:
@@ -66,7 +66,8 @@ class Notifications:
         self._closed = False
 
     def send(self, application: str) -> None:
-        """Have some worker look at an application. That this fails is logged: a sweep looks too."""
+        """Notify a worker about an application. A failure is logged: workers also query the store
+        regularly."""
         from procrastinate.exceptions import AlreadyEnqueued
 
         try:
@@ -83,11 +84,11 @@ class Notifications:
             _warn("other workers could not be notified", error)
 
     def listen(self, check: Callable[[str], None], *, host: str, threads: int) -> None:
-        """Call a function for each notification, in threads, until it is closed.
+        """Call a function for each notification, in threads, until this is closed.
 
         Args:
-            host: The name of this machine: notifications for another one are left to that.
-            threads: How many at once.
+            host: The name of this machine. Notifications for other machines are left out.
+            threads: The maximum number of calls at once.
         """
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._listen(check, host, threads)),
@@ -97,7 +98,7 @@ class Notifications:
         self._thread.start()
 
     def end_listening(self) -> None:
-        """Receive no more notifications, so that other workers get them; does not wait."""
+        """Stop receiving notifications, so that other workers get them. Does not wait."""
         with self._lock:
             self._is_deaf = True
             loop, stop = self._loop, self._stop
@@ -106,7 +107,7 @@ class Notifications:
                 loop.call_soon_threadsafe(stop.set)
 
     def close(self) -> None:
-        """Stop sending and listening, and wait for running calls."""
+        """Stop sending and receiving, and wait for running calls."""
         self.end_listening()
         with self._lock:
             self._closed = True
@@ -138,9 +139,10 @@ class Notifications:
     async def _work(
         self, check: Callable[[str], None], host: str, threads: int, stop: asyncio.Event
     ) -> None:
-        """Have procrastinate's worker run until it fails, or somebody wants it to stop.
+        """Run procrastinate's worker until it fails or is asked to stop.
 
-        While it connects it is not cancelled: a pool that is interrupted then never ends.
+        It is not cancelled while it connects: a connection pool that is interrupted then never
+        ends.
         """
         from procrastinate import App, PsycopgConnector
 
@@ -183,10 +185,10 @@ class Notifications:
             working.result()  # what it failed with
 
     async def _end(self, working: asyncio.Task[None]) -> None:
-        """Have procrastinate's worker come to its end, once what it looks at has.
+        """Stop procrastinate's worker when its running jobs have ended.
 
-        Cancelled until it is done: before Python 3.12 ``asyncio.wait_for``, which psycopg uses, may
-        swallow a cancellation (https://github.com/python/cpython/issues/86296).
+        It is cancelled repeatedly: before Python 3.12, ``asyncio.wait_for``, which psycopg uses,
+        may swallow a cancellation (https://github.com/python/cpython/issues/86296).
         """
         working.cancel()
         while not working.done():
@@ -195,7 +197,8 @@ class Notifications:
                 working.cancel()
 
     async def _revive(self, app: App) -> None:
-        """Give jobs of dead workers to others; the claim tells who may do something about them."""
+        """Give the jobs of dead workers to others. The claims decide who may deploy the
+        applications."""
         while True:
             await asyncio.sleep(_STALLED_SECONDS / 3)
             try:
@@ -240,10 +243,11 @@ class Notifications:
 
 
 def open_notifications(installation: Installation) -> Notifications | None:
-    """The notifications of a fleet.
+    """Return the notifications of an installation.
 
-    ``None`` where the database is not PostgreSQL, or the extra ``fleet`` is not installed: then
-    workers query the store more often.
+    Returns:
+        ``None`` if the database is not PostgreSQL, or the extra ``fleet`` is not installed. Then
+        workers query the store more often.
     """
     url = make_url(installation.settings.database_url)
     if url.get_backend_name() != "postgresql":
@@ -263,9 +267,10 @@ def open_notifications(installation: Installation) -> Notifications | None:
 
 @contextmanager
 def announcing(installation: Installation) -> Iterator[None]:
-    """Notify the fleet of each trigger that is added meanwhile by this process.
+    """A context in which each trigger that this process adds notifies the workers on all machines.
 
-    For processes without a worker, such as a server for webhooks alone; a worker does it itself.
+    Use it in a process without a worker, such as a server with ``--workers 0``. A worker does this
+    itself.
     """
     notifications = open_notifications(installation)
     if notifications is None:
@@ -280,7 +285,7 @@ def announcing(installation: Installation) -> Iterator[None]:
 
 
 def _limit(connection: Any) -> None:
-    """Limit what the server lets a connection wait for."""
+    """Limit how long the server lets a connection wait."""
     connection.execute(limit_server())
     connection.commit()
 
@@ -291,7 +296,7 @@ async def _limit_async(connection: Any) -> None:
 
 
 async def _wait_for_any(seconds: float | None, *tasks: asyncio.Task[Any]) -> None:
-    """Wait until one of these is done; the last one is of no use after that."""
+    """Wait until one of several events occurs."""
     await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     tasks[-1].cancel()
 
@@ -313,7 +318,7 @@ def _queue(host: str | None) -> str:
 
 
 def _tell_of_task(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Log errors of procrastinate's own tasks, for example when the database goes away."""
+    """Log errors of procrastinate's own tasks, for example if the database becomes unavailable."""
     error = context.get("exception")
     if isinstance(error, Exception):
         _warn("a notification of another worker failed", error)

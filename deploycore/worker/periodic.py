@@ -1,4 +1,4 @@
-"""Work that is done now and then beside the deployments, in a thread of its own."""
+"""Periodic work beside the deployments, in a separate thread."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Periodic"]
 
 
 class Periodic(ABC):
-    """Does its work at once and then again and again. To be started, and stopped.
+    """Does its work at once, and then periodically. Call ``start`` and ``stop``.
 
     Args:
-        name: What it does, for the thread's name.
-        seconds: The time between two rounds.
-        goodbye_seconds: How long ``stop`` waits for a round that is under way.
-        failure: What is logged before an error of the database.
-        activity: What is logged before an unexpected error: ``unexpected error while …``.
+        name: The name of the work, for the thread.
+        seconds: Seconds between two rounds.
+        goodbye_seconds: How long ``stop`` waits for a running round.
+        failure: The text to log before an error of the database.
+        activity: The activity in the log line of an unexpected error: ``unexpected error while …``.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Periodic(ABC):
         """
 
     def start(self) -> None:
-        """Begin, in a thread."""
+        """Start the thread."""
         self._thread = threading.Thread(
             target=self._run, name=f"deploycore-worker-{self._name}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a round that takes longer is left behind."""
+        """Stop the thread. A round that takes longer is abandoned."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(self._goodbye_seconds)

@@ -1,9 +1,9 @@
-"""Asking git hosts for news, where no webhook brings it.
+"""Poll git hosts for new commits where no webhook reports them.
 
-What is found becomes a trigger, as what a webhook tells does, so that a push that is seen both
-ways deploys once. The git server is asked for the one ref, not the host's API: that costs one
-small request, holds for tags too, and hosts limit it less. Applications that deploy the same ref
-of the same repository share the answer.
+A new commit becomes a trigger, as with a webhook. So a push that is noticed in both ways is
+deployed once. A poll asks the git server for one ref and does not use the host's API: it is one
+small request, works for tags too, and hosts limit it less. Applications with the same ref of the
+same repository share the response.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _CAUSE = "poll"
 
 @dataclass(frozen=True)
 class _Asked:
-    """An application that is asked for.
+    """An application that is polled.
 
     Attributes:
         has_webhook: Whether its webhook delivers, or has delivered.
@@ -70,10 +70,10 @@ class _Asked:
 
 
 class Poller:
-    """Polls the applications of an installation, in one thread. To be started, and stopped.
+    """Polls the applications of an installation in one thread. Call ``start`` and ``stop``.
 
     Args:
-        look_seconds: How often it is looked whether something is due.
+        look_seconds: Seconds between two checks whether a poll is due.
     """
 
     def __init__(self, installation: Installation, *, look_seconds: float = _LOOK_SECONDS) -> None:
@@ -86,10 +86,10 @@ class Poller:
         self._is_interrupted = False
 
     def start(self) -> None:
-        """Begin to poll, in a thread.
+        """Start the thread.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         self._look_at_reception()
         self._thread = threading.Thread(
@@ -98,20 +98,20 @@ class Poller:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask nobody any more; a question under way that can't be ended is left behind."""
+        """Stop polling. A running request that cannot be interrupted is abandoned."""
         self._stopped.set()
         self._cancellation.cancel()
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)
 
     def look(self) -> int:
-        """Poll what is due, in this thread.
+        """Run the polls that are due, in this thread.
 
         Returns:
-            How many requests that took.
+            The number of requests.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         asked = 0
         unwell: set[str] = set()
@@ -140,15 +140,17 @@ class Poller:
                 logger.error("unexpected error while polling: %s", type(error).__name__)
 
     def _look_at_reception(self) -> None:
-        """When no server is seen any longer, check all: where webhooks delivered, polling has been
-        paused."""
+        """Request checks of all applications if no server receives deliveries any more.
+
+        Applications whose webhooks delivered were not polled until then.
+        """
         is_interrupted = self._installation.store.reception.is_interrupted()
         if is_interrupted and not self._is_interrupted:
             request_checks(self._installation)
         self._is_interrupted = is_interrupted
 
     def _due(self) -> list[list[_Asked]]:
-        """What is to be asked now, by what it asks, with all that the answer is good for."""
+        """Return the applications to poll now, by request, with all that share the response."""
         store, now = self._installation.store, datetime.now(UTC)
         found: dict[str, list[_Asked]] = defaultdict(list)
         to_ask: dict[str, None] = {}
@@ -171,8 +173,8 @@ class Poller:
         return [found[question] for question in to_ask]
 
     def _definition(self, polled: Polled) -> Application | None:
-        """The definition of an application; ``None``, and not due for a while, where it can't be
-        read."""
+        """Return the definition of an application; ``None``, and not due for a while, if it cannot
+        be read."""
         try:
             if polled.definition is not None:
                 return parse_application(polled.definition)
@@ -184,16 +186,17 @@ class Poller:
         return None
 
     def _poll(self, applications: Sequence[tuple[_Asked, PollRecord]]) -> bool:
-        """Ask for what these applications share, and note it; whether the host has told."""
+        """Poll what these applications share, and store the result; return whether the host
+        responded."""
         error: DeploycoreError | None = None
         commit: str | None = None
         try:
             commit = self._ask(applications[0][0].definition)
         except Cancelled:
-            return False  # the worker stops; the lease lapses
+            return False  # the worker stops; its lease expires
         except DeploycoreError as raised:
             error = raised
-        except Exception as raised:  # whatever it is, it must not keep the others
+        except Exception as raised:  # no error may affect the other applications
             error = typed_error(raised)
         waits = []
         for asked, record in applications:
@@ -201,7 +204,7 @@ class Poller:
             is_new = commit is not None and commit != record.commit
             # A webhook may have told of others since: then the ref is back where it was.
             if commit is not None and (is_new or asked.has_webhook or record.requested_at):
-                with suppress(ConfigurationError):  # it is gone meanwhile
+                with suppress(ConfigurationError):  # it was removed in the meantime
                     self._trigger(asked.definition, commit)
             waits.append(_wait(asked.definition, record, error, is_new=is_new))
         not_before = None if error is None else seconds_until_allowed(error, datetime.now(UTC))
@@ -209,10 +212,10 @@ class Poller:
         return error is None
 
     def _ask(self, definition: Application) -> str:
-        """The commit that the ref of an application points to now.
+        """Return the commit that the ref of an application points to now.
 
-        A repository that git does not find under its name may have been renamed: the host's API
-        tells, and follows.
+        If git does not find the repository under its name, it may be renamed. Then the host's API
+        is asked for its new name.
         """
         with InterruptibleProvider(
             definition.provider,
@@ -243,17 +246,19 @@ class Poller:
         )
 
     def _present(self, provider: Provider, definition: Application) -> Application | None:
-        """An application whose repository has another name by now; ``None`` where it has not."""
+        """Return the application with the new name of its repository; ``None`` if it was not
+        renamed."""
         store = self._installation.store
         try:
             record = store.get_application(definition.name)
             found = confirm_repository(store, provider, record).definition
         except (ConfigurationError, ProviderError):
-            return None  # what git said is what is told
+            return None  # git's error is the one to report
         return None if found.repository == definition.repository else found
 
     def _trigger(self, definition: Application, commit: str) -> None:
-        """Have a commit deployed, unless somebody said so before, or it is what was deployed."""
+        """Add a trigger for a commit, unless there is one already or the commit is the deployed
+        one."""
         store, name, ref = self._installation.store, definition.name, definition.ref
         newest = store.triggers.newest(name, ref)
         if newest is not None and newest.commit == commit:
@@ -265,14 +270,14 @@ class Poller:
         delivery = f"{_CAUSE}:{ref}:{commit}"
         if store.triggers.add(name, cause=_CAUSE, ref=ref, commit=commit, delivery=delivery):
             return
-        # Known from before: the ref has been elsewhere since, and is back.
+        # The commit is known: the ref has moved away since, and is back.
         before = newest.id if newest is not None else 0
         store.triggers.add(
             name, cause=_CAUSE, ref=ref, commit=commit, delivery=f"{delivery}:{before}"
         )
 
     def _tell_failure(self, name: str, error: DeploycoreError | None) -> None:
-        """Log what fails once, until it is well again."""
+        """Log the first of several failures in a row."""
         if error is None:
             self._failing.discard(name)
         elif name not in self._failing:
@@ -281,10 +286,10 @@ class Poller:
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:
-    """Whether the git host is to be asked for news of an application at all.
+    """Whether an application is to be polled at all.
 
     Args:
-        heard_at: When its webhook last delivered; ``None`` for never.
+        heard_at: The time of its webhook's last delivery; ``None`` for never.
     """
     if not definition.is_polled:
         return False
@@ -297,13 +302,13 @@ def is_polled(definition: Application, heard_at: datetime | None, now: datetime)
 def interval_after(
     poll: float | str, before: float, *, is_new: bool = False, failed: bool = False
 ) -> float:
-    """How long to wait until the next time.
+    """Return the interval until the next poll.
 
     Args:
-        poll: What the application says: ``auto``, or seconds.
-        before: The present interval; 0 for the first time.
-        is_new: Whether the ref was found to have moved.
-        failed: Whether the host could not be asked, or refused.
+        poll: The application's setting: ``auto``, or seconds.
+        before: The current interval; 0 before the first poll.
+        is_new: Whether the ref has changed.
+        failed: Whether the poll failed.
     """
     usual = FIRST_SECONDS if isinstance(poll, str) else poll
     if failed:

@@ -1,9 +1,9 @@
-"""Previews: for each pull request into an application's branch an application of its own.
+"""Previews: a separate application for each pull request into an application's branch.
 
-Whoever opens a pull request chooses the branch's name and what is in it, so nothing of a
-request becomes a path, a name or a setting without being made fit, and no preview has what is
-its parent's alone: its secrets, its environment, its webhook. What is to be removed is noted in
-the store first, and taken away by a worker, which goes on after a crash.
+The author of a pull request chooses the branch's name and content. So no part of it becomes a path,
+a name or a setting before unsafe characters are replaced. A preview does not get its parent's
+secrets, environment or webhook. A preview to remove is first recorded in the store, so a worker
+continues the removal after a crash.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ _BRANCHES = "refs/heads/"
 def handle(
     installation: Installation, application: ApplicationRecord, event: PullRequestEvent
 ) -> Outcome:
-    """Note what a pull request means for the previews of an application; asks no host.
+    """Record what a pull request means for the previews of an application. This sends no request.
 
     Args:
-        application: The one that the pull request's repository belongs to.
+        application: The application that the pull request's repository belongs to.
 
     Returns:
-        What became of it. What is refused is logged.
+        The result. A rejected pull request is logged.
 
     Raises:
-        StoreError: It can't be noted now; to be told again.
+        StoreError: It cannot be recorded now. The host should send the event again.
     """
     parent = application.definition
     previews = parent.auto_deploy.previews if parent.auto_deploy else None
@@ -106,10 +106,10 @@ def handle(
 def preview_of(
     parent: Application, previews: Previews, event: PullRequestEvent
 ) -> tuple[Application, Path]:
-    """The application of a pull request, and the directory that its target must be below.
+    """Return the application for a pull request, and the directory that must contain its target.
 
     Raises:
-        ConfigurationError: The patterns, and what the pull request says, make no application.
+        ConfigurationError: The patterns and the pull request do not result in a valid application.
     """
     within = _fixed_part(previews.target)
     target = Path(_filled(previews.target, parent, event))
@@ -141,10 +141,10 @@ def preview_of(
 
 
 def remove_ended(installation: Installation) -> frozenset[str]:
-    """Take away previews that have ended, application and directory, as far as that can be done.
+    """Remove the applications and directories of previews that have ended, as far as possible.
 
-    Those that another machine has are left to it, and those that are being deployed are
-    cancelled, and left to the next time.
+    Previews of other machines are left to those. Previews that are being deployed are cancelled,
+    and removed in a later round.
 
     Returns:
         What could not be removed, and why.
@@ -173,7 +173,7 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
     if not store.previews.begin_removal(preview.name):
         return
     for each in store.deployments.unfinished(preview.name):
-        with suppress(ConfigurationError):  # it has come to its end meanwhile
+        with suppress(ConfigurationError):  # it has ended in the meantime
             installation.engine.cancel(each.id)
     targets = store.list_targets()
     if targets.get(preview.name) == preview.target:
@@ -188,8 +188,8 @@ def _remove_application(installation: Installation, name: str) -> None:
     """Remove a preview's application.
 
     Raises:
-        Locked: A worker has it in hand, or something is being deployed still.
-        DeployError: What a dead process left can't be put right.
+        Locked: A worker is processing it, or it is being deployed.
+        DeployError: The deployment of a dead process cannot be recovered.
     """
     claims, remover = installation.store.claims, str(uuid.uuid4())
     claim = claims.take(name, remover, lease=_LEASE_SECONDS)
@@ -208,7 +208,7 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
     """Remove a preview's directory, if it certainly belongs to no other application.
 
     Raises:
-        ConfigurationError: It belongs to another application, or may.
+        ConfigurationError: It belongs, or may belong, to another application.
         DeployError, Locked: It cannot be removed now.
     """
     target = preview.target
@@ -234,7 +234,7 @@ def _remove_target(preview: PreviewRecord, others: Mapping[str, Path]) -> None:
 
 
 def _real(path: Path) -> Path:
-    """Where a path leads. A part that cannot be examined may be a link, and is no answer.
+    """Resolve a path. If a part cannot be examined, it may be a link, and the path is unknown.
 
     Raises:
         DeployError: A part cannot be examined.
@@ -262,7 +262,7 @@ def _filled(pattern: str, parent: Application, event: PullRequestEvent) -> str:
 
 
 def _fixed_part(pattern: str) -> Path:
-    """The directory that all targets of a pattern are below."""
+    """Return the directory that contains all targets of a pattern."""
     return Path(pattern.partition("{")[0] + "x").expanduser().parent
 
 
@@ -271,12 +271,12 @@ def _is_below(path: Path, directory: Path) -> bool:
 
 
 def _fit_branch(name: str) -> str:
-    """A branch's name as one part of a path: never ``..``, empty, hidden, or long."""
+    """Return a branch's name as one part of a path: never ``..``, empty, hidden or long."""
     return _UNFIT.sub("-", name)[:_BRANCH_LENGTH].strip("-.") or "branch"
 
 
 def _fit_name(text: str) -> str:
-    """A name as applications have it; what is shortened keeps a digest of all of it."""
+    """Return a valid name of an application. A shortened name gets a digest of the whole name."""
     fit = _UNFIT.sub("-", text).lstrip("-._") or "preview"
     if len(fit) <= _NAME_LENGTH:
         return fit

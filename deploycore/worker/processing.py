@@ -1,7 +1,8 @@
-"""One look at one application: deploy what is new, and settle why it was looked at.
+"""Process one application: deploy its newest commit, and settle its triggers.
 
-For who has the application's claim. What is settled are the triggers that were there before the
-deployment began; one that comes meanwhile stays open, and has the application looked at again.
+The caller has the application's claim. A deployment settles the triggers that existed when it
+started. A trigger that arrives during the deployment stays open, and the application is processed
+again.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ _CAUSES: Mapping[str, DeploymentCause] = {
 
 @dataclass
 class Slot:
-    """What holds one application.
+    """A worker's slot with the application that it processes.
 
     Attributes:
         pending: The application.
-        claimed: Since when it is the worker's, by the monotonic clock; ``None`` before.
-        cancellation: Stops the deployment.
-        interrupted: Whether the worker itself has stopped it, so that somebody else goes on.
+        claimed: When the worker claimed it, by the monotonic clock; ``None`` before.
+        cancellation: Cancels the deployment.
+        interrupted: Whether the worker itself has stopped it, so that another worker continues.
     """
 
     pending: PendingApplication
@@ -52,7 +53,7 @@ class Slot:
     interrupted: bool = False
 
     def interrupt(self) -> None:
-        """Stop, and leave the rest to another worker."""
+        """Stop, and leave the triggers to another worker."""
         self.interrupted = True
         self.cancellation.cancel()
 
@@ -175,7 +176,7 @@ def _failed(
 
 def _log_failure(application: str, error: DeploycoreError, seconds: float | None) -> None:
     """Log an error that no deployment's record holds, and when it is retried."""
-    if "deployment" not in error.details:  # else the deployment's end was logged
+    if "deployment" not in error.details:  # otherwise the end of the deployment was logged
         hint = f" Next: {error.hint}" if error.hint else ""
         level = logging.ERROR if seconds is None else logging.WARNING
         logger.log(level, "%s was not deployed: %s%s", application, error.message, hint)

@@ -1,4 +1,4 @@
-"""Forgetting triggers that were settled long ago, beside the deployments."""
+"""Delete triggers that were settled long ago, beside the deployments."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ _GOODBYE_SECONDS = 10.0
 
 
 class Pruner(Periodic):
-    """Prunes the triggers of all applications now and then: a backlog may take minutes, in which
-    deployments must go on. It ends after the transaction that is under way."""
+    """Deletes old triggers of all applications periodically, in a separate thread.
+
+    Many triggers may take minutes, and deployments continue during this time. It stops after the
+    current transaction.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
-"""Telling the git host how deployments go, for its pages: the build statuses of commits.
+"""Report the status of deployments to the git host: the build statuses of commits.
 
-Apart from the deployments, in one thread with a bounded queue: a host that is slow, refuses or
-is away stalls and fails nothing. What is told is read from the store when its turn has come, so
-that of a queue that grew long the truth is told, and not history.
+Reports are sent in a separate thread with a limited queue. So a host that is slow, rejects reports
+or is unreachable does not delay or fail a deployment. The status is read from the store just before
+it is sent, so a report is never out of date.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ENDS: dict[DeploymentState, tuple[CommitState, str]] = {
     "healthy": ("successful", "is live"),
     "skipped": ("successful", "is live; nothing had to be done"),
     "failed": ("failed", "was not deployed"),
-    "rolled_back": ("failed", "did not work; the former release is live again"),
+    "rolled_back": ("failed", "did not work; the previous release is live again"),
     "cancelled": ("stopped", "was cancelled"),
     "superseded": ("stopped", "gave way to a newer deployment"),
 }
@@ -55,11 +55,11 @@ class _Told:
 
 
 class Reporter:
-    """Reports the deployments of a worker to their git hosts. To be started, and closed.
+    """Reports a worker's deployments to their git hosts. Call ``start`` and ``close``.
 
     Args:
-        call_seconds: What one call of a provider's plugin may take.
-        length: How many reports may wait; those beyond are left out.
+        call_seconds: The maximum time of one call of a plugin.
+        length: The maximum number of waiting reports. Further reports are left out.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Reporter:
         self._logged: dict[str, set[str]] = {}
 
     def start(self) -> None:
-        """Begin to report, in a thread."""
+        """Start the thread."""
         self._thread = threading.Thread(
             target=self._run, name="deploycore-worker-report", daemon=True
         )
@@ -230,12 +230,12 @@ def _tell(
 def status_of(
     record: DeploymentRecord, *, ref: str, commit: str | None, public_url: str | None
 ) -> CommitStatus | None:
-    """What is told of a deployment; ``None`` where its commit is not known.
+    """Return the status to report for a deployment; ``None`` if its commit is not known.
 
     Args:
-        ref: What the application deploys.
-        commit: The deployment's, as far as it is known.
-        public_url: Where the server is reached, for the address of the log.
+        ref: The ref of the application.
+        commit: The commit of the deployment, if it is known.
+        public_url: The address of the server, for the link to the log.
     """
     if commit is None:
         return None
@@ -256,7 +256,7 @@ def status_of(
 
 
 def as_deployment(record: DeploymentRecord, status: CommitStatus) -> DeploymentStatus:
-    """The same for the host's list of deployments, where it has one."""
+    """Return the same status for the host's list of deployments."""
     return DeploymentStatus(
         deployment=record.id,
         commit=status.commit,
@@ -269,7 +269,7 @@ def as_deployment(record: DeploymentRecord, status: CommitStatus) -> DeploymentS
 
 
 def _key(application: str) -> str:
-    """The same for all deployments of an application, and no other's."""
+    """Return the key of an application's statuses. It is unique among applications."""
     whole = f"{_PREFIX}{application}"
     if len(whole) <= _KEY_LENGTH:
         return whole

@@ -1,8 +1,7 @@
-"""What is worth another try, and when: pure, so that it can be read and tested by itself.
+"""Decide which errors are retried, and when. These functions have no side effects.
 
-The git host and the network may be well again in a while. Credentials, configuration, and what
-an application's own steps say, are not, unless a person does something; that person's push, or
-``deploycore deploy``, is the next try.
+A failure of the git host or the network may be temporary. Wrong credentials, a wrong configuration
+or a failed step need a person. After that, a push or ``deploycore deploy`` starts the next attempt.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ _TOO_MANY_REQUESTS = 429
 
 
 def is_worth_retrying(error: DeploycoreError) -> bool:
-    """Whether the same may succeed later, without anybody doing anything."""
+    """Whether the same operation may succeed later, without a person."""
     if isinstance(error, _WORTH):
         return True
     if not isinstance(error, GitError):
         return False
     if error.details.get("status") == _TOO_MANY_REQUESTS:
         return True
-    if "moved_to" in error.details:  # somebody pushed between the question and the fetch
+    if "moved_to" in error.details:  # a push happened between the request for the ref and the fetch
         return True
-    # The network's failures are of no subclass, and name the address.
+    # Network failures have no subclass, and have the address in their details.
     return type(error) is GitError and "url" in error.details
 
 
@@ -63,15 +62,15 @@ def seconds_to_retry(
     now: datetime | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> float | None:
-    """When to try again: twice as long after each failure, and never all at the same moment.
+    """Return the seconds until the retry. They double after each failure, and vary randomly.
 
     Args:
-        attempts: How often it has failed before.
-        now: The present time.
-        jitter: A number from 0 to 1, another one each time.
+        attempts: The number of failures before.
+        now: The current time.
+        jitter: A random number from 0 to 1.
 
     Returns:
-        Seconds from now; ``None`` where it is not worth it.
+        Seconds from now; ``None`` if the error is not retried.
     """
     if not is_worth_retrying(error):
         return None
@@ -82,9 +81,9 @@ def seconds_to_retry(
 
 
 def seconds_until_allowed(error: DeploycoreError, now: datetime) -> float | None:
-    """How long the host does not want to be asked; ``None`` where it did not say.
+    """Return the seconds until the host allows a request; ``None`` if it did not say.
 
-    It is believed up to a day: a mistaken host, or one that means ill, would say a century.
+    The maximum is a day, because a wrong or malicious host could say a century.
     """
     if not isinstance(error, RateLimited) or error.retry_at is None:
         return None

@@ -1,8 +1,8 @@
-"""How a worker shares its slots among providers, git hosts and retries.
+"""Divide a worker's slots among providers, git hosts and retries.
 
-A host that hangs keeps each slot that its applications get for as long as the time limits allow.
-So the applications of one provider, those of one host, and those whose last try failed, get half of
-the slots each; all but one while nothing else waits, so that what comes next need not wait.
+If a host hangs, its applications keep their slots until their time limits. So the applications of
+one provider, those of one host, and those whose last attempt failed, get at most half of the slots
+each. If nothing else waits, they get all but one, so that the next application can start at once.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _RETRIES: _Group = ("retries", "")
 
 
 class Shares:
-    """Says whose applications a worker may take up.
+    """Decides which applications a worker may start.
 
     Args:
-        threads: How many slots it has.
-        per_provider: How many of them one provider, and one host, may have; by default half, or all
-            but one while nothing else waits.
-        list_providers: Gives all providers.
+        threads: The number of the worker's slots.
+        per_provider: The maximum number of slots of one provider and of one host (default: half, or
+            all but one if nothing else waits).
+        list_providers: Returns all providers.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Shares:
         self._listed_at = -float("inf")
 
     def full_providers(self, held: Collection[PendingApplication], *, alone: bool) -> set[str]:
-        """The names of the providers that can't get a slot more.
+        """Return the names of the providers that cannot get another slot.
 
         Args:
             held: The applications that have slots.
             alone: Whether nothing else waits.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         if not held:
             return set()
@@ -64,16 +64,16 @@ class Shares:
         }
 
     def is_full_of_retries(self, held: Collection[PendingApplication], *, alone: bool) -> bool:
-        """Whether what failed before can't get a slot more."""
+        """Whether retries cannot get another slot."""
         return self._is_full(_RETRIES, self._used(held), alone)
 
     def is_full_for(
         self, wanted: PendingApplication, held: Collection[PendingApplication], *, alone: bool
     ) -> bool:
-        """Whether an application can't get a slot.
+        """Whether an application cannot get a slot.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         self._refresh([wanted])
         used = self._used(held)
@@ -86,7 +86,7 @@ class Shares:
         if kind != _RETRIES[0]:
             others = self._hosts if kind == "provider" else set(self._hosts.values())
             if len(others) < 2:
-                return self._threads  # there is nobody to leave room for
+                return self._threads  # there is no other application
             if self._per_provider is not None:
                 return self._per_provider
         half = self._threads - 1 if alone else (self._threads + 1) // 2
@@ -110,8 +110,10 @@ class Shares:
 
 
 def host_of(provider: ProviderRecord) -> str:
-    """What tells a provider's host from others: the addresses in its settings, or, where there are
-    none, its kind, whose plugin knows the one host."""
+    """Return a key for a provider's host: the addresses in its settings, or else its kind.
+
+    A plugin without addresses in its settings is for one host only.
+    """
     places = set()
     for value in provider.settings.values():
         try:

@@ -1,4 +1,4 @@
-"""Taking away the previews of pull requests that have come to their end, beside the deployments."""
+"""Remove the previews of closed pull requests, beside the deployments."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _GOODBYE_SECONDS = 10.0
 
 
 class Upkeep(Periodic):
-    """Looks now and then what there is to take away. What takes long goes on at the next start.
+    """Checks periodically whether there is a preview to remove. A long removal continues at the
+    next start.
 
     Args:
-        look_seconds: How often.
+        look_seconds: Seconds between two checks.
     """
 
     def __init__(self, installation: Installation, *, look_seconds: float = _LOOK_SECONDS) -> None:

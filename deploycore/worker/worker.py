@@ -1,8 +1,8 @@
-"""The worker: claims applications that are to be looked at, and has its threads deploy them.
+"""The worker: it claims applications that have triggers, and deploys them in its threads.
 
-What there is to do stands in the store. A worker looks there when it starts, when somebody in
-its process adds a trigger, when the fleet is notified, when something was postponed until then,
-and every so often in any case; so nothing is lost where a notification is.
+The triggers are in the store. A worker queries the store when it starts, when its process adds a
+trigger, when another machine sends a notification, when a retry is due, and regularly. So nothing
+is lost if a notification is lost.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SHARE_OF_LEASE = 0.8  # after which a worker that can't renew its claims takes 
 _SWEEP_SECONDS = 2.0
 _NOTIFIED_SWEEP_SECONDS = 15.0
 _PAUSE_SECONDS = 1.0  # after the store failed
-_MORE_CANDIDATES = 8  # than there are slots: others claim too
+_MORE_CANDIDATES = 8  # more than there are slots, because other workers claim too
 _LEAST_WAIT = 0.02
 _LOST_WAIT = 0.02
 
@@ -109,19 +109,19 @@ class Worker:
 
     @property
     def threads(self) -> int:
-        """How many applications it can have at work at once."""
+        """The maximum number of applications that it deploys at once."""
         return self._threads
 
     @property
     def is_well(self) -> bool:
-        """Whether it was started, was not stopped, and none of its own threads has died."""
+        """Whether it was started, was not stopped, and all its own threads are running."""
         return bool(self._running) and all(each.is_alive() for each in self._running)
 
     def start(self) -> None:
-        """Recover what dead processes of this machine left, then work until ``stop``.
+        """Recover the deployments of this machine's dead processes, then work until ``stop``.
 
         Raises:
-            StoreError: The database can't be used.
+            StoreError: The database cannot be used.
         """
         self._register()
         self._recover()
@@ -158,15 +158,15 @@ class Worker:
             thread.start()
 
     def wake(self) -> None:
-        """Look into the store now; safe from any thread."""
+        """Query the store now. This is safe from any thread."""
         with self._changed:
             self._woken, self._is_idle = True, False
             self._changed.notify_all()
 
     def check_application(self, application: str) -> None:
-        """Look at one application, in this thread, as soon as a slot is free.
+        """Process one application in this thread, as soon as a slot is free.
 
-        Does nothing where there is nothing to do, another worker has it, or the worker stops.
+        Does nothing if the application has no triggers, another worker has it, or the worker stops.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or len(self._slots) < self._threads)
@@ -183,23 +183,24 @@ class Worker:
             self._hold(application, slot)
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
-        """Wait until there is nothing more to do now; what is postponed is not waited for.
+        """Wait until no more triggers can be processed now. Retries that are due later do not
+        count.
 
         Returns:
-            Whether it is so; ``False`` after ``timeout`` seconds, or when the worker stops.
+            Whether this was reached; ``False`` after ``timeout`` seconds, or if the worker stops.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_idle or self._stopping, timeout)
             return self._is_idle
 
     def stop(self, drain: float | None = None) -> None:
-        """Claim nothing more, let running deployments come to their end, and release all claims.
+        """Claim no more applications, let running deployments finish, and release all claims.
 
-        Deployments that take longer than the drain time are cancelled; what they were for is
-        left to another worker, or to the next start. Stopping twice is harmless.
+        Deployments that take longer than the drain time are cancelled. Their triggers are left to
+        another worker, or to the next start. You can call this twice.
 
         Args:
-            drain: Seconds; by default what the worker was given.
+            drain: The drain time in seconds (default: that of the worker).
         """
         drain = self._drain if drain is None else drain
         with self._changed:
@@ -263,13 +264,13 @@ class Worker:
                 self._changed.wait_for(lambda: self._woken or self._stopping, wait)
 
     def _look(self) -> float:
-        """Take what there is to do, as far as slots are free; gives seconds until the next look."""
+        """Start as many applications as slots are free; return the seconds until the next query."""
         sweep = self._sweep or _SWEEP_SECONDS
         with self._changed:
             self._woken = False
             free = self._threads - len(self._slots)
         if not free:
-            return sweep  # who gets free wakes it
+            return sweep  # a slot that becomes free wakes it
         # Before the queue: what becomes due between the two would be in neither, and wait for the
         # next sweep.
         soon = self._installation.store.triggers.seconds_to_next()
@@ -279,13 +280,13 @@ class Worker:
             return _LEAST_WAIT  # there may be more
         with self._changed:
             if pending and len(self._slots) < self._threads:
-                return _LOST_WAIT  # others were faster, and there may be more here too
+                return _LOST_WAIT  # other workers were faster, and there may be more triggers
             self._is_idle = not (self._slots or self._woken or started)
             self._changed.notify_all()
         return sweep if soon is None else max(_LEAST_WAIT, min(sweep, soon))
 
     def _queue(self, limit: int) -> tuple[Sequence[PendingApplication], bool]:
-        """What may be taken up, and whether it is so because nothing else waits."""
+        """Return the applications that may start, and whether nothing else waits."""
         triggers, alone = self._installation.store.triggers, False
         while True:
             held = self._held()
@@ -304,10 +305,10 @@ class Worker:
         return self._shares.is_full_for(wanted, self._held(), alone=alone)
 
     def _start_slots(self, pending: Sequence[PendingApplication], *, alone: bool) -> int:
-        """Begin to work on the first of these, as long as others are not faster; gives how many.
+        """Start the first applications; return the number of started ones.
 
-        When somebody else has one by now, the rest is likely to be as old news: then the store is
-        asked again, and that one is left out for once, so that it keeps nobody from the others.
+        If another worker already has one of them, the rest of the list is probably out of date too.
+        Then the store is queried again, without that application.
         """
         lost, self._lost = self._lost, ""
         started = 0
@@ -334,7 +335,7 @@ class Worker:
         return True
 
     def _taken(self, pending: PendingApplication) -> Slot | None:
-        """A slot that has the application's claim; ``None`` where that can't be had."""
+        """Return a slot with the application's claim; ``None`` if the claim cannot be taken."""
         application, slot = pending.application, Slot(pending)
         with self._changed:
             is_full = len(self._slots) >= self._threads
@@ -353,7 +354,7 @@ class Worker:
         slot.claimed = before
         if claim.taken_from:
             logger.warning(
-                "%s was taken over from worker %s, which stopped responding",
+                "%s now belongs to this worker; worker %s has stopped responding",
                 application,
                 claim.taken_from,
             )
@@ -384,7 +385,7 @@ class Worker:
                     "the claim on %s could not be released, and will expire: %s", application, error
                 )
             if self._stopping and self._notifications is not None:
-                self._notifications.send(application)  # for the workers that are left
+                self._notifications.send(application)  # for the other workers
             self._let_go(application, wake=True)
 
     def _let_go(self, application: str, *, wake: bool) -> None:

@@ -54,7 +54,7 @@ def test_without_workers_there_is_none(serving):
     assert serving(workers=0, lease=600.0) == {}
 
 
-def test_without_the_extra_the_server_says_how_to_install_it(monkeypatch):
+def test_serve_without_its_extra_says_how_to_install_it(monkeypatch):
     # The import below makes the package anew: what other tests reach through the parent comes back.
     monkeypatch.setattr(deploycore, "server", deploycore.server)
     for name in [each for each in sys.modules if each.startswith("deploycore.server")]:

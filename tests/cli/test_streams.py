@@ -291,7 +291,7 @@ def test_nothing_is_told_while_python_ends(place, line, usual_code):
 
 
 @pytest.mark.parametrize("line", ["--help", "--version", "cache list"])
-def test_a_full_disk_is_told_in_one_line(place, line):
+def test_a_full_disk_is_reported_in_one_line(place, line):
     with full() as output:
         command = [sys.executable, "-m", "deploycore", *line.split()]
         done = place.run(command, stdout=output, stderr=subprocess.PIPE)

@@ -215,7 +215,7 @@ def test_no_control_group_is_left(tmp_path, tokens):
 
 
 @pytest.mark.parametrize("call", ["setpgrp", "setsid"])
-def test_what_a_killed_process_left_is_found_by_its_record(tmp_path, call):
+def test_the_record_shows_what_a_killed_process_left(tmp_path, call):
     program = tmp_path / "program.py"
     program.write_text(STAYING)
     deploying = (

@@ -80,7 +80,7 @@ def test_a_release_holds_files_alone_and_no_repository(installation, application
     assert not (target / "current" / ".git").exists()
 
 
-def test_a_listener_that_fails_is_not_told_any_more_and_breaks_nothing(
+def test_a_listener_that_raises_is_not_called_again_and_breaks_nothing(
     installation, application, target, caplog
 ):
     """A terminal that is gone, say: what is deployed does not depend on who watches."""

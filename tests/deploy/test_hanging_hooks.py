@@ -251,9 +251,7 @@ def test_what_git_said_is_not_lost_where_the_plugin_hangs_on_explaining_it(
     assert ended(installation, target) == "failed"
 
 
-def test_a_host_that_accepts_and_never_answers_does_not_hold_up_who_cancels(
-    installation, provider, target
-):
+def test_a_host_that_never_responds_does_not_delay_a_cancellation(installation, provider, target):
     record = installation.store.get_provider(provider)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

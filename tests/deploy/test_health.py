@@ -163,7 +163,7 @@ def failure(check: Check, what: str, **options: object) -> HealthCheckFailed:
 # --- answers ---
 
 
-def test_a_good_answer_is_enough(check, serve, lines):
+def test_one_successful_response_is_enough(check, serve, lines):
     server = serve(saying(204))
     check(server.url)
     assert lines == []

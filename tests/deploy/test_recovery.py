@@ -146,7 +146,7 @@ def test_one_that_waited_has_ended_with_its_process(installation, create, die):
     assert ends(installation) == [(dead.id, "cancelled")]
 
 
-def test_what_runs_or_waits_in_a_living_process_is_left_alone(
+def test_recovery_does_not_touch_deployments_of_a_running_process(
     installation, create, target, die, home
 ):
     create()

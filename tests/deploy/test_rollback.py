@@ -35,7 +35,7 @@ def test_the_release_before_the_live_one_becomes_live_without_the_host(
     assert list(done.seconds) == ["queued", "activating"]
 
 
-def test_going_back_twice_goes_further_back(installation, three, target):
+def test_a_second_rollback_goes_to_an_earlier_release(installation, three, target):
     installation.roll_back("site")
     installation.roll_back("site")
     assert (target / "current" / "page").read_text() == "one"
@@ -79,7 +79,7 @@ def test_what_several_commits_begin_with_is_refused_and_they_are_listed(
     assert (target / "current" / "page").read_text() == "one"
 
 
-def test_too_little_of_a_name_or_commit_names_what_may_be_meant(installation, three):
+def test_an_incomplete_name_or_commit_suggests_the_release(installation, three):
     for text in (three[0].commit[:5], three[0].release[:-1]):
         with pytest.raises(ConfigurationError, match="does not exist") as caught:
             installation.roll_back("site", to=text)

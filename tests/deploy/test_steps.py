@@ -526,7 +526,7 @@ def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
     assert not cancellation._listeners
 
 
-def test_a_child_that_nobody_can_wait_for_is_no_success(run):
+def test_a_child_whose_exit_code_is_unknown_is_a_failure(run):
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert "unknown status" in failure(run, "true").message

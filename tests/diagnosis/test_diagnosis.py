@@ -370,7 +370,7 @@ def test_an_application_in_an_unknown_form_is_told_beside_the_others(
     assert diagnosis.of("application site", "ok")
 
 
-def test_a_database_that_others_may_read_is_told(look, installation, provider, home):
+def test_a_database_that_others_can_read_is_reported(look, installation, provider, home):
     (home / "deploycore.db").chmod(0o644)
     found = look().only("warning")
     assert "can be read by other users of this machine (mode 0644)" in found.message
@@ -479,9 +479,7 @@ def test_references_that_lead_nowhere_are_told(look, installation, provider, mon
     assert found.of("provider one", "warning")
 
 
-def test_a_file_with_a_secret_that_everybody_may_read_is_told(
-    look, installation, provider, tmp_path
-):
+def test_a_secret_file_that_everybody_can_read_is_reported(look, installation, provider, tmp_path):
     settings, _ = settings_of(installation)
     file = tmp_path / "token"
     file.write_text(SECRET.get_secret_value())

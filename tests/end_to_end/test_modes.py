@@ -77,7 +77,7 @@ def test_a_branch_of_any_name_can_be_cloned_and_deployed(shell, connect, branch)
     assert start.stat().st_mode & 0o111
 
 
-def test_a_clone_is_a_clean_repository_for_stock_git(shell, connect):
+def test_stock_git_sees_a_clone_as_a_clean_repository(shell, connect):
     name, _ = connect()
     shell.succeed("clone", name, "acme/shop", "copy")
     git = ["git", "-C", str(shell.directory / "copy")]

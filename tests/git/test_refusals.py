@@ -105,7 +105,7 @@ def test_a_server_without_shallow_fetches_is_told(hostile, refused, discover, he
 
 
 @pytest.mark.parametrize("body", [FLUSH, lines(b"0" * 40 + b" capabilities^{}\0" + OFFERED)])
-def test_of_an_empty_repository_is_said_so(hostile, refused, body, helps):
+def test_the_error_says_that_a_repository_is_empty(hostile, refused, body, helps):
     hostile.script.discover = lambda request: Answer(SERVICE + FLUSH + body, ADVERTISEMENT)
     error = refused()
     assert "'main': it is empty" in error.message

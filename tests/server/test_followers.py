@@ -135,7 +135,7 @@ def test_only_so_many_may_follow(serving, secret, running, token):
     assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
 
 
-def test_who_follows_is_let_go_when_the_server_stops(installation, running):
+def test_clients_that_follow_a_log_are_disconnected_when_the_server_stops(installation, running):
     running.say("first")
 
     async def follow_and_stop():
@@ -201,7 +201,7 @@ def test_of_many_who_come_at_once_only_so_many_may_follow(serving, secret, runni
     assert (as_json.status_code, "items" in as_json.json()) == (200, True)
 
 
-def test_who_asks_for_the_head_of_a_log_is_answered_at_once(client, token, running):
+def test_a_head_request_for_a_log_is_answered_at_once(client, token, running):
     headers = {**token("read"), "Accept": "text/event-stream"}
     answer = client.head(LOG.format(running.number), headers=headers)
     assert answer.headers["content-type"] == "application/json"

@@ -112,7 +112,7 @@ def test_at_a_terminal_a_person_is_asked(command, installation, secret, typed, c
     assert " stay in" not in done.stdout  # of releases that never were
 
 
-def test_the_host_forgets_the_webhook(command, installation, registered, told):
+def test_the_webhook_is_removed_from_the_host(command, installation, registered, told):
     done = command("app", "remove", "shop", "--json", "--yes")
     assert done.returncode == 0
     assert told()[-1] == ["remove", "acme/shop", "hook-1"]

@@ -197,7 +197,9 @@ def test_bodies_have_so_much_room_together_and_give_it_back(serving, secret):
     assert client.post("/webhooks/shop", content=b" " * 1000).status_code == 401
 
 
-def test_who_pushed_is_kept_in_one_line_of_bounded_length(installation, deliver, triggers):
+def test_the_name_of_the_pusher_is_stored_as_one_line_of_limited_length(
+    installation, deliver, triggers
+):
     assert deliver(push(actor="Ada\0\n" + "x" * 500)).status_code == 202
     (trigger,) = installation.store.triggers.list("shop")
     assert trigger.actor == "Ada" + "x" * 197

@@ -54,7 +54,7 @@ def test_what_is_released_can_be_claimed(shop):
     assert shop.claims.take("shop", "w2", lease=60).taken_from is None
 
 
-def test_what_has_lapsed_is_taken_over_and_not_given_back(shop):
+def test_an_expired_claim_is_taken_by_another_worker_and_stays_there(shop):
     shop.claims.take("shop", "w1", lease=60)
     lapse(shop)
     assert shop.claims.take("shop", "w2", lease=60).taken_from == "w1"
@@ -129,7 +129,7 @@ def test_of_racing_workers_exactly_one_has_an_application_at_a_time(any_settings
     assert shop.claims.list() == []
 
 
-def test_of_racing_workers_one_takes_over_what_has_lapsed(any_settings, shop):
+def test_only_one_of_several_workers_takes_an_expired_claim(any_settings, shop):
     shop.claims.take("shop", "dead", lease=60)
     lapse(shop)
     won, barrier = [], threading.Barrier(6)

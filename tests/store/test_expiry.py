@@ -34,7 +34,7 @@ def test_a_warning_is_taken_in_order_and_of_the_end_that_was_read(store, provide
     ]  # fmt: skip
 
 
-def test_another_end_takes_the_warning_back_and_the_same_does_not(store, provider):
+def test_a_new_expiry_resets_the_warning_and_the_same_one_does_not(store, provider):
     store.add_provider(provider(expires_at=AT))
     store.take_expiry_warning("acme", AT, 7)
     store.note_expiry("acme", AT)

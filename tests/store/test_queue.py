@@ -58,7 +58,7 @@ def test_a_request_of_a_high_priority_that_failed_is_one_of_many(shops):
     assert names(shops) == ["c", "b", "a"]
 
 
-def test_what_fails_each_time_takes_turns_with_all_others(shops):
+def test_an_application_that_always_fails_does_not_block_others(shops):
     for name in "abcd":
         shops.triggers.add(name, cause="push")
     tried = []

@@ -79,7 +79,7 @@ def test_there_is_none_of_a_branch_that_is_not_there(harbour, branches):
     assert harbour.told == []
 
 
-def test_what_is_done_to_one_is_told_with_how_it_was(harbour):
+def test_a_change_is_reported_with_the_previous_state(harbour):
     row = harbour.open()
     edited = harbour.pull_requests.edit(row, title="Anvils", target_branch="release")
     # Whoever has an old row changes the newest one.
@@ -185,7 +185,7 @@ def test_nobody_waits_for_who_asks_git(harbour, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["close", "current", "edit", "merge", "reopen"])
-def test_one_that_was_forgotten_is_not_found(harbour, method):
+def test_a_removed_pull_request_is_not_found(harbour, method):
     row = harbour.open()
     harbour.pull_requests.clear()
     with pytest.raises(NotFound, match="no pull request 1 of ada/shop"):

@@ -500,7 +500,9 @@ def test_looking_at_one_application_leaves_the_others(installation, deployments,
 
 
 @pytest.mark.parametrize("listener_fails", [True, False])
-def test_who_listens_badly_changes_nothing(installation, deployments, add, start, listener_fails):
+def test_a_listener_that_fails_does_not_change_the_result(
+    installation, deployments, add, start, listener_fails
+):
     def listen(event):
         if listener_fails:
             raise OSError("the terminal is gone")

@@ -206,7 +206,7 @@ class Leaks:
 
 
 class Connect(Protocol):
-    """Opens a provider on the host; it is closed after the check."""
+    """Opens a provider on the sandbox. It is closed after the check."""
 
     def __call__(
         self,
@@ -219,28 +219,27 @@ class Connect(Protocol):
 
 
 class ContractBase:
-    """What an author says of a provider, and the fixtures that are made of it.
+    """The facts about a provider that its author sets, and the fixtures that use them.
 
     Attributes:
         kind: The name of the provider's entry point.
-        sandbox: The class of its sandbox. For another kind of fake host override ``start``.
-        required_scope: What listing and cloning ask for, in the host's words: it has to stand
-            in the error that says that it is missing. ``None`` where the host has no scopes.
-        modes: The ways to sign in, by the sandbox's names; by default all that it has.
-        modes_without_scopes: Those whose credentials have no scopes, as passwords have none, so
-            that none can be missing.
-        next_link: Where pages have their link; by default where the sandbox has it.
-        read_ahead: How many pages the provider may ask for before they are wanted.
-        clone_requests: How many requests ``clone_url`` may need.
-        signature_header: Where deliveries of webhooks have their proof, in lower case.
-        webhook_scope: What registering a webhook asks for, in the host's words; ``None`` where
-            the least privileged credentials may do that.
-        status_scope: Likewise what reporting a status asks for, which credentials without any
-            scope lack; ``None`` where there is none.
-        sign_in_path: A pattern for the paths of the requests by which the provider obtains a
-            token that expires, such as ``*/access_tokens``; empty where it obtains none. Counts
-            and faults that are meant for hooks leave these requests alone, and checks of their
-            own fault them.
+        sandbox: The class of its sandbox. For a sandbox of another type, override ``start``.
+        required_scope: The scope that listing and cloning require, in the host's words. The error
+            about a missing scope must name it. ``None`` if the host has no scopes.
+        modes: The ways to sign in, by the sandbox's names (default: all that it has).
+        modes_without_scopes: The ways to sign in whose credentials have no scopes, such as
+            passwords.
+        next_link: Where a page has the link to the next one (default: the sandbox's own).
+        read_ahead: The number of pages that the provider may request before they are needed.
+        clone_requests: The number of requests that ``clone_url`` may send.
+        signature_header: The header of a webhook delivery that has its signature, in lower case.
+        webhook_scope: The scope that is required to register a webhook, in the host's words;
+            ``None`` if the least privileged credentials can do it.
+        status_scope: The scope that is required to report a status, and that credentials without
+            any scope lack; ``None`` if there is none.
+        sign_in_path: A pattern for the paths of requests that obtain a token that expires, such as
+            ``*/access_tokens``; empty if the provider obtains none. Other checks do not count these
+            requests and inject no faults into them. Separate checks inject faults into them.
     """
 
     kind: ClassVar[str] = ""
@@ -264,15 +263,15 @@ class ContractBase:
                     setattr(cls, name, _told(check))
 
     def start(self) -> ContractHost:
-        """A running fake host; ended after the check."""
+        """Start the sandbox. It is stopped after the check."""
         host: ContractHost = self.sandbox().start()
         return host
 
     def forged(self, delivery: WebhookDelivery, known: SecretStr, other: SecretStr) -> str:
-        """The proof of a delivery, had it been made by another secret than it was.
+        """Return the signature of a delivery, as another secret would make it.
 
-        To be overridden where ``signature_header`` holds neither the HMAC-SHA256 of the body, in
-        hexadecimal, nor the secret itself.
+        Override this if ``signature_header`` contains neither the HMAC-SHA256 of the body in
+        hexadecimal nor the secret itself.
         """
         body, proof = delivery.body, delivery.headers[self.signature_header]
         forged = proof.replace(hmac_sha256(known, body), hmac_sha256(other, body))

@@ -10,10 +10,8 @@ https://developer.atlassian.com/cloud/bitbucket/rest/intro/#error-responses
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -24,7 +22,6 @@ from deploycore.errors import (
     UnexpectedAnswer,
 )
 from deploycore.http import ErrorAnswer, retry_at
-from deploycore.models import RepositoryId
 from deploycore.times import for_people
 from deploycore_bitbucket.configuration import (
     API_TOKEN_PAGE,
@@ -32,15 +29,13 @@ from deploycore_bitbucket.configuration import (
     AnyConfig,
     ApiTokenConfig,
     AppPasswordConfig,
-    Mode,
     OAuthClientConfig,
     OAuthUserConfig,
 )
+from deploycore_bitbucket.questions import Question, boxes, repository_scope
 
 __all__ = [
     "NO_REPOSITORIES_HINT",
-    "Action",
-    "Question",
     "cannot_list",
     "explain",
     "explain_git_refusal",
@@ -58,140 +53,9 @@ APP_PASSWORDS_ENDED = (
     " provider again in mode api-token, with the email address of your Atlassian account."
 )
 
-WRONG_MECHANISM = "not accessible by this authentication mechanism"
-
-# The name of each scope in the form where a user selects it. Responses use the old style of scope
-# names also for API tokens.
-_API_TOKEN_SCOPES = {
-    "account": "read:user:bitbucket",
-    "repository": "read:repository:bitbucket",
-    "repository:write": "write:repository:bitbucket",
-    "team": "read:workspace:bitbucket",
-    "webhook": "read:webhook:bitbucket",
-    "pullrequest": "read:pullrequest:bitbucket",
-}
-_PERMISSION_BOXES = {
-    "account": "Account: Read",
-    "repository": "Repositories: Read",
-    "repository:write": "Repositories: Write",
-    "team": "Workspace membership: Read",
-    "webhook": "Webhooks: Read and write",
-    "pullrequest": "Pull requests: Read",
-}
-
 _OAUTH_CLIENTS = "Edit the OAuth client in the settings of the workspace, under OAuth clients,"
 
-Action = Literal[
-    "read",
-    "list webhooks",
-    "register webhook",
-    "remove webhook",
-    "report status",
-    "list pull requests",
-    "list workspaces",
-]
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What errors say about an operation that is not reading.
-
-    Attributes:
-        what: Follows "The credentials may not".
-        new: All scopes that API tokens need for it.
-        old: All that others need.
-        role: Who may do it, for people.
-    """
-
-    what: str
-    new: tuple[str, ...]
-    old: tuple[str, ...]
-    role: str
-
-
-_ADMINISTRATOR = (
-    "Ask one of the administrators of the repository to make the account an administrator, too:"
-    " only they can manage webhooks."
-)
-_ACCESS = "Give the account or token access to the repository."
-
-# https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/: creating one also
-# requires the scopes of its events.
-_TASKS: dict[Action, _Task] = {
-    "list webhooks": _Task(
-        "list the webhooks of", ("read:webhook:bitbucket",), ("webhook",), _ADMINISTRATOR
-    ),
-    "register webhook": _Task(
-        "register a webhook for",
-        (
-            "read:webhook:bitbucket",
-            "write:webhook:bitbucket",
-            "read:repository:bitbucket",
-            "read:pullrequest:bitbucket",
-        ),
-        ("webhook", "repository", "pullrequest"),
-        _ADMINISTRATOR,
-    ),
-    "remove webhook": _Task(
-        "remove a webhook from", ("delete:webhook:bitbucket",), ("webhook",), _ADMINISTRATOR
-    ),
-    "report status": _Task(
-        "report a build status to",
-        ("read:repository:bitbucket",),
-        ("repository",),
-        _ACCESS,
-    ),
-    "list pull requests": _Task(
-        "list the pull requests of",
-        ("read:pullrequest:bitbucket",),
-        ("pullrequest",),
-        _ACCESS,
-    ),
-    "list workspaces": _Task(
-        "list the workspaces of",
-        ("read:workspace:bitbucket",),
-        ("account",),
-        "Use the credentials of a person: others cannot list workspaces.",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request to Bitbucket, and the kind of its credentials.
-
-    Attributes:
-        workspace: ``None`` where the question was about the user.
-        repository: ``None`` where the question was about a whole workspace.
-        action: What was to be done.
-        commit: Which one of the repository, where it was about one.
-    """
-
-    config: AnyConfig
-    workspace: str | None = None
-    repository: RepositoryId | None = None
-    action: Action = "read"
-    commit: str | None = None
-
-    @property
-    def task(self) -> _Task | None:
-        return _TASKS.get(self.action)
-
-    @property
-    def subject(self) -> str:
-        if self.repository is not None:
-            return f"the repository {self.repository}"
-        if self.workspace is not None:
-            return f"the workspace {self.workspace!r}"
-        return "the user"
-
-    @property
-    def details(self) -> dict[str, str | None]:
-        return {
-            "mode": self.config.mode,
-            "workspace": self.workspace,
-            "repository": None if self.repository is None else str(self.repository),
-        } | ({} if self.commit is None else {"commit": self.commit})
+WRONG_MECHANISM = "not accessible by this authentication mechanism"
 
 
 def explain(
@@ -268,7 +132,7 @@ def _wrong_credentials(question: Question) -> AuthenticationFailed:
     hint = _check_credentials(config)
     if question.task is not None:
         # Bitbucket also answers 401 to API tokens that have no scope for an address.
-        hint += f" To {question.task.what} a repository, you need: {_boxes(question, ())}."
+        hint += f" To {question.task.what} a repository, you need: {boxes(question, ())}."
     return AuthenticationFailed(
         f"Bitbucket does not accept {whose}.", hint=hint, **question.details
     )
@@ -356,22 +220,13 @@ def _missing_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied
     )
 
 
-def _boxes(question: Question, scopes: Sequence[str]) -> str:
-    """The scopes to select: the missing ones, and all others that the operation needs."""
-    mode, task = question.config.mode, question.task
-    known = _API_TOKEN_SCOPES if mode == "api-token" else _PERMISSION_BOXES
-    needed = () if task is None else task.new if mode == "api-token" else task.old
-    boxes = [known.get(scope, scope) for scope in (*scopes, *needed)]
-    return ", ".join(dict.fromkeys(boxes))
-
-
 def _tick(question: Question, scopes: list[str]) -> str:
-    boxes = _boxes(question, scopes)
+    names = boxes(question, scopes)
     match question.config.mode:
         case "oauth-client" | "oauth-user":
             sign_in = f" Then sign in again: deploycore provider authorize {question.config.name}"
             again = sign_in if question.config.mode == "oauth-user" else ""
-            return f"{_OAUTH_CLIENTS} and tick: {boxes}.{again}"
+            return f"{_OAUTH_CLIENTS} and tick: {names}.{again}"
         case "api-token":
             where = f"Make a new API token at {API_TOKEN_PAGE} (for the app Bitbucket)"
         case "access-token":
@@ -380,14 +235,14 @@ def _tick(question: Question, scopes: list[str]) -> str:
             )
         case "app-password":
             where = "Make an app password"
-    return f"{where} and tick: {boxes}. Scopes of a token cannot be changed later."
+    return f"{where} and tick: {names}. Scopes of a token cannot be changed later."
 
 
 def _no_access(question: Question) -> PermissionDenied:
     if question.task is not None:
         return PermissionDenied(
             f"The credentials may not {question.task.what} {question.subject}.",
-            hint=f"{question.task.role} The credentials also need: {_boxes(question, ())}.",
+            hint=f"{question.task.role} The credentials also need: {boxes(question, ())}.",
             **question.details,
         )
     if isinstance(question.config, AccessTokenConfig):
@@ -400,7 +255,7 @@ def _no_access(question: Question) -> PermissionDenied:
     else:
         hint = (
             "Ask an administrator of the workspace for read access, and check that the "
-            f"credentials may read repositories ({_repository_scope(question.config.mode)})."
+            f"credentials may read repositories ({repository_scope(question.config.mode)})."
         )
     return PermissionDenied(
         f"Bitbucket denies these credentials access to {question.subject}.",
@@ -433,11 +288,6 @@ def _name_repository(provider: str) -> str:
         f" WORKSPACE/SLUG (for a stored provider: deploycore provider edit {provider} --repository"
         " WORKSPACE/SLUG). Otherwise, check that it has the permission Repositories: Read."
     )
-
-
-def _repository_scope(mode: Mode) -> str:
-    known = _API_TOKEN_SCOPES if mode == "api-token" else _PERMISSION_BOXES
-    return known["repository"]
 
 
 def _unknown(question: Question, said: str) -> NotFound | None:

@@ -53,9 +53,9 @@ from deploycore_bitbucket.configuration import (
     OAuthClientConfig,
     OAuthUserConfig,
 )
-from deploycore_bitbucket.explanations import Action, Question
 from deploycore_bitbucket.filtering import NameFilter
 from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
+from deploycore_bitbucket.questions import Action, Question
 from deploycore_bitbucket.ssh import ssh_address
 from deploycore_bitbucket.statuses import build_status
 

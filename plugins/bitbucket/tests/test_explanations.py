@@ -6,7 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from deploycore_bitbucket.explanations import Question, explain, explain_git_refusal
+from deploycore_bitbucket.explanations import explain, explain_git_refusal
+from deploycore_bitbucket.questions import Question
 from requests.structures import CaseInsensitiveDict
 
 from deploycore.errors import (

@@ -151,7 +151,7 @@ def test_a_reader_who_wants_more_than_the_limit_said_gets_it_one_by_one():
     assert server.sequential == [link_to(3), link_to(4), link_to(5)]
 
 
-def test_nothing_is_asked_past_the_end():
+def test_no_request_is_sent_after_the_last_page():
     server = ChainServer(listing([2, 2, 1]))
     assert values(server, prefetch=8) == list(range(5))
     assert len(server.asked) == 3

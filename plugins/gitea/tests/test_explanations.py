@@ -63,7 +63,7 @@ def test_a_token_that_is_not_accepted(refused, message):
         "basic authorization is not allowed while WebAuthn enrolled",
     ],
 )
-def test_a_second_factor_is_named_and_a_token_asked_for(refused, message):
+def test_the_error_for_two_factor_authentication_suggests_a_token(refused, message):
     error = refused(401, message, "basic")
     assert isinstance(error, AuthenticationFailed)
     assert "has two-factor authentication" in error.hint

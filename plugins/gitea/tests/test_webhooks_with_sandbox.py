@@ -289,7 +289,7 @@ def test_without_a_secret_the_proof_is_empty_and_proves_nothing(
     assert not on_sandbox().verify_webhook(found, (SECRET, SecretStr("")))
 
 
-def test_what_fails_is_not_sent_again(sandbox, everything, listener):
+def test_a_failed_delivery_is_not_retried(sandbox, everything, listener):
     listener.faults.add(Fault(answer(500), times=1))
     sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
     assert sandbox.webhooks.wait()
@@ -298,7 +298,7 @@ def test_what_fails_is_not_sent_again(sandbox, everything, listener):
     assert sent.statuses == (500,)
 
 
-def test_the_course_of_a_pull_request_comes_as_events(sandbox, start, listener, on_sandbox):
+def test_each_change_of_a_pull_request_is_an_event(sandbox, start, listener, on_sandbox):
     provider = on_sandbox()
     commit = sandbox.publish("ada", "shop", "topic", {"a": b"1"}, "Topic")
     provider.register_webhook(SHOP, listener.address, SECRET)

@@ -224,5 +224,5 @@ def test_a_deploy_token_is_checked_by_what_it_alone_has():
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])
-def test_of_other_refusals_of_git_there_is_nothing_to_say(status):
+def test_other_errors_of_git_have_no_explanation(status):
     assert explain_git_refusal(config(), status, "") is None

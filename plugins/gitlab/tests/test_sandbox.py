@@ -285,7 +285,7 @@ def test_git_takes_a_deploy_token_with_its_own_username_in_its_own_group(sandbox
     assert clone(sandbox, tmp_path, username, secret).commit
 
 
-def test_the_access_token_beside_a_deploy_token_opens_no_code(sandbox, tmp_path):
+def test_the_access_token_beside_a_deploy_token_cannot_read_code(sandbox, tmp_path):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("deploy-token", Access.LEAST)
     with pytest.raises(RemoteRefused, match="403"):

@@ -95,7 +95,7 @@ def test_an_expired_access_token_is_refused(sandbox, get):
 
 
 @pytest.mark.parametrize("scopes", [[], ["read:jira-work"]])
-def test_an_api_token_without_bitbucket_scopes_is_as_good_as_none(sandbox, get, ada, scopes):
+def test_an_api_token_without_bitbucket_scopes_is_rejected(sandbox, get, ada, scopes):
     answer = get(REPOSITORIES, sandbox.add_api_token(ada, scopes=scopes))
     assert answer.status_code == 401
     assert answer.text == INVALID_TOKEN

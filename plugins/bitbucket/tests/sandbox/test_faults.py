@@ -132,7 +132,7 @@ def test_a_fault_of_lists_leaves_refusals_alone(sandbox, get):
 
 
 @pytest.mark.parametrize("retry_after", [None, 30])
-def test_a_spent_rate_budget_is_plain_429(make_populated, session, retry_after):
+def test_an_exceeded_rate_limit_is_a_plain_429(make_populated, session, retry_after):
     sandbox = make_populated(rate_budget=2, retry_after=retry_after)
     url = f"{sandbox.api_url}/repositories/acme"
     answers = [session.get(url, timeout=10) for _ in range(3)]

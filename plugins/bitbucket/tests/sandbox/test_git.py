@@ -294,7 +294,7 @@ def test_committing_to_an_unknown_workspace_is_an_error(sandbox):
         sandbox.commit("nowhere", "shop", "main", {"a": b"1"}, "One")
 
 
-def test_repositories_are_gone_after_the_end(make_populated, tmp_path, monkeypatch):
+def test_repositories_are_removed_when_the_sandbox_stops(make_populated, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     sandbox = make_populated()
     sandbox.commit("acme", "shop", "main", {"a": b"1"}, "One")

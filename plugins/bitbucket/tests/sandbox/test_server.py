@@ -40,7 +40,7 @@ def test_connections_are_kept_alive(sandbox, session):
     assert len(sandbox_threads()) == 2
 
 
-def test_several_requests_in_one_breath_are_answered_in_order(sandbox):
+def test_pipelined_requests_are_answered_in_order(sandbox):
     request = b"GET /2.0/repositories/%b HTTP/1.1\r\nHost: x\r\n%b\r\n"
     text = request % (b"acme", b"") + request % (b"nobody", b"Connection: close\r\n")
     received = speak(sandbox, text)
@@ -70,7 +70,7 @@ def test_many_clients_are_served_at_once(make_populated, session):
     assert time.perf_counter() - started < 20 * 0.1
 
 
-def test_a_client_that_goes_away_harms_nobody(sandbox, session):
+def test_a_client_that_disconnects_does_not_affect_others(sandbox, session):
     host, port = sandbox.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /2.0/user HTTP/1.1\r\nContent-Length: 100\r\n\r\nonly this")

@@ -33,35 +33,21 @@ from deploycore.testing.repositories import Service
 from deploycore.testing.sandbox import Credential, Repository, credentials_of
 from deploycore.testing.scenarios import Access
 from deploycore_github.sandbox import keys, sign_in
+from deploycore_github.sandbox.permissions import (
+    API,
+    CLASSIC_SCOPES,
+    READ,
+    accepted,
+    classic_scopes,
+    includes,
+    permissions,
+)
 from deploycore_github.sandbox.validation import DOCUMENTATION
 
-__all__ = [
-    "API",
-    "BY_APP",
-    "CONTENTS",
-    "DEPLOYMENTS",
-    "HOOKS",
-    "METADATA",
-    "PULLS",
-    "READ",
-    "STATUSES",
-    "GitHubHost",
-]
+__all__ = ["BY_APP", "GitHubHost"]
 
 T = TypeVar("T")
 
-API = "/api/v3"
-READ, METADATA = "contents=read", "metadata=read"
-HOOKS, STATUSES, DEPLOYMENTS = "repository_hooks", "statuses", "deployments"
-CONTENTS, PULLS = "contents", "pull_requests"
-SCOPE = "repo"
-CLASSIC_SCOPES = {
-    HOOKS: ("admin:repo_hook", "public_repo", SCOPE, "write:repo_hook"),
-    STATUSES: (SCOPE, "repo:status"),
-    DEPLOYMENTS: (SCOPE, "repo_deployment"),
-    PULLS: ("public_repo", SCOPE),
-}
-"""The scopes of classic tokens, any of which will do."""
 VERSION = "2022-11-28"
 DETAILS = {"archived": False, "size": 1, "topics": [], "pushed_at": "2026-01-01T00:00:00Z"}
 LIMIT = 5000
@@ -270,8 +256,8 @@ class GitHubHost(PullRequestSandbox):
         credential = self.credential_of(credentials_of(request)[1])
         if credential is not None and credential.mode == "classic":
             headers |= {
-                "X-OAuth-Scopes": ", ".join(_classic_scopes(credential)),
-                "X-Accepted-OAuth-Scopes": ", ".join(_accepted(request)),
+                "X-OAuth-Scopes": ", ".join(classic_scopes(credential)),
+                "X-Accepted-OAuth-Scopes": ", ".join(accepted(request)),
             }
         if credential is not None and credential.expires_at is not None:
             at = credential.expires_at.astimezone(UTC)
@@ -297,7 +283,7 @@ class GitHubHost(PullRequestSandbox):
                 "id": int(number),
                 "account": self._account_json(self.OWNER),
                 "app_id": int(app.app_id),
-                "permissions": _permissions(app.credential),
+                "permissions": permissions(app.credential),
                 "repository_selection": "all",
                 "suspended_at": suspended_at,
             }
@@ -307,9 +293,9 @@ class GitHubHost(PullRequestSandbox):
         app = self._as_app(request, number)
         if self.suspended:
             raise self.refused(403, "This installation has been suspended")
-        granted = _permissions(app.credential)
+        granted = permissions(app.credential)
         wanted = (_body(request) or {}).get("permissions", granted)
-        if not all(_includes(granted.get(name), level) for name, level in wanted.items()):
+        if not all(includes(granted.get(name), level) for name, level in wanted.items()):
             raise self.refused(422, UNGRANTED)
         token = SecretStr(f"ghs_{keys.letters(36)}")
         ends = datetime.now(UTC) + self.token_lifetime
@@ -334,7 +320,7 @@ class GitHubHost(PullRequestSandbox):
         """Who asks, if they may: Metadata comes with any permission of a repository."""
         caller = self.caller(request)
         name, _, level = permission.partition("=")
-        if caller.mode == "classic" or _includes(_permissions(caller).get(name), level):
+        if caller.mode == "classic" or includes(permissions(caller).get(name), level):
             return caller
         said = BY_APP if caller.mode == "app" else BY_TOKEN
         needed = {"X-Accepted-GitHub-Permissions": permission}
@@ -356,7 +342,7 @@ class GitHubHost(PullRequestSandbox):
         self._send_on(request, owner, slug)
         caller = self._reader(request, f"{permission}={level}")
         row = self.repository(owner, slug)
-        if caller.mode == "classic" and not {*_classic_scopes(caller)} & {
+        if caller.mode == "classic" and not {*classic_scopes(caller)} & {
             *CLASSIC_SCOPES[permission]
         }:
             raise self.refused(404, "Not Found")
@@ -467,39 +453,6 @@ class GitHubHost(PullRequestSandbox):
         if found is None:
             raise self.refused(404, "Not Found")
         return found
-
-
-def _permissions(credential: Credential) -> dict[str, str]:
-    """What was granted; every permission of a repository brings Metadata with it."""
-    if not credential.scopes:
-        return {"members": "read"}
-    granted = {"metadata": "read"}
-    for name, _, level in (scope.partition("=") for scope in sorted(credential.scopes)):
-        granted[name] = level  # of one name, write comes last
-    return dict(sorted(granted.items()))
-
-
-def _includes(granted: str | None, level: str) -> bool:
-    return granted == "write" or granted == level
-
-
-def _classic_scopes(credential: Credential) -> list[str]:
-    own = sorted(scope for scope in credential.scopes if "=" not in scope)
-    return [SCOPE, *own] if READ in credential.scopes else own
-
-
-def _accepted(request: Request) -> tuple[str, ...]:
-    """The scopes that an address takes."""
-    if not request.path.startswith(f"{API}/repos/"):
-        return ()
-    parts = {*request.segments[5:6]}  # api, v3, repos, owner, repository
-    names = {
-        "hooks": HOOKS,
-        "statuses": STATUSES,
-        "deployments": DEPLOYMENTS,
-        "pulls": PULLS,
-    }
-    return next((CLASSIC_SCOPES[names[part]] for part in parts if part in names), (SCOPE,))
 
 
 def _positive(request: Request, name: str, default: int) -> int:

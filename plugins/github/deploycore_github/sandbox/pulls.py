@@ -13,7 +13,7 @@ from deploycore.testing.messages import Answer, Refusal, Request, json_answer
 from deploycore.testing.pull_requests import PullRequest, PullRequestChange, PullRequests
 from deploycore.testing.sandbox import Repository
 from deploycore_github.sandbox.events import pull_request_shape
-from deploycore_github.sandbox.host import API
+from deploycore_github.sandbox.permissions import API
 from deploycore_github.sandbox.validation import body_of, invalid, unprocessable
 
 __all__ = ["PullsApi"]

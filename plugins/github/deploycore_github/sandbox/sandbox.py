@@ -22,9 +22,9 @@ from deploycore.testing.scenarios import Arranged, Scenario
 from deploycore.testing.webhooks import DeliveryRules, Event, Hook, ShownDeployment
 from deploycore_github.sandbox import events
 from deploycore_github.sandbox.hooks import HooksApi, shape
-from deploycore_github.sandbox.host import (
+from deploycore_github.sandbox.host import BY_APP, GitHubHost
+from deploycore_github.sandbox.permissions import (
     API,
-    BY_APP,
     CONTENTS,
     DEPLOYMENTS,
     HOOKS,
@@ -32,7 +32,6 @@ from deploycore_github.sandbox.host import (
     PULLS,
     READ,
     STATUSES,
-    GitHubHost,
 )
 from deploycore_github.sandbox.pulls import PullsApi
 from deploycore_github.sandbox.reports import Deployment, DeploymentsApi, StatusesApi
