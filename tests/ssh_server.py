@@ -7,8 +7,8 @@ The server belongs to the user who runs the tests, and knows that user alone. Se
 from __future__ import annotations
 
 import functools
-import getpass
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from deploycore.models import CloneUrl, SshCredential
 
+_TRIES = 3
 CONFIGURATION = """
 Port {port}
 Port {port_0}
@@ -50,7 +51,11 @@ def why_not():
         return f"not installed: {', '.join(missing)}"
     if os.getuid() == 0 and not _has_place_of_root():
         return "/run/sshd cannot be made, which sshd needs for root"
-    return ""
+    try:
+        shell = pwd.getpwuid(os.getuid()).pw_shell
+    except KeyError:
+        return "this user has no entry in the user database, in which sshd looks it up"
+    return f"this user has no shell but {shell}" if shell.endswith(("nologin", "false")) else ""
 
 
 def _program(name):
@@ -100,8 +105,7 @@ class Sshd:
         self.programs = directory / "programs"
         for each in (self.root, self.programs):
             each.mkdir(exist_ok=True)
-        self.user = getpass.getuser()
-        self.port, self.port_0 = _free_port(), _free_port()
+        self.user = pwd.getpwuid(os.getuid()).pw_name
         self.authorized = directory / "authorized_keys"
         self.host_key = make_key(directory / "host")
         self.key = make_key(directory / "client")
@@ -109,7 +113,12 @@ class Sshd:
         self.authorized.touch()
         self.authorize(self.key)
         self._process = None
-        self.start()
+        self.port = self.port_0 = 0
+        for _ in range(_TRIES):  # another process may have taken a port that was free
+            self.port, self.port_0 = _free_port(), _free_port()
+            if self.start():
+                return
+        raise AssertionError(f"sshd did not start: {self.log}")
 
     def authorize(self, key):
         """Let a key sign in: the path of its private part, whose public one is beside it."""
@@ -117,7 +126,7 @@ class Sshd:
             file.write(Path(f"{key}.pub").read_text())
 
     def start(self):
-        """Start it; with other keys after ``host_key`` was changed."""
+        """Start it, with another key after ``host_key`` was changed; whether it runs."""
         configuration = self.directory / "sshd_config"
         values = {
             "port": self.port,
@@ -136,18 +145,17 @@ class Sshd:
                 stdin=subprocess.DEVNULL,
                 stderr=messages,
             )
-        for port in (self.port, self.port_0):
-            self._wait_for(port, log)
+        return all(self._is_there(port) for port in (self.port, self.port_0))
 
-    def _wait_for(self, port, log):
+    def _is_there(self, port):
         end = time.monotonic() + 30
         while time.monotonic() < end and self._process.poll() is None:
             try:
                 with closing(socket.create_connection(("127.0.0.1", port), timeout=1)):
-                    return
+                    return True
             except OSError:
                 time.sleep(0.02)
-        raise AssertionError(f"sshd did not start: {log.read_text()}")
+        return False
 
     def stop(self):
         """Stop it; connections that are open end by themselves."""

@@ -93,7 +93,14 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "demo": ((), {"--kind": "sandboxes", "--keep": "", "--help": None}),
     "provider add": (
         ("",),
-        {"--kind": "kinds", "--no-verify": None, "--json": None, "--help": None, "-h": None},
+        {
+            "--kind": "kinds",
+            "--host-key": "",
+            "--no-verify": None,
+            "--json": None,
+            "--help": None,
+            "-h": None,
+        },
     ),
     "provider test": (
         ("providers",),
@@ -104,7 +111,14 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "provider remove": (("providers",), {"--yes": None, "-y": None, "--help": None}),
     "provider edit": (
         ("providers",),
-        {"--unset": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+        {
+            "--unset": "",
+            "--host-key": "",
+            "--dry-run": None,
+            "--no-verify": None,
+            "--json": None,
+            "--help": None,
+        },
     ),
     "provider rotate": (
         ("providers",),

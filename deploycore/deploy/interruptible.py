@@ -63,13 +63,16 @@ class InterruptibleProvider:
 def fetch_hint(provider: Provider, error: GitError) -> None:
     """Replace the hint of a git error by the provider's own explanation, if it has one.
 
-    Errors of Git LFS and of submodules, which may be on another server, are left unchanged.
+    Errors of Git LFS and of submodules, which may be on another server, are left unchanged, and so
+    are those of SSH, where another credential is used.
 
     Raises:
         PluginError: The plugin failed; the hint repeats the error that it was to explain.
     """
     if error.details.keys() & {"oid", "service", "submodule"}:
         return
+    if str(error.details.get("url", "")).startswith("ssh://"):
+        return  # plugins explain what is said about passwords and tokens
     try:
         hint = provider.explain_git_refusal(error.details.get("status"), error.message)
     except PluginError as failure:

@@ -69,6 +69,12 @@ __all__ = ["Provider", "ProviderCall"]
 
 T = TypeVar("T")
 
+_UPGRADE_OR_POLL = "Upgrade the plugin, or use polling, which works with every plugin."
+_INSTEAD = {
+    "ssh_clone_url": "Upgrade the plugin, or clone over HTTPS: deploycore provider edit NAME"
+    " --unset ssh-private-key",
+}
+
 Credential = GitCredential | SshCredential
 
 
@@ -298,9 +304,8 @@ class Provider(OptionalListings, OptionalCalls):
         if not self.supports(hook):
             raise ConfigurationError(
                 f"Providers of kind {self.plugin.kind} do not support {hook}.",
-                hint="Upgrade the plugin, or use polling, which works with every plugin."
-                if "webhook" in hook
-                else "Upgrade the plugin.",
+                hint=_INSTEAD.get(hook)
+                or (_UPGRADE_OR_POLL if "webhook" in hook else "Upgrade the plugin."),
                 provider=self.name,
                 plugin=self.plugin.label,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -33,9 +34,12 @@ def served(sshd, tmp_path):
         for who in ("AUTHOR", "COMMITTER")
         for what in ("NAME", "EMAIL")
     }
+    tree.mkdir()
+    (tree / "a.txt").write_text("one")
     for command in (
         ["git", "init", "-q", "-b", "main", tree],
-        ["git", "-C", tree, "commit", "-q", "--allow-empty", "-m", "first"],
+        ["git", "-C", tree, "add", "-A"],
+        ["git", "-C", tree, "commit", "-q", "-m", "first"],
         ["git", "clone", "-q", "--bare", tree, root / "repository-0.git"],
     ):
         subprocess.run(list(map(str, command)), check=True, env=environment)
@@ -43,13 +47,15 @@ def served(sshd, tmp_path):
 
 
 @pytest.fixture
-def acme(shell, served, monkeypatch):
+def acme(shell, served, monkeypatch, tmp_path):
     """Installs a plugin whose host publishes these keys: ``acme(())``."""
     site = shell.directory / "site"
     monkeypatch.setenv("PYTHONPATH", str(site))
 
     def install(published):
         source = GOOD_PROVIDER + SSH_HOOK.format(address=served, published=repr(tuple(published)))
+        commit = subprocess.check_output(["git", "-C", tmp_path / "tree", "rev-parse", "HEAD"])
+        source = source.replace('"1" * 40', repr(commit.decode().strip()))
         write_distribution(site, "deploycore-acme", "acme", source)
 
     return install
@@ -96,6 +102,12 @@ def test_published_keys_need_no_pin_and_a_wrong_key_is_not_stored(shell, acme, s
     assert "cannot be read" in said
     shell.succeed(*add(shell, sshd.key), given=given)
     shell.succeed("clone", "work", "ada/repository-0", "here")
+    declared = {"provider": "work", "repository": "ada/repository-0", "ref": "main"}
+    declared["target"] = str(shell.directory / "target")
+    (shell.directory / "shop.yaml").write_text(json.dumps({"applications": {"shop": declared}}))
+    shell.succeed("apply", "shop.yaml")
+    shell.succeed("deploy", "shop")
+    assert (shell.directory / "target/current/a.txt").read_text() == "one"
 
 
 def can_trace():
