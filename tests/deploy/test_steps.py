@@ -556,16 +556,25 @@ def test_another_thread_cancels_at_once(run, cancellation, lines):
 
 
 @pytest.fixture
-def alarm() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Have something called by a signal handler, in a moment."""
+def alarm(tmp_path: Path) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Have something called by a signal handler, once the step has written its file ``pid``."""
     former = signal.getsignal(signal.SIGALRM)
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(0.02):
+            if (tmp_path / "pid").exists():
+                os.kill(os.getpid(), signal.SIGALRM)
+                return
 
     def start(action: Callable[[], object]) -> None:
         signal.signal(signal.SIGALRM, lambda *_: action())
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        sender.start()
 
+    sender = threading.Thread(target=send)
     yield start
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    over.set()
+    sender.join()
     signal.signal(signal.SIGALRM, former)
 
 
@@ -573,7 +582,7 @@ def test_a_signal_handler_cancels_at_once(run, cancellation, alarm):
     alarm(cancellation.cancel)
     begun = time.monotonic()
     with pytest.raises(Cancelled):
-        run("sleep 60")
+        run("echo $$ > pid; sleep 60")
     assert time.monotonic() - begun < SANE
 
 

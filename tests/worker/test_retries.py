@@ -44,6 +44,8 @@ def test_what_may_be_well_in_a_while_is_tried_again(error):
         errors.PluginError("Broken."),
         errors.RemoteRefused("Wrong password.", url=URL, status=401),
         errors.GitError("The disk is full."),
+        errors.KeyRefused("Wrong key.", url=URL),
+        errors.HostKeyRefused("Another key.", url=URL),
         errors.UnsafeRepository("Evil."),
         errors.LimitExceeded("Large."),
         errors.StepFailed("Failed."),

@@ -93,6 +93,7 @@ def test_the_plugin_fulfils_the_contract(plugin):
         "list_branches",
         "find_repository",
         "clone_url",
+        "ssh_clone_url",
         "list_owners",
         "list_tags",
         "list_pull_requests",
