@@ -257,3 +257,44 @@ class TestEveryHost:
             "the host does not show it",
         )
         assert all(each.is_accepted for each in sandbox.webhooks.deliveries)
+
+
+class TestDataCenter:
+    """Previews, whose end Bitbucket Data Center tells in its own way."""
+
+    @pytest.fixture
+    def sandbox(self):
+        with load_sandbox("bitbucket-datacenter")[1].demo() as sandbox:
+            yield sandbox
+
+    def test_a_pull_request_has_its_own_release_until_it_is_declined(
+        self, shell, server, sandbox, tmp_path
+    ):
+        kind, connection = "bitbucket-datacenter", sandbox.connections[0]
+        name = provider_name(connection)
+        arguments, given = add_command(kind, connection, name)
+        shell.succeed(*arguments, given=given)
+        sandbox.publish("WEB", "site", "main", {"page": b"zero"}, "Zero")
+        place = tmp_path / "previews"
+        declared = {
+            "provider": name,
+            "repository": f"{sandbox.base_url}/projects/WEB/repos/site/browse",
+            "ref": "main",
+            "target": str(tmp_path / "live"),
+            "auto_deploy": {
+                "poll": "off",
+                "previews": {"target": f"{place}/{{branch}}-{{number}}"},
+            },
+        }
+        (tmp_path / "apps.yaml").write_text(json.dumps({"applications": {"site": declared}}))
+        shell.succeed("apply", "apps.yaml")
+        shell.succeed("webhook", "register", "site", "--url", server())
+        clone = Work(tmp_path / "clone", source_of(kind, connection))
+        clone.push("topic", "a preview")
+        row = sandbox.open_pull_request("WEB", "site", "topic", "main")
+        page = place / f"topic-{row.number}" / "current" / "page"
+        wait_for(lambda: page.exists() and page.read_text() == "a preview", "there is no preview")
+        clone.push("topic", "another")
+        wait_for(lambda: page.read_text() == "another", "it is not updated")
+        sandbox.close_pull_request(row)
+        wait_for(lambda: list(place.iterdir()) == [], "the preview stays")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import requests
 from pydantic import SecretStr
@@ -116,3 +118,22 @@ def test_a_host_can_be_stopped_twice():
     host.stop()
     with pytest.raises(ConfigurationError):
         _ = host.url
+
+
+def test_watchers_see_each_exchange_of_their_class_without_credentials():
+    seen, others = [], []
+
+    class Watched(LoopbackHost):
+        watchers: ClassVar = [seen.append]
+
+    class Other(LoopbackHost):
+        watchers: ClassVar = [others.append]
+
+    routes = {"GET /x": lambda request: json_answer({"a": 1})}
+    with Watched(routes=routes) as host, Other():
+        requests.get(f"{host.url}/x", headers={"Authorization": "Bearer hunter2"}, timeout=10)
+        requests.get(f"{host.url}/y", timeout=10)
+    assert [each.request.path for each in seen] == ["/x", "/y"]
+    assert seen[0].request.headers["authorization"] == "Bearer"
+    assert (seen[0].answer.json(), seen[1].answer.status) == ({"a": 1}, 404)
+    assert others == []

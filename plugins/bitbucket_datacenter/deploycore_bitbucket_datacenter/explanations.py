@@ -293,11 +293,21 @@ def _use_a_token(config: AnyConfig) -> str:
 
 
 def _denied(said: str, question: Question) -> PermissionDenied:
-    who = _who(question.config)
+    config = question.config
+    who = _who(config)
+    hint = (
+        f"Give {who} the permission {question.permission}{_where(question)}. A token can do no more"
+        " than the account that made it."
+    )
+    is_of_one = isinstance(config, AccessTokenConfig) and config.repository is None
+    if is_of_one and question.repository is None:
+        hint += (
+            " The token of a repository cannot list others: name that repository with"
+            f" deploycore provider edit {config.name} --repository PROJECT/SLUG"
+        )
     return PermissionDenied(
         f"{who[0].upper()}{who[1:]} may not {question.what}{quoted(said)}.",
-        hint=f"Give {who} the permission {question.permission}"
-        f"{_where(question)}. A token can do no more than the account that made it.",
+        hint=hint,
         **question.details,
     )
 

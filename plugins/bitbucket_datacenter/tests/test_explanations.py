@@ -123,6 +123,14 @@ def test_each_task_names_its_permission(config, action, said, permission):
     assert permission in error.hint
 
 
+def test_the_token_of_a_repository_is_told_to_name_it(config):
+    refused = refusal(401, *NOT_PERMITTED, **SIGNED_IN)
+    error = explain(refused, Question(config("access-token", project="WEB"), "WEB"))
+    assert "deploycore provider edit work --repository PROJECT/SLUG" in error.hint
+    for question in (about(config, "access-token"), Question(config(), "WEB")):
+        assert "--repository" not in explain(refused, question).hint
+
+
 def test_404_names_what_was_asked_for(config):
     error = explain(refusal(404), about(config))
     assert isinstance(error, NotFound)
