@@ -348,7 +348,7 @@ def _field_of_form(body: bytes, host: str, name: str) -> bytes:
 
 @contextmanager
 def as_documented(host: str) -> Iterator[None]:
-    """Turn errors of parsing a delivery into :class:`UnexpectedAnswer`.
+    """Turn errors of parsing a delivery into :class:`~deploycore.errors.UnexpectedAnswer`.
 
     Use it as a decorator or a context manager around the code that parses. Invalid JSON and
     invalid fields are then errors of the delivery, not of the plugin.

@@ -70,6 +70,7 @@ nitpick_ignore = [
     ("py:class", "deploycore.provider.core_fields.CoreFields"),
     ("py:class", "deploycore.provider.stored_credentials.StoredCredentials"),
     ("py:class", "deploycore.store.store.Store"),
+    ("py:class", "deploycore.provider.connection.OtherCredentials"),
     ("py:class", "pathlib.Path"),
 ]
 nitpick_ignore_regex = [
