@@ -6,6 +6,7 @@ parameters, and URLs with passwords are never used.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ _SQLITE_FAILURES = {
     ),
 }
 
+_OTHER_TABLES = re.compile("no.such.(table|column)")  # how SQLite begins what it says
 _UNANSWERED = "ConnectionTimeout"  # psycopg's, which has no code
 _SERVER_FAILURES = {
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -134,7 +136,7 @@ def store_error(error: Exception, place: Place) -> StoreError:
         known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
         if known:
             return place.error(*known)
-        if str(cause).startswith(("no such table", "no such column")):
+        if _OTHER_TABLES.match(str(cause)):
             return place.error(
                 f"does not have the tables of this version of deploycore: {_said(cause, place)}",
                 f"Use the version that it was last used with, restore a backup, or set {HOME} to"
