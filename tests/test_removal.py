@@ -29,6 +29,7 @@ def place():
     (made / "tree" / "below").mkdir(parents=True)
     (made / "tree" / "below" / "file").write_text("x" * 5000)
     yield made
+    subprocess.run(["chmod", "-R", "u+rwx", str(made)], check=True)  # tests close directories
     shutil.rmtree(made)
 
 

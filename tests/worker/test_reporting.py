@@ -180,7 +180,8 @@ def test_a_plugin_without_the_hook_is_passed_over_in_silence(
     commit = push("one")
     deploy()
     assert shown(commit) == []
-    assert installation.store.deployments.list("site")[0].state == "healthy"
+    # A poll that comes between may have found the commit live, and skipped it.
+    assert "healthy" in {each.state for each in installation.store.deployments.list("site")}
     assert caplog.records == []
 
 
