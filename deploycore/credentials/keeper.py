@@ -399,7 +399,8 @@ class TokenKeeper:
             is_present = storage.finish_renewal(self._auth.key, held.generation, held.token, left)
         except StoreError as error:
             logger.error(
-                "%s: the new token is used, but could not be stored, and is tried again: %s",
+                "%s: the new token is in use, but could not be stored. deploycore tries to store it"
+                " again: %s",
                 self._subject,
                 error,
             )

@@ -50,7 +50,7 @@ class RedirectListener:
         except OSError as error:
             raise ConfigurationError(
                 f"deploycore cannot listen on port {port} of this machine: {error.strerror}.",
-                hint="Give another port with --port, or paste the address by hand: --no-browser",
+                hint="Choose another port with --port, or use --no-browser to paste the address.",
             ) from None
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="deploycore-redirect", daemon=True

@@ -6,6 +6,7 @@ parameters, and URLs with passwords are never used.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from deploycore.settings import DATABASE_URL, HOME
 
 __all__ = ["Place", "Unanswered", "store_error", "unanswered"]
 
+# The beginning of SQLite's own message, which has no error code of its own.
+_WITHOUT_TABLES = re.compile(r"no\ssuch\s(?:table|column)\b")
 _SQLITE_FAILURES = {
     # https://sqlite.org/rescode.html, the primary codes
     sqlite3.SQLITE_NOTADB: (
@@ -134,7 +137,7 @@ def store_error(error: Exception, place: Place) -> StoreError:
         known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
         if known:
             return place.error(*known)
-        if str(cause).startswith(("no such table", "no such column")):
+        if _WITHOUT_TABLES.match(str(cause)):
             return place.error(
                 f"does not have the tables of this version of deploycore: {_said(cause, place)}",
                 f"Use the version that it was last used with, restore a backup, or set {HOME} to"

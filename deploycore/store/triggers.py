@@ -241,7 +241,9 @@ class Triggers:
 
     def _replace(self, application: str, ids: Sequence[int]) -> None:
         """Settle damaged triggers, and add one in their place."""
-        logger.warning("%d damaged triggers of %s were replaced", len(ids), application)
+        logger.warning(
+            "%d damaged triggers of %s were replaced by one new trigger", len(ids), application
+        )
         self.settle(ids, error_code="damaged")
         self.add(application, cause="recovery")
 

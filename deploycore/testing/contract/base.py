@@ -115,7 +115,7 @@ def asked(of: str, rule: str) -> str:
         rule: What the contract asks, as a sentence.
     """
     place = _DOCUMENTED.get(of, f"deploycore.hookspecs.ProviderSpec.{of}")
-    return f"\nThe contract asks of {of}: {rule}\nDocumented in: {place}\nSeen:"
+    return f"\nThe contract requires of {of}: {rule}\nDocumented in: {place}\nSeen:"
 
 
 @contextmanager
