@@ -101,7 +101,7 @@ def read_fields(
 
 
 def read_changed_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
-    """Read the fields that are to be changed from options. Nothing is asked for.
+    """Read the fields to change from options. There are no prompts.
 
     Args:
         config_type: The plugin's ``Config``.
