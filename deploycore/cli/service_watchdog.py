@@ -25,8 +25,8 @@ def telling_watchdog(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Tell the service manager from a thread that the process is alive, if it expects that.
 
     Args:
-        environ: Has the address and the interval of the messages: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC``, and in
-            ``WATCHDOG_PID`` for which process.
+        environ: Has the address of the messages, their interval, and the process that they are
+            for: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
     """
     address, seconds = environ.get("NOTIFY_SOCKET", ""), _interval(environ)
     if not seconds or address[:1] not in ("/", "@"):
