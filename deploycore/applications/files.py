@@ -193,7 +193,11 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _application(name: str, fields: Any) -> Application:
     where = f"{_TOP}/{name}"
     if not isinstance(fields, Mapping):
-        raise ConfigurationError(f"{where}: must be a mapping.", hint=_HINT)
+        raise ConfigurationError(
+            f"{where}: must be a mapping.",
+            hint="Write the fields of the application below its name, one per line, as"
+            f" FIELD: VALUE. {_HINT}",
+        )
     if "name" in fields:
         raise ConfigurationError(
             f"{where}/name: is not a known field; the key above it is the name.", hint=_HINT

@@ -155,8 +155,8 @@ def _refuse_other_host(pasted: _Pasted, known: Collection[str]) -> None:
     raise ConfigurationError(
         f"The address names a repository on {pasted.host}, but the provider is for"
         f" {' and '.join(hosts)}.",
-        hint="Use a provider for that host: deploycore provider list shows yours. Or give the"
-        " repository on this one as OWNER/REPOSITORY.",
+        hint=f"Use a provider for {pasted.host}, or write a repository of this provider as"
+        " OWNER/REPOSITORY. To list your providers: deploycore provider list",
         host=pasted.host,
     )
 

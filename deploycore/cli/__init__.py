@@ -111,10 +111,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _collect_rarely() -> None:
-    """Have Python look for garbage less often in this process, and not at its end.
+    """Make garbage collection rare in this process, and turn it off at the end.
 
-    Imports make many objects that stay. Python would look through them again and again while they
-    are made, and once more before it ends: up to a tenth of what a command takes.
+    Imports create many objects that are never freed. Python would examine them again and again
+    during the imports, and once more at the end: up to a tenth of a command's time.
     """
     import atexit
     import gc
@@ -132,7 +132,7 @@ def _print(text: str) -> None:
 
 
 def overview() -> str:
-    """The text of ``deploycore --help``."""
+    """Return the text of ``deploycore --help``."""
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())

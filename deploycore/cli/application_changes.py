@@ -166,13 +166,13 @@ def edited(
     unset: list[str],
     unset_variables: list[str],
 ) -> dict[str, Any]:
-    """The values of an application after a change.
+    """Return the values of an application after a change.
 
     Args:
-        before: The values before, without those by default.
-        given: The new values; ``None`` for those that stay. Variables and steps are added to what
-            there is.
-        unset: Fields that get their default.
+        before: The values before the change, without default values.
+        given: The new values; ``None`` for values that stay. Variables and steps are added to the
+            existing ones.
+        unset: Fields to reset to their defaults.
         unset_variables: Variables to remove.
 
     Raises:
@@ -198,10 +198,10 @@ def edited(
 
 
 def _optional_field(written: str) -> str:
-    """The name of a field that has a default.
+    """Return the name of a field that has a default.
 
     Raises:
-        UsageError: There is no such field, or it has no default.
+        UsageError: The field does not exist, or has no default.
     """
     from deploycore.applications.application import Application
     from deploycore.text.suggestions import did_you_mean

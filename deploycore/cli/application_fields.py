@@ -1,4 +1,4 @@
-"""What people type for fields of an application, as the application has them."""
+"""Conversion of typed values into the fields of an application."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_variable(text: str) -> tuple[str, str | dict[str, str]]:
     """Read ``NAME=VALUE``, or ``NAME=@SOURCE`` for a secret.
 
     Raises:
-        ConfigurationError: It has another form.
+        ConfigurationError: The text has another form.
     """
     name, equals, value = text.partition("=")
     if not equals:

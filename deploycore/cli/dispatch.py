@@ -76,7 +76,7 @@ def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
 
 
 def _has_left_calls() -> bool:
-    """Whether a call of a plugin still runs; where nothing has called one, nothing is imported."""
+    """Return whether a plugin call still runs; imports nothing if no plugin was called."""
     background = sys.modules.get("deploycore.provider.background")
     return background is not None and background.calls_left_behind()
 

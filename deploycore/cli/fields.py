@@ -101,7 +101,7 @@ def read_fields(
 
 
 def read_changed_fields(config_type: Any, arguments: Sequence[str]) -> GivenFields:
-    """Read the fields that are to be changed from options. Nothing is asked for.
+    """Read the fields to change from options. There are no prompts.
 
     Args:
         config_type: The plugin's ``Config``.
@@ -173,7 +173,7 @@ def _options(
         if not argument.startswith("--"):
             # The error does not show the argument: it may be a secret.
             raise ConfigurationError(
-                "An argument has no option before it.",
+                "An argument is not preceded by an option, such as --token-env.",
                 hint="Give each field as --FIELD VALUE. An option --FIELD-stdin takes no value: it"
                 " reads standard input.",
             )

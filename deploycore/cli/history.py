@@ -263,7 +263,7 @@ def _text(at: datetime | None) -> str | None:
 
 
 def _find_releases(name: str) -> tuple[list[Release], list[Remains]]:
-    """The releases of an application, and what was to be removed and is still there."""
+    """Return the releases of an application, and the directories that could not be removed."""
     found = read_listing(lambda listing: _list_releases(listing, name))
     if found is not None:
         return found

@@ -1,4 +1,4 @@
-"""The keys of SSH servers on the command line: ``--host-key``, and the question at the terminal."""
+"""Host keys on the command line: the option ``--host-key``, and the prompt to compare a key."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def pinning(
     stored: str = "",
     as_json: bool,
 ) -> _T:
-    """Store a provider; ask the person to compare the key of an SSH server that is not known.
+    """Store a provider; if the SSH server's key is not known, ask the user to compare it.
 
     Args:
         store: Verifies and stores the provider with these settings.
-        stored: The keys that are pinned already.
+        stored: The keys that are already pinned.
 
     Raises:
         HostKeyRefused: There is no terminal to ask at, or the server has another key than the known

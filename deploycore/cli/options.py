@@ -69,6 +69,7 @@ def parse_duration(text: str, option: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ConfigurationError(
-            f"{text!r} is not a duration.", hint=f"Write {option} 90d, 12h, 30m, or 45s."
+            f"{text!r} is not a duration.",
+            hint=f"Use a number and a unit, such as {option} 90d, 12h, 30m or 45s.",
         )
     return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

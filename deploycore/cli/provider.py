@@ -200,7 +200,7 @@ def check(
 
 
 def _proved(provider: Provider, repository: RepositoryId | None) -> Account:
-    """Prove the credentials: by a repository if one is named, and they may not list.
+    """Test the credentials; with the configured repository if they cannot list repositories.
 
     Raises:
         ProviderError: The host rejects them, or they cannot read the repository.
@@ -221,9 +221,9 @@ def _proved(provider: Provider, repository: RepositoryId | None) -> Account:
 def _count_repositories(
     provider: Provider, repository: RepositoryId | None
 ) -> tuple[int | None, str]:
-    """The number of repositories that can be listed, and a hint.
+    """Return the number of repositories that can be listed, and a hint.
 
-    ``None`` if the credentials may not list, but can read the repository that is named.
+    ``None`` if the credentials cannot list repositories, but can read the configured one.
     """
     try:
         count = sum(1 for _ in provider.list_repos())

@@ -1,4 +1,4 @@
-"""Signs of life for a service manager, so that it restarts a process that is frozen.
+"""Messages that tell a service manager that the process is alive, so that it restarts a frozen one.
 
 A plugin whose code holds the interpreter's lock, such as a catastrophic regular expression, stops
 all threads of a server or worker, and nothing in the process can end that. systemd can: with
@@ -22,11 +22,11 @@ _ALIVE = b"WATCHDOG=1"
 
 @contextmanager
 def telling_watchdog(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Send signs of life from a thread during the block, if a service manager expects them.
+    """Tell the service manager from a thread that the process is alive, if it expects that.
 
     Args:
-        environ: Says where to and how often: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC``, and in
-            ``WATCHDOG_PID`` for which process.
+        environ: Has the address of the messages, their interval, and the process that they are
+            for: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
     """
     address, seconds = environ.get("NOTIFY_SOCKET", ""), _interval(environ)
     if not seconds or address[:1] not in ("/", "@"):
@@ -45,7 +45,7 @@ def telling_watchdog(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
 
 
 def _interval(environ: Mapping[str, str]) -> float:
-    """Seconds between two signs: half of what is expected. 0 if none are."""
+    """Return the seconds between two messages: half of the expected interval; 0 for no messages."""
     expected, process = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
     if not expected.isdecimal() or process not in (None, "", str(os.getpid())):
         return 0

@@ -34,10 +34,10 @@ class UsageError(DeploycoreError):
 
 
 class _HelpIsOff:
-    """A command whose option ``--help`` is off unless it is given.
+    """A command whose option ``--help`` has a default: off.
 
-    Typer gives it no default, and imports pydantic to find out that nothing is not a value.
-    That is half of what printing the help of one of the commands would take.
+    Typer gives it no default, and imports pydantic to convert the missing value. That would take
+    half of the time of printing a command's help.
     """
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -49,8 +49,9 @@ class _HelpIsOff:
 
 
 class StartedCommand(_HelpIsOff, TyperCommand):
-    """A command that starts fast: it imports neither pydantic to read texts and flags, nor the
-    logging of a command that is only asked for its help."""
+    """A command that starts fast.
+
+    It does not import pydantic to parse strings and flags, nor logging to print its help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command's arguments and options."""
@@ -72,10 +73,10 @@ class StartedCommand(_HelpIsOff, TyperCommand):
 
 
 class _ReadyValue:
-    """Gives on values that have the type of their parameter; all others are left to Typer."""
+    """Returns values that already have their parameter's type; Typer converts all others."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value of a parameter, as its type is."""
+        """Return a value, converted to the type of its parameter."""
         kind, info = param.type_descriptor.annotation, param.type_descriptor.parameter_info
         is_list = param.multiple or param.nargs != 1
         is_default = type(value) in (int, float, str) and value == param.default
@@ -102,7 +103,7 @@ class _ReadyValue:
 
 
 def _is_missing(path: str) -> bool:
-    """Whether nothing is there; what is there is looked at by Typer."""
+    """Return whether a value is missing. Typer checks all other values."""
     try:
         os.stat(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One authorization request of a person: its address, and the check of what comes back.
+"""The OAuth authorization request that a person opens, and the check of the host's response.
 
 Sources: RFC 6749, section 4.1; RFC 7636 (PKCE); RFC 8252 (the loopback redirect).
 """
@@ -34,7 +34,7 @@ _ERRORS = {
 
 
 def redirect_uri(port: int) -> str:
-    """The redirect address for a port of this machine (RFC 8252, 7.3)."""
+    """Return the redirect address for a port of this machine (RFC 8252, 7.3)."""
     return f"http://127.0.0.1:{port}{CALLBACK}"
 
 
@@ -45,8 +45,8 @@ class AuthorizationRequest:
     Attributes:
         flow: How the person signs in.
         redirect_uri: Where the host sends the browser afterwards.
-        state: Returned by the host; proves that an answer belongs to this request.
-        verifier: Proves to the host that the code is exchanged by the program that asked.
+        state: The host returns it; it proves that a response belongs to this request.
+        verifier: Proves to the host that the program that exchanges the code sent the request.
     """
 
     flow: AuthorizationCode
@@ -56,13 +56,13 @@ class AuthorizationRequest:
 
     @classmethod
     def new(cls, flow: AuthorizationCode, redirect: str) -> Self:
-        """A request with a new ``state`` and a new verifier, each of 256 random bits."""
+        """Create a request with a new ``state`` and a new verifier, each of 256 random bits."""
         verifier = SecretStr(secrets.token_urlsafe(32))
         return cls(flow, redirect, secrets.token_urlsafe(32), verifier)
 
     @property
     def address(self) -> str:
-        """The address that the person opens. There is no secret in it."""
+        """Return the address that the person opens. It has no secret."""
         digest = hashlib.sha256(self.verifier.get_secret_value().encode()).digest()
         fields = {
             "response_type": "code",
@@ -78,14 +78,14 @@ class AuthorizationRequest:
         return f"{self.flow.authorize_url}{separator}{urlencode(fields)}"
 
     def belongs(self, query: str) -> bool:
-        """Whether the query of a redirect address answers this request, by its ``state``."""
+        """Tell by its ``state`` whether the query of a redirect address answers this request."""
         return self._is_state(_single(query, "state"))
 
     def read_query(self, query: str) -> SecretStr:
-        """The code in the query of a redirect address.
+        """Return the code in the query of a redirect address.
 
         Raises:
-            AuthenticationFailed: It answers another request, says that the host refused, or has
+            AuthenticationFailed: The query belongs to another request, contains an error, or has
                 no code.
         """
         if not self.belongs(query):
@@ -106,10 +106,10 @@ class AuthorizationRequest:
         return SecretStr(code)
 
     def read_pasted(self, text: str) -> SecretStr:
-        """The code in what a person pasted: the whole redirect address, or the code alone.
+        """Return the code from pasted text: the whole redirect address, or only the code.
 
         Raises:
-            AuthenticationFailed: As :meth:`read_query`, or it is neither of the two.
+            AuthenticationFailed: As for :meth:`read_query`, or the text is neither of these.
         """
         text = text.strip()
         if "://" in text or text.startswith("?"):

@@ -1,4 +1,4 @@
-"""When credentials expire: which warning is due, and how it is told."""
+"""Expiry of credentials: which warning is due, and its words."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SAME = timedelta(minutes=1)
 
 
 def due_warning(expires_at: datetime, now: datetime) -> int | None:
-    """The warning that is due: the last of ``WARNING_DAYS`` that was reached; ``None`` for none."""
+    """Return the last value of ``WARNING_DAYS`` that was reached; ``None`` if none was."""
     left = expires_at - now
     return min((days for days in WARNING_DAYS if left <= timedelta(days=days)), default=None)
 
 
 def describe_expiry(expires_at: datetime, now: datetime) -> str:
-    """When credentials expire, to follow ``The credentials``: ``expire in 6 days (2026-12-05)``."""
+    """Return words that follow ``The credentials``: ``expire in 6 days (2026-12-05)``."""
     day = expires_at.astimezone(UTC).date().isoformat()
     left = expires_at - now
     if left <= timedelta(0):
@@ -31,7 +31,7 @@ def describe_expiry(expires_at: datetime, now: datetime) -> str:
 
 
 def is_same_expiry(one: datetime | None, other: datetime | None) -> bool:
-    """Whether two times, or their absence, say the same."""
+    """Return whether two expiry times are equal; ``None`` means no expiry."""
     if one is None or other is None:
         return one is other
     return abs(one - other) <= _SAME

@@ -1,7 +1,7 @@
-"""Keeps one token of one provider: who needs it gets a valid one, and one thread renews it.
+"""Keep one valid token for each provider; only one thread at a time renews it.
 
-Where the token must outlive the process, its storage decides which process renews it. What one
-process has obtained is taken over by the others.
+If the token is stored, its storage decides which process renews it. The other processes then use
+the token that this process has obtained.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _ABOUT_GRANT = frozenset({"invalid_grant", "bad_refresh_token"})
 
 @dataclass(frozen=True)
 class StoredToken:
-    """A token as the storage has it.
+    """A token with its age, as the storage returns it.
 
     Attributes:
-        generation: How often it was replaced; the next one has the next number.
-        lifetime: Seconds for which it was valid at first; ``None`` where it has no end.
-        seconds_left: Seconds for which it is still valid; ``None`` where it has no end.
-        former: The token before it, which some hosts accept for minutes after its use.
+        generation: The token's number, starting at 1; each new token has the next number.
+        lifetime: Seconds for which it was valid when it was issued; ``None`` if it never expires.
+        seconds_left: Seconds until it expires; ``None`` if it never expires.
+        former: The previous token, which some hosts accept for some minutes after its use.
     """
 
     token: Token
@@ -69,31 +69,31 @@ class TokenStorage(Protocol):
     """Keeps tokens for all processes of an installation."""
 
     def load(self, key: str) -> StoredToken | None:
-        """The token; ``None`` where there is none yet."""
+        """Return the token; ``None`` if there is none yet."""
 
     def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
-        """Let this process renew the token, unless another one does so now or has done so.
+        """Claim the renewal of the token, unless another process has claimed or finished it.
 
         Args:
-            generation: The generation to be replaced; 0 where there is none.
-            seconds: For how long no other process may begin.
+            generation: The generation to replace; 0 if there is no token.
+            seconds: How long no other process may claim the renewal.
         """
 
     def finish_renewal(
         self, key: str, generation: int, token: Token, lifetime: float | None
     ) -> bool:
-        """Store the new token; the present one becomes the former one.
+        """Store the new token; the current one becomes the previous one.
 
         Args:
             generation: The new token's.
-            lifetime: Seconds for which it is valid from now on; ``None`` for no end.
+            lifetime: Seconds until it expires; ``None`` if it never expires.
 
         Returns:
-            Whether it is stored; ``False`` where another process has stored this generation.
+            Whether it is stored; ``False`` if another process has stored this generation.
         """
 
     def give_up_renewal(self, key: str) -> None:
-        """Let other processes try: this one did not obtain a token."""
+        """Release the claim after a failed renewal, so that other processes can try."""
 
 
 @dataclass
@@ -109,11 +109,11 @@ class _Held:
     save_at: float = float("inf")
 
     def needs_nothing(self, now: float) -> bool:
-        """Whether the token can be used as it is, and nothing is to be done about it."""
+        """Return whether the token can be used without renewing or storing it first."""
         return now < self.renew_at and now < self.save_at
 
     def refuse(self, now: float) -> bool:
-        """Note that the host rejected the token; says whether it will be replaced."""
+        """Record that the host rejected the token; return whether it will be replaced."""
         if self.replaced_refused and now - self.obtained_at < _AFTER_REFUSAL:
             return False
         self.renew_at = self.valid_until = float("-inf")
@@ -122,7 +122,7 @@ class _Held:
 
 @dataclass
 class _Slot:
-    """What the threads of this process share of one token."""
+    """The state of one token that the threads of this process share."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     held: _Held | None = None
@@ -131,18 +131,18 @@ class _Slot:
 
 
 class TokenMemory:
-    """The tokens that this process holds, for all handles on its providers."""
+    """The tokens in this process's memory, shared by all open providers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slots: dict[tuple[str, str], tuple[object, _Slot]] = {}
 
     def slot(self, provider: str, key: str, version: object) -> _Slot:
-        """The place of a token.
+        """Return the slot of a token.
 
         Args:
-            version: Changes when the provider's configuration does; another version finds an
-                empty place.
+            version: Changes with the provider's configuration; a new version has an empty
+                slot.
         """
         with self._lock:
             known = self._slots.get((provider, key))
@@ -152,7 +152,7 @@ class TokenMemory:
             return known[1]
 
     def refused(self, provider: str, version: object, value: SecretStr) -> bool:
-        """Note that a host rejected the value of a token, wherever it was sent.
+        """Record that a host rejected the value of a token, over the API or git.
 
         Returns:
             Whether it is a token of this provider that will be replaced, or has been.
@@ -169,11 +169,11 @@ class TokenMemory:
 
 @dataclass(frozen=True)
 class TokenSource:
-    """Where the tokens of one configured provider are held.
+    """The places that hold the tokens of one configured provider.
 
     Attributes:
-        memory: Those of this process.
-        storage: Those that outlive it; ``None`` where there is no such place.
+        memory: The tokens in this process's memory.
+        storage: Stored tokens; ``None`` if tokens are not stored.
         provider: The provider's name.
         version: Changes when the provider's configuration does.
     """
@@ -184,7 +184,7 @@ class TokenSource:
     version: object = None
 
     def keeper(self, auth: RenewableAuth, client: Callable[[], HttpClient]) -> TokenKeeper:
-        """The keeper of one token.
+        """Return the keeper of one token.
 
         Args:
             client: Gives a client of the authorization server.
@@ -194,16 +194,16 @@ class TokenSource:
         return TokenKeeper(auth, client, slot, storage=self.storage, subject=subject)
 
     def refused(self, value: SecretStr) -> bool:
-        """Note that a host rejected the value of a token, such as its git server.
+        """Record that a host rejected the value of a token, for example its git server.
 
         Returns:
-            Whether another one is there, or will be obtained.
+            Whether there is another token, or a new one will be obtained.
         """
         return self.memory.refused(self.provider, self.version, value)
 
 
 def _now() -> float:
-    """Seconds that go on while the machine sleeps, where it can tell."""
+    """Return seconds of a clock that also runs while the machine sleeps, if there is one."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
@@ -214,11 +214,11 @@ class TokenKeeper:
     Safe to use from several threads.
 
     Args:
-        auth: How a token is obtained.
-        client: Gives a client of the authorization server.
-        slot: Where the process holds the token.
-        storage: Keeps it for other processes; required where ``auth.is_stored``.
-        subject: Whose token it is, for the log and for errors: ``provider work``.
+        auth: Obtains tokens.
+        client: Returns a client of the authorization server.
+        slot: Holds the token in this process.
+        storage: Holds it for all processes; required if ``auth.is_stored``.
+        subject: The token's owner in log lines and errors, such as ``provider work``.
     """
 
     def __init__(
@@ -241,17 +241,17 @@ class TokenKeeper:
         self._sleep = sleep
 
     def header(self) -> tuple[str, SecretStr]:
-        """The ``Authorization`` header with the token.
+        """Return the ``Authorization`` header with the token.
 
         Raises:
-            AuthenticationFailed: The host issues no token for this configuration any longer.
-            ProviderError: No token could be obtained for now.
+            AuthenticationFailed: The host no longer issues tokens for this configuration.
+            ProviderError: No token could be obtained. A later attempt may succeed.
         """
         value = self.token().value.get_secret_value()
         return "Authorization", SecretStr(f"{self._auth.scheme} {value}")
 
     def token(self) -> Token:
-        """A valid token; obtained or renewed first where that is due.
+        """Return a valid token; obtain or renew it first if necessary.
 
         Raises:
             AuthenticationFailed, ProviderError: As :meth:`header`.
@@ -271,11 +271,11 @@ class TokenKeeper:
             return self._renew(held)
 
     def refused(self, header: SecretStr) -> bool:
-        """Note that the host rejected a header (status 401).
+        """Record that the host rejected a header (status 401).
 
         Returns:
-            Whether a request with the present token may succeed: it is another one than the
-            rejected one, or will be.
+            Whether a request with the current token may succeed, because it is not the rejected
+            one or will be replaced.
         """
         held = self._slot.held
         if held is None or not header.get_secret_value().endswith(
@@ -308,7 +308,7 @@ class TokenKeeper:
         return self._new(token, 1, held)
 
     def _new(self, token: Token, generation: int, held: _Held | None) -> _Held:
-        """A token that was obtained just now."""
+        """Obtain a token, and return it."""
         lifetime = None
         if token.expires_at is not None:
             lifetime = (token.expires_at - datetime.now(UTC)).total_seconds()
@@ -326,11 +326,11 @@ class TokenKeeper:
         return _Held(known.token, renew_at, valid_until, known.generation, now, is_short=is_short)
 
     def _early(self, known: StoredToken) -> float:
-        """How many seconds before its end a token is renewed."""
+        """Return how many seconds before its expiry a token is renewed."""
         return min(self._auth.renew_before.total_seconds(), (known.lifetime or 0) / 2)
 
     def _renewed_for_all(self, held: _Held | None) -> _Held:
-        """The token that another process has obtained meanwhile, or else a new one."""
+        """Return the token that another process has obtained meanwhile, or obtain a new one."""
         storage = self._storage
         assert storage is not None  # noqa: S101  for type checkers
         given_up_at = self._now() + _RENEWAL_SECONDS
@@ -371,8 +371,8 @@ class TokenKeeper:
         return self._timed(newer, held) if newer and self._is_news(newer, held) else renewed
 
     def _obtained_with(self, stored: StoredToken | None) -> Token:
-        """A new token, also where the process that used the present refresh token died before it
-        stored the next one."""
+        """Obtain a token, even if a process used the current refresh token and was killed before it
+        stored the new one."""
         client = self._client()
         try:
             return self._auth.obtain(client, stored.token if stored else None)
@@ -386,7 +386,7 @@ class TokenKeeper:
             raise
 
     def _save(self, held: _Held) -> bool:
-        """Store a new token; where that fails it is used from memory, and stored later.
+        """Store a new token; if that fails, use it from memory, and store it later.
 
         Returns:
             Whether it is the one to use; ``False`` if another one is stored in its place.
@@ -399,7 +399,8 @@ class TokenKeeper:
             is_present = storage.finish_renewal(self._auth.key, held.generation, held.token, left)
         except StoreError as error:
             logger.error(
-                "%s: the new token is used, but could not be stored, and is tried again: %s",
+                "%s: the new token is in use, but could not be stored. deploycore tries to store it"
+                " again: %s",
                 self._subject,
                 error,
             )
@@ -410,7 +411,9 @@ class TokenKeeper:
 
 
 def _is_about_grant(error: AuthenticationFailed) -> bool:
-    """Whether a refusal may be about the refresh token. To show the former one for another reason,
-    such as a wrong client secret, could make the host take it for stolen."""
+    """Return whether the host may have rejected the refresh token itself.
+
+    For another error, such as a wrong client secret, the previous refresh token is not sent: the
+    host could treat it as stolen."""
     code = error.details.get("grant_error")
     return code is None or code in _ABOUT_GRANT

@@ -1,7 +1,7 @@
-"""Receives the answer to an authorization request: a listener on 127.0.0.1 (RFC 8252, 7.3).
+"""Listen on 127.0.0.1 for the response to an authorization request (RFC 8252, 7.3).
 
-It answers one request, the one that belongs to the sign-in, and refuses all others. It logs
-nothing, since the query has the code.
+The listener accepts one request, the one that belongs to the sign-in, and rejects all others. It
+logs nothing, because the query has the code.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _HEADERS = {
 
 
 class RedirectListener:
-    """Listens from its making on; to be used as a context manager.
+    """A listener that starts when it is created. Use it as a context manager.
 
     Args:
-        port: Where to listen; 0 for any free port.
+        port: The port to listen on; 0 for any free port.
 
     Raises:
         ConfigurationError: The port is in use.
@@ -50,7 +50,7 @@ class RedirectListener:
         except OSError as error:
             raise ConfigurationError(
                 f"deploycore cannot listen on port {port} of this machine: {error.strerror}.",
-                hint="Give another port with --port, or paste the address by hand: --no-browser",
+                hint="Choose another port with --port, or use --no-browser to paste the address.",
             ) from None
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="deploycore-redirect", daemon=True
@@ -58,17 +58,17 @@ class RedirectListener:
 
     @property
     def redirect_uri(self) -> str:
-        """The redirect address that leads here."""
+        """Return the redirect address that leads to this listener."""
         return redirect_uri(self._server.server_address[1])
 
     def wait(self, belongs: Callable[[str], bool], seconds: float) -> str | None:
         """Wait for the request that belongs to the sign-in.
 
         Args:
-            belongs: Whether a query does.
+            belongs: Returns whether a query belongs to the sign-in.
 
         Returns:
-            Its query; ``None`` if there was none in time.
+            The query of the request; ``None`` if it did not arrive in time.
         """
         self._belongs = belongs
         try:
@@ -77,7 +77,7 @@ class RedirectListener:
             return None
 
     def accept(self, target: str, host: str) -> tuple[int, str]:
-        """The status and the text of the page for a request."""
+        """Return the status and the text of the page for a request."""
         path, _, query = target.partition("?")
         if path != CALLBACK or host != f"{_LOOPBACK}:{self._server.server_address[1]}":
             return 404, "This page does not exist."
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a client may go away, and an error would show what it sent."""
+        """Print nothing: an error would show what the client sent."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,4 +132,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the query has the code."""
+        """Print nothing: the query has the code."""

@@ -474,7 +474,8 @@ class Engine:
                 if not recorder.record.is_finished:
                     raise DeployError(
                         f"Deployment {record.id} of {record.application} could not be recovered.",
-                        hint=f"See the reason: deploycore logs {record.id}.{_RECOVER}",
+                        hint=f"Fix the cause that this command shows: deploycore logs {record.id}."
+                        f"{_RECOVER}",
                         deployment=record.id,
                     )
                 settled.append(recorder.record)

@@ -69,7 +69,7 @@ def check_health(
     if reason is not None:
         times = "once" if tries == 1 else f"{tries} times"
         raise HealthCheckFailed(
-            f"The release failed its health check {times}; the last time: {reason}.",
+            f"The release failed its health check {times}. Last result: {reason}.",
             hint="Check the health_check of the application, and see the application's own log. If"
             " it needs more time to start, raise the check's retries, interval or deadline.",
             tries=tries,

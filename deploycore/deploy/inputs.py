@@ -1,9 +1,9 @@
-"""What the commands of a release were given from outside, remembered as a digest.
+"""A digest of the external values that a release's commands received.
 
-Values that ``env:`` and ``file:`` name are not in the database, so no revision tells that they
-have changed. With a digest of those of the live release, a deployment of the same commit can tell.
-The values are in no file: the digest is salted, slow to compute, and in a file that only its owner
-can open.
+The values behind ``env:`` and ``file:`` are not in the database, so no revision shows that they
+have changed. A deployment of the same commit compares them with the live release's digest.
+The values themselves are in no file. The digest is salted, slow to compute, and in a file that
+only its owner can open.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _COST = {"n": 2**14, "r": 8, "p": 1}  # scrypt's, which takes some hundredths of
 
 
 def remember(releases: Releases, release: str, values: Mapping[str, SecretStr]) -> None:
-    """Remember the values that a release is made with, as far as the file can be written.
+    """Store a digest of the values that a release is created with, if the file can be written.
 
     Args:
         releases: The releases of the application. The caller holds the target's lock.
         release: The release's name.
-        values: By the names of the variables.
+        values: The values, by the names of their variables.
     """
     known = _read(releases)
     if not values and not known:
@@ -51,7 +51,7 @@ def remember(releases: Releases, release: str, values: Mapping[str, SecretStr]) 
 
 
 def have_changed(releases: Releases, release: str, values: Mapping[str, SecretStr]) -> bool:
-    """Whether a release was made with other values, as far as that is known."""
+    """Return whether a release was created with other values; ``False`` if that is unknown."""
     try:
         salt, digest = (bytes.fromhex(each) for each in _read(releases)[release])
     except (KeyError, TypeError, ValueError):

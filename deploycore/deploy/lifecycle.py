@@ -76,7 +76,8 @@ class Lifecycle:
                 waiting.remove(observer)
         except queue.Empty:
             logger.warning(
-                "deployment %s: no answer to veto_deploy within %g seconds from %s: ignored",
+                "deployment %s: no answer to veto_deploy within %g seconds from %s; the deployment"
+                " continues",
                 record.id,
                 VETO_SECONDS,
                 _named(each.names[0] for each in waiting),

@@ -1,4 +1,4 @@
-"""What a caller asks of the engine, and what it gets when several deployments are done."""
+"""The request for a deployment, and the result of several deployments."""
 
 from __future__ import annotations
 

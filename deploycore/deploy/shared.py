@@ -126,7 +126,7 @@ def _refuse_file_above(shared: Path, kept: Path) -> None:
         place = shared / above
         if os.path.lexists(place) and not place.is_dir():
             raise DeployError(
-                f"{place} is not a directory, but {kept} should be in it.",
+                f"The shared path {kept} cannot be created, because {place} is not a directory.",
                 hint=f"Move {place} away, or share another path.",
                 path=str(place),
             )

@@ -173,7 +173,11 @@ def _ask(
         found.append(fine(subject, said))
         found += _expiry(provider.name, account.expires_at)
     found += [
-        warning(subject, str(each), "Upgrade the plugin. If it is up to date, tell its author.")
+        warning(
+            subject,
+            str(each),
+            "Upgrade the plugin. If it is up to date, report this to its author.",
+        )
         for each in provider.deprecations
     ]
     if provider.clock_offset is not None:
@@ -186,7 +190,7 @@ def _expiry(name: str, expires_at: datetime | None) -> list[Finding]:
     if expires_at is None or due_warning(expires_at, now) is None:
         return []
     said = f"The credentials {describe_expiry(expires_at, now)}."
-    hint = f"Make new ones at the git host, then run: deploycore provider rotate {name}"
+    hint = f"Create new ones at the git host, then run: deploycore provider rotate {name}"
     return [warning(f"provider {name}", said, hint)]
 
 

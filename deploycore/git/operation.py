@@ -250,7 +250,8 @@ class Operation:
         held = counts.unpacked + counts.bytes + (counts.objects + counts.entries) * _OBJECT_WORK
         if counts.reread > _REREAD_LEAST + _REREAD_SHARE * held:
             raise LimitExceeded(
-                "The repository's deltas take too much work for the data that they hold.",
+                "The repository's deltas exceed the limit for unpacking: objects have to be read"
+                " again too often.",
                 hint="Have the server's repository repacked, with git repack -a -d -f.",
                 limit="work",
             )
@@ -276,8 +277,8 @@ class Operation:
         counts.matched += steps
         if counts.matched > _MATCH_LEAST + _MATCH_SHARE * counts.packed:
             raise LimitExceeded(
-                "The repository's .gitattributes take too much work for a repository of this size:"
-                " too many rules apply to too many paths.",
+                "The repository's .gitattributes exceed the limit for matching: there are too many"
+                " rules for this number of paths.",
                 hint="Use fewer rules with wildcards, or deploy with attributes: false.",
                 limit="work",
             )

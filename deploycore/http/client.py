@@ -455,7 +455,7 @@ class HttpClient:
             segments = unquote(path.partition("?")[0]).split("/")
             if ".." in segments or "." in segments:
                 raise ConfigurationError(
-                    self._redactor.mask(f"The path {path!r} is outside the API's address."),
+                    self._redactor.mask(f"The path {path!r} leads outside the API's base URL."),
                     hint="Check the names of the owner, the repository and the branch.",
                 )
             return self._base + path

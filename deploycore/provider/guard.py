@@ -20,7 +20,7 @@ __all__ = ["Guard"]
 
 T = TypeVar("T")
 
-_BROKEN = "Upgrade the plugin. If that does not help, tell its author."
+_BROKEN = "Upgrade the plugin. If that does not help, report this to its author."
 
 
 class Guard:
@@ -88,7 +88,7 @@ class Guard:
         """Return the error for a plugin that violates the contract."""
         return PluginError(
             shortened(
-                self._redactor.mask(f"The plugin broke the provider contract: {hook} {what}.")
+                self._redactor.mask(f"The plugin violates the provider contract: {hook} {what}.")
             ),
             hint=hint,
             provider=self._provider,

@@ -209,6 +209,6 @@ def _sandbox(point: EntryPoint) -> _Seen:
 def _unusable(point: EntryPoint, reason: str) -> PluginError:
     return PluginError(
         f"The plugin {label_of(point)} cannot be used: {reason}",
-        hint="Upgrade the plugin. If that does not help, tell its author.",
+        hint="Upgrade the plugin. If that does not help, report this to its author.",
         plugin=label_of(point),
     )

@@ -80,7 +80,7 @@ def configured(observer: object, name: str, settings: Mapping[str, Any]) -> Obse
     if not (inspect.isclass(config_type) and issubclass(config_type, ObserverConfig)):
         raise PluginError(
             f"The Config of the observer {name!r} is not a subclass of ObserverConfig.",
-            hint="Upgrade the plugin. If that does not help, tell its author.",
+            hint="Upgrade the plugin. If that does not help, report this to its author.",
         )
     return _parsed(config_type, name, settings, hint)
 

@@ -108,7 +108,7 @@ def installed_observers(home: Path | None = None) -> Observers:
         ]
     ):
         if isinstance(outcome, PluginError):
-            logger.warning("observer left out: %s", with_next_step(outcome))
+            logger.warning("observer skipped: %s", with_next_step(outcome))
         else:
             usable.append(outcome)
     return Observers(usable)
@@ -162,5 +162,5 @@ def _manager(name: str, observer: object) -> pluggy.PluginManager:
         return manager
     raise PluginError(
         f"The observer {name!r} does not fit the specification: {reason}",
-        hint="Upgrade the plugin. If that does not help, tell its author.",
+        hint="Upgrade the plugin. If that does not help, report this to its author.",
     )

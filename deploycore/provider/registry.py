@@ -181,7 +181,7 @@ def imported(point: EntryPoint) -> Any:
         reason = shortened(raised_text(error))
     raise PluginError(
         f"The plugin {label_of(point)} cannot be imported from {point.value}: {reason}",
-        hint="Reinstall or upgrade the plugin. If that does not help, tell its author.",
+        hint="Reinstall or upgrade the plugin. If that does not help, report this to its author.",
         plugin=label_of(point),
     )
 
@@ -308,7 +308,7 @@ def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
     if faults := list(_faults(candidate)):
         raise PluginError(
             f"The plugin {plugin} does not implement the provider contract: {'; '.join(faults)}.",
-            hint="Upgrade the plugin. If that does not help, tell its author.",
+            hint="Upgrade the plugin. If that does not help, report this to its author.",
             plugin=plugin,
         )
     return implemented_hooks(candidate)
@@ -383,7 +383,7 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
             reason = shortened(raised_text(error))
         raise PluginError(
             f"The plugin {label_of(point)} cannot be inspected: {reason}",
-            hint="Upgrade the plugin. If that does not help, tell its author.",
+            hint="Upgrade the plugin. If that does not help, report this to its author.",
             plugin=label_of(point),
         )
 

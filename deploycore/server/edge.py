@@ -116,7 +116,7 @@ class Edge:
         except Exception as error:
             logger.error("unexpected error: %s", _place_of(error))
             if status:
-                raise CutOff("a response was cut off") from None
+                raise CutOff("a response was interrupted by an unexpected error") from None
             answer = problem_of(
                 Refusal(
                     500,

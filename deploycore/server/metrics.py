@@ -71,7 +71,9 @@ class _FromStore(Collector):
         try:
             yield from list(self._of_store())
         except DeploycoreError as error:
-            logger.warning("metrics of the database are missing: %s", with_next_step(error))
+            logger.warning(
+                "metrics leave out the database, which cannot be read: %s", with_next_step(error)
+            )
 
     def _expiries(self) -> Metric:
         left = GaugeMetricFamily(

@@ -1,4 +1,4 @@
-"""Translation of AsyncSSH's exceptions, and of what a server says, into typed errors."""
+"""Translation of AsyncSSH's exceptions and of a server's messages into typed errors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _MAX_TEXT = 300
 
 
 def said(text: str) -> str:
-    """What a server said, safe to print."""
+    """Return a server's message in a form that is safe to print."""
     shown = " ".join(printable(text[: 16 * _MAX_TEXT]).split())
     return shown if len(shown) <= _MAX_TEXT else shown[: _MAX_TEXT - 1] + "…"
 
 
 def translated(error: Exception, server: SshServer) -> Exception:
-    """The error for an exception: a typed one, or a ``ConnectionError`` or ``TimeoutError``."""
+    """Return the error for an exception: typed, or a ``ConnectionError`` or ``TimeoutError``."""
     if isinstance(error, DeploycoreError | TimeoutError | socket.gaierror):
         return error
     if isinstance(error, asyncssh.ConnectionLost | OSError):
@@ -63,7 +63,7 @@ def translated(error: Exception, server: SshServer) -> Exception:
 
 
 def flooded(server: SshServer, what: str) -> LimitExceeded:
-    """The error for a server that says too much besides the output of a command."""
+    """Return the error for a server that sends too much besides the output of a command."""
     return LimitExceeded(
         f"The SSH server of {server.url} sends too many {what}.",
         hint="Check what the server sends before and beside the output of git.",
@@ -74,7 +74,7 @@ def flooded(server: SshServer, what: str) -> LimitExceeded:
 def host_key_refusal(
     server: SshServer, key: HostKey, trusted: Iterable[HostKey], revoked: Iterable[HostKey]
 ) -> HostKeyRefused:
-    """The error for a server whose key is not known, is another one, or is revoked."""
+    """Return the error for a server whose key is unknown, different or revoked."""
     known = [str(each) for each in trusted]
     where = f"{server.host} (port {server.port})"
     if key in revoked:

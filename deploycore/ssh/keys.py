@@ -24,7 +24,7 @@ def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.S
     """Read a private key in the OpenSSH or PEM format.
 
     Raises:
-        ConfigurationError: It is not one, or the passphrase is missing or wrong.
+        ConfigurationError: The text is not a private key, or the passphrase is missing or wrong.
     """
     text = key.get_secret_value().replace("\r\n", "\n").strip() + "\n"
     secret = passphrase.get_secret_value() if passphrase else None
@@ -47,7 +47,7 @@ def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.S
 
 @asynccontextmanager
 async def agent_keys() -> AsyncIterator[list[Any]]:
-    """The keys of the agent, which can sign within the context.
+    """Open the agent; its keys can sign until the context ends.
 
     Raises:
         ConfigurationError: There is no agent, or it has no key.

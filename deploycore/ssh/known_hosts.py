@@ -36,19 +36,19 @@ class HostKey:
 
     @property
     def kind(self) -> str:
-        """Its algorithm, such as ``ssh-ed25519``."""
+        """The key's algorithm, such as ``ssh-ed25519``."""
         length = int.from_bytes(self.data[:4], "big")
         return self.data[4 : 4 + length].decode("ascii", "replace")
 
     @property
     def fingerprint(self) -> str:
-        """Its fingerprint, as OpenSSH and git hosts show it: ``SHA256:…``."""
+        """The key's fingerprint, as OpenSSH and git hosts show it: ``SHA256:…``."""
         digest = base64.b64encode(hashlib.sha256(self.data).digest()).decode()
         return f"SHA256:{digest.rstrip('=')}"
 
     @property
     def text(self) -> str:
-        """Algorithm and key, as in a line of ``known_hosts``."""
+        """The algorithm and the key, as in a line of ``known_hosts``."""
         return f"{self.kind} {base64.b64encode(self.data).decode()}"
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class _Line:
     is_revoked: bool
 
     def is_for(self, name: str) -> bool:
-        """Whether the line is for a name: its patterns may have wildcards, and exclude names."""
+        """Return whether the line applies to a name; patterns may exclude names."""
         if self.names.startswith(_HASHED):
             return _is_hash_of(self.names, name)
         patterns = self.names.lower().split(",")
@@ -72,7 +72,7 @@ class _Line:
 
 
 class KnownHosts:
-    """The keys that are known of servers.
+    """The known keys of SSH servers.
 
     Args:
         lines: Lines of a ``known_hosts`` file.
@@ -85,14 +85,15 @@ class KnownHosts:
         self._lines = [each for each in map(_parsed, lines) if each is not None]
 
     def trusted(self, host: str, port: int = SSH_PORT) -> tuple[HostKey, ...]:
-        """The keys that a server may have.
+        """Return the keys that a server may have.
 
-        A line for ``[host]:port`` goes before one for the host alone, which holds for all ports.
+        A line for ``[host]:port`` takes precedence over one for the host, which applies to all
+        ports.
         """
         return tuple(each.key for each in self._of(host, port) if not each.is_revoked)
 
     def revoked(self, host: str, port: int = SSH_PORT) -> tuple[HostKey, ...]:
-        """The keys that a server must not have."""
+        """Return the revoked keys of a server."""
         return tuple(each.key for each in self._of(host, port) if each.is_revoked)
 
     def _of(self, host: str, port: int) -> list[_Line]:
@@ -109,7 +110,7 @@ def read_host_keys(text: str) -> tuple[str, ...]:
     """Read the lines of a ``known_hosts`` file, without comments and empty lines.
 
     Raises:
-        ValueError: A line is malformed, or there is none.
+        ValueError: A line is malformed, or there are no lines.
     """
     lines = tuple(each for line in text.splitlines() if (each := line.strip()) and each[0] != "#")
     if not lines:
@@ -121,7 +122,7 @@ def read_host_keys(text: str) -> tuple[str, ...]:
 
 
 def host_key_line(host: str, port: int, key: HostKey) -> str:
-    """The line of a ``known_hosts`` file for a server's key."""
+    """Return the line of a ``known_hosts`` file for a server's key."""
     return f"{_name(host.lower(), port)} {key.text}"
 
 

@@ -1,4 +1,4 @@
-"""AsyncSSH, which is installed with an extra."""
+"""Import of AsyncSSH, which is installed with an extra."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["require_extra"]
 
 
 def require_extra() -> None:
-    """Import AsyncSSH, and keep it from what it need not do.
+    """Import AsyncSSH, and turn off the parts that deploycore does not need.
 
     Raises:
         ConfigurationError: The extra is not installed.

@@ -22,18 +22,18 @@ class Unreachable(ConnectionError):
 
 
 def is_ssh(url: str) -> bool:
-    """Whether a URL is for SSH."""
+    """Return whether a URL is for SSH."""
     return url[:6].lower() == "ssh://"
 
 
 @dataclass(frozen=True)
 class SshServer:
-    """Where a repository is.
+    """The address of a repository on an SSH server.
 
     Attributes:
-        url: The URL that this was read from.
-        user: ``git`` if the URL names none: the local user's name says nothing about the host.
-        path: As the server gets it.
+        url: The URL that was parsed.
+        user: The user in the URL; ``git`` if it has none.
+        path: The repository's path, as it is sent to the server.
     """
 
     url: str
@@ -62,7 +62,7 @@ class SshServer:
         return cls(url, user, parts.hostname, parts.port or SSH_PORT, path)
 
     def command(self, program: str, *arguments: str) -> str:
-        """The command line that runs a program on the repository.
+        """Return the command line that runs a program on the repository.
 
         The server may give it to a shell, so the path is quoted as git quotes it.
         """

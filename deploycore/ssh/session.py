@@ -1,11 +1,11 @@
 """One command on an SSH server, with the bytes that it sends and receives.
 
-AsyncSSH speaks the protocol. Its event loop runs in the calling thread, and only while that waits
-for the server, so that there is no other thread, and no more is read than is asked for. It gets a
-connected socket, which a deadline or a cancellation cuts; see ``http.wire``.
+AsyncSSH implements the protocol. Its event loop runs in the calling thread, and only while that
+thread waits for the server. So no other thread is needed, and no more is read than requested.
+AsyncSSH gets a connected socket. A deadline or a cancellation shuts it down; see ``http.wire``.
 
-The server is not trusted: what it sends besides the command's output is bounded, it is asked for no
-terminal, and it gets no forwarded agent, port or display. Only keys are used to sign in.
+The server is not trusted: the data that it sends besides the command's output is limited.
+deploycore requests no terminal, and forwards no agent, port or display. It signs in only with keys.
 
 Source: RFC 4252 to 4254
 """
@@ -86,7 +86,7 @@ _OPTIONS: Mapping[str, Any] = {
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop without other threads."""
+    """An event loop that starts no threads."""
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Run a function at once."""
@@ -98,7 +98,7 @@ class _Loop(asyncio.SelectorEventLoop):
         return future
 
     def wait(self, what: Awaitable[_T], seconds: float) -> _T:
-        """Run until something is done, also in a thread that runs another loop.
+        """Run until a future is done, even in a thread that runs another loop.
 
         Raises:
             TimeoutError: It takes too long.
@@ -111,7 +111,7 @@ class _Loop(asyncio.SelectorEventLoop):
             asyncio._set_running_loop(outer)
 
     def finish(self) -> None:
-        """Cancel what is left, and close."""
+        """Cancel all remaining tasks, and close the loop."""
         left = asyncio.all_tasks(self)
         for each in left:
             each.cancel()
@@ -122,12 +122,12 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Client(asyncssh.SSHClient):
-    """Decides about the server's key, and bounds its banners.
+    """Checks the server's key, and limits its banners.
 
     Attributes:
-        host_key: The server's key, once it has shown it.
+        host_key: The server's key, as soon as it is known.
         is_lost: Whether the connection has ended.
-        has_flooded: Whether it was ended because of endless banners.
+        has_flooded: Whether the connection was closed because of endless banners.
     """
 
     def __init__(self, trusted: tuple[HostKey, ...], revoked: tuple[HostKey, ...]) -> None:
@@ -141,14 +141,14 @@ class _Client(asyncssh.SSHClient):
 
     @property
     def signatures(self) -> list[str]:
-        """The signatures to ask for: those of the known keys first, then all others."""
+        """Return the signature algorithms to offer: those of the known keys first."""
         known = [each.kind for each in self._trusted if each.kind in _SIGNATURES]
         return [
             sign for kind in dict.fromkeys((*known, *_SIGNATURES)) for sign in _SIGNATURES[kind]
         ]
 
     def refusal(self, server: SshServer) -> HostKeyRefused | None:
-        """The error for the key that the server has, if it has one."""
+        """Return the error for the server's key, if the server has sent one."""
         if self.host_key is None:
             return None
         return host_key_refusal(server, self.host_key, self._trusted, self._revoked)
@@ -160,30 +160,30 @@ class _Client(asyncssh.SSHClient):
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey
     ) -> bool:
-        """Whether the server's key is one of those that are known."""
+        """Return whether the server's key is a known key."""
         self.host_key = HostKey(key.public_data)
         return self.host_key in self._trusted and self.host_key not in self._revoked
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
-        """Ignore a banner, but not an endless one."""
+        """Ignore a banner; close the connection if banners do not end."""
         self._banner += len(msg) + 1
         if self._banner > _MAX_BANNER_CHARACTERS and self._connection is not None:
             self.has_flooded = True
             self._connection.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the end."""
+        """Record that the connection has ended."""
         self.is_lost = True
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
-    """Takes what a command sends.
+    """Receives the output of a command.
 
     Attributes:
-        chunks: Output that was not read yet.
+        chunks: Output that has not been read yet.
         stderr: The beginning of what it wrote to its standard error.
-        exit_status: Its exit status; ``None`` while there is none, or if a signal ended it.
-        is_over: Whether nothing more follows.
+        exit_status: Its exit status; ``None`` while it runs, or if a signal ended it.
+        is_over: Whether the output has ended.
         error: Why the connection ended, if the command did not.
     """
 
@@ -199,12 +199,12 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self._waiting: asyncio.Future[None] | None = None
 
     def something(self) -> asyncio.Future[None]:
-        """A future for the next thing that happens."""
+        """Return a future that is done when the next data or event arrives."""
         self._waiting = self._loop.create_future()
         return self._waiting
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Take output, or what was written to the standard error."""
+        """Store output, or data from the standard error."""
         if datatype is None:
             self.chunks.append(data)
             self._wake()
@@ -215,17 +215,17 @@ class _Session(asyncssh.SSHClientSession[bytes]):
             self._wake()
 
     def eof_received(self) -> bool:
-        """Note the end of the output; the exit status may follow."""
+        """Record the end of the output; the exit status may follow."""
         self.has_eof = True
         self._wake()
         return False
 
     def exit_status_received(self, status: int) -> None:
-        """Note the exit status."""
+        """Record the exit status."""
         self.exit_status = status
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the end."""
+        """Record that the connection has ended."""
         self.is_over, self.error = True, exc
         self._wake()
 
@@ -253,21 +253,21 @@ class Command:
 
     @property
     def stderr(self) -> bytes:
-        """The beginning of what it wrote to its standard error so far."""
+        """The beginning of the command's standard error so far."""
         return self._session.stderr
 
     @property
     def exit_status(self) -> int | None:
-        """Its exit status, once its output has ended; ``None`` if it has none."""
+        """The exit status when the output has ended; ``None`` if there is none."""
         return self._session.exit_status
 
     def write(self, data: bytes) -> None:
-        """Send input; it leaves while output is awaited."""
+        """Queue input; it is sent while the caller waits for output."""
         if not self._session.is_over:
             self._channel.write(data)
 
     def read(self) -> bytes:
-        """Wait for output, at least one byte; none at its end.
+        """Wait for output, and return at least one byte; empty at the end of the output.
 
         Raises:
             TimeoutError: Nothing arrives for too long.
@@ -309,10 +309,10 @@ def running(
     environment: Mapping[str, str],
     silence: float,
 ) -> Iterator[Command]:
-    """Run a command on a server; it ends with the context.
+    """Run a command on a server; the command ends with the context.
 
     Args:
-        wire: Connects, and can be cut from another thread.
+        wire: Connects; another thread can shut the connection down.
         environment: Variables for the command; servers may ignore them.
         silence: Seconds to wait for more data, and to sign in.
 
@@ -336,7 +336,7 @@ def running(
 
 
 def sign_in(server: SshServer, credential: SshCredential, wire: Wire, *, silence: float) -> None:
-    """Sign in to a server, and run nothing; errors as in ``running``."""
+    """Sign in to a server without running a command. Errors are those of ``running``."""
     with _connected(server, credential, _client_for(server, credential), wire, silence):
         pass
 
@@ -422,7 +422,7 @@ async def _sign_in(
 
 
 def _translating(call: Callable[[], _T], server: SshServer, client: _Client) -> _T:
-    """Translate exceptions, outside of their handler, since their frames may hold a key."""
+    """Translate exceptions outside of their handler, because their frames may hold a key."""
     try:
         return call()
     except Exception as error:

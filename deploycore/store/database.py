@@ -403,5 +403,5 @@ def typed_errors(place: Place) -> Iterator[None]:
 def _unstorable(why: str) -> ConfigurationError:
     return ConfigurationError(
         f"A value cannot be stored or found, because it {why}.",
-        hint="Correct the names, paths and texts that you gave.",
+        hint="Remove control characters and invalid characters from the values.",
     )

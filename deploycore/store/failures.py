@@ -22,6 +22,8 @@ from deploycore.settings import DATABASE_URL, HOME
 
 __all__ = ["Place", "Unanswered", "store_error", "unanswered"]
 
+# The beginning of SQLite's own message, which has no error code of its own.
+_WITHOUT_TABLES = re.compile(r"no\ssuch\s(?:table|column)\b")
 _SQLITE_FAILURES = {
     # https://sqlite.org/rescode.html, the primary codes
     sqlite3.SQLITE_NOTADB: (
@@ -58,7 +60,6 @@ _SQLITE_FAILURES = {
     ),
 }
 
-_OTHER_TABLES = re.compile("no.such.(table|column)")  # how SQLite begins what it says
 _UNANSWERED = "ConnectionTimeout"  # psycopg's, which has no code
 _SERVER_FAILURES = {
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -136,7 +137,7 @@ def store_error(error: Exception, place: Place) -> StoreError:
         known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
         if known:
             return place.error(*known)
-        if _OTHER_TABLES.match(str(cause)):
+        if _WITHOUT_TABLES.match(str(cause)):
             return place.error(
                 f"does not have the tables of this version of deploycore: {_said(cause, place)}",
                 f"Use the version that it was last used with, restore a backup, or set {HOME} to"

@@ -159,9 +159,9 @@ def begin(
     _refuse_more(connection, name, parent.name, limit)
     if known is not None and known.target != definition.target:
         raise ConfigurationError(
-            f"The preview {name!r} has another directory: {known.target}.",
-            hint="Its parent's pattern, or the branch, was changed. Close the pull request"
-            " and open it again.",
+            f"The preview {name!r} already exists with another directory: {known.target}.",
+            hint="The target pattern of its parent, or its branch, has changed. Close the pull"
+            " request, wait until the preview is removed, and open it again.",
             application=parent.name,
         )
     connection.execute(delete(closed_pull_requests).where(is_closed))

@@ -1,9 +1,8 @@
-"""Which stored times are believed.
+"""Validation of stored times, which a wrong clock may have set.
 
-A clock that is ahead for a while leaves times in the database that lie far ahead once it is set
-right. Whoever waited for those would wait for as long as the clock was ahead. So a time until which
-something holds is kept with the time at which it was set, and is void where either lies further
-ahead than it could have been set.
+If a clock is ahead for a while, it stores times that are far in the future when the clock is right
+again. Waiting for them would take as long as the clock was ahead. So an expiry time is stored with
+the time at which it was set. It is ignored if one of the two is later than possible.
 """
 
 from __future__ import annotations
@@ -46,13 +45,13 @@ def holds(
     now: datetime,
     longest: timedelta,
 ) -> ColumnElement[bool]:
-    """Whether a time lies ahead, and could have been set.
+    """Return the condition that a time is in the future and plausible.
 
     Args:
-        until: The time.
-        set_at: When it was set; null where that is not known.
+        until: The expiry time.
+        set_at: When it was set; null if that is unknown.
         now: The time by the database's clock.
-        longest: How far ahead it may have been set.
+        longest: The longest possible time between ``set_at`` and ``until``.
     """
     return and_(
         until > now,
@@ -67,15 +66,15 @@ def is_void(
     now: datetime,
     longest: timedelta,
 ) -> ColumnElement[bool]:
-    """Whether a time lies further ahead than it could have been set; see ``holds``."""
+    """Return the condition that a time is later than possible; see ``holds``."""
     return or_(until > now + longest + TOLERANCE, set_at > now + TOLERANCE)
 
 
 def is_ahead(at: datetime | None, now: datetime, longest: timedelta = timedelta(0)) -> bool:
-    """Whether a time that was noted, or set ``longest`` ahead at most, lies further ahead."""
+    """Return whether a time is more than ``longest`` in the future."""
     return at is not None and at > now + longest + TOLERANCE
 
 
 def at_most(seconds: float, longest: timedelta) -> timedelta:
-    """A wait in seconds, cut to the longest that is believed."""
+    """Return a wait in seconds, limited to the longest plausible one."""
     return min(timedelta(seconds=seconds), longest)

@@ -1,4 +1,4 @@
-"""Tokens of the server's API in the store: names, roles and digests, never a token."""
+"""API tokens in the store: their names, roles and digests, but not the tokens themselves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOKEN = as_record(TokenRecord, tokens)
 
 
 class Tokens:
-    """All tokens; see ``Store``, which has them."""
+    """All API tokens, as the attribute ``tokens`` of ``Store``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,10 +29,10 @@ class Tokens:
     def add(
         self, name: str, *, digest: str, role: Role, expires_at: datetime | None
     ) -> TokenRecord:
-        """Keep a new token.
+        """Store a new token.
 
         Args:
-            digest: SHA-256 of it, hexadecimal.
+            digest: The token's SHA-256 in hexadecimal.
 
         Raises:
             ConfigurationError: The name is malformed or taken.
@@ -55,22 +55,22 @@ class Tokens:
         return record
 
     def list(self) -> list[TokenRecord]:
-        """All tokens, by name."""
+        """List all tokens, by name."""
         with self._database.reading() as connection:
             query = select(tokens).order_by(tokens.c.name)
             return list(read_records(connection, tokens, query, _TOKEN))
 
     def note_use(self, name: str) -> None:
-        """Note that a token was used now."""
+        """Record that a token was used now."""
         used = update(tokens).where(tokens.c.name == name).values(used_at=datetime.now(UTC))
         with self._database.writing() as connection:
             connection.execute(used)
 
     def remove(self, name: str) -> None:
-        """Forget a token; nobody gets in with it from then on.
+        """Remove a token; the server rejects it from then on.
 
         Raises:
-            ConfigurationError: There is none of this name.
+            ConfigurationError: There is no token with this name.
         """
         with self._database.writing() as connection:
             named_row(connection, "token", tokens, name)

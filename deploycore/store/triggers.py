@@ -1,7 +1,8 @@
-"""Triggers in the store: why applications are to be looked at, until that has come to an end.
+"""Triggers in the store: requests to deploy applications, until they are settled.
 
-A trigger says no more than 'look': what is deployed is what the ref points to when the turn has
-come. So of many for one application one deployment settles all that were there when it began.
+A trigger does not name the commit to deploy: a worker deploys what the ref points to when it
+processes the application. So one deployment settles all triggers of the application that were
+stored before it started.
 """
 
 from __future__ import annotations
@@ -66,20 +67,21 @@ _ADDED = insert(triggers).returning(*triggers.c)
 
 
 class Triggers:
-    """The triggers of all applications; see ``Store``, which has them."""
+    """The triggers of all applications, as the attribute ``triggers`` of ``Store``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: list[Callable[[str], None]] = []
 
     def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        """Have a function called with the application of each trigger that is added here.
+        """Call a function with the application of each trigger that this process adds.
 
         Args:
-            listener: Must be quick. What it raises is logged: the trigger is stored by then.
+            listener: Must be quick. The trigger is already stored; an error of the listener is
+                logged.
 
         Returns:
-            What ends it.
+            A function that ends the subscription.
         """
         self._listeners.append(listener)
 
@@ -103,19 +105,20 @@ class Triggers:
         force: bool = False,
         settled: bool = False,
     ) -> TriggerRecord | None:
-        """Record that an application is to be looked at.
+        """Store a request to deploy an application.
 
         Args:
-            cause: What told of it, in at most 16 characters: ``push``, ``poll``.
-            delivery: The git host's identifier of what told of it.
-            digest: Of the body of what told of it. Of two with one delivery or one digest the
-                second is not added, as long as the first is remembered (``REMEMBERED``).
-            priority: Those with more go first.
-            force: Whether what is live already is to be deployed again.
-            settled: There is nothing to look at; it is only to be known when it comes again.
+            cause: What caused it, in at most 16 characters: ``push``, ``poll``.
+            delivery: The git host's identifier of the delivery.
+            digest: The digest of the delivery's body. If a trigger with the same delivery or the
+                same digest is stored (``REMEMBERED``), no second one is added.
+            priority: Triggers with a higher priority are processed first.
+            force: Whether to deploy a commit that is already live.
+            settled: Whether nothing is to be deployed; the trigger is stored only to recognize
+                the delivery if it arrives again.
 
         Returns:
-            The trigger; ``None`` where it was known already.
+            The trigger; ``None`` if it was already stored.
 
         Raises:
             ConfigurationError: There is no such application.
@@ -150,7 +153,7 @@ class Triggers:
         return record
 
     def is_known(self, application: str, digest: str) -> bool:
-        """Whether what has this digest was told of, and is remembered."""
+        """Return whether a trigger with this digest is stored."""
         query = select(triggers.c.id).where(
             triggers.c.application == application, triggers.c.digest == digest
         )
@@ -160,15 +163,15 @@ class Triggers:
     def pending(
         self, *, host: str, application: str | None = None, limit: int | None = None
     ) -> Sequence[str]:
-        """Applications that somebody should look at now, and that nobody has in hand.
+        """List applications with triggers that are due, and that no worker has claimed.
 
-        Those with the highest priority come first, of the same priority the one that waits for
-        the longest time. What was tried in vain has gone behind all others.
+        Those with the highest priority come first. Of the same priority, the one that has waited
+        longest comes first. A failed attempt puts an application behind all others.
 
         Args:
-            host: The name of this machine: what names another one is left to that.
-            application: Only this one.
-            limit: At most so many.
+            host: The name of this machine; applications of other machines are left out.
+            application: List only this application.
+            limit: The maximum number of results.
         """
         return [each.application for each in self.queue(host, application, limit=limit)]
 
@@ -181,11 +184,11 @@ class Triggers:
         without: Collection[str] = (),
         retries: bool = True,
     ) -> Sequence[PendingApplication]:
-        """The same, with what a worker shares its slots by.
+        """List what ``pending`` lists, with the data by which a worker divides its slots.
 
         Args:
             without: Names of providers whose applications are left out.
-            retries: Whether those are listed whose last try failed.
+            retries: Whether to list applications whose last attempt failed.
         """
         with self._database.reading() as connection:
             query = _due(present(connection), host)
@@ -206,8 +209,10 @@ class Triggers:
                 rows *= _ROWS_MORE
 
     def seconds_to_next(self) -> float | None:
-        """How long until ``pending`` may have more, if nothing is added: until a trigger that is
-        postponed may be tried, or a claim lapses. ``None`` where there are neither."""
+        """Return the seconds until ``pending`` may list more, if no trigger is added.
+
+        That is the time until a postponed trigger is due or a claim expires; ``None`` if there is
+        neither."""
         with self._database.reading() as connection:
             now = present(connection)
             tried = select(triggers.c.not_before).where(_IS_OPEN, _is_postponed(now))
@@ -221,10 +226,9 @@ class Triggers:
             return min(((at - now).total_seconds() for at in found if at is not None), default=None)
 
     def open(self, application: str) -> Sequence[TriggerRecord]:
-        """The triggers of an application that have not come to an end, the oldest first.
+        """List the unsettled triggers of an application, the oldest first.
 
-        A damaged one is settled, and another one takes its place: what it told of must not be lost,
-        and nobody could settle it by its record.
+        A damaged trigger is settled and replaced by a new one, so that its request is not lost.
         """
         query = select(triggers).where(_IS_OPEN, triggers.c.application == application)
         query = query.order_by(triggers.c.id)
@@ -240,19 +244,21 @@ class Triggers:
         return found
 
     def _replace(self, application: str, ids: Sequence[int]) -> None:
-        """Settle damaged triggers, and add one in their place."""
-        logger.warning("%d damaged triggers of %s were replaced", len(ids), application)
+        """Settle damaged triggers, and add one new trigger for them."""
+        logger.warning(
+            "%d damaged triggers of %s were replaced by one new trigger", len(ids), application
+        )
         self.settle(ids, error_code="damaged")
         self.add(application, cause="recovery")
 
     def list(
         self, application: str | None = None, *, limit: int | None = None
     ) -> Sequence[TriggerRecord]:
-        """Triggers, open or settled, the newest first.
+        """List triggers, settled or not, the newest first.
 
         Args:
-            application: Only those of this application.
-            limit: At most so many.
+            application: List only triggers of this application.
+            limit: The maximum number of results.
         """
         query = select(triggers).order_by(triggers.c.id.desc()).limit(limit)
         if application is not None:
@@ -261,10 +267,10 @@ class Triggers:
             return builtins.list(read_records(connection, triggers, query, _TRIGGER))
 
     def get(self, trigger: int) -> TriggerRecord:
-        """The trigger of an id.
+        """Return the trigger with an id.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: There is no trigger with this id.
         """
         query = select(triggers).where(triggers.c.id == trigger)
         with self._database.reading() as connection:
@@ -278,7 +284,7 @@ class Triggers:
         return read_record(triggers, row, _TRIGGER)
 
     def newest(self, application: str, ref: str) -> TriggerRecord | None:
-        """What an application was last told about a ref."""
+        """Return the newest trigger of an application for a ref."""
         query = (
             select(triggers)
             .where(triggers.c.application == application, triggers.c.ref == ref)
@@ -291,11 +297,11 @@ class Triggers:
     def settle(
         self, ids: Sequence[int], *, deployment: int | None = None, error_code: str | None = None
     ) -> None:
-        """Record what became of triggers; of those that were settled before, nothing.
+        """Record the result of triggers; those that are already settled do not change.
 
         Args:
-            deployment: The deployment that began after they were there.
-            error_code: The ``code`` of what went wrong; ``None`` where nothing did.
+            deployment: The deployment that started after they were stored.
+            error_code: The ``code`` of the error; ``None`` if there was none.
         """
         with self._database.writing() as connection:
             settled = update(triggers).values(
@@ -305,11 +311,11 @@ class Triggers:
                 connection.execute(settled.where(triggers.c.id.in_(some), _IS_OPEN))
 
     def postpone(self, ids: Sequence[int], *, seconds: float, error_code: str) -> None:
-        """Have triggers tried again later, behind all that is there now.
+        """Schedule a retry of triggers, behind all triggers in the queue.
 
         Args:
-            seconds: When, from now on; 25 hours at most.
-            error_code: The ``code`` of what went wrong this time.
+            seconds: Seconds until the retry; 25 hours at most.
+            error_code: The ``code`` of the error of this attempt.
         """
         with self._database.writing() as connection:
             now = present(connection)
@@ -327,16 +333,16 @@ class Triggers:
                 connection.execute(postponed.where(triggers.c.id.in_(some), _IS_OPEN))
 
     def prune(self, *, is_stopped: Callable[[], bool] = lambda: False) -> int:
-        """Forget triggers that were settled long ago: all of them, in transactions of a bounded
-        size, so that nobody waits for long.
+        """Delete triggers that were settled long ago, in transactions of a limited size.
 
-        The last one about each ref stays: polling must not take for news what it told.
+        Short transactions keep other processes from waiting long. The last trigger of each ref
+        stays, so that polling recognizes its commit.
 
         Args:
-            is_stopped: Asked before each transaction; whether to leave the rest for another time.
+            is_stopped: Called before each transaction; returns whether to leave the rest for later.
 
         Returns:
-            How many.
+            The number of deleted triggers.
         """
         last = select(func.max(triggers.c.id)).group_by(triggers.c.application, triggers.c.ref)
         with self._database.reading() as connection:
@@ -358,7 +364,7 @@ class Triggers:
         return count
 
     def counts(self) -> TriggerCounts:
-        """How many triggers there are."""
+        """Count the triggers."""
         with self._database.reading() as connection:
             now = present(connection)
             is_due = ~_is_postponed(now)
@@ -382,12 +388,12 @@ class Triggers:
 
 
 def _is_postponed(now: datetime) -> ColumnElement[bool]:
-    """Whether a trigger waits for its next try. What is new is due, though a clock be put back."""
+    """Return whether a trigger waits for a retry. A new one does not, even if a clock was reset."""
     return ~_IS_NEW & holds(triggers.c.not_before, triggers.c.tried_at, now, LONGEST_POSTPONEMENT)
 
 
 def _due(now: datetime, host: str) -> Select[Any]:
-    """The application of each trigger that is due, in the order of the queue."""
+    """Select the application of each trigger that is due, in the order of the queue."""
     # A host that asked for fewer requests is obeyed whatever comes in; after any other failure,
     # what is new is a reason to try at once.
     limited = triggers.alias("limited")
@@ -429,7 +435,7 @@ def _distinct(rows: Iterable[Row[Any]]) -> list[PendingApplication]:
 def _the_same(
     application: str, delivery: str | None, digest: str | None
 ) -> ColumnElement[bool] | None:
-    """Those that tell of the same; ``None`` where that can't be known."""
+    """Return the condition for triggers of the same event; ``None`` if that cannot be known."""
     same: list[ColumnElement[bool]] = []
     if delivery:
         same.append(triggers.c.delivery == delivery)
@@ -439,7 +445,7 @@ def _the_same(
 
 
 def _is_remembered(connection: Connection, same: ColumnElement[bool], at: datetime) -> bool:
-    """Whether there are such; those that were settled long ago are taken away."""
+    """Return whether such a trigger is stored; remove those that were settled long ago."""
     query = select(triggers.c.id, triggers.c.settled_at).where(same)
     found = connection.execute(query).all()
     old = [each.id for each in found if each.settled_at and each.settled_at < at - REMEMBERED]
@@ -453,10 +459,10 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _hold(connection: Connection, application: str) -> None:
-    """Keep an application from being removed until the transaction ends; nothing else waits.
+    """Lock an application against removal until the transaction ends; nothing else waits.
 
     Raises:
-        ConfigurationError: There is no such application.
+        ConfigurationError: The application does not exist.
     """
     held = select(applications.c.name).where(applications.c.name == application)
     if connection.scalar(held.with_for_update(read=True, key_share=True)) is None:
@@ -464,8 +470,9 @@ def _hold(connection: Connection, application: str) -> None:
 
 
 def _added(connection: Connection) -> Any:
-    """The statement that adds a trigger, or nothing where there is the same one. SQLite needs no
-    such condition: nobody else writes meanwhile."""
+    """Build the statement that adds a trigger, unless the same one is stored.
+
+    SQLite does not need this condition, because it has only one writer at a time."""
     return _added_once() if connection.dialect.name == "postgresql" else _ADDED
 
 

@@ -1,9 +1,9 @@
-"""How long anybody waits for the database: nothing waits without an end.
+"""Time limits of database connections, so that no wait is endless.
 
-A process that is stopped in the middle of a transaction, a machine that loses its power, a network
-that drops packets: the server of the database sees an open connection in each case. So each
-connection tells the server what it may keep waiting, and the operating system when a silent peer is
-gone (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+A process may stop in the middle of a transaction, a machine may lose its power, and a network may
+drop packets: in each case, the database server still sees an open connection. So each connection
+sets time limits at the server, and tells the operating system when to give up on a silent peer
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
 """
 
 from __future__ import annotations
@@ -67,12 +67,13 @@ SERVER_SETTINGS: Mapping[str, int] = {
 
 
 def limit_server(settings: Mapping[str, int] = SERVER_SETTINGS, *, local: bool = False) -> str:
-    """The statement that gives a session these settings.
+    """Return the statement that sets the time limits of a session.
 
-    Sent as a statement, since proxies such as PgBouncer refuse them as parameters of a connection.
+    A statement is used because proxies such as PgBouncer reject the limits as parameters of a
+    connection.
 
     Args:
-        local: Whether only until the transaction ends.
+        local: Whether the limits apply only until the transaction ends.
     """
     is_local = "true" if local else "false"
     return "SELECT " + ", ".join(

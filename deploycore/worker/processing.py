@@ -142,7 +142,8 @@ def _failed(
         # The triggers stay open. If the claim was lost, they belong to another worker now.
         listener(WorkerEvent("interrupted", application, now, triggers=len(triggers)))
         logger.info(
-            "%s was interrupted: another worker, or this one after its restart, deploys it",
+            "the deployment of %s was interrupted; another worker, or this one after a restart,"
+            " will deploy it",
             application,
         )
         return

@@ -104,7 +104,10 @@ class Reporter:
         try:
             self._waiting.put(None, timeout=seconds)
         except queue.Full:
-            logger.warning("some deployments were not reported to git hosts: too many are queued")
+            logger.warning(
+                "some deployments were not reported to git hosts, because too many reports are"
+                " waiting"
+            )
             return
         self._thread.join(seconds)
         if self._thread.is_alive():

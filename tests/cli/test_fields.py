@@ -142,7 +142,11 @@ def test_all_that_is_missing_is_told_at_once(stdin):
         (["--mode", "token", "--token", SECRET], "--token would put a secret on", "--token-stdin"),
         (["--mode", "token", f"--token={SECRET}"], "--token would put a secret", "--token-stdin"),
         (["--mode", "token", "--token"], "--token would put a secret", "--token-stdin"),
-        (["--mode", "token", "--token-stdin", SECRET], "no option before it", "-stdin takes no"),
+        (
+            ["--mode", "token", "--token-stdin", SECRET],
+            "not preceded by an option",
+            "-stdin takes no",
+        ),
         (["--mode", "token", f"--token-stdin={SECRET}"], "takes no value", "--token-stdin < FILE"),
         (["--mode", "token", "--token-stdin"], "Standard input has no", "--token-stdin < FILE"),
         (
@@ -153,7 +157,7 @@ def test_all_that_is_missing_is_told_at_once(stdin):
         (["--mode"], "--mode needs a value", "--mode VALUE"),
         (["--mode", "token", "--mode", "token"], "--mode is given more than once", "once: --mode"),
         (["--nope", SECRET], "has no field --nope", "--mode"),
-        ([SECRET], "has no option before it", "--FIELD VALUE"),
+        ([SECRET], "is not preceded by an option", "--FIELD VALUE"),
     ],
 )
 def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said, hint):

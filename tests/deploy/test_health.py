@@ -182,7 +182,7 @@ def test_bad_tries_are_told_until_one_is_good(check, serve, lines):
 def test_the_last_reason_is_in_the_error(check, serve, lines):
     error = failure(check, serve(saying(500, 500, 503)).url)
     assert str(error) == (
-        "The release failed its health check 3 times; the last time: 503, 200-299 was expected."
+        "The release failed its health check 3 times. Last result: 503, 200-299 was expected."
     )
     assert error.details == {"tries": 3, "reason": "503, 200-299 was expected"}
     assert error.hint
@@ -204,7 +204,7 @@ def test_redirects_are_answers_and_are_not_followed(check, serve):
     server = serve(talk)
     error = failure(check, server.url, retries=0)
     assert error.message.endswith(
-        "failed its health check once; the last time: 302, 200-299 was expected."
+        "failed its health check once. Last result: 302, 200-299 was expected."
     )
     assert len(server.asked) == 1
     check(server.url, status=302)

@@ -250,7 +250,8 @@ def test_one_whose_former_release_cannot_be_restored_is_told_with_its_reason(
         ) as caught:
             installation.recover()
     assert caught.value.hint == (
-        f"See the reason: deploycore logs {dead.id}. Then run: deploycore recover"
+        f"Fix the cause that this command shows: deploycore logs {dead.id}. Then run: "
+        "deploycore recover"
     )
     logged = [line.text for line in installation.engine.logs.read("site", dead.id)]
     assert any("No space left" in text for text in logged)

@@ -85,7 +85,7 @@ def test_a_file_above_in_what_is_shared_is_refused(link, target, shared):
     (target / "shared").mkdir()
     (target / "shared" / "a").write_text("x")
     with pytest.raises(
-        DeployError, match=r"shared/a is not a directory, but .*shared/a/b"
+        DeployError, match=r"shared/a/b cannot be created, because .*shared/a is not a directory"
     ) as caught:
         link(**shared)
     assert f"Move {target / 'shared' / 'a'} away" in caught.value.hint

@@ -580,7 +580,7 @@ def test_rules_and_paths_out_of_proportion_to_the_pack_are_refused(
     for number in range(8):
         tree = shop.tree((DIRECTORY, b"a%d" % number, tree), (DIRECTORY, b"b", tree))
     shop.commit(shop.tree((FILE, A.encode(), shop.blob(rules)), (DIRECTORY, b"d", tree)))
-    with pytest.raises(LimitExceeded, match="take too much work") as caught:
+    with pytest.raises(LimitExceeded, match="exceed the limit for matching") as caught:
         export(source(shop.url), "main", target, attributes=True, settings=settings)
     assert caught.value.details == {"limit": "work"}
     assert nothing_left(target)
@@ -611,13 +611,13 @@ def test_no_kind_of_rule_is_tried_without_end(operation, monkeypatch, rules, pat
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
     mine = Attributes({b".gitattributes": rules}, operation)
     endings = (mine.line_ending(path + b"%d" % number) for number in range(100_000))
-    with pytest.raises(LimitExceeded, match="take too much work"):
+    with pytest.raises(LimitExceeded, match="exceed the limit for matching"):
         deque(endings, maxlen=0)
 
 
 def test_lines_without_rules_are_counted(operation, monkeypatch):
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
-    with pytest.raises(LimitExceeded, match="take too much work"):
+    with pytest.raises(LimitExceeded, match="exceed the limit for matching"):
         Attributes({b".gitattributes": b"\n" * 200_000}, operation)
 
 

@@ -351,7 +351,7 @@ while True:
     ("script", "kind", "said"),
     [
         ("yes >&2", LimitExceeded, "too many messages"),
-        ("yes", GitError, "not the git protocol"),
+        ("yes", GitError, "not in the git protocol"),
         (f"exec {sys.executable} -c '{FLOOD}'", LimitExceeded, "too much"),
         ("printf '\\033[31mERROR: \\033[2Jgone\\n' >&2; exit 1", RemoteRefused, "gone"),
         ("exit 1", RemoteRefused, "exit status 1"),

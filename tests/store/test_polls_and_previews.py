@@ -169,7 +169,10 @@ def test_names_limits_and_directories_are_kept(shop, begin, application):
             begin(name, target, number=number)
     assert names(shop) == ["shop", "shop-pr-7", "shop-pr-8"]
     assert [each.name for each in shop.previews.list()] == ["shop-pr-7", "shop-pr-8"]
-    assert "Close the pull request and open it again" in caught.value.hint
+    assert (
+        "Close the pull request, wait until the preview is removed, and open it again"
+        in caught.value.hint
+    )
     shop.previews.close(application(), 7, merged=False)
     assert shop.previews.begin_removal("shop-pr-7")
     shop.remove_application("shop-pr-7")

@@ -125,7 +125,7 @@ def test_a_malformed_name_is_refused(shop, provider, name):
 def test_a_text_that_cannot_be_stored_is_refused(shop, provider):
     with pytest.raises(ConfigurationError, match="cannot be stored or found, because") as caught:
         shop.get_provider("caf\ud800")
-    assert "Correct the names" in caught.value.hint
+    assert "Remove control characters" in caught.value.hint
     shop.add_provider(provider("cafe"))
     assert shop.get_provider("cafe").name == "cafe"
 

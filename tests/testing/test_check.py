@@ -83,7 +83,7 @@ def test_a_wrong_provider_is_told_what_is_asked_what_was_seen_and_where_it_stand
     assert not found["conforms"]
     assert set(found["failed"]) == {"test_public_and_empty_repositories_are_described_as_such"}
     (said,) = found["failed"].values()
-    assert "The contract asks of list_repos: private" in said
+    assert "The contract requires of list_repos: private" in said
     assert "Documented in: deploycore.hookspecs.ProviderSpec.list_repos" in said
     assert "assert True is False" in said
 

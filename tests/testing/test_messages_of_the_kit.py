@@ -45,7 +45,7 @@ def failed(at, mistake, **arguments):
 
 def test_a_failed_check_shows_the_rule_the_values_and_the_documentation(tmp_path):
     text = failed(tmp_path, DEFAULT_BRANCH)
-    assert "The contract asks of list_repos: default_branch is the host's" in text
+    assert "The contract requires of list_repos: default_branch is the host's" in text
     assert "Documented in: deploycore.hookspecs.ProviderSpec.list_repos" in text
     assert "assert 'main' == 'trunk'" in text
 
@@ -63,15 +63,15 @@ def test_values_are_shown_where_deploycore_is_installed_and_not_a_source_tree(tm
 def test_an_error_that_no_check_counted_on_shows_the_rule_too(tmp_path):
     text = failed(tmp_path, "shortens the hashes of commits")
     assert (
-        "The contract asks of list_branches: all branches of all pages are listed with their "
+        "The contract requires of list_branches: all branches of all pages are listed with their "
         "commits" in text
     )
-    assert "Seen: PluginError: The plugin broke the provider contract: list_branches" in text
+    assert "Seen: PluginError: The plugin violates the provider contract: list_branches" in text
 
 
 def test_a_provider_that_can_not_be_loaded_is_told_why(tmp_path):
     text = failed(tmp_path, "names no version of the contract")
-    assert "The contract asks of class: it can be loaded" in text
+    assert "The contract requires of class: it can be loaded" in text
     assert "it has no API_VERSION" in text
 
 
@@ -95,7 +95,7 @@ def test_a_sandbox_that_fails_is_told_apart_from_a_wrong_provider(tmp_path):
 )
 def test_each_rule_says_where_it_is_documented(of, place):
     assert asked(of, "this and that") == (
-        f"\nThe contract asks of {of}: this and that\nDocumented in: {place}\nSeen:"
+        f"\nThe contract requires of {of}: this and that\nDocumented in: {place}\nSeen:"
     )
 
 

@@ -60,7 +60,7 @@ def test_a_check_in_which_it_happens_fails_and_is_named(install, impatient, stat
     assert plugin.label == "deploycore-acme 0.1.0"
     assert set(outcome.failed) == {CHEAP}
     assert told in outcome.failed[CHEAP]
-    assert "The contract asks of" in outcome.failed[CHEAP]
+    assert "The contract requires of" in outcome.failed[CHEAP]
     assert outcome.not_run == {}
 
 

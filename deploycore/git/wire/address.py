@@ -51,7 +51,7 @@ def refuse_unusable_source(source: CloneUrl, *, allow_plain_http: bool = False) 
         return
     if source.credential:
         raise ConfigurationError(
-            f"The credential is not sent to {source.url}, since plain http is not encrypted.",
+            f"The credential was not sent to {source.url}, because plain http is not encrypted.",
             hint="Use the https address.",
             url=source.url,
         )

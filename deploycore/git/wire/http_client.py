@@ -1,8 +1,8 @@
 """The git protocol over HTTP.
 
-The client may request two URLs of one repository and nothing else. Redirects are refused, except
+The client may request two URLs of one repository and nothing else. Redirects are rejected, except
 for the first request within the same origin, because hosts redirect there from a repository's URL
-without ``.git``, or from its former name.
+without ``.git``, or from its previous name.
 
 Source: https://git-scm.com/docs/http-protocol
 """
@@ -54,7 +54,7 @@ def open_http_client(
 
 
 class HttpGitClient(GitClient):
-    """dulwich's protocol over our connections."""
+    """A dulwich client that uses deploycore's HTTP connections."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class HttpGitClient(GitClient):
         self._responses: list[BaseHTTPResponse] = []
 
     def stay_within(self, allowed: Destinations) -> None:
-        """Refuse addresses that a submodule must not have, now and when they are connected."""
+        """Reject addresses that are forbidden for a submodule, now and at each connection."""
         super().stay_within(allowed)
         allowed.watch(self._pool, self._source.url)
 
@@ -83,11 +83,11 @@ class HttpGitClient(GitClient):
         protocol_version: int | None = None,
         ref_prefix: Sequence[bytes] | None = None,
     ) -> Discovered:
-        """Ask for refs, with as few requests as possible.
+        """Request refs, with as few requests as possible.
 
         If the capabilities of a server with protocol version 2 are known, they are not requested
         again. To fetch one commit by its hash, no refs are needed: without access, the fetch itself
-        is refused.
+        fails.
         """
         known = set(self._receiver.capabilities)
         if known:
@@ -108,7 +108,7 @@ class HttpGitClient(GitClient):
         data: bytes | Iterator[bytes] | None = None,
         raise_for_status: bool = True,
     ) -> tuple[Any, Callable[[int], bytes]]:
-        """Send a request to this client's own addresses, whichever address dulwich names."""
+        """Send a request to this client's own URL, whichever URL dulwich passes."""
         self._operation.check()
         if data is not None and not isinstance(data, bytes):
             data = b"".join(data)  # it may have to be sent again
@@ -151,7 +151,7 @@ class HttpGitClient(GitClient):
         return response
 
     def _follows(self, response: BaseHTTPResponse) -> bool:
-        """Follow a redirect to a repository of the same origin, if the answer is one.
+        """Follow the response's redirect if it stays within the same origin.
 
         The new URL must end like the requested one, as git requires (update_url_from_redirect in
         http.c).

@@ -1,4 +1,4 @@
-"""Open the client that a repository's URL needs; nothing else knows which one that is."""
+"""Choose the git client for a repository's URL: HTTP or SSH."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_client(
     """Open a client for one fetch.
 
     Raises:
-        ConfigurationError: The URL is for SSH, whose extra is not installed.
+        ConfigurationError: The URL is for SSH, and the extra ``ssh`` is not installed.
     """
     if is_ssh(source.url):
         from deploycore.ssh.library import require_extra

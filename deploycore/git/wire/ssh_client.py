@@ -1,4 +1,4 @@
-"""The git protocol over SSH: one command, whose input and output are the requests and answers.
+"""The git protocol over SSH: requests are the input of one command, responses its output.
 
 Source: https://git-scm.com/docs/pack-protocol ("SSH Transport")
 """
@@ -44,8 +44,8 @@ def open_command(
 ) -> Iterator[Command]:
     """Run a program on a repository's server, with the repository as its first argument.
 
-    The connection is cut when the operation's time is over or when it is cancelled. A key that the
-    server does not accept is replaced if there is another one.
+    The connection is closed when the operation times out or is cancelled. If the server rejects a
+    key, the next key is tried.
 
     Raises:
         KeyRefused: The server accepts no key.
@@ -84,7 +84,7 @@ def open_command(
 def open_ssh_client(
     source: CloneUrl, operation: Operation, wanted: Wanted, receiver: FetchReceiver
 ) -> Iterator[GitClient]:
-    """Open a client for one fetch; its connection is made by the first request."""
+    """Open a client for one fetch; the first request connects to the server."""
     upload_pack = open_command(source, SERVICE, operation=operation)
     with ExitStack() as open_until_end:
         yield _SshGitClient(
@@ -97,7 +97,7 @@ def open_ssh_client(
 
 
 class _SshGitClient(GitClient):
-    """dulwich's protocol over a command.
+    """A dulwich client that sends requests to a command.
 
     Args:
         start: Runs the command.
@@ -122,7 +122,7 @@ class _SshGitClient(GitClient):
         protocol_version: int | None = None,
         ref_prefix: Sequence[bytes] | None = None,
     ) -> Discovered:
-        """Read what the server announces, and ask for refs if it has not sent them."""
+        """Read the server's capabilities, and request refs if it has not sent them."""
         command, reader = self._started()
         lines = PacketLines(reader.read, command.write)
         self.dumb = False
@@ -138,7 +138,7 @@ class _SshGitClient(GitClient):
         return self._discovered((dict(refs), capabilities, base_url, symrefs, peeled))
 
     def _smart_request(self, service: str, url: str, data: Any) -> tuple[Any, Any]:
-        """Send a request in the same connection."""
+        """Send a request over the same connection."""
         command, reader = self._started()
         self._operation.check()
         reader.begin_answer()
@@ -153,17 +153,17 @@ class _SshGitClient(GitClient):
         return self._talk
 
     def _http_request(self, *args: Any, **options: Any) -> Any:
-        """Refuse a packfile URI, which leads elsewhere."""
+        """Reject a packfile URI, because it leads to another server."""
         raise RemoteRefused(
             f"The git server of {self._source.url} refers to another address, which is not used.",
             url=self._source.url,
         )
 
     def close(self) -> None:
-        """Keep the connection, although an answer has ended; the context closes it."""
+        """Keep the connection open after a response; the context closes it."""
 
     def take_refusal(self, error: Exception) -> None:
-        """Use what the command wrote to its standard error as the refusal, if it failed."""
+        """If the command failed, use its standard error as the error message."""
         super().take_refusal(error)
         if self.refusal or self._talk is None or not self.ended_early:
             return

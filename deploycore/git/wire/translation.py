@@ -64,8 +64,8 @@ def http_refusal(source: CloneUrl, status: int, said: str, *, redirected_to: str
     if 300 <= status < 400:
         elsewhere = clean(shown_origin(redirected_to) + path_of(redirected_to), source)
         return RemoteRefused(
-            f"The git server of {source.url} redirects to {elsewhere}, which is not followed"
-            f" (HTTP {status}).",
+            f"The git server of {source.url} redirects to {elsewhere} (HTTP {status})."
+            " deploycore does not follow redirects of git servers.",
             hint="If the repository has moved there, use the new address. If that is a sign-in"
             " page, check the credentials.",
             status=status,
@@ -140,7 +140,7 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         )
     said = clean(str(error), source)
     return GitError(
-        f"The git server of {url} sent an answer that is not the git protocol"
+        f"The git server of {url} sent a response that is not in the git protocol"
         f" ({type(error).__name__}{': ' + said if said else ''}).",
         hint="Check that the address is that of a git repository.",
         url=url,

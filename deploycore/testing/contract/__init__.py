@@ -1,7 +1,7 @@
 """The conformance kit: every check that a provider has to pass, as one class to inherit.
 
-A check that can't hold for a host is set aside by overriding it with ``xfail`` and a reason,
-and in no other way: the class refuses to be made, and ``deploycore plugin check`` counts.
+A check that cannot pass for a host is set aside by overriding it with ``xfail`` and a reason. There
+is no other way: defining the class fails, and ``deploycore plugin check`` counts the checks.
 """
 
 # ruff: noqa: E402 - what is to be rewritten has to be named before it is imported
@@ -79,7 +79,7 @@ class ProviderContract(
     SettingAside,
     SideEffects,
 ):
-    """All checks of the kit; an author's class says what ``ContractBase`` asks for.
+    """All checks of the kit. Inherit it, and set the attributes that ``ContractBase`` describes.
 
-    Name the subclass ``Test…`` where pytest collects it.
+    In a test module, name the subclass ``Test…``, so that pytest collects it.
     """

@@ -1,4 +1,4 @@
-"""Checks of signing in: right, wrong, expired, and lacking a scope, in each mode."""
+"""Checks of signing in with valid, invalid, expired and unscoped credentials, in each mode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER = "somebody-else"
 
 
 class Authentication(ContractBase):
-    """``authenticate``, and what credentials are good for."""
+    """``authenticate``, and what the credentials give access to."""
 
     def test_right_credentials_say_whose_they_are(
         self, host: ContractHost, connect: Connect, mode: str
@@ -33,7 +33,7 @@ class Authentication(ContractBase):
     def test_the_account_is_the_one_that_the_host_names(
         self, host: ContractHost, connect: Connect, mode: str
     ) -> None:
-        """Where it names one: some credentials belong to nobody."""
+        """Applies only if the host names an account: some credentials belong to none."""
         host.arrange(ONE)
         provider = connect(mode=mode)
         name = provider.authenticate().username

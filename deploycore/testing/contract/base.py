@@ -1,4 +1,4 @@
-"""What all checks share: the host, providers connected to it, and how a failure reads."""
+"""What all checks share: the sandbox, providers connected to it, and the text of a failure."""
 
 from __future__ import annotations
 
@@ -103,26 +103,26 @@ _DOCUMENTED = {
 
 @cache
 def _loaded(kind: str) -> Plugin:
-    """The plugin of a kind, loaded once: looking for it takes longer than many checks."""
+    """Return the plugin of a kind, loaded once: to find it takes longer than many checks."""
     return load_plugin(kind)
 
 
 def asked(of: str, rule: str) -> str:
-    """The message of a failed check: what is asked, and where it is documented.
+    """Return the message of a failed check: the requirement, and where it is documented.
 
     Args:
         of: A hook's name, or ``Config``, ``class``, ``secrets``, ``errors``.
-        rule: What the contract asks, as a sentence.
+        rule: What the contract requires, as a sentence.
     """
     place = _DOCUMENTED.get(of, f"deploycore.hookspecs.ProviderSpec.{of}")
-    return f"\nThe contract asks of {of}: {rule}\nDocumented in: {place}\nSeen:"
+    return f"\nThe contract requires of {of}: {rule}\nDocumented in: {place}\nSeen:"
 
 
 @contextmanager
 def must_raise(
     expected: type[DeploycoreError], of: str, rule: str
 ) -> Iterator[list[DeploycoreError]]:
-    """Fail unless the body raises an error of this type; it is put into the list that is given."""
+    """Fail unless the body raises an error of this type. The error is added to the list."""
     caught: list[DeploycoreError] = []
     try:
         yield caught
@@ -137,10 +137,10 @@ def must_raise(
 
 
 def promptly(of: str, rule: str, action: Callable[[], T], *, most: float | None = None) -> T:
-    """What an action returns or raises; a failure where it does not end.
+    """Return or raise what an action does; fail if it takes too long.
 
     Args:
-        most: How many seconds it has; by default ``SECONDS_MOST``.
+        most: The maximum number of seconds (default: ``SECONDS_MOST``).
     """
     __tracebackhide__ = True
     most = SECONDS_MOST if most is None else most
@@ -152,23 +152,23 @@ def promptly(of: str, rule: str, action: Callable[[], T], *, most: float | None 
 
 
 def identity(arranged: Arranged) -> RepositoryId:
-    """What the hooks take for a repository of a scenario."""
+    """Return the ``RepositoryId`` of a scenario's repository."""
     return RepositoryId(owner=arranged.owner, slug=arranged.slug)
 
 
 def sent(host: ContractHost) -> Sequence[LoggedRequest]:
-    """What the host was asked so far; nothing where it keeps no log."""
+    """Return the requests that the host has received; empty if it keeps no log."""
     found: Sequence[LoggedRequest] = getattr(host, "requests", ())
     return found
 
 
 def hook_requests(host: ContractHost) -> Sequence[LoggedRequest]:
-    """What the host was asked so far, without the requests to sign in."""
+    """Return the requests that the host has received, without those that obtain a token."""
     return [request for request in sent(host) if not host.faults.is_sign_in(request.path)]
 
 
 def instance_of(provider: Provider) -> Any:
-    """The plugin's own object, for what the core would mask or pass over."""
+    """Return the plugin's own instance, to see what the core would mask or skip."""
     return provider._connection.hooks.authenticate.get_hookimpls()[0].plugin
 
 
@@ -194,19 +194,19 @@ def _told(check: Callable[..., None]) -> Callable[..., None]:
 
 
 class Leaks:
-    """Looks for secrets where none may be, in every form in which they travel."""
+    """Searches for secrets where none may be, in every encoding that is sent."""
 
     def __init__(self, secrets: Iterable[SecretStr]) -> None:
         self._redactor = Redactor(secrets)
 
     def within(self, text: str) -> str:
-        """Nothing, or the text with what was found masked."""
+        """Return the text with the secrets masked; empty if it has none."""
         masked = self._redactor.mask(text)
         return "" if masked == text else masked
 
 
 class Connect(Protocol):
-    """Opens a provider on the sandbox. It is closed after the check."""
+    """Opens a provider for the sandbox. It is closed after the check."""
 
     def __call__(
         self,
@@ -268,7 +268,7 @@ class ContractBase:
         return host
 
     def forged(self, delivery: WebhookDelivery, known: SecretStr, other: SecretStr) -> str:
-        """Return the signature of a delivery, as another secret would make it.
+        """Return the signature of a delivery, computed with another secret.
 
         Override this if ``signature_header`` contains neither the HMAC-SHA256 of the body in
         hexadecimal nor the secret itself.
@@ -279,20 +279,19 @@ class ContractBase:
 
     @classmethod
     def all_modes(cls) -> tuple[str, ...]:
-        """The ways to sign in."""
+        """Return all ways to sign in."""
         return cls.modes or tuple(cls.sandbox.MODES)
 
     @classmethod
     def links(cls) -> NextLink:
-        """Where pages have their link."""
+        """Return where a page has the link to the next one."""
         if cls.next_link is not None:
             return cls.next_link
         pages = getattr(cls.sandbox, "PAGES", None)
         return pages.next_link if pages is not None else LinkHeader()
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run what asks for ``mode`` once for each way to sign in, and what asks for
-        ``scoped_mode`` once for each whose credentials have scopes."""
+        """Parametrize checks: ``mode`` is each way to sign in, ``scoped_mode`` each with scopes."""
         if "mode" in metafunc.fixturenames:
             metafunc.parametrize("mode", self.all_modes())
         if "scoped_mode" in metafunc.fixturenames:
@@ -303,7 +302,7 @@ class ContractBase:
 
     @pytest.fixture
     def plugin(self) -> Plugin:
-        """The provider as the core's registry loads it."""
+        """The plugin, as the core's registry loads it."""
         try:
             return _loaded(self.kind)
         except PluginError as error:
@@ -313,7 +312,7 @@ class ContractBase:
 
     @pytest.fixture
     def host(self) -> Iterator[ContractHost]:
-        """A running fake host that holds nothing yet."""
+        """A running sandbox without content."""
         running = self.start()
         running.faults.sign_in_path = self.sign_in_path
         yield running
@@ -323,7 +322,7 @@ class ContractBase:
 
     @pytest.fixture
     def values(self, host: ContractHost) -> Callable[..., dict[str, str | SecretStr]]:
-        """Makes the values of a configuration: ``values(Access.FULL, mode)``."""
+        """Returns the values of a configuration: ``values(Access.FULL, mode)``."""
 
         def make(access: Access, mode: str) -> dict[str, str | SecretStr]:
             try:
@@ -342,7 +341,7 @@ class ContractBase:
     def connect(
         self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]]
     ) -> Iterator[Connect]:
-        """Opens providers on the host, closed after the check."""
+        """Opens providers for the sandbox, and closes them after the check."""
         with ExitStack() as opened:
 
             def open_one(
@@ -361,5 +360,5 @@ class ContractBase:
 
     @pytest.fixture
     def provider(self, connect: Connect) -> Provider:
-        """Signed in with all rights, in the first mode."""
+        """A provider with all permissions, in the first mode."""
         return connect()

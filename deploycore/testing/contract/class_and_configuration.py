@@ -1,4 +1,4 @@
-"""Checks of what can be told without a request: the class, its signatures, its ``Config``."""
+"""Checks that need no request: the class, its signatures, its ``Config``."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ ELSEWHERE = "http://git.example.com"
 
 
 class ClassAndConfiguration(ContractBase):
-    """The class behind the entry point, and what a person configures."""
+    """The class of the entry point, and its configuration."""
 
     def test_the_class_fulfils_the_contract(self, plugin: Plugin) -> None:
-        """Loading it checks hooks, signatures, ``API_VERSION``, ``Config`` and ``__init__``."""
+        """Loading it checks the hooks, signatures, ``API_VERSION``, ``Config`` and ``__init__``."""
         assert plugin.provider_class.API_VERSION == API_VERSION, asked(  # type: ignore[attr-defined]
             "class", f"API_VERSION is the contract's version that it was written for, {API_VERSION}"
         )
@@ -185,7 +185,7 @@ class ClassAndConfiguration(ContractBase):
 
 
 def _choices_with_a_sign_in(config_type: Any, field: str) -> set[str]:
-    """The ways in which a person signs in first, so that a configuration alone opens nothing."""
+    """Return the modes in which a person must sign in before the provider can be used."""
     return {
         str(choice)
         for member in members(config_type)

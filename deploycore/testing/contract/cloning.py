@@ -1,4 +1,4 @@
-"""Checks of ``clone_url``: a clean address, and a credential that a git server takes."""
+"""Checks of ``clone_url``: a clean address, and a credential that a git server accepts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SETTINGS = GitSettings(connect_timeout=5, read_timeout=10, retries=0)
 
 
 class Cloning(ContractBase):
-    """``clone_url``, tried by a stock git client and by the core."""
+    """``clone_url``, used by a standard git client and by the core."""
 
     def test_the_address_is_clean_and_the_credential_apart(
         self, host: ContractHost, connect: Connect, mode: str
@@ -185,8 +185,9 @@ class Cloning(ContractBase):
 
 
 def _shown_to_git(credential: GitCredential | None) -> dict[str, str]:
-    """The environment that has a stock git client show a credential: by the helper, or as a header,
-    since helpers know no bearer tokens in older versions."""
+    """Return the environment with which a standard git client sends a credential.
+
+    A bearer token is sent as a header, because helpers of older versions do not support it."""
     if credential is None:
         return {"GIT_CHECK_USERNAME": "", "GIT_CHECK_PASSWORD": ""}
     secret = credential.password.get_secret_value()
@@ -200,7 +201,7 @@ def _shown_to_git(credential: GitCredential | None) -> dict[str, str]:
 
 
 def _ls_remote(source: CloneUrl, at: Path) -> dict[str, str]:
-    """The branches that a stock git client sees; the credential goes by the environment."""
+    """List branches with a standard git client; the credential is in the environment."""
     credential = source.credential
     assert not isinstance(credential, SshCredential), asked("clone_url", "keys are the core's")
     environment = {

@@ -1,4 +1,4 @@
-"""Checks of what a host may answer instead: refusals, limits, breakdowns, nonsense."""
+"""Checks of error responses, rate limits, outages and invalid responses."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ UNKNOWN_FIELD = "added_by_the_host_today"
 
 
 def run(provider: Provider, hook: str, repository: RepositoryId) -> list[object]:
-    """All that one of the hooks that ask the host gives; a failure where it does not end."""
+    """Return all results of a hook that sends requests; fail if it takes too long."""
     return promptly(hook, ENDS, lambda: run_here(provider, hook, repository))
 
 
 def run_here(provider: Provider, hook: str, repository: RepositoryId) -> list[object]:
-    """The same in the caller's thread, however long it takes."""
+    """Return all results of a hook, in the caller's thread and without a time limit."""
     if hook == "authenticate":
         return [provider.authenticate()]
     if hook == "list_repos":
@@ -72,7 +72,7 @@ def run_here(provider: Provider, hook: str, repository: RepositoryId) -> list[ob
 
 
 class Failures(ContractBase):
-    """Typed errors for whatever goes wrong, and never one of the plugin's own."""
+    """Typed errors for every failure, and never an exception of the plugin's own."""
 
     @pytest.mark.parametrize("hook", HOOKS)
     @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def _extended(value: Any) -> Any:
 
 
 class Damage:
-    """One field of the answers, by its number, with something else in its place."""
+    """Responses in which one field, by its number, is replaced by another value."""
 
     def __init__(self, number: int, replacement: object) -> None:
         self._number = number
@@ -279,7 +279,7 @@ class Damage:
 
 
 def _damages() -> Iterator[Damage]:
-    """Every field in every way; ends when the consumer stops at one that hit nothing."""
+    """Yield each field with each replacement, until a replacement matches no field."""
     number = 0
     while True:
         for replacement in REPLACEMENTS:
@@ -288,7 +288,7 @@ def _damages() -> Iterator[Damage]:
 
 
 def places(value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
-    """Container, key and path of everything within a decoded body."""
+    """Yield the container, key and path of every value in decoded JSON."""
     keys: Callable[[], Any] = value.keys if isinstance(value, dict) else lambda: range(len(value))
     for key in list(keys()):
         place = f"{path}.{key}".strip(".")

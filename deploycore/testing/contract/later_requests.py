@@ -1,8 +1,7 @@
-"""Checks of what goes wrong after the first request of a hook: a later page, a second lookup.
+"""Checks of failures after the first request of a hook, such as at a later page.
 
 Each hook is called once to count its requests, and then again with a fault from one of the later
-requests on. Every call has a provider of its own, so that no call profits from what another one
-has looked up.
+requests on. Each call has its own provider, so that no call uses what another call has stored.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ PLACES_MOST = 24
 
 
 class LaterRequests(ContractBase):
-    """Faults from the second request of a hook on."""
+    """Failures at the second request of a hook, and at later ones."""
 
     @pytest.mark.parametrize("name", CALLS)
     def test_what_goes_wrong_at_a_later_request_is_a_typed_error(
@@ -108,7 +107,7 @@ class LaterRequests(ContractBase):
 
 
 def requests_of(host: ContractHost, provider: Provider, call: Callable[[Provider], object]) -> int:
-    """How many requests a call makes where nothing goes wrong."""
+    """Return how many requests a call sends if nothing fails."""
     host.faults.clear()
     before = host.request_count
     call(provider)
@@ -123,10 +122,10 @@ def fail_at_later_requests(
     *,
     prepare: Callable[[], object] = lambda: None,
 ) -> None:
-    """Fail the check unless whatever goes wrong at a later request of a call is a typed error.
+    """Fail the check unless every failure at a later request of a call is a typed error.
 
     Args:
-        prepare: Brings the host, before each call, to where it was before the first one.
+        prepare: Resets the host, before each call, to its state before the first call.
     """
     prepare()
     count = requests_of(host, connect(), call)
@@ -174,7 +173,7 @@ def _noting(change: Change, hits: list[str]) -> Change:
 
 
 def _damages() -> Iterator[Damage]:
-    """Some fields of an answer, in some ways; ends when the consumer stops."""
+    """Yield some fields of a response with some replacements, until the consumer stops."""
     for number in range(PLACES_MOST):
         for replacement in SOME_REPLACEMENTS:
             yield Damage(number, replacement)

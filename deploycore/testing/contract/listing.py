@@ -1,4 +1,4 @@
-"""Checks of what is listed: all of it, each once, with the right fields, lazily."""
+"""Checks of listings: each item once, in order, with the right fields, and lazily."""
 
 from __future__ import annotations
 
@@ -331,13 +331,13 @@ class Listing(ContractBase):
 
 
 def _leads_to(address: str, host: ContractHost, slug: str) -> bool:
-    """Whether an address is one of the host's own that names the repository."""
+    """Return whether an address belongs to the host and names the repository."""
     parts = urlsplit(address)
     at_home = parts.scheme in ("http", "https") and parts.netloc == urlsplit(host.url).netloc
     return at_home and slug in unquote(parts.path)
 
 
 def _names(path: str, query: str, name: str) -> bool:
-    """Whether a request has the name within a part of its path or a value of its query."""
+    """Return whether the path or the query of a request contains the name."""
     parts = [unquote(part) for part in path.split("/")]
     return any(name in part for part in [*parts, *(value for _, value in parse_qsl(query))])

@@ -1,4 +1,4 @@
-"""Checks of the listings that a provider may leave out: owners, tags and pull requests."""
+"""Checks of the optional listings: owners, tags and pull requests."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ class OptionalListings(ContractBase):
 
 
 def demand(plugin: Plugin, hook: str) -> None:
-    """Skip the check where the provider leaves this hook out."""
+    """Skip the check if the provider does not have this hook."""
     if hook not in plugin.hooks:
         pytest.skip(NO_HOOK.format(hook=hook))
 
@@ -247,7 +247,7 @@ def _listing(
 
 
 def _filled(plugin: Plugin, host: ContractHost, hook: str) -> Arranged:
-    """A repository that has more of what the hook lists than a page has."""
+    """Return a repository with more items than one page of the hook's listing."""
     if hook == "list_tags":
         return _tagged(plugin, host)[0]
     if hook == "list_pull_requests":
@@ -258,7 +258,7 @@ def _filled(plugin: Plugin, host: ContractHost, hook: str) -> Arranged:
 
 
 def _tagged(plugin: Plugin, host: ContractHost) -> tuple[Arranged, list[str]]:
-    """A repository with tags of its default branch's commit, and their names."""
+    """Return a repository with tags of its default branch's commit, and the tags' names."""
     able = webhook_host(plugin, host, "list_tags")
     number = NUMBER if with_small_pages(host) else NUMBER_MOST
     (shop,) = host.arrange(ONE)
@@ -271,7 +271,7 @@ def _tagged(plugin: Plugin, host: ContractHost) -> tuple[Arranged, list[str]]:
 def _requested(
     plugin: Plugin, host: ContractHost, *, number: int | None = None
 ) -> tuple[PullRequestHost, Arranged, dict[int, str]]:
-    """A repository with open pull requests: their numbers and branches."""
+    """Return a repository with open pull requests, and their numbers and branches."""
     demand(plugin, "list_pull_requests")
     if not isinstance(host, PullRequestHost):
         pytest.skip(NO_PULL_REQUESTS)

@@ -1,4 +1,4 @@
-"""Checks of what a host may do with links between pages: loops, other hosts, nonsense."""
+"""Checks of links between pages: loops, other hosts, invalid links."""
 
 from __future__ import annotations
 

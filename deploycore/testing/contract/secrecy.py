@@ -1,4 +1,4 @@
-"""Checks that credentials stay where they belong, whatever a host says or where it sends us."""
+"""Checks that credentials are sent only to their host, whatever the host's response is."""
 
 from __future__ import annotations
 

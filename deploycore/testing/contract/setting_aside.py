@@ -1,4 +1,4 @@
-"""How a standard check may be set aside: by ``xfail`` with a reason, and in no other way."""
+"""Setting a standard check aside: only with ``xfail`` and a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXPECTED = ("kind", "sandbox", "required_scope")
 
 
 class SettingAside(ContractBase):
-    """Refuses subclasses that leave out, replace or skip a standard check."""
+    """Rejects subclasses that omit, replace or skip a standard check."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -41,7 +41,7 @@ class SettingAside(ContractBase):
             raise TypeError(f"{cls.__name__}: {'; '.join(faults)}. {WAY}")
 
     def test_nothing_is_set_aside_without_a_reason(self) -> None:
-        """Once more for what was done to the class after it was made."""
+        """Repeats the check of the class, because it may have changed after its definition."""
         faults = list(faults_in(type(self)))
         assert faults == [], WAY
         # A check of each mode of signing in is no check where there is no mode.
@@ -51,7 +51,7 @@ class SettingAside(ContractBase):
 
 
 def faults_in(checks: type) -> Iterator[str]:
-    """What is set aside in a class in a way that does not count."""
+    """Return the checks that a class sets aside in a way that is not allowed."""
     from deploycore.testing.contract import ProviderContract
 
     standard = {name for name in dir(ProviderContract) if name.startswith("test_")}
@@ -72,14 +72,14 @@ def faults_in(checks: type) -> Iterator[str]:
 
 
 def is_empty(check: Any) -> bool:
-    """Whether a function does nothing: its body is ``...``, ``pass`` or a docstring alone."""
+    """Return whether a function does nothing: its body is ``...``, ``pass`` or only a docstring."""
     if not isfunction(check):
         return False
     return {each.opname for each in dis.get_instructions(check)} <= _OF_EMPTY_BODIES
 
 
 def _misspelt(checks: type, standard: Collection[str]) -> Iterator[str]:
-    """What seems to override a standard check, but has another name."""
+    """Return methods that seem to override a standard check, but have a misspelled name."""
     for owner in checks.__mro__:
         if owner is object or owner.__module__.startswith("deploycore.testing."):
             continue
@@ -93,11 +93,11 @@ def _misspelt(checks: type, standard: Collection[str]) -> Iterator[str]:
 
 
 def knobs(checks: type[ContractBase]) -> Mapping[str, str]:
-    """What a contract class says that makes checks ask for less, or for something else.
+    """Return the attributes of a contract class that make checks less strict or different.
 
     Returns:
-        From the name of each attribute of ``ContractBase`` that differs to what it is; methods
-        and fixtures are only named.
+        The changed attributes of ``ContractBase``, by their names, with their values; for methods
+        and fixtures, only the names.
     """
     found = {}
     for name, default in vars(ContractBase).items():
@@ -110,7 +110,7 @@ def knobs(checks: type[ContractBase]) -> Mapping[str, str]:
 
 
 def has_a_reason(check: Any) -> bool:
-    """Whether a check is marked ``xfail`` with a reason that is more than a word."""
+    """Return whether a check is marked ``xfail`` with a reason of more than one word."""
     return any(len(_reason(mark)) >= SHORTEST_REASON for mark in _xfails(check))
 
 

@@ -1,4 +1,4 @@
-"""Checks that a provider does nothing to the process that it shares with everything else."""
+"""Checks that a provider does not change the process that it shares with the core."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ Values = Callable[..., dict[str, str | SecretStr]]
 
 @dataclass
 class _Seen:
-    """What all hooks did besides.
+    """The side effects of all hooks.
 
     Attributes:
-        changes: Which parts of the process's state are no longer as they were.
+        changes: The parts of the process's state that have changed.
         threads: The names of threads that outlived the provider.
     """
 
@@ -72,7 +72,7 @@ class SideEffects(ContractBase):
     """Prints, files, environment, child processes, connections, threads, and global settings."""
 
     def test_importing_it_changes_nothing(self, plugin: Plugin, tmp_path: Path) -> None:
-        """In a process of its own, since it was imported here long ago."""
+        """Runs in a separate process, because the plugin is already imported in this one."""
         report = tmp_path / "report.json"
         module = plugin.provider_class.__module__
         done = subprocess.run(
@@ -184,7 +184,7 @@ class SideEffects(ContractBase):
             )
 
     def _watched(self, host: ContractHost, plugin: Plugin, values: Values, mode: str) -> _Seen:
-        """What all hooks did besides; they are called once for all checks of a mode."""
+        """Return the side effects of all hooks, which are called once for all checks of a mode."""
         known = _KNOWN.setdefault(type(self), {})
         if mode not in known:
             known[mode] = self._watch(host, plugin, values, mode)
@@ -211,7 +211,7 @@ class SideEffects(ContractBase):
 
 
 def _call_all(provider: Provider, host: ContractHost, shop: Arranged) -> None:
-    """Every hook that the provider and the fake host have, whatever comes of it."""
+    """Call every hook that both the provider and the sandbox have, and ignore the results."""
     repository = identity(shop)
     for hook in HOOKS:
         with suppress(ProviderError):

@@ -1,5 +1,4 @@
-"""Checks of ``report_status`` and ``report_deployment``, for providers that have them: what is
-told is shown by the host."""
+"""Checks of ``report_status`` and ``report_deployment``: the host shows what was reported."""
 
 from __future__ import annotations
 
@@ -76,7 +75,7 @@ def _commit(arranged: Arranged) -> str:
 
 
 class Statuses(ContractBase):
-    """How a commit's deployment is shown on the host's pages."""
+    """The status of a commit's deployment on the host's pages."""
 
     def test_a_status_is_shown_and_replaced_by_its_key(
         self, plugin: Plugin, host: ContractHost, connect: Connect, mode: str

@@ -1,4 +1,4 @@
-"""A repository of the fake host whose pushes come to a listener of the kit."""
+"""A repository of the sandbox whose deliveries are sent to the kit's listener."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def webhook_host(plugin: Plugin, host: ContractHost, *hooks: str) -> WebhookHost
 
 @dataclass(frozen=True)
 class Subscribed:
-    """A repository whose pushes come to a listener."""
+    """A repository whose deliveries are sent to a listener."""
 
     host: WebhookHost
     provider: Provider
@@ -58,18 +58,18 @@ class Subscribed:
         return identity(self.shop)
 
     def push(self, branch: str | None = None, text: bytes = b"1") -> str:
-        """Commit something; to the default branch, or to another one."""
+        """Push a commit to the default branch, or to another one."""
         owner, slug = self.shop.owner, self.shop.slug
         files = {**FILES, "text": text}
         return self.host.publish(owner, slug, branch or self.shop.default_branch, files, "Change")
 
     def received(self) -> Sequence[WebhookDelivery]:
-        """All that came until everything was delivered."""
+        """Wait until everything is delivered, and return all deliveries."""
         assert self.host.webhooks.wait(), "the fake host has not delivered after 30 seconds"
         return self.listener.received
 
     def told(self) -> Sequence[WebhookDelivery]:
-        """The same without those that tell nothing, such as a ping."""
+        """Return the deliveries that have events; a ping has none."""
         return [found for found in self.received() if self.provider.parse_webhook(found).events]
 
     def last(self) -> WebhookDelivery:
@@ -79,7 +79,7 @@ class Subscribed:
         return received[-1]
 
     def event(self) -> PushEvent:
-        """What the latest delivery says, which has to be one event of a push."""
+        """Return the only event of the latest delivery, which must be a push."""
         events = self.provider.parse_webhook(self.last()).events
         assert len(events) == 1, asked("parse_webhook", "a push is one event")
         assert isinstance(events[0], PushEvent)
@@ -91,7 +91,7 @@ class Subscription(ContractBase):
 
     @pytest.fixture
     def listener(self) -> Iterator[Listener]:
-        """Where webhooks send to."""
+        """The listener that receives the deliveries."""
         with Listener() as running:
             yield running
 

@@ -1,6 +1,6 @@
-"""Checks of tokens that a provider obtains from the host and that expire, for providers that do.
+"""Checks of tokens that a provider obtains from the host and that expire.
 
-The requests for them are those of ``sign_in_path``; faults of the other checks leave them alone.
+``sign_in_path`` matches the requests for tokens. Other checks inject no faults into them.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ Values = Callable[..., dict[str, str | SecretStr]]
 
 
 class Tokens(ContractBase):
-    """Requests for tokens: refused, repeated in time, and quoted nowhere."""
+    """Requests for tokens: failures, renewal in time, and errors without tokens."""
 
     @pytest.fixture
     def signing_in(self, request: pytest.FixtureRequest) -> None:
-        """Skips the check of a provider that obtains no tokens."""
+        """Skips the check if the provider obtains no tokens."""
         if not self.sign_in_path:
             pytest.skip(SKIPPED_BY_THE_KIT[request.function.__name__])
 
@@ -246,7 +246,7 @@ def _unreadable() -> Iterator[Change]:
 
 
 def _without_expiry(found: Answer) -> Answer:
-    """The token alone, without what else the answer has to have."""
+    """Return a response that has only the token, without the other required fields."""
     body = found.json()
     if not isinstance(body, dict):
         return found
@@ -273,7 +273,7 @@ def _noting_secrets(change: Change, given: list[SecretStr]) -> Change:
 
 
 def _shown(provider: Provider, hook: str, repository: RepositoryId) -> list[str]:
-    """All that the error of a call shows."""
+    """Return all text that the error of a call shows."""
     try:
         run(provider, hook, repository)
     except DeploycoreError as error:

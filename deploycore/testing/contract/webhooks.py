@@ -1,6 +1,6 @@
-"""Checks of webhooks, for providers that have their hooks: proofs, events, and the subscription.
+"""Checks of webhooks: signatures, events and registration, for providers with these hooks.
 
-What is checked was really sent: the fake host delivers a push to a listener of the kit.
+The sandbox really sends the deliveries, to a listener of the kit.
 """
 
 from __future__ import annotations
@@ -397,7 +397,7 @@ def _manage(provider: Provider, hook: str, repository: RepositoryId) -> object:
 
 
 def _repeating(status: int) -> Change:
-    """A host that repeats the body that it was sent, as text."""
+    """A host whose response repeats the request's body as text."""
     told = echoing(status)
     return Change(
         f"body repeated with status {status}",
@@ -416,7 +416,7 @@ def _shown_by_errors(provider: Provider, repository: RepositoryId) -> list[str]:
 
 
 def _wrong_proofs(proof: str, body: bytes) -> Iterator[str]:
-    """What is like a proof, and is none."""
+    """Yield invalid signatures that resemble a valid one."""
     yield from ("", " ", "=", proof[:-1], proof[: len(proof) // 2], proof + "0", proof[::-1])
     algorithm, separator, digest = proof.rpartition("=")
     yield f"{proof},{proof}"

@@ -1,5 +1,6 @@
-"""Checks of requests that change something on the host: what fails among them, and what a retry
-would do twice. For providers that have the hooks for webhooks, statuses and deployments."""
+"""Checks of requests that change something at the host: failures, and retries without duplicates.
+
+For providers that have the hooks for webhooks, statuses and deployments."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ FAILURES = (answer(500, "no"), answer(503, ""), connection_reset(), connection_c
 
 
 class Writing(ContractBase):
-    """Webhooks, statuses and deployments, where more than one request or page is needed."""
+    """Webhooks, statuses and deployments that need more than one request or page."""
 
     def test_webhooks_of_later_pages_are_known(
         self, plugin: Plugin, host: ContractHost, provider: Provider
@@ -137,10 +138,10 @@ ONCE = (
 
 
 class _Adding:
-    """A fault of the request that adds something, once it was added, and of its repetitions.
+    """A failure of a request that has already added something, and of its retries.
 
     Attributes:
-        repeated: The repetitions, as ``METHOD path``.
+        repeated: The retries, as ``METHOD path``.
     """
 
     def __init__(self, added: Callable[[], Sequence[object]], change: Change) -> None:
@@ -165,7 +166,7 @@ def _same(one: Request, other: Request) -> bool:
 
 
 def _with_webhooks(host: ContractHost, provider: Provider, shop: Arranged) -> str:
-    """Register more webhooks than there are on a page; the address of the last one."""
+    """Register more webhooks than fit on a page, and return the address of the last one."""
     number = WEBHOOKS if with_small_pages(host) else WEBHOOKS_MOST
     urls = [f"{WEBHOOK}/{each}" for each in range(number)]
     for url in urls:
@@ -174,7 +175,7 @@ def _with_webhooks(host: ContractHost, provider: Provider, shop: Arranged) -> st
 
 
 def with_small_pages(host: ContractHost) -> bool:
-    """Have a fake host give small pages; whether it can."""
+    """Make a sandbox use small pages; return whether it supports that."""
     pages = getattr(host, "PAGES", None)
     if not isinstance(pages, Pages):
         return False

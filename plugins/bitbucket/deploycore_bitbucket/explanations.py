@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but these credentials see no repository in the workspace. Check the"
+    "The credentials are valid, but cannot access any repository in the workspace. Check the"
     " workspace slug (see bitbucket.org/<workspace>), that the account has at least read "
     "access to a repository there, and that the token has the scope to read repositories."
 )
 
 APP_PASSWORDS_ENDED = (
-    "App passwords ended on Bitbucket Cloud on 2026-07-28. Make an API token with "
+    "App passwords ended on Bitbucket Cloud on 2026-07-28. Create an API token with "
     f"read:repository:bitbucket and read:user:bitbucket at {API_TOKEN_PAGE} and configure the"
     " provider again in mode api-token, with the email address of your Atlassian account."
 )
@@ -149,17 +149,17 @@ def _check_credentials(config: AnyConfig) -> str:
         case ApiTokenConfig():
             return (
                 "Check that email is the address of the Atlassian account (not the Bitbucket "
-                "username), and that the token is complete, has not expired (a year at most) or "
-                "been "
-                "revoked, and was made for Bitbucket with the scope read:repository:bitbucket: "
+                "username), and that the token is complete, has not expired (after a year at the "
+                "latest) or been revoked, and was created for Bitbucket with the scope "
+                "read:repository:bitbucket: "
                 f"{API_TOKEN_PAGE}"
             )
         case AccessTokenConfig():
             return (
                 "Check that the token is complete, has not expired or been revoked, and has the "
                 "permission Repositories: Read: in the settings of its repository, project or "
-                "workspace, under Access tokens. A token that was made at "
-                f"{API_TOKEN_PAGE} is an API token, and goes with mode api-token."
+                "workspace, under Access tokens. A token from "
+                f"{API_TOKEN_PAGE} is an API token: use mode api-token."
             )
         case OAuthClientConfig():
             return (
@@ -195,7 +195,8 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError | None:
         hint=(
             "Use a webhook address that the internet can reach."
             if question.action == "register webhook"
-            else "Upgrade deploycore-bitbucket. If you have the newest release, tell its author."
+            else "Upgrade deploycore-bitbucket. If you have the newest release, report this to its"
+            " author."
         ),
         **question.details,
     )
@@ -213,29 +214,29 @@ def _missing_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied
     what = question.task.what if question.task else "read"
     return PermissionDenied(
         f"The credentials may not {what} {question.subject}: they lack the scope {scopes}.",
-        hint=_tick(question, missing),
+        hint=_select_scopes(question, missing),
         missing_scopes=missing,
         granted_scopes=granted,
         **question.details,
     )
 
 
-def _tick(question: Question, scopes: list[str]) -> str:
+def _select_scopes(question: Question, scopes: list[str]) -> str:
     names = boxes(question, scopes)
     match question.config.mode:
         case "oauth-client" | "oauth-user":
             sign_in = f" Then sign in again: deploycore provider authorize {question.config.name}"
             again = sign_in if question.config.mode == "oauth-user" else ""
-            return f"{_OAUTH_CLIENTS} and tick: {names}.{again}"
+            return f"{_OAUTH_CLIENTS} and select: {names}.{again}"
         case "api-token":
-            where = f"Make a new API token at {API_TOKEN_PAGE} (for the app Bitbucket)"
+            where = f"Create a new API token for the app Bitbucket at {API_TOKEN_PAGE}"
         case "access-token":
             where = (
-                "Make a new access token in the settings of the repository, project or workspace"
+                "Create a new access token in the settings of the repository, project or workspace"
             )
         case "app-password":
-            where = "Make an app password"
-    return f"{where} and tick: {names}. Scopes of a token cannot be changed later."
+            where = "Create an app password"
+    return f"{where} and select: {names}. Scopes of a token cannot be changed later."
 
 
 def _no_access(question: Question) -> PermissionDenied:
@@ -338,8 +339,8 @@ def _withdrawn(answer: ErrorAnswer, question: Question, said: str) -> ProviderEr
     return UnexpectedAnswer(
         f"Bitbucket no longer offers {answer.path}, which was requested for {question.subject}.",
         hint=(
-            "Upgrade deploycore-bitbucket. If you have the newest release, tell its author."
-            + (f" Bitbucket's announcement: {announcement}" if announcement else "")
+            "Upgrade deploycore-bitbucket. If you have the newest release, report this to its"
+            " author." + (f" Bitbucket's announcement: {announcement}" if announcement else "")
         ),
         **question.details,
     )

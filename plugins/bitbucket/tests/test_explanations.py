@@ -102,12 +102,12 @@ def lacking(required, granted):
 @pytest.mark.parametrize(
     ("mode", "required", "box"),
     [
-        ("api-token", "read:repository:bitbucket", "tick: read:repository:bitbucket."),
-        ("api-token", "repository", "tick: read:repository:bitbucket."),
-        ("api-token", "account", "tick: read:user:bitbucket."),
-        ("access-token", "repository", "tick: Repositories: Read."),
-        ("app-password", "repository", "tick: Repositories: Read."),
-        ("access-token", "something:new", "tick: something:new."),
+        ("api-token", "read:repository:bitbucket", "select: read:repository:bitbucket."),
+        ("api-token", "repository", "select: read:repository:bitbucket."),
+        ("api-token", "account", "select: read:user:bitbucket."),
+        ("access-token", "repository", "select: Repositories: Read."),
+        ("app-password", "repository", "select: Repositories: Read."),
+        ("access-token", "something:new", "select: something:new."),
     ],
 )
 def test_a_missing_scope_is_named_and_what_to_tick_for_it(explained, mode, required, box):

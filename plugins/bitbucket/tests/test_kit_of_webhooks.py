@@ -308,7 +308,7 @@ def run(change, check, directory):
 def test_a_wrong_plugin_is_caught_and_told_what_is_asked(tmp_path, change, check):
     done = run(change, check, tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "The contract asks of" in done.stdout or "NotFound" in done.stdout
+    assert "The contract requires of" in done.stdout or "NotFound" in done.stdout
 
 
 def test_every_check_of_webhooks_and_statuses_catches_something():

@@ -127,8 +127,8 @@ def test_credentials_without_repository_scope_hear_which_one_they_lack(sandbox, 
     opened = connect(sandbox, mode, scopes=OTHER_SCOPES[mode])
     with pytest.raises(PermissionDenied, match="scope") as caught:
         opened.authenticate()
-    expected = {"api-token": "tick: read:repository:bitbucket"}
-    assert expected.get(mode, "tick: Repositories: Read") in caught.value.hint
+    expected = {"api-token": "select: read:repository:bitbucket"}
+    assert expected.get(mode, "select: Repositories: Read") in caught.value.hint
 
 
 def test_removed_app_passwords_say_how_to_move_on(make_acme, connect):

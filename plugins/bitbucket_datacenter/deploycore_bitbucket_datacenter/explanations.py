@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but these credentials see no repository. Check the project key (see the"
+    "The credentials are valid, but cannot access any repository. Check the project key (see the"
     " address, <url>/projects/<KEY>), that the account has read access to a repository there, and"
     f" that the token has the permission {REPOSITORY_READ}."
 )
@@ -102,7 +102,7 @@ class Question:
 
     @property
     def permission(self) -> str:
-        """What a token needs for the operation, by the name in the form where it is made."""
+        """What a token needs for the operation, by the name in the form where it is created."""
         task = _TASKS.get(self.action)
         return task.permission if task else REPOSITORY_READ
 
@@ -287,7 +287,7 @@ def _without_basic(config: AnyConfig) -> str:
 
 def _use_a_token(config: AnyConfig) -> str:
     return (
-        f"make an HTTP access token with {REPOSITORY_READ} at {config.tokens_page} and configure"
+        f"create an HTTP access token with {REPOSITORY_READ} at {config.tokens_page} and configure"
         " the provider again in mode personal-token."
     )
 

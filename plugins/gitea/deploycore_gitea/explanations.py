@@ -45,9 +45,9 @@ __all__ = [
 ]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but these credentials see no repository of the owner. Check the"
+    "The credentials are valid, but cannot access any repository of the owner. Check the"
     " owner's name (see the address, <url>/<owner>), that the account has read access to a "
-    "repository there, and that the token was made for all repositories and not for public ones "
+    "repository there, and that the token was created for all repositories and not for public ones "
     f"only. A token without {READ_USER} cannot tell an owner that does not exist from one without "
     "repositories."
 )
@@ -175,7 +175,7 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
         return "This server does not offer git over HTTPS; ask its administrator to allow it."
     if status == 403 and isinstance(config, TokenConfig):
         return (
-            f"Check that the token has the scope {READ_REPOSITORY} and was made for all "
+            f"Check that the token has the scope {READ_REPOSITORY} and was created for all "
             f"repositories, not for public ones only: {config.tokens_page}"
         )
     if status == 403:
@@ -209,11 +209,11 @@ def _check_credentials(config: AnyConfig, said: str) -> str:
         return f"Sign in again: deploycore provider authorize {config.name}"
     if isinstance(config, TokenConfig):
         return (
-            "Check that the token is complete, was made on this server and has not been deleted: "
-            f"{config.tokens_page}"
+            "Check that the token is complete, was created on this server and has not been "
+            f"deleted: {config.tokens_page}"
         )
     use_a_token = (
-        f"make a token with {READ_REPOSITORY} and {READ_USER} at {config.tokens_page} and "
+        f"create a token with {READ_REPOSITORY} and {READ_USER} at {config.tokens_page} and "
         "configure the provider again in mode token."
     )
     if _SECOND_FACTOR.search(said):
@@ -236,7 +236,7 @@ def _denied(said: str, question: Question) -> PermissionDenied:
         more = [scope for scope in missing if scope not in question.scopes]
         wanted = " and ".join([question.scopes, *more])
         hint = (
-            f"Make a new token with {wanted} at {config.tokens_page}. Scopes of a token cannot be"
+            f"Create a new token with {wanted} at {config.tokens_page}. Scopes of a token cannot be"
             " changed later."
         )
         if isinstance(config, OAuthConfig):
@@ -253,7 +253,7 @@ def _denied(said: str, question: Question) -> PermissionDenied:
     if _PUBLIC_ONLY.search(said):
         return PermissionDenied(
             f"The token may not {question.what}: it has access to public repositories only.",
-            hint="Make a new token with access to all repositories (public, private and limited) "
+            hint="Create a new token with access to all repositories (public, private and limited) "
             f"at {config.tokens_page}.",
             **question.details,
         )

@@ -44,7 +44,7 @@ from deploycore_github.tasks import READING, REGISTERING_WEBHOOK, Task
 __all__ = ["NO_REPOSITORIES_HINT", "Question", "explain", "explain_git_refusal", "suspended"]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but these credentials see no repository. Check the owner; for a "
+    "The credentials are valid, but cannot access any repository. Check the owner; for a "
     "fine-grained token its resource owner and repository access, and whether an organization"
     " still has to approve it; for a classic token the scope repo and, in organizations with"
     " single sign-on, its authorisation (Configure SSO); for a GitHub App the repositories that "
@@ -230,7 +230,7 @@ def _check_credentials(question: Question, said: str = "") -> str:
             else ""
         )
         return (
-            "Check that the token is complete, that it was made at "
+            "Check that the token is complete, that it was created at "
             f"{config.url}, and that it has not expired or been revoked{where}.{lasting}"
         )
     if "claim" in said:
@@ -329,7 +329,7 @@ def _grant(question: Question) -> str:
     if config.kind is CLASSIC:
         return f"Give the token {_minimum(question)}: {config.url}/{CLASSIC.page}"
     if not config.kind.page:
-        return f"Make the token with {_minimum(question)}."
+        return f"Create the token with {_minimum(question)}."
     classic = f" or, if it is a classic one, the scope {task.scope}"
     return (
         f"Give the token the repository permission {task.box} (Metadata comes with it)"
@@ -376,7 +376,9 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
         )
     complaints = "; ".join(_complaints(answer))
     found = (hint for words, hint in _REMEDIES.items() if words in f"{said} {complaints}".lower())
-    unknown = "Upgrade deploycore-github. If you have the newest release, tell its author."
+    unknown = (
+        "Upgrade deploycore-github. If you have the newest release, report this to its author."
+    )
     if task is REGISTERING_WEBHOOK:
         unknown = "Use an address that the internet can reach, or use polling."
     return ProviderError(

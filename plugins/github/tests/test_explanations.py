@@ -169,7 +169,7 @@ def test_wrong_credentials_are_named_by_their_kind(explained, kind, whose, hint)
             "the scope repo: https://github.com/settings/tokens",
         ),
         ("fine-grained", BY_TOKEN, {}, "Contents: Read-only", "Contents: Read-only"),
-        ("installation", "Resource not accessible by integration", {}, "Contents", "Make the"),
+        ("installation", "Resource not accessible by integration", {}, "Contents", "Create the"),
     ],
 )
 def test_a_missing_permission_is_named(explained, kind, message, headers, lacks, hint):
@@ -236,9 +236,17 @@ def test_a_long_message_is_cut(explained):
     [
         ("fine-grained", REPORTING_STATUS, "permission Commit statuses: Read and write (Metadata"),
         ("classic", REPORTING_STATUS, "the scope repo:status (repo includes it): https://"),
-        ("oauth", REPORTING_STATUS, "Make the token with the scope repo:status (repo includes it)"),
-        ("oauth", READING, "Make the token with the scope repo."),
-        ("user", REPORTING_STATUS, "Make the token with the repository permission Commit statuses"),
+        (
+            "oauth",
+            REPORTING_STATUS,
+            "Create the token with the scope repo:status (repo includes it)",
+        ),
+        ("oauth", READING, "Create the token with the scope repo."),
+        (
+            "user",
+            REPORTING_STATUS,
+            "Create the token with the repository permission Commit statuses",
+        ),
         ("installation", REGISTERING_WEBHOOK, "with the repository permission Webhooks: Read and"),
         ("other", REGISTERING_WEBHOOK, "if it is a classic one, the scope admin:repo_hook: https"),
         ("app", REPORTING_DEPLOYMENT, "Give the app the repository permission Deployments: Read"),

@@ -59,5 +59,5 @@ def run(change, check, directory):
 def test_a_wrong_plugin_is_caught_and_told_what_is_asked(tmp_path, change, check):
     done = run(change, check, tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "The contract asks of" in done.stdout
+    assert "The contract requires of" in done.stdout
     assert run("", check, tmp_path).returncode == 0

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 NO_REPOSITORIES_HINT = (
-    "The connection works, but this token sees no project there. Check that namespace is the full "
+    "The token is valid, but cannot access any project there. Check that namespace is the full "
     "path of the group, as in gitlab.com/<group>/<subgroup>, or a username; that the token's user "
     "is a member there; and that a project or group token belongs to the right project or group."
 )
@@ -199,8 +199,8 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
         case 401 if field == "deploy_token":
             return (
                 "GitLab does not accept the deploy token here: check deploy_token_username and "
-                "deploy_token, that it has not expired or been revoked, that it was made for this "
-                f"project or a group around it, and that it has the scope {GIT_SCOPE}."
+                "deploy_token, that it has not expired or been revoked, that it was created for "
+                f"this project or a group around it, and that it has the scope {GIT_SCOPE}."
             )
         case 401:
             return (
@@ -270,7 +270,7 @@ def _make_one(config: AnyConfig, task: _Task | None = None) -> str:
         )
     query = urlencode({"name": "deploycore", "scopes": ",".join(scopes)}, safe=",")
     made = (
-        f"Make a token with {' and '.join(scopes)} at "
+        f"Create a token with {' and '.join(scopes)} at "
         f"{config.url}/-/user_settings/personal_access_tokens?{query}, or in the settings of the "
         "group or project, under Access tokens"
     )
@@ -312,8 +312,8 @@ def _missing_permission(question: Question, said: str) -> PermissionDenied:
         asked, classic = f"this asks for {question.task.permissions}", WRITE_SCOPE
     return PermissionDenied(
         f"The fine-grained token may not {question.doing}{quoted(said)}.",
-        hint="Make a fine-grained token with the named permission for the group or project:"
-        f" {asked}. Or make a classic token with {classic}.",
+        hint="Create a fine-grained token with the named permission for the group or project:"
+        f" {asked}. Or create a classic token with {classic}.",
         fine_grained=True,
         **question.details,
     )
@@ -333,10 +333,10 @@ def _no_access(question: Question, said: str) -> PermissionDenied:
 def _no_role(question: Question, task: _Task, said: str) -> PermissionDenied:
     protected = "" if task.role == "Maintainer" else _OF_PROTECTED[question.action]
     return PermissionDenied(
-        f"GitLab does not let this token {question.doing}{quoted(said)}.",
+        f"GitLab denies this token permission to {question.doing}{quoted(said)}.",
         hint=f"Give the token's user at least the role {task.role} in the project{protected}, and "
-        f"the token the scope {WRITE_SCOPE}; tokens of a project or group get both when they are "
-        f"made.{_of_deploy_tokens(question.config)}",
+        f"the token the scope {WRITE_SCOPE}. For a token of a project or group, choose both when "
+        f"you create it.{_of_deploy_tokens(question.config)}",
         **question.details,
     )
 
@@ -434,8 +434,8 @@ def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
 
 def _unknown_commit(question: Question) -> NotFound:
     return NotFound(
-        f"Commit {question.commit} of {question.subject} is not on a branch or tag, or its"
-        " branch was deleted.",
+        f"Commit {question.commit} of {question.subject} is on no branch or tag. Its branch may"
+        " have been deleted.",
         hint="A forced push may have removed it. Deploy the newest commit.",
         commit=question.commit,
         **question.details,
