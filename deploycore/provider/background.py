@@ -35,6 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.05
+_THREAD_NAME = "deploycore-call"
 
 running: dict[int, tuple[str, str, str, float]] = {}
 """For who calls a plugin: what each thread is in, by ``threading.get_ident``: whom it is about,
@@ -96,7 +97,7 @@ class BackgroundCall(Generic[T]):
         self._error: BaseException | None = None
         context = contextvars.copy_context()
         self._thread = threading.Thread(
-            target=context.run, args=(self._run, action), name="deploycore-call", daemon=True
+            target=context.run, args=(self._run, action), name=_THREAD_NAME, daemon=True
         )
         self._thread.start()
 
@@ -262,8 +263,12 @@ def describe_raised(error: BaseException) -> str:
 
 
 def calls_left_behind() -> bool:
-    """Whether anything still runs that nobody waits for any more."""
-    return bool(_forget_ended())
+    """Whether a call still runs at the end of a command, when nothing waits for one any more.
+
+    An interrupt ends the wait for a call wherever it arrives, so that the caller may not have had
+    the time to leave it.
+    """
+    return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
 
 
 def _forget_ended(*more: threading.Thread) -> frozenset[threading.Thread]:
