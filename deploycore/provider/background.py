@@ -8,6 +8,7 @@ a time limit. The current call of each thread is noted, so that a long wait can 
 from __future__ import annotations
 
 import contextvars
+import signal
 import sys
 import threading
 import time
@@ -235,15 +236,22 @@ class _StdoutByThread:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error that came out of a plugin's code is a person's wish to stop.
+    """Whether an error that came out of a plugin's code is somebody else's wish to stop.
 
-    Python raises ``KeyboardInterrupt`` in the main thread alone. All else is the plugin's own
-    fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
+    That is ``KeyboardInterrupt``, and what else the handler of a signal raises, such as a test
+    runner's at a time limit; Python calls these in the main thread alone. All else is the plugin's
+    own fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
     """
-    return (
-        isinstance(error, KeyboardInterrupt)
-        and threading.current_thread() is threading.main_thread()
-    )
+    if threading.current_thread() is not threading.main_thread() or isinstance(error, Exception):
+        return False
+    return isinstance(error, KeyboardInterrupt) or _is_of_handler(error)
+
+
+def _is_of_handler(error: BaseException) -> bool:
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(each, "__code__", None) for each in handlers} - {None}
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code in codes for frame, _ in frames)
 
 
 def describe_raised(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from deploycore.store.reading import checksums, damage_in
 from deploycore.store.tables import provider_tokens, providers
 from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most
 
-__all__ = ["ProviderTokens", "SealedToken"]
+__all__ = ["ProviderTokens", "SealedToken", "forget_all"]
 
 _FORMER_FOR = timedelta(minutes=10)
 """How long after its replacement a token's refresh token may be used. Later hosts reject it, or
@@ -150,10 +150,27 @@ class ProviderTokens:
             values = {"token": token, "former": None, "lifetime": lifetime}
             _write(connection, provider, key, {"generation": generation, **values}, row)
 
+    def providers_with_one(self) -> frozenset[str]:
+        """The names of the providers that have a token."""
+        columns = provider_tokens.c
+        query = select(columns.provider).where(columns.token.is_not(None)).distinct()
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
     def give_up_renewal(self, provider: str, key: str) -> None:
         """End the lease without a new token."""
         with self._database.writing() as connection:
             connection.execute(_of(provider, key).values({"leased_until": None, "leased_at": None}))
+
+
+def forget_all(connection: Connection, provider: str) -> None:
+    """Forget a provider's tokens. One that is being renewed now is not stored any more."""
+    columns = provider_tokens.c
+    values: dict[str, object] = {"token": None, "former": None, "lifetime": None}
+    values |= {"leased_until": None, "leased_at": None}
+    values |= checksums(provider_tokens, values)
+    forgotten = update(provider_tokens).where(columns.provider == provider)
+    connection.execute(forgotten.values(generation=columns.generation + 1, **values))
 
 
 def _write(
