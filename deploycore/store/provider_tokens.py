@@ -68,7 +68,8 @@ class ProviderTokens:
             left, former, renewed_at = row["lifetime"], row["former"], row["renewed_at"]
             if renewed_at is not None:
                 age = present(connection) - renewed_at
-                left = None if left is None else left - age.total_seconds()
+                if left is not None:  # one that a clock which was ahead has dated is renewed
+                    left = 0.0 if age < -TOLERANCE else left - max(0.0, age.total_seconds())
                 former = former if abs(age) <= _FORMER_FOR else None
             return SealedToken(row["token"], row["generation"], row["lifetime"], left, former)
 
