@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, RowMapping, Update, insert, select, update
+from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
 
 from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row
@@ -114,12 +114,15 @@ class ProviderTokens:
             lifetime: Seconds for which it is valid from now on; ``None`` for no end.
 
         Returns:
-            Whether it is stored; ``False`` where this generation is there already.
+            Whether it is stored; ``False`` where this generation is there already, or the present
+            one was forgotten.
         """
         with self._database.writing() as connection:
             named_row(connection, "provider", providers, provider, locked=True)
             row = _row(connection, provider, key)
             if row is not None and row["generation"] >= generation:
+                return False
+            if row is None and generation > 1:  # the one that was renewed was forgotten meanwhile
                 return False
             former = row["token"] if row is not None else None
             values = {"token": token, "former": former, "lifetime": lifetime}
@@ -166,12 +169,7 @@ class ProviderTokens:
 
 def forget_all(connection: Connection, provider: str) -> None:
     """Forget a provider's tokens. One that is being renewed now is not stored any more."""
-    columns = provider_tokens.c
-    values: dict[str, object] = {"token": None, "former": None, "lifetime": None}
-    values |= {"leased_until": None, "leased_at": None}
-    values |= checksums(provider_tokens, values)
-    forgotten = update(provider_tokens).where(columns.provider == provider)
-    connection.execute(forgotten.values(generation=columns.generation + 1, **values))
+    connection.execute(delete(provider_tokens).where(provider_tokens.c.provider == provider))
 
 
 def _write(
