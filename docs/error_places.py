@@ -62,13 +62,17 @@ def _parsed(root: Path) -> Iterator[tuple[str, ast.Module]]:
 
 @cache
 def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
-    """The file, the line and the text of each string that is no docstring and has a space."""
+    """The file, the line and the text of each string that is no docstring and has a space.
+
+    What foreign words are compared with is left out: it is read, and never said.
+    """
     return tuple(_texts(root))
 
 
 def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
     for name, tree in _modules(root):
         left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        left_out |= {id(each) for node in ast.walk(tree) for each in _compared(node)}
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 left_out |= {id(each) for each in node.values}
@@ -77,6 +81,21 @@ def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
             text = _text(node)
             if " " in text:
                 yield name, node.lineno, text
+
+
+def _compared(node: ast.AST) -> Iterator[ast.AST]:
+    """The texts that something is compared with, as in ``startswith`` and ``in``."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="startswith" | "endswith"), args=compared):
+            pass
+        case ast.Compare(left=left, comparators=others):
+            compared = [left, *others]
+        case _:
+            return
+    for each in compared:
+        yield each
+        if isinstance(each, ast.Tuple | ast.List | ast.Set):
+            yield from each.elts
 
 
 def record() -> dict[str, tuple[str, str]]:

@@ -124,7 +124,7 @@ WRONG = [
     ({"shared": {"files": ["/x"]}}, "shared/files/0: should be a path within the release"),
     ({"shared": {"files": ["a\x1b"]}}, "shared/files/0: should be a path within the release"),
     ({"shared": {"directories": [".git/hooks"]}}, "shared/directories/0: should not be in .git"),
-    ({"shared": {"directories": ["a"], "files": ["a/b"]}}, "shared: 'a/b' is shared twice"),
+    ({"shared": {"directories": ["a"], "files": ["a/b"]}}, "'a/b' is within 'a', which is shared"),
     ({"shared": {"directories": ["a", "a/"]}}, "shared: 'a' is shared twice"),
     ({"environment": {"A B": "x"}}, "environment: 'A B' cannot be the name of a variable"),
     ({"environment": {"A": True}}, "environment/A: should be text"),

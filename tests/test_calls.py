@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextvars
+import signal
 import threading
 
 import pytest
 
+from deploycore.errors import PluginError
 from deploycore.provider.background import (
     BackgroundCall,
     Unanswered,
     call_within,
     calls_left_behind,
     calls_under_way,
+    is_interrupt,
     under_way,
 )
+from deploycore.provider.guard import Guard
+from deploycore.redaction import Redactor
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
 
@@ -112,3 +117,32 @@ def test_calls_within_calls_are_told_from_the_innermost_out():
             assert [str(call) for call in calls_under_way()] == ["observer audit: deploy_started"]
         assert [str(call) for call in calls_under_way()] == ["plugin acme: import"]
     assert calls_under_way() == []
+
+
+class Enough(BaseException):
+    """What a test runner raises at a time limit."""
+
+
+def test_what_the_handler_of_a_signal_raises_is_not_the_fault_of_a_plugin():
+    def end(number, frame):
+        raise Enough
+
+    former = signal.signal(signal.SIGUSR1, end)
+    try:
+        with pytest.raises(Enough) as caught:
+            signal.raise_signal(signal.SIGUSR1)
+        assert is_interrupt(caught.value)
+        guard = Guard("work", "acme 1.0", Redactor([]))
+        with pytest.raises(Enough):
+            guard("authenticate", lambda: signal.raise_signal(signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
+@pytest.mark.parametrize("kind", [Enough, SystemExit, GeneratorExit, ValueError])
+def test_what_a_plugin_raises_is_its_own_fault(kind):
+    def fail():
+        raise kind("no")
+
+    with pytest.raises(PluginError, match=kind.__name__):
+        Guard("work", "acme 1.0", Redactor([]))("authenticate", fail)

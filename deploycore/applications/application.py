@@ -98,8 +98,10 @@ class Shared(Model):
     def _are_apart(self) -> Self:
         paths = sorted([*self.directories, *self.files], key=lambda path: path.split("/"))
         for one, other in pairwise(paths):
-            if one == other or other.startswith(f"{one}/"):
+            if one == other:
                 raise ValueError(f"{other!r} is shared twice")
+            if other.startswith(f"{one}/"):
+                raise ValueError(f"{other!r} is within {one!r}, which is shared as a whole")
         return self
 
 

@@ -44,8 +44,9 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
         code = code or 1
     # The command has ended: an interrupt from now on must not change its exit code.
     interrupts_end_with(code)
-    if _has_left_calls():
-        # A normal exit would wait for threads of a plugin that hangs.
+    if code == INTERRUPTED or _has_left_calls():
+        # A normal exit would wait for threads of a plugin that hangs. It may also wait for ever for
+        # what a thread holds that it has stopped, such as a lock of SQLite.
         end_at_once(code)
     sys.exit(code)
 

@@ -141,6 +141,7 @@ def add(
             show_json(_as_dict(record))
             return
         must_sign_in = not accounts and installation.provider_changes.needs_sign_in(name)
+    provider_changes.warn_of_past_expiry(record.expires_at)
     if must_sign_in:
         say(f"Provider {name} is added. Sign in: deploycore provider authorize {name}")
     elif accounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ import deploycore
 from deploycore.cli.checks import naming_option
 from deploycore.cli.host_keys import HostKeys, pinning, with_host_keys
 from deploycore.cli.options import AsJson, ProviderName, parse_duration
-from deploycore.cli.output import Column, say, show_json, show_table
+from deploycore.cli.output import Column, say, say_aside, show_json, show_table
 from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 
@@ -161,8 +162,16 @@ def _change(
         show_json(_as_dict(change, stored=stored, account=account))
         return
     _say(change, dry_run=dry_run, account=account)
+    if "expires_on" in given.settings:
+        warn_of_past_expiry(change.core.expires_at)
     if must_sign_in and change.differences and not dry_run:
         say(f"  Sign in: deploycore provider authorize {name}")
+
+
+def warn_of_past_expiry(expires_at: datetime | None) -> None:
+    """Warn if the date that the user gave is over: it may be misspelled."""
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        say_aside(f"Warning: The credentials expired on {expires_at.date()}, as expires_on says.")
 
 
 def _refuse_unknown(names: list[str], config_type: Any) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["WARNING_DAYS", "describe_expiry", "due_warning", "is_same_expiry"]
+__all__ = [
+    "WARNING_DAYS",
+    "describe_expiry",
+    "due_warning",
+    "is_same_expiry",
+    "replacing_command",
+]
 
 WARNING_DAYS = (30, 7, 1, 0)
 """How many days before the end a warning is due; 0 once the credentials have expired."""
@@ -28,6 +34,15 @@ def describe_expiry(expires_at: datetime, now: datetime) -> str:
         return f"expired on {day}"
     days = math.ceil(left / timedelta(days=1))
     return f"expire within a day ({day})" if days == 1 else f"expire in {days} days ({day})"
+
+
+def replacing_command(provider: str, *, is_signed_in: bool) -> str:
+    """The command that replaces a provider's credentials.
+
+    Args:
+        is_signed_in: Whether a person signs in to it.
+    """
+    return f"deploycore provider {'authorize' if is_signed_in else 'rotate'} {provider}"
 
 
 def is_same_expiry(one: datetime | None, other: datetime | None) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Self
 
 from deploycore.configuration import ProviderConfig
-from deploycore.credentials.expiry import describe_expiry, due_warning
+from deploycore.credentials.expiry import describe_expiry, due_warning, replacing_command
 from deploycore.credentials.keeper import TokenSource
 from deploycore.doctor.finding import Finding, fine, problem, warning
 from deploycore.errors import DeploycoreError, PluginError
@@ -23,7 +23,7 @@ from deploycore.provider.background import BackgroundCall, UnderWay, is_interrup
 from deploycore.provider.core_fields import CoreFields, split_fields
 from deploycore.provider.observers import Observers
 from deploycore.provider.registry import load_plugin
-from deploycore.provider.stored_credentials import StoredCredentials
+from deploycore.provider.stored_credentials import StoredCredentials, signs_in
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 from deploycore.store import Store
@@ -120,7 +120,7 @@ def _look_at(
     with provider:
         if offline:
             found.append(fine(subject, f"{provider.plugin.label} can open it."))
-            found += _expiry(record.name, record.expires_at or core.expires_at)
+            found += _expiry(config, record.expires_at or core.expires_at)
         else:
             _ask(subject, config, core, provider, found)
 
@@ -139,7 +139,12 @@ def _opened(
         http_settings=_HTTP,
         observers=Observers(),
         tokens=TokenSource(storage=TokenVault(record.name, tokens, box), provider=record.name),
-        stored=StoredCredentials(record.name, bool(secrets), record.expires_at or core.expires_at),
+        stored=StoredCredentials(
+            record.name,
+            bool(secrets),
+            record.expires_at or core.expires_at,
+            is_signed_in=signs_in(config),
+        ),
     )
     return config, core, provider
 
@@ -171,7 +176,7 @@ def _ask(
         said = f"The credentials are valid: {account.username}. The API responded in"
         said += f" {milliseconds} ms."
         found.append(fine(subject, said))
-        found += _expiry(provider.name, account.expires_at)
+        found += _expiry(config, account.expires_at)
     found += [
         warning(
             subject,
@@ -184,14 +189,17 @@ def _ask(
         found.append(_clock(subject, provider.clock_offset))
 
 
-def _expiry(name: str, expires_at: datetime | None) -> list[Finding]:
+def _expiry(config: ProviderConfig, expires_at: datetime | None) -> list[Finding]:
     """A warning, if the credentials are about to expire or have expired."""
     now = datetime.now(UTC)
     if expires_at is None or due_warning(expires_at, now) is None:
         return []
     said = f"The credentials {describe_expiry(expires_at, now)}."
-    hint = f"Create new ones at the git host, then run: deploycore provider rotate {name}"
-    return [warning(f"provider {name}", said, hint)]
+    is_signed_in = signs_in(config)
+    command = replacing_command(config.name, is_signed_in=is_signed_in)
+    first = "Sign in again" if is_signed_in else "Create new ones at the git host, then run"
+    hint = f"{first}: {command}"
+    return [warning(f"provider {config.name}", said, hint)]
 
 
 def _clock(subject: str, offset: float) -> Finding:

@@ -10,12 +10,19 @@ from contextvars import ContextVar
 
 from deploycore.errors import UnexpectedAnswer
 
-__all__ = ["ItemTally", "current_tally"]
+__all__ = ["ItemTally", "current_tally", "reading_few_pages"]
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_REASONS = 3
 _SHOWN_CHARACTERS = 200
+
+# A host may hide what the credentials cannot read after it has counted a page's items, so that
+# pages of a long listing can be empty. That many invalid items in a row mean another API.
+_MOST_EMPTY_PAGES = 1000
+_MOST_UNREADABLE_PAGES = 50
+_MOST_REPEATED_PAGES = 50
+_FEW_REPEATS = 100
 
 
 class ItemTally:
@@ -33,6 +40,11 @@ class ItemTally:
     def __init__(self, subject: str = "", *, is_listing: bool = False) -> None:
         self._subject = subject
         self._is_listing = is_listing
+        self._pages_left = _most_pages.get()
+        self._empty_pages = 0
+        self._unreadable_pages = 0
+        self._repeated_pages = 0
+        self._skipped_here = False
         self.has_unread = False
         self._found = 0
         self._error: UnexpectedAnswer | None = None
@@ -41,6 +53,7 @@ class ItemTally:
     def skipped(self, what: str, reason: str, *, is_null: bool = False) -> None:
         """Count an item that could not be parsed. The reason must not quote its content."""
         self.has_unread |= not is_null
+        self._skipped_here = True
         self._reasons.setdefault(what, Counter())[reason[:_SHOWN_CHARACTERS]] += 1
 
     def read(self, found: int, error: UnexpectedAnswer | None) -> None:
@@ -51,13 +64,44 @@ class ItemTally:
             error: The problem of the other items.
 
         Raises:
-            UnexpectedAnswer: No item could be parsed, and no further page can follow.
+            UnexpectedAnswer: None could be read, and the page decides; or none could be read from
+                so many pages in a row that the listing may have no end.
         """
         self._found += found
         self._error = self._error or error
         if error is not None and not found and not self._is_listing:
             self._reasons.clear()  # the error tells
             raise error
+        self._count_page(found)
+
+    def _count_page(self, found: int) -> None:
+        has_skipped, self._skipped_here = self._skipped_here, False
+        self._empty_pages = 0 if found else self._empty_pages + 1
+        self._unreadable_pages = 0 if found else self._unreadable_pages + has_skipped
+        self._repeated_pages += bool(found)
+        if self._unreadable_pages > _MOST_UNREADABLE_PAGES:
+            raise _endless(f"none of {self._unreadable_pages} pages in a row has a valid item")
+        if self._empty_pages > _MOST_EMPTY_PAGES:
+            raise _endless(f"{self._empty_pages} pages in a row are empty")
+        if self._pages_left is not None:
+            self._pages_left -= 1
+            if self._pages_left < 0:
+                raise _endless("it has more pages than are wanted")
+
+    def given(self, repeats: int) -> None:
+        """The listing gave an item.
+
+        Args:
+            repeats: How many of its latest items in a row had been given before; zero for a new
+                one.
+
+        Raises:
+            UnexpectedAnswer: So many pages in a row had nothing new that it may have no end.
+        """
+        if not repeats:
+            self._repeated_pages = 0
+        elif repeats > _FEW_REPEATS and self._repeated_pages > _MOST_REPEATED_PAGES:
+            raise _endless(f"{self._repeated_pages} pages in a row repeat earlier items")
 
     def check(self) -> None:
         """Check the whole listing at its end.
@@ -94,6 +138,13 @@ class ItemTally:
             _current.reset(former)
 
 
+def _endless(what: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"The listing does not end: {what}.",
+        hint="Try again later. If it happens again, tell the git host's support.",
+    )
+
+
 class _TellingTally(ItemTally):
     """Counts pages that are parsed outside of a provider's call. Each page is logged by itself."""
 
@@ -103,6 +154,19 @@ class _TellingTally(ItemTally):
 
 
 _current: ContextVar[ItemTally | None] = ContextVar("deploycore_http_tally", default=None)
+
+
+_most_pages: ContextVar[int | None] = ContextVar("deploycore_http_most_pages", default=None)
+
+
+@contextmanager
+def reading_few_pages(most: int) -> Iterator[None]:
+    """Within this, a listing of more pages than ``most`` ends with an error."""
+    former = _most_pages.set(most)
+    try:
+        yield
+    finally:
+        _most_pages.reset(former)
 
 
 def current_tally() -> ItemTally:

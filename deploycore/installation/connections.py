@@ -61,7 +61,7 @@ class Connections:
         from deploycore.provider import Provider
         from deploycore.provider.observers import installed_observers
         from deploycore.provider.registry import load_plugin
-        from deploycore.provider.stored_credentials import StoredCredentials
+        from deploycore.provider.stored_credentials import StoredCredentials, signs_in
 
         record = self._read(name)
         secrets = self._revealed(record.secrets)
@@ -76,7 +76,12 @@ class Connections:
             observers=installed_observers(self._home),
             tokens=self._token_source(record, secrets),
             other_credentials=others,
-            stored=StoredCredentials(name, bool(record.secrets), record.expires_at),
+            stored=StoredCredentials(
+                name,
+                bool(record.secrets),
+                record.expires_at,
+                is_signed_in=signs_in(config),
+            ),
             note_expiry=partial(self._note_expiry, record),
         )
 

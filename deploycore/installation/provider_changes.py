@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from deploycore.configuration import discriminator_of
-from deploycore.errors import ConfigurationError
+from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.secrets import describe_stored
 from deploycore.tokens import RenewableAuth
 
@@ -220,6 +220,7 @@ class ProviderChanges:
             secrets=self._sealed(change.secrets),
             keep_former=keep_former,
             expires_at=expires_at,
+            forget_tokens=self._needs_new_sign_in(change),
         )
 
     def sign_in(self, name: str) -> ProviderSignIn:
@@ -271,14 +272,21 @@ class ProviderChanges:
         name, config = change.record.name, change.config
         if config.sign_in is None:
             return self._prove(change.plugin, config, change.core, verify)
-        former = self.plan(name, {}, {}).config.sign_in
-        if _client_of(former) == _client_of(config.sign_in) and not self.needs_sign_in(name):
+        if not self._needs_new_sign_in(change) and not self.needs_sign_in(name):
             vault: TokenStorage = self._vault(name)
             if change.has_new_secrets:
                 vault = Unproved(vault)
             tokens = TokenSource(storage=vault, provider=name)
             return self._prove(change.plugin, config, change.core, verify, tokens)
         return None
+
+    def _needs_new_sign_in(self, change: ProviderChange) -> bool:
+        """Whether the tokens of the former sign-in are not for what the provider will be."""
+        try:
+            former = self.plan(change.record.name, {}, {}).config.sign_in
+        except DeploycoreError:  # such as a reference that can no longer be read
+            return change.config.sign_in is not None
+        return _client_of(former) != _client_of(change.config.sign_in)
 
     def _prove(
         self,

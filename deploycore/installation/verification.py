@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from deploycore.applications.application import Application
 from deploycore.deploy.interruptible import InterruptibleProvider
@@ -13,19 +14,17 @@ from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
     NotFound,
-    PluginError,
-    ProviderError,
     RemoteRefused,
 )
 from deploycore.git import GitSettings
 from deploycore.models import BranchQuery, Repository, RepositoryId, RepositoryQuery, is_commit_hash
 from deploycore.provider import Provider
+from deploycore.provider.suggesting import SUGGESTED_FROM, first_items
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["suggest_repository", "verify_applications"]
 
 _AT_ONCE = 8
-_SUGGESTED_FROM = 100
 _SECONDS = 60.0
 
 
@@ -70,10 +69,8 @@ def suggest_repository(
     if not absent or error.details.keys() & {"branch", "ref", "commit", "submodule"}:
         return
     for owner in (repository.owner, None):
-        try:
-            found = list(list_repos(RepositoryQuery(owner=owner, limit=_SUGGESTED_FROM)))
-        except (ProviderError, PluginError):
-            continue  # that the repository does not exist is what is told
+        query = RepositoryQuery(owner=owner, limit=SUGGESTED_FROM)
+        found = first_items(partial(list_repos, query))
         meant = did_you_mean(str(repository), [str(each.id) for each in found])
         if meant:
             error.hint = f"{meant}{error.hint}".strip()

@@ -9,6 +9,7 @@ explained.
 from __future__ import annotations
 
 import contextvars
+import signal
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ __all__ = [
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.05
+_THREAD_NAME = "deploycore-call"
 
 running: dict[int, tuple[str, str, str, float]] = {}
 """For who calls a plugin: what each thread is in, by ``threading.get_ident``: whom it is about,
@@ -97,7 +99,7 @@ class BackgroundCall(Generic[T]):
         self._error: BaseException | None = None
         context = contextvars.copy_context()
         self._thread = threading.Thread(
-            target=context.run, args=(self._run, action), name="deploycore-call", daemon=True
+            target=context.run, args=(self._run, action), name=_THREAD_NAME, daemon=True
         )
         self._thread.start()
 
@@ -238,15 +240,22 @@ class _StdoutByThread:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error from plugin code is a user's request to stop.
+    """Whether an error that came out of a plugin's code is somebody else's wish to stop.
 
-    Python raises ``KeyboardInterrupt`` only in the main thread. All other errors are the plugin's,
-    also those that are no ``Exception``, such as ``asyncio.CancelledError``.
+    That is ``KeyboardInterrupt``, and what else the handler of a signal raises, such as a test
+    runner's at a time limit; Python calls these in the main thread alone. All else is the plugin's
+    own fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
     """
-    return (
-        isinstance(error, KeyboardInterrupt)
-        and threading.current_thread() is threading.main_thread()
-    )
+    if threading.current_thread() is not threading.main_thread() or isinstance(error, Exception):
+        return False
+    return isinstance(error, KeyboardInterrupt) or _is_of_handler(error)
+
+
+def _is_of_handler(error: BaseException) -> bool:
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(each, "__code__", None) for each in handlers} - {None}
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code in codes for frame, _ in frames)
 
 
 def describe_raised(error: BaseException) -> str:
@@ -266,8 +275,12 @@ def describe_raised(error: BaseException) -> str:
 
 
 def calls_left_behind() -> bool:
-    """Whether an abandoned call is still running."""
-    return bool(_forget_ended())
+    """Whether a call still runs at the end of a command, when nothing waits for one any more.
+
+    An interrupt ends the wait for a call wherever it arrives, so that the caller may not have had
+    the time to leave it.
+    """
+    return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
 
 
 def _forget_ended(*more: threading.Thread) -> frozenset[threading.Thread]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -23,8 +22,6 @@ from deploycore.errors import (
     DeploycoreError,
     GitError,
     NotFound,
-    PluginError,
-    ProviderError,
 )
 from deploycore.events import (
     ProviderCall,
@@ -59,6 +56,7 @@ from deploycore.provider.optional_calls import OptionalCalls
 from deploycore.provider.optional_listings import OptionalListings
 from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
+from deploycore.provider.suggesting import SUGGESTED_FROM, first_items
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.text.suggestions import did_you_mean
 
@@ -206,11 +204,12 @@ class Provider(OptionalListings, OptionalCalls):
 
     def _like_ref(self, repository: RepositoryId, name: str) -> str:
         """A suggestion from the first branches and tags, as far as the host lists them."""
-        known: list[str] = []
-        with suppress(ProviderError, PluginError):  # that there is no such branch is what is told
-            known += [each.name for each in self.list_branches(repository, BranchQuery(limit=100))]
-            if self.supports("list_tags"):
-                known += [each.name for each in self.list_tags(repository, TagQuery(limit=100))]
+        branches, tags = BranchQuery(limit=SUGGESTED_FROM), TagQuery(limit=SUGGESTED_FROM)
+        known = [
+            each.name for each in first_items(lambda: self.list_branches(repository, branches))
+        ]
+        if self.supports("list_tags"):
+            known += [each.name for each in first_items(lambda: self.list_tags(repository, tags))]
         return did_you_mean(name, known)
 
     @limited
@@ -430,7 +429,7 @@ class Provider(OptionalListings, OptionalCalls):
                 if not isinstance(item, expected):
                     what = f"gave {type_of(item)} as item {given + 1}, not {expected.__name__}"
                     raise self._guard.broken(call.hook, what)
-                if not self._is_new_and_wanted(call.hook, item, repeats, query):
+                if not self._is_new_and_wanted(call.hook, item, repeats, query, tally):
                     continue
                 given += 1
                 self._observers.tell("provider_call_yielded", call=call, item=item)
@@ -446,10 +445,17 @@ class Provider(OptionalListings, OptionalCalls):
             self._finished(call, given, failure)
 
     def _is_new_and_wanted(
-        self, hook: str, item: ModelT, repeats: Repeats, query: Query[ModelT]
+        self,
+        hook: str,
+        item: ModelT,
+        repeats: Repeats,
+        query: Query[ModelT],
+        tally: ItemTally,
     ) -> bool:
         try:
-            if not repeats.has(item):
+            is_new = not repeats.has(item)
+            self._guard(hook, partial(tally.given, repeats.in_a_row))
+            if is_new:
                 return query.wants(item)
         except (AttributeError, TypeError) as error:
             # Models can be made without validation, and then have anything in them.

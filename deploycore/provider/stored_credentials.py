@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from deploycore.configuration import ProviderConfig
+from deploycore.credentials.expiry import replacing_command
 from deploycore.errors import (
     AuthenticationFailed,
     DeploycoreError,
@@ -14,11 +16,19 @@ from deploycore.errors import (
 )
 from deploycore.text.sentences import sentences
 
-__all__ = ["StoredCredentials"]
+__all__ = ["StoredCredentials", "signs_in"]
 
 _ASKS_FOR_NEW = re.compile(
     r"\b(make|create|generate|issue)\b[^.;]*\b(token|key|password|secret|credential)", re.IGNORECASE
 )
+
+
+def signs_in(config: ProviderConfig) -> bool:
+    """Whether a person signs in to a provider, as far as its plugin can tell."""
+    try:
+        return config.sign_in is not None
+    except Exception:
+        return False
 
 
 @dataclass(frozen=True)
@@ -28,12 +38,14 @@ class StoredCredentials:
     Attributes:
         provider: The name of the provider.
         has_secrets: Whether there is a secret that can be replaced.
-        expires_at: When they expire, if it is known.
+        expires_at: When they expire, as far as is known.
+        is_signed_in: Whether a person signs in.
     """
 
     provider: str
     has_secrets: bool
     expires_at: datetime | None
+    is_signed_in: bool = False
 
     def explain(self, error: DeploycoreError) -> None:
         """Add to an error that the credentials have expired, and how to replace them."""
@@ -42,8 +54,8 @@ class StoredCredentials:
         )
         if not self.has_secrets or not (is_rejected or _needs_others(error)):
             return
-        command = f"deploycore provider rotate {self.provider}"
         if is_rejected and self._has_expired:
+            command = replacing_command(self.provider, is_signed_in=self.is_signed_in)
             day = self.expires_at.astimezone(UTC).date() if self.expires_at else ""
             said = f"The credentials of provider {self.provider} expired on {day}."
             if not error.message.startswith(said):
@@ -51,6 +63,7 @@ class StoredCredentials:
                 error.args = (error.message,)
                 error.hint = sentences(f"Replace them: {command}", error.hint)
         elif "deploycore provider " not in error.hint:
+            command = replacing_command(self.provider, is_signed_in=False)
             error.hint = sentences(error.hint, f"Then replace the stored secret: {command}")
 
     @property

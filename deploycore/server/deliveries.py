@@ -159,7 +159,11 @@ class Acceptor:
 
     def _judged(self, name: str, delivery: WebhookDelivery, came_at: float) -> Verdict:
         if self._installation.store.is_exhausted:
-            raise StoreError("All connections to the database are in use.")
+            raise StoreError(
+                "All connections to the database are in use.",
+                hint="Send the delivery again in a minute. If it happens again, find what keeps"
+                " transactions of the database waiting.",
+            )
         entry = self._directory.find(name)
         if entry is None:
             return UNKNOWN_APPLICATION

@@ -21,6 +21,10 @@ __all__ = ["StorageLocks"]
 _LONG_SECONDS = 1.0
 _KEPT_SECONDS = 60.0
 _ALL = ""
+_AGAIN = (
+    "Send the delivery again in a minute. If it happens again, find what keeps transactions of the"
+    " database waiting."
+)
 
 
 @dataclass
@@ -68,7 +72,8 @@ class StorageLocks:
             patience = -1 if has_one_writer else max(0.0, _LONG_SECONDS - since)
             if not entry.lock.acquire(timeout=patience):
                 raise StoreError(
-                    "Another delivery of this application is waiting for the database."
+                    "Another delivery of this application is waiting for the database.",
+                    hint=_AGAIN,
                 )
             try:
                 yield from self._written(entry, came_at)
@@ -83,7 +88,8 @@ class StorageLocks:
     def _written(self, entry: _StorageLock, came_at: float) -> Iterator[None]:
         if entry.failed_at > came_at:
             raise StoreError(
-                "The database could not be written for an earlier delivery of this application."
+                "The database could not be written for an earlier delivery of this application.",
+                hint=_AGAIN,
             )
         entry.began_at = began = time.monotonic()
         try:

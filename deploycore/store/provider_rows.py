@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from deploycore.secrets import is_sealed
 from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.provider_tokens import forget_all
 from deploycore.store.providers import (
     change,
     forget_former_secrets,
@@ -85,6 +86,7 @@ class ProviderRows:
         secrets: Mapping[str, str],
         keep_former: timedelta | None = None,
         expires_at: datetime | None = None,
+        forget_tokens: bool = False,
     ) -> ProviderRecord:
         """Replace a provider's settings and secrets in one step. Its applications, their history
         and webhooks stay.
@@ -96,6 +98,7 @@ class ProviderRows:
                 the database's clock. Where the secrets stay, this has no effect, and what was kept
                 for them is kept on.
             expires_at: When the new credentials expire, if that is known.
+            forget_tokens: Whether the tokens that were obtained belong to the former settings.
 
         Raises:
             ConfigurationError: The provider does not exist, or was changed since it was read.
@@ -104,7 +107,10 @@ class ProviderRows:
         with self._database.writing() as connection:
             if any(map(is_sealed, secrets.values())):
                 self._refuse_second_key(connection)
-            return change(connection, record, settings, secrets, keep_former, expires_at)
+            changed = change(connection, record, settings, secrets, keep_former, expires_at)
+            if forget_tokens:
+                forget_all(connection, record.name)
+            return changed
 
     def forget_former_secrets(self) -> None:
         """Forget the former secrets of all providers whose time is over."""

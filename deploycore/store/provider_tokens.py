@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, RowMapping, Update, insert, select, update
+from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
 
 from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row
@@ -19,7 +19,7 @@ from deploycore.store.reading import checksums, damage_in
 from deploycore.store.tables import provider_tokens, providers
 from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most
 
-__all__ = ["ProviderTokens", "SealedToken"]
+__all__ = ["ProviderTokens", "SealedToken", "forget_all"]
 
 _FORMER_FOR = timedelta(minutes=10)
 """How long after its replacement a token's refresh token may be used. Later hosts reject it, or
@@ -68,7 +68,8 @@ class ProviderTokens:
             left, former, renewed_at = row["lifetime"], row["former"], row["renewed_at"]
             if renewed_at is not None:
                 age = present(connection) - renewed_at
-                left = None if left is None else left - age.total_seconds()
+                if left is not None:  # one that a clock which was ahead has dated is renewed
+                    left = 0.0 if age < -TOLERANCE else left - max(0.0, age.total_seconds())
                 former = former if abs(age) <= _FORMER_FOR else None
             return SealedToken(row["token"], row["generation"], row["lifetime"], left, former)
 
@@ -113,12 +114,15 @@ class ProviderTokens:
             lifetime: Seconds for which it is valid from now on; ``None`` for no end.
 
         Returns:
-            Whether it is stored; ``False`` where this generation is there already.
+            Whether it is stored; ``False`` where this generation is there already, or the present
+            one was forgotten.
         """
         with self._database.writing() as connection:
             named_row(connection, "provider", providers, provider, locked=True)
             row = _row(connection, provider, key)
             if row is not None and row["generation"] >= generation:
+                return False
+            if row is None and generation > 1:  # the one that was renewed was forgotten meanwhile
                 return False
             former = row["token"] if row is not None else None
             values = {"token": token, "former": former, "lifetime": lifetime}
@@ -150,10 +154,22 @@ class ProviderTokens:
             values = {"token": token, "former": None, "lifetime": lifetime}
             _write(connection, provider, key, {"generation": generation, **values}, row)
 
+    def providers_with_one(self) -> frozenset[str]:
+        """The names of the providers that have a token."""
+        columns = provider_tokens.c
+        query = select(columns.provider).where(columns.token.is_not(None)).distinct()
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
     def give_up_renewal(self, provider: str, key: str) -> None:
         """End the lease without a new token."""
         with self._database.writing() as connection:
             connection.execute(_of(provider, key).values({"leased_until": None, "leased_at": None}))
+
+
+def forget_all(connection: Connection, provider: str) -> None:
+    """Forget a provider's tokens. One that is being renewed now is not stored any more."""
+    connection.execute(delete(provider_tokens).where(provider_tokens.c.provider == provider))
 
 
 def _write(

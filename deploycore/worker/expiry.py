@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from deploycore.credentials.expiry import describe_expiry, due_warning
+from deploycore.credentials.expiry import describe_expiry, due_warning, replacing_command
 from deploycore.provider.observers import Observers, installed_observers
 from deploycore.store import Store
 from deploycore.worker.periodic import Periodic
@@ -26,6 +26,7 @@ def tell_of_expiry(store: Store, observers: Observers, now: datetime) -> None:
     Raises:
         StoreError: The database cannot be used.
     """
+    signed_in = store.provider_tokens.providers_with_one()
     for record in store.list_providers():
         expires_at = record.expires_at
         days = None if expires_at is None else due_warning(expires_at, now)
@@ -35,10 +36,10 @@ def tell_of_expiry(store: Store, observers: Observers, now: datetime) -> None:
             continue
         if store.take_expiry_warning(record.name, expires_at, days):
             logger.warning(
-                "the credentials of provider %s %s. Next: deploycore provider rotate %s",
+                "the credentials of provider %s %s. Next: %s",
                 record.name,
                 describe_expiry(expires_at, now),
-                record.name,
+                replacing_command(record.name, is_signed_in=record.name in signed_in),
             )
             observers.tell(
                 "credential_expiring", provider=record.name, expires_at=expires_at, days=days

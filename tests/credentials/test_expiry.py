@@ -100,3 +100,10 @@ def test_who_needs_another_secret_is_told_the_command(error, hint):
 def test_a_provider_without_secrets_has_none_to_replace():
     error = AuthenticationFailed("No.", hint="Make a token.")
     assert explained(error, expires_at=PAST, has_secrets=False) == ("No.", "Make a token.")
+
+
+def test_who_signs_in_is_told_to_sign_in_again():
+    stored = StoredCredentials("work", True, PAST, is_signed_in=True)
+    error = AuthenticationFailed("No.", hint="Check it.")
+    stored.explain(error)
+    assert error.hint.startswith("Replace them: deploycore provider authorize work")

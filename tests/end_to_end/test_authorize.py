@@ -245,6 +245,8 @@ def test_other_fields_can_be_changed_after_the_sign_in(shell, work, sandbox):
     other = sandbox.add_sign_in()
     said = shell.succeed("provider", "edit", work, "--client-id", other["client_id"])
     assert "Sign in: deploycore provider authorize work" in said
+    code, said = shell.fail("provider", "test", work)  # not with the token of the former client
+    assert (code, "not authorized yet" in said) == (4, True), said
 
 
 def test_doctor_uses_the_token_of_the_sign_in_and_stores_a_renewed_one(shell, work, sandbox):

@@ -77,6 +77,16 @@ def test_doctor_warns_before_and_after(shell, connect, days, said, arguments):
     assert f"deploycore provider rotate {name}" in found["hint"]
 
 
+@pytest.mark.parametrize(("days", "is_warned"), [(-1, True), (0, True), (1, False)])
+def test_a_date_that_is_over_is_warned_of(shell, connect, days, is_warned):
+    name, _ = connect("api-token")
+    day = (datetime.now(UTC) + timedelta(days=days)).date()
+    done = shell.run("provider", "edit", name, "--expires-on", str(day), "--no-verify")
+    assert (done.returncode, "Warning: The credentials expired" in done.stderr) == (0, is_warned)
+    done = shell.run("provider", "edit", name, "--prefetch-pages", "2", "--no-verify")
+    assert "Warning" not in done.stderr  # it was said, and doctor says it
+
+
 def test_a_deployment_with_expired_credentials_says_so_first(shell, connect, sandbox, tmp_path):
     name, _ = connect("api-token")
     shell.succeed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 
 import pytest
 from deploycore_bitbucket.sandbox import Sandbox as BitbucketSandbox
@@ -17,7 +18,9 @@ from deploycore.errors import NotFound, UnexpectedAnswer
 from deploycore.http import AnswerModel, HttpSettings, IncompleteItem, parse_answer, parse_items
 from deploycore.http.tally import ItemTally
 from deploycore.models import Branch, CommitHash, NonEmpty, RepositoryId
-from deploycore.provider import open_provider
+from deploycore.provider import open_provider, suggesting
+from deploycore.provider.listings import Repeats
+from deploycore.provider.suggesting import first_items
 from deploycore.testing.faults import Fault, change_of_json
 from deploycore.testing.scenarios import TWO, Access
 
@@ -198,3 +201,91 @@ def test_lists_of_models_are_read_item_by_item(caplog):
 def test_what_is_no_list_is_refused(page):
     with pytest.raises(UnexpectedAnswer, match="the whole: it is not a list"):
         parse_items(Row, page, what="a page")
+
+
+class Endless:
+    """A host whose listing has a next page for ever, with the same or no items on each."""
+
+    def __init__(self, items):
+        self.items = items
+        self.asked = 0
+
+    def pages(self):
+        while True:
+            self.asked += 1
+            yield self.items
+
+
+def listing_of(host):
+    """Read the host's pages as a listing of a provider does."""
+    tally = ItemTally("provider work: list_branches", is_listing=True)
+    repeats = Repeats()
+    with tally.counting():
+        for page in host.pages():
+            for item in parse_items(Row, page, what="a page of branches", read=Row.branch):
+                repeats.has(item)
+                tally.given(repeats.in_a_row)
+
+
+@pytest.mark.parametrize(
+    ("items", "said", "most"),
+    [
+        ([7], "has a valid item", 51),
+        ([None], "has a valid item", 51),
+        ([{"name": ""}] * 100, "has a valid item", 51),
+        ([], "are empty", 1001),
+        ([{"name": "main"}], "repeat earlier items", 102),
+        ([{"name": "main"}, None, 7], "repeat earlier items", 102),
+        ([{"name": f"b{number}"} for number in range(100)], "repeat earlier items", 52),
+    ],
+)
+def test_a_listing_without_new_items_ends_after_few_pages(items, said, most):
+    host = Endless(items)
+    with pytest.raises(UnexpectedAnswer, match=f"does not end: .*{said}") as caught:
+        listing_of(host)
+    assert host.asked == most
+    assert caught.value.hint
+
+
+def test_pages_without_items_between_others_do_not_end_a_listing():
+    numbers = iter(range(10**6))
+
+    def pages():
+        for _ in range(3):
+            yield from [[7]] * 50
+            yield from [[]] * 500
+            yield [{"name": f"b{next(numbers)}"}]
+
+    tally = ItemTally(is_listing=True)
+    with tally.counting():
+        found = [each for page in pages() for each in parse_items(Row, page, what="a page")]
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("listed", [[7], [None], []], ids=str)
+def test_a_suggestion_reads_few_pages_and_keeps_what_it_found(listed):
+    host = Endless(listed)
+
+    def pages():
+        tally = ItemTally(is_listing=True)
+        yield "main"
+        with tally.counting():
+            for page in host.pages():
+                yield from parse_items(Row, page, what="a page")
+
+    assert first_items(pages) == ["main"]
+    assert host.asked <= 6
+
+
+def test_a_suggestion_does_not_wait_for_a_host_that_hangs(monkeypatch):
+    monkeypatch.setattr(suggesting, "_SECONDS", 0.05)
+    over = threading.Event()
+
+    def pages():
+        yield "main"
+        over.wait(60)
+
+    try:
+        assert first_items(pages) == ["main"]
+    finally:
+        over.set()

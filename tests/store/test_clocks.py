@@ -16,6 +16,7 @@ from deploycore.store.ahead import find_times_ahead
 from deploycore.store.tables import claims as claims_table
 from deploycore.store.tables import polls as polls_table
 from deploycore.store.tables import previews as previews_table
+from deploycore.store.tables import provider_tokens as provider_tokens_table
 from deploycore.store.tables import reception as reception_table
 from deploycore.store.tables import tokens as tokens_table
 from deploycore.store.tables import triggers as triggers_table
@@ -239,3 +240,21 @@ def test_deliveries_and_tokens_of_a_clock_that_was_ahead_are_told(shop):
         "last deliveries": ("shop",),
         "creation times of tokens": ("ci",),
     }
+
+
+@jumps
+def test_a_token_that_was_renewed_while_the_clock_was_ahead_is_not_believed_for_longer(shop, jump):
+    tokens = shop.provider_tokens
+    tokens.put("acme", "client", "sealed", 3600)
+    assert 0 < tokens.load("acme", "client").seconds_left <= 3600
+    tokens.put("acme", "endless", "sealed", None)
+    change(shop, provider_tokens_table, renewed_at=datetime.now(UTC) + jump)
+    assert tokens.load("acme", "client").seconds_left <= 0
+    assert tokens.load("acme", "endless").seconds_left is None
+
+
+def test_a_few_seconds_of_difference_do_not_have_a_token_renewed(shop):
+    tokens = shop.provider_tokens
+    tokens.put("acme", "client", "sealed", 3600)
+    change(shop, provider_tokens_table, renewed_at=datetime.now(UTC) + timedelta(seconds=20))
+    assert 3500 < tokens.load("acme", "client").seconds_left <= 3600

@@ -121,3 +121,20 @@ def test_a_damaged_token_is_named(tokens, store):
     with pytest.raises(StoreError, match="damaged") as caught:
         tokens.load("work", "")
     assert "sealed" not in caught.value.message
+
+
+def test_tokens_of_a_former_client_are_forgotten_also_one_that_is_being_renewed(tokens, store):
+    tokens.put("work", "", "sealed-1", 3600)
+    assert tokens.begin_renewal("work", "", 1, 90)
+    record = store.get_provider("work")
+    store.change_provider(
+        record, settings={"user": "me"}, secrets=record.secrets, forget_tokens=True
+    )
+    assert tokens.load("work", "") is None
+    assert not tokens.finish_renewal("work", "", 2, "sealed-2", 3600)
+    assert tokens.load("work", "") is None
+    assert tokens.begin_renewal("work", "", 0, 90)  # nothing waits for the former renewal
+    assert tokens.providers_with_one() == set()
+    tokens.put("work", "", "sealed-3", 3600)
+    assert tokens.load("work", "").token == "sealed-3"
+    assert tokens.providers_with_one() == {"work"}

@@ -132,3 +132,10 @@ def test_the_watch_looks_at_its_start(store, observer):
     assert observer.told == [("work", END, 1)]
     (found,) = [each for each in store.list_providers() if each.name == "work"]
     assert found.former_until is None  # the time of the former secrets is over
+
+
+def test_where_a_person_signs_in_that_is_the_next_step(store, observer, caplog):
+    caplog.set_level(logging.WARNING)
+    store.provider_tokens.put("work", "client", "sealed", None)
+    tell_of_expiry(store, Observers([]), END)
+    assert "Next: deploycore provider authorize work" in caplog.text
