@@ -114,6 +114,7 @@ def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):
     assert "port" in said
 
 
+@pytest.mark.usefixtures("no_home_yet")
 def test_the_demo_succeeds_and_leaves_nothing_behind(shell):
     (shell.directory / "tmp").mkdir()
     shown = shell.succeed("demo", "--kind", "bitbucket", TMPDIR=str(shell.directory / "tmp"))

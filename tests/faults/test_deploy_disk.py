@@ -95,7 +95,8 @@ def test_whatever_fails_in_the_switch_the_live_release_is_good(
         if failure is not None:
             assert failure.hint
             # The health check tells in its own words that a program can't be started.
-            told = type(failure) is HealthCheckFailed or os.strerror(failing.number) in failure.message
+            reason = os.strerror(failing.number)
+            told = type(failure) is HealthCheckFailed or reason in failure.message
             assert told, failure.message
         live = (target / "current" / "page").read_text()
         record = installation.store.deployments.list("site", limit=1)[0]
