@@ -98,9 +98,19 @@ def sandbox(demo_sandbox):
 
 
 @pytest.fixture
-def shell(tmp_path: Path, sandbox) -> Iterator[Shell]:
-    """A shell whose prints and files are searched for secrets when the test is over."""
+def no_home_yet():
+    """Requested by tests that begin without a data directory, as after an installation."""
+
+
+@pytest.fixture
+def shell(tmp_path: Path, sandbox, request, empty_home) -> Iterator[Shell]:
+    """A shell whose prints and files are searched for secrets when the test is over.
+
+    Its database is copied, since making it takes a command most of its time.
+    """
     shell = Shell(tmp_path)
+    if "no_home_yet" not in request.fixturenames:
+        shutil.copytree(empty_home, shell.home)
     yield shell
     secrets = [secret.get_secret_value() for secret in sandbox.secrets]
     needles = [form for secret in [*secrets, shell.made_up] for form in forms(secret)]
@@ -123,15 +133,10 @@ def forms(secret: str) -> Iterator[bytes]:
 
 
 @pytest.fixture
-def connect(shell, sandbox, empty_home):
-    """Add a provider for one of the sandbox's connections; gives its name and connection.
-
-    The database is copied, since making it takes a command most of its time.
-    """
+def connect(shell, sandbox):
+    """Add a provider for one of the sandbox's connections; gives its name and connection."""
 
     def add(mode: str = "api-token"):
-        if not shell.home.exists():
-            shutil.copytree(empty_home, shell.home)
         for connection in sandbox.connections:
             if connection.settings["mode"] == mode:
                 name = provider_name(connection)

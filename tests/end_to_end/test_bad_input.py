@@ -305,6 +305,7 @@ def wait_until(condition) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("no_home_yet")
 def test_a_data_directory_that_is_a_file_is_a_clear_error(shell):
     shell.home.touch()
     code, message = shell.fail("provider", "list")

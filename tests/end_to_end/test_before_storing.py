@@ -41,6 +41,7 @@ def test_a_provider_that_does_not_work_is_not_stored(shell, sandbox, change, cod
     shell.succeed(*add, "--no-verify", given=shell.made_up)
 
 
+@pytest.mark.usefixtures("no_home_yet")
 def test_a_provider_that_works_says_who_it_is(shell, sandbox):
     connection = next(c for c in sandbox.connections if c.settings["mode"] == "app-password")
     arguments, given = add_command("bitbucket", connection, "work")

@@ -43,6 +43,7 @@ def test_machines_get_everything_and_the_exit_code_of_the_first_problem(shell, c
     assert done.stdout.splitlines()[-1].startswith("Found: 2 problems and 0 warnings.")
 
 
+@pytest.mark.usefixtures("no_home_yet")
 def test_nothing_is_made_where_nothing_is(shell):
     shell.succeed("doctor")
     assert not shell.home.exists()

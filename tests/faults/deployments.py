@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ class Killer:
 
         def counted(*arguments: Any, **options: Any) -> Any:
             is_meant = self.armed and os.getpid() == self._process  # a step is not killed
-            if not is_meant or (name == "open" and not _writes(arguments, options)):
+            if not is_meant or not _changes(name, arguments, options):
                 return function(*arguments, **options)
             self.count += 1
             if self.count == self._at and not self._after:
@@ -69,9 +70,15 @@ class Killer:
         setattr(module, name, counted)
 
 
-def _writes(arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
+def _changes(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Whether a call changes the disk: not if it only reads, or writes to a pipe or a device."""
+    if name == "write":
+        return stat.S_ISREG(os.fstat(arguments[0]).st_mode)
+    if name != "open":
+        return True
     flags = arguments[1] if len(arguments) > 1 else options.get("flags", 0)
-    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    is_device = os.fsdecode(arguments[0]).startswith(("/dev/", "/proc/"))
+    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) and not is_device
 
 
 def perform(home: str, wanted: dict[str, Any]) -> int:
