@@ -116,7 +116,7 @@ def _kind_of(error: GitError) -> type[ProviderError]:
     if isinstance(error, LimitExceeded):
         is_late = error.details.get("limit") == "total_timeout"
         return ProviderUnavailable if is_late else UnexpectedAnswer
-    if error.details.get("reason") == "not_git" or status is not None and status < 500:
+    if error.details.get("reason") == "not_git" or (status is not None and status < 500):
         return UnexpectedAnswer
     if isinstance(error, RemoteRefused):
         # A refusal in the protocol has no status; a repository that is not there is the usual one.
