@@ -29,7 +29,7 @@ from deploycore.errors import (
 from deploycore.git import GitSettings, list_refs
 from deploycore.git_reader import GitRef, GitSource
 from deploycore.http import HttpSettings
-from deploycore.models import SshAddress, is_commit_hash
+from deploycore.models import CloneUrl, SshAddress, is_commit_hash
 from deploycore.provider.core_fields import CoreFields
 from deploycore.redaction import Redactor, secrets_in
 
@@ -81,8 +81,10 @@ class ProviderGitReader:
         return self._ask(source, "HEAD").head
 
     def _ask(self, source: GitSource, prefix: str) -> ListedRefs:
-        if isinstance(source, SshAddress):
+        if isinstance(source, SshAddress) and self._core.uses_ssh:
             source = self._core.ssh_source(source)
+        elif isinstance(source, SshAddress):
+            source = CloneUrl(url=source.url)  # git says that there is no key
         for secret in secrets_in(source):
             self._redactor.learn(secret)
         try:

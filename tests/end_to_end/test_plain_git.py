@@ -138,7 +138,7 @@ def test_the_readmes_request_of_ci_deploys(shell, server, sandbox, tmp_path):
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         wait_for(
             lambda: page.exists() and page.read_text() == content,  # noqa: B023
             "the push is not live",

@@ -35,14 +35,14 @@ def _repositories(text: str) -> str:
     if not paths:
         raise ValueError("it is empty; name at least one repository")
     for path in paths:
+        if not path.isprintable() or re.search(r"[?#\\:]", path):
+            raise ValueError(f"{path!r} is not a path below the url; leave the url out of it")
         segments = path.split("/")
         if len(segments) < 2 or not {"", ".", ".."}.isdisjoint(segments):
             raise ValueError(
                 f"{path!r} is not a path below the url of the form owner/repository; if it has one"
                 " segment, end the url one segment earlier"
             )
-        if not path.isprintable() or re.search(r"[?#\\:]", path):
-            raise ValueError(f"{path!r} is not a path below the url; leave the url out of it")
     return " ".join(paths)
 
 

@@ -7,6 +7,7 @@ it by ``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 from deploycore.events import (
@@ -20,13 +21,19 @@ from deploycore.events import (
 )
 from deploycore.http import AnswerModel
 from deploycore.models import CommitHash, RepositoryId
-from pydantic import AwareDatetime, Field, SecretStr
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr
 
 __all__ = ["SIGNATURE_HEADER", "delivered", "is_signed"]
 
 HOST = "the git plugin"
 SIGNATURE_HEADER = "x-deploycore-signature"
 NO_COMMIT = "0" * 40
+
+
+def _ref(text: str) -> str:
+    if not re.fullmatch(r"refs/(heads|tags)/\S+", text) or not text.isprintable():
+        raise ValueError("it is not the full name of a branch or a tag, such as refs/heads/main")
+    return text
 
 
 class _Push(AnswerModel):
@@ -41,7 +48,7 @@ class _Push(AnswerModel):
             replayed, and makes two deliveries without a commit different.
     """
 
-    ref: Annotated[str, Field(pattern=r"^refs/(heads|tags)/[^\x00-\x1f\x7f\ud800-\udfff]+$")]
+    ref: Annotated[str, AfterValidator(_ref)]
     repository: Annotated[str, Field(pattern=r"^[^/\s].*/[^/\s]+$")]
     commit: CommitHash | None = None
     before: CommitHash | None = None
