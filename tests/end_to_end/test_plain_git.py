@@ -64,7 +64,7 @@ def pushed(stock_git, tmp_path):
 
 def poll(shell, server, pushed, root, tmp_path):
     commit = pushed(root, "one")
-    assert [each["slug"] for each in shell.json("repos", "plain")] == ["site.git"]
+    assert [each["slug"] for each in shell.json("repos", "plain")] == ["site"]
     [branch] = shell.json("branches", "plain", REPOSITORY)
     assert (branch["name"], branch["commit"]) == ("main", commit)
     page = declare(shell, tmp_path, REPOSITORY, poll=10)
@@ -113,7 +113,7 @@ def readmes_example():
     not all(map(shutil.which, ("curl", "openssl"))), reason="curl or openssl is not installed"
 )
 def test_the_readmes_request_of_ci_deploys(shell, server, sandbox, tmp_path):
-    sandbox.publish("acme", "shop.git", "main", {"page": b"one"}, "One")
+    sandbox.publish("acme", "shop", "main", {"page": b"one"}, "One")
     connection = sandbox.connect("basic", _full())
     given = connection.settings["password"].get_secret_value()
     shell.succeed(
@@ -130,7 +130,7 @@ def test_the_readmes_request_of_ci_deploys(shell, server, sandbox, tmp_path):
         *("webhook", "register", "site", "--by-hand", "--reveal-secret", "--url", address)
     )
     for content in ("two", "three"):
-        commit = sandbox.publish("acme", "shop.git", "main", {"page": content.encode()}, content)
+        commit = sandbox.publish("acme", "shop", "main", {"page": content.encode()}, content)
         values = {"COMMIT": commit, "SECRET": shown["secret"], "URL": shown["url"]}
         done = subprocess.run(
             ["sh", "-ec", readmes_example()],
@@ -139,6 +139,7 @@ def test_the_readmes_request_of_ci_deploys(shell, server, sandbox, tmp_path):
             text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        assert '"accepted"' in done.stdout, done.stdout
         wait_for(
             lambda: page.exists() and page.read_text() == content,  # noqa: B023
             "the push is not live",

@@ -29,6 +29,10 @@ TOKEN_USERNAME = "token"
 """Shown in place of a username by who takes a bearer token for a password."""
 
 
+GIT = ".git"
+"""What many servers have at the end of a path. It is no part of a repository's name."""
+
+
 def _repositories(text: str) -> str:
     """The paths with a space between them, each once."""
     paths = dict.fromkeys(each.strip("/") for each in re.split(r"[\s,]+", text) if each.strip("/"))
@@ -43,7 +47,14 @@ def _repositories(text: str) -> str:
                 f"{path!r} is not a path below the url of the form owner/repository; if it has one"
                 " segment, end the url one segment earlier"
             )
+    names = [path.removesuffix(GIT) for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice!r} is in it with {GIT} and without; keep one of them")
     return " ".join(paths)
+
+
+def _named(path: str) -> RepositoryId:
+    return RepositoryId.parse(path.removesuffix(GIT))
 
 
 def _branch(text: str) -> str:
@@ -103,7 +114,13 @@ class _GitMode(ProviderConfig):
     @property
     def repository_ids(self) -> tuple[RepositoryId, ...]:
         """The configured repositories, in the order of the configuration."""
-        return tuple(RepositoryId.parse(path) for path in self.repositories.split())
+        return tuple(map(_named, self.repositories.split()))
+
+    def path_of(self, repository: RepositoryId) -> str:
+        """A repository's path below the url, percent-encoded: as it is configured, with ``.git`` at
+        its end or without; that of another repository is its name."""
+        is_with = f"{repository}{GIT}" in self.repositories.split()
+        return f"{repository.path}{GIT}" if is_with else repository.path
 
 
 class HttpConfig(_GitMode):

@@ -125,7 +125,7 @@ class PlainGitProvider:
         return webhooks.delivered(delivery)
 
     def _url(self, repository: RepositoryId) -> str:
-        return f"{self._config.url}/{repository.path}"
+        return f"{self._config.url}/{self._config.path_of(repository)}"
 
     def _source(self, repository: RepositoryId) -> GitSource:
         """Where to ask; over SSH, the core adds the key."""

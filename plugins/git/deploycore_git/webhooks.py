@@ -49,7 +49,7 @@ class _Push(AnswerModel):
     """
 
     ref: Annotated[str, AfterValidator(_ref)]
-    repository: Annotated[str, Field(pattern=r"^[^/\s].*/[^/\s]+$")]
+    repository: Annotated[str, Field(pattern=r"^[^/\s]\S*/[^/\s]*[^/\s.]$")]
     commit: CommitHash | None = None
     before: CommitHash | None = None
     sent_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
@@ -75,7 +75,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
         if push.commit is not None:
             change = RefChange.of_ref(push.ref, push.before or NO_COMMIT, push.commit)
         event = PushEvent(
-            repository=RepositoryId.parse(push.repository),
+            repository=RepositoryId.parse(push.repository.removesuffix(".git")),
             changes=() if change is None else (change,),
             # Then the server is asked where the ref points.
             truncated=change is None,

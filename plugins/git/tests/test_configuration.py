@@ -10,10 +10,12 @@ def test_repositories_are_separated_by_spaces_commas_or_lines(config):
     given = config(repositories=" /acme/shop.git, acme/web\nteam/a/b.git acme/web ")
     assert given.repositories == "acme/shop.git acme/web team/a/b.git"
     assert given.repository_ids == (
-        RepositoryId(owner="acme", slug="shop.git"),
+        RepositoryId(owner="acme", slug="shop"),
         RepositoryId(owner="acme", slug="web"),
-        RepositoryId(owner="team/a", slug="b.git"),
+        RepositoryId(owner="team/a", slug="b"),
     )
+    assert [given.path_of(each) for each in given.repository_ids] == given.repositories.split()
+    assert given.path_of(RepositoryId(owner="acme", slug="ü")) == "acme/%C3%BC"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,7 @@ def test_repositories_are_separated_by_spaces_commas_or_lines(config):
         ("acme//shop", "owner/repository"),
         ("https://git.example.com/acme/shop", "leave the url out"),
         ("acme/shop?x", "leave the url out"),
+        ("acme/shop acme/shop.git", "keep one of them"),
     ],
 )
 def test_a_path_that_is_none_is_refused(config, text, said):

@@ -128,6 +128,8 @@ def test_a_clone_url_is_the_url_and_the_path(config, open_provider):
     found = open_provider(config("basic")).clone_url(odd)
     assert found.url == "https://git.example.com/git/gr%C3%B6%C3%9Fe%20%26%20co/a%3Fb.git"
     assert found.credential == config("basic").git_credential
+    listed = open_provider(config("basic")).clone_url(SHOP)
+    assert listed.url == "https://git.example.com/git/acme/shop.git"
     bearer = open_provider(config("bearer")).clone_url(SHOP).credential
     assert isinstance(bearer, GitCredential)
     assert bearer.scheme == "bearer"
@@ -137,7 +139,7 @@ def test_a_clone_url_is_the_url_and_the_path(config, open_provider):
 def test_over_ssh_the_core_adds_the_key(config, open_provider):
     core = CoreFields(ssh_agent=True)
     found = open_provider(config("ssh"), core=core).clone_url(SHOP)
-    assert found.url == "ssh://git@git.example.com:2222/srv/acme/shop"
+    assert found.url == "ssh://git@git.example.com:2222/srv/acme/shop.git"
     assert found.credential.agent
     with pytest.raises(ConfigurationError, match="There is no SSH key") as caught:
         open_provider(config("ssh")).authenticate()

@@ -49,7 +49,7 @@ def test_another_body_header_or_algorithm_proves_nothing():
 def test_a_push_moves_a_ref():
     told = delivered(sent(PUSH, actor="Ada", delivery="7", sent_at="2027-01-31T12:00:00+01:00"))
     change = RefChange(kind="branch", name="main", after=COMMIT)
-    shop = RepositoryId(owner="acme", slug="shop.git")
+    shop = RepositoryId(owner="acme", slug="shop")
     assert told.events == (PushEvent(repository=shop, changes=(change,), actor="Ada"),)
     assert told.delivery == "7"
     assert told.sent_at == datetime(2027, 1, 31, 11, tzinfo=UTC)
