@@ -77,7 +77,9 @@ def _attempt(
         try:
             refs, symrefs, peeled = client.list_refs(prefixes)
             named = _named({**refs, **peeled}, prefixes)
-            return ListedRefs(named, _branch(symrefs.get(HEAD)))
+            # In version 0, servers say it unasked.
+            head = symrefs.get(HEAD) if HEAD in prefixes else None
+            return ListedRefs(named, _branch(head))
         except Exception as error:
             caught = error
     if not isinstance(caught, DeploycoreError):

@@ -79,5 +79,5 @@ class PlainGitSandbox(Sandbox):
         if not (is_open and is_fetch):
             return super().permit_git(request, name, service)
         if row is None or not self.readable(row):
-            raise text_refusal(404, "There is no such repository")
+            raise text_refusal(404, "Repository not found")
         return row
