@@ -2,7 +2,8 @@
 
 A provider is a class with a ``Config`` (its pydantic model), an ``API_VERSION`` and methods
 marked ``@hookimpl``; an entry point in the group ``deploycore.providers`` names it. The core
-makes one instance for each configured provider, ``cls(config, http)``, and calls its hooks
+makes one instance for each configured provider, ``cls(config, http)``, or ``cls(config, http,
+git)`` if the class has this third parameter (see :mod:`deploycore.git_reader`), and calls its hooks
 through a plugin manager that holds that instance alone: neither a call nor a secret can reach
 another plugin.
 

@@ -24,6 +24,7 @@ def given(kind, seed):
                 if not str(value).startswith(running.url)
             }
             for connection in running.connections
+            if any(isinstance(value, SecretStr) for value in connection.settings.values())
         ]
     finally:
         running.stop()
