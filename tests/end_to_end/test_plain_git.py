@@ -105,7 +105,7 @@ def test_a_push_to_a_server_over_ssh_is_found_by_polling(shell, server, pushed, 
 
 def readmes_example():
     """The lines of the README that CI runs after a push."""
-    [example] = re.findall(r"<!-- ci -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    [example] = re.findall(r"<!-- ci -->\n```console\n(.*?)```", README.read_text(), re.DOTALL)
     return example
 
 
