@@ -27,6 +27,7 @@ SLOW_KINDS = {
         "plugins/bitbucket/tests/test_contract.py",
         "plugins/bitbucket/tests/test_kit_of_webhooks.py",
         "plugins/bitbucket_datacenter/tests/test_contract.py",
+        "plugins/git/tests/test_contract.py",
         "plugins/github/tests/test_contract.py",
         "plugins/github/tests/test_kit_of_deployments.py",
         "plugins/gitlab/tests/test_contract.py",

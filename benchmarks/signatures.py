@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import deploycore_bitbucket.webhooks
 import deploycore_bitbucket_datacenter.webhooks
+import deploycore_git.webhooks
 import deploycore_gitea.webhooks
 import deploycore_github.webhooks
 import deploycore_gitlab.webhooks
@@ -123,6 +124,11 @@ def proofs() -> list[tuple[str, Check, Kinds]]:
             "bitbucket-datacenter",
             lambda each: data_center(each, SECRETS),
             kinds_of(of_hmac, "sha256="),
+        ),
+        (
+            "git",
+            lambda each: deploycore_git.webhooks.is_signed(each, SECRETS),
+            kinds_of("x-deploycore-signature", "sha256="),
         ),
         ("github", lambda each: github(each, SECRETS), kinds_of(f"{of_hmac}-256", "sha256=")),
         ("gitea", lambda each: gitea(each, SECRETS), kinds_of("x-gitea-signature")),

@@ -1,8 +1,9 @@
 """The hooks that provider plugins and observers implement.
 
-A provider is a class with a ``Config`` (its pydantic model), an ``API_VERSION`` and methods
-marked ``@hookimpl``. An entry point in the group ``deploycore.providers`` names the class. The
-core creates one instance for each configured provider, as ``cls(config, http)``. It calls the
+A provider is a class with a ``Config`` (its pydantic model), an ``API_VERSION`` and methods marked
+``@hookimpl``. An entry point in the group ``deploycore.providers`` names the class. The core
+creates one instance for each configured provider, as ``cls(config, http)``, or as ``cls(config,
+http, git)`` if the class has this third parameter (see :mod:`deploycore.git_reader`). It calls the
 hooks of this instance through a plugin manager of its own, so a call or a secret cannot reach
 another plugin.
 

@@ -32,6 +32,7 @@ _CONTEXT.set_forkserver_preload(
         "deploycore.installation.installation",
         "deploycore_bitbucket",
         "deploycore_bitbucket_datacenter",
+        "deploycore_git",
         "deploycore_gitea",
         "deploycore_github",
         "deploycore_gitlab",

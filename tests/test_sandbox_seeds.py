@@ -11,7 +11,7 @@ from deploycore.cli.sandbox import _seeded, _start, load_sandbox, provider_names
 from deploycore.errors import ConfigurationError
 from deploycore.sandbox import SandboxConnection, SecretSource
 
-KINDS = ("bitbucket", "bitbucket-datacenter", "gitea", "github", "gitlab")
+KINDS = ("bitbucket", "bitbucket-datacenter", "git", "gitea", "github", "gitlab")
 
 
 def given(kind, seed):
@@ -24,6 +24,7 @@ def given(kind, seed):
                 if not str(value).startswith(running.url)
             }
             for connection in running.connections
+            if any(isinstance(value, SecretStr) for value in connection.settings.values())
         ]
     finally:
         running.stop()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deploycore.git.operations import (
         clone,
         export,
+        list_refs,
         refuse_malformed_patterns,
         resolve,
     )
@@ -36,6 +37,7 @@ else:
             "deploycore.git.operations": (
                 "clone",
                 "export",
+                "list_refs",
                 "refuse_malformed_patterns",
                 "resolve",
             ),
@@ -67,6 +69,7 @@ __all__ = [
     "clone",
     "export",
     "find_leftovers",
+    "list_refs",
     "no_progress",
     "refuse_malformed_patterns",
     "remove_leftovers",

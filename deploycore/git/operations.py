@@ -20,8 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.git.repositories.cache import RepositoryCache
     from deploycore.git.watched import Watched
+    from deploycore.git.wire.listing import ListedRefs
 
-__all__ = ["clone", "export", "refuse_malformed_patterns", "resolve"]
+__all__ = ["clone", "export", "list_refs", "refuse_malformed_patterns", "resolve"]
 
 
 def export(
@@ -147,6 +148,32 @@ def resolve(
     )
     capabilities = cache.repository(source.url).capabilities if cache else frozenset()
     return ask(source, wanted, operation, capabilities).commit
+
+
+def list_refs(
+    source: CloneUrl,
+    prefixes: Sequence[str],
+    *,
+    cancellation: Cancellation | None = None,
+    settings: GitSettings | None = None,
+    renew: RenewCredential | None = None,
+) -> ListedRefs:
+    """List the refs of a repository, as ``git ls-remote`` does.
+
+    Args:
+        prefixes: What the full names begin with, such as ``refs/heads/``. With ``HEAD``, the result
+            also has the default branch.
+        renew: As in ``export``.
+
+    Raises:
+        DeploycoreError: As in ``export``.
+    """
+    from deploycore.git.wire.listing import list_refs as ask_for_refs
+
+    operation = Operation(
+        settings or GitSettings(), no_progress, cancellation or Cancellation(), renew=renew
+    )
+    return ask_for_refs(source, prefixes, operation)
 
 
 def refuse_malformed_patterns(patterns: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from deploycore.configuration import ProviderConfig
 from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import AuthenticationFailed
+from deploycore.git_reader import GitReader
 from deploycore.http import HttpClient, HttpSettings
 from deploycore.provider.arguments import private_manager
 from deploycore.provider.core_fields import CoreFields
@@ -85,9 +86,17 @@ class Connection:
             subject=f"provider {config.name}",
             tokens=tokens,
         )
-        instance = self._plugin.provider_class(config, http)
+        instance = self._plugin.provider_class(config, http, *self._git_reader(core))
         self.http, self.tokens, self.core = http, tokens, core
         self.hooks: Any = private_manager(instance, self._plugin).hook
+
+    def _git_reader(self, core: CoreFields) -> tuple[GitReader, ...]:
+        """The third argument of a class that takes one."""
+        if not self._plugin.takes_git:
+            return ()
+        from deploycore.provider.git_reader import ProviderGitReader  # few plugins need it
+
+        return (ProviderGitReader(core, self._settings, self._redactor),)
 
     def authorised(self, attempt: Callable[[], T]) -> T:
         """Run an attempt. If the host rejects the credentials, run it once with each other

@@ -29,6 +29,7 @@ from deploycore.provider.background import (
     under_way,
 )
 from deploycore.provider.requirement import needed_release
+from deploycore.provider.signatures import init_faults, takes_git
 from deploycore.provider.watchdog import ending_process
 from deploycore.text.raised import raised_text, shortened
 from deploycore.text.suggestions import did_you_mean
@@ -85,6 +86,11 @@ class Plugin:
     def config_type(self) -> Any:
         """The plugin's ``Config``: a subclass of ``ProviderConfig``, or a union of several."""
         return self.provider_class.Config  # type: ignore[attr-defined]
+
+    @property
+    def takes_git(self) -> bool:
+        """Whether the class takes a ``GitReader`` as its third argument."""
+        return takes_git(self.provider_class)
 
     @property
     def label(self) -> str:
@@ -397,7 +403,7 @@ def _faults(candidate: object) -> Iterable[str]:
         yield version_fault
     else:
         yield from _config_faults(candidate)
-        yield from _init_faults(candidate)
+        yield from init_faults(candidate)
         yield from _hook_faults(candidate)
         yield from _recognition_faults(candidate)
 
@@ -434,13 +440,6 @@ def _config_faults(candidate: type) -> Iterable[str]:
 
 def _is_complete(member: type[ProviderConfig]) -> bool:
     return bool(member.model_rebuild(raise_errors=False) or member.__pydantic_complete__)
-
-
-def _init_faults(candidate: type) -> Iterable[str]:
-    try:
-        inspect.signature(candidate).bind(object(), object())
-    except TypeError:
-        yield "its __init__ does not take (config, http)"
 
 
 def _recognition_faults(candidate: type) -> Iterable[str]:

@@ -27,6 +27,7 @@ from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import OBJECT_FORMATS, SHA1
 from deploycore.git.wire.destination import Destinations
 from deploycore.git.wire.request import FetchReceiver, Wanted
+from deploycore.git.wire.translation import NOT_GIT
 from deploycore.git.wording import clean, limit_hint
 from deploycore.models import CloneUrl
 
@@ -112,6 +113,23 @@ class GitClient(AbstractHttpGitClient):
         """
         allowed.refuse_private(self._source.url)
 
+    def list_refs(
+        self, prefixes: Sequence[bytes]
+    ) -> tuple[Mapping[Ref, ObjectID | None], Mapping[Ref, Ref], Mapping[Ref, ObjectID]]:
+        """Ask for refs, without a fetch.
+
+        Args:
+            prefixes: What the names begin with; a server may send others too.
+
+        Returns:
+            The refs, what symbolic ones name, and the commits of annotated tags.
+        """
+        place = self._source.url.rstrip("/") + "/"
+        refs, _, _, symrefs, peeled = self._discover_references(
+            SERVICE.encode(), place, ref_prefix=list(prefixes)
+        )
+        return refs, symrefs, peeled
+
     def _discovered(self, found: Discovered) -> Discovered:
         if found[1] and not _can_be_shallow(found[1]):
             raise RemoteRefused(
@@ -159,6 +177,7 @@ class GitClient(AbstractHttpGitClient):
             f" {'the content type ' + clean(kind) if kind else 'no content type'}.",
             hint="Use the repository's clone URL, not the address of a web page.",
             url=self._source.url,
+            reason=NOT_GIT,
         )
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from dulwich.client import FetchPackResult
-from dulwich.errors import GitProtocolError, HangupException
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref, check_ref_format
 
@@ -30,9 +29,9 @@ from deploycore.git.packs.objects import OBJECT_FORMATS
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.client import GitClient, Lost, too_many_bytes
 from deploycore.git.wire.destination import Destinations
+from deploycore.git.wire.failure import error_of
 from deploycore.git.wire.opening import open_client
 from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, Wanted, is_hash_of
-from deploycore.git.wire.translation import is_transient, network_failure, protocol_refusal
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
 from deploycore.text.suggestions import about_hashes
@@ -137,20 +136,15 @@ class _Attempt:
         return self._failure(client, caught)
 
     def _failure(self, client: GitClient, caught: Exception) -> _Failure:
-        client.take_refusal(caught)
+        error, again = error_of(client, self._source, caught)
         if isinstance(caught, Lost):
             caught = caught.error
         if client.refusal:
-            refusal = protocol_refusal(self._source, client.refusal)
-            return _Failure(self._explained(refusal), self._may_have_moved)
+            return _Failure(self._explained(error), self._may_have_moved)
         if isinstance(caught, DeploycoreError):
-            again = is_transient(caught) or (_failed(caught) and self._may_have_moved)
+            again = again or (_failed(caught) and self._may_have_moved)
             return _Failure(self._explained(caught), again)
-        if client.odd_type is not None and not client.pack_has_begun and not is_transient(caught):
-            return _Failure(client.is_not_git(client.odd_type), again=False)
-        if isinstance(caught, GitProtocolError) and client.ended_early:
-            caught = HangupException()
-        return _Failure(network_failure(self._source, caught), is_transient(caught))
+        return _Failure(error, again)
 
     def _fetched(self, client: GitClient) -> Fetched:
         walker = _Haves(self._receiver)

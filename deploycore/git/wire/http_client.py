@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from math import ceil
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -176,7 +178,10 @@ class HttpGitClient(GitClient):
             with suppress(HTTPError):
                 said = clean(response.read(_MAX_REASON_BYTES), self._source)
         to = _joined(self._place, response.headers.get("Location", ""))
-        return http_refusal(self._source, response.status, said, redirected_to=to)
+        error = http_refusal(self._source, response.status, said, redirected_to=to)
+        if response.status == 429:
+            error.add_context(retry_after=_seconds_to_wait(response))
+        return error
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,13 @@ class _Answer:
 
     def close(self) -> None:
         self.response.close()
+
+
+def _seconds_to_wait(response: BaseHTTPResponse) -> int | None:
+    from deploycore.http import retry_after  # imports requests
+
+    seconds = retry_after(response.headers, datetime.now(UTC))
+    return None if seconds is None else ceil(seconds)
 
 
 def _own_headers(credential: GitCredential | None) -> dict[str, str]:

@@ -7,10 +7,10 @@ from deploycore.git.wire.fetch import fetch
 from deploycore.git.wire.request import Fetched, Wanted
 from deploycore.models import CloneUrl
 
-__all__ = ["ask"]
+__all__ = ["Nothing", "ask"]
 
 
-class _Nothing:
+class Nothing:
     """Receives no pack, as if every commit were there already."""
 
     def __init__(self, capabilities: frozenset[bytes]) -> None:
@@ -41,4 +41,4 @@ def ask(
     Args:
         capabilities: The server's capabilities, if they are known; else empty.
     """
-    return fetch(source, wanted, _Nothing(capabilities), operation)
+    return fetch(source, wanted, Nothing(capabilities), operation)

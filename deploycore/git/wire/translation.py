@@ -31,11 +31,15 @@ from deploycore.models import CloneUrl
 from deploycore.ssh.server import Unreachable
 
 __all__ = [
+    "NOT_GIT",
     "http_refusal",
     "is_transient",
     "network_failure",
     "protocol_refusal",
 ]
+
+NOT_GIT = "not_git"
+"""The ``reason`` in the details of an error: the answer is not the git protocol."""
 
 _MESSAGES = {
     401: "does not accept the credentials",
@@ -144,4 +148,5 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
         f" ({type(error).__name__}{': ' + said if said else ''}).",
         hint="Check that the address is that of a git repository.",
         url=url,
+        reason=NOT_GIT,
     )

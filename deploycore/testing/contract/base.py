@@ -65,7 +65,54 @@ PROVIDER_NAME = "contract"
 ENDS = "a call ends, whatever the host does: the http client tries again, and gives up"
 ENDS_BY_ITSELF = "a call returns or raises: it neither holds the interpreter nor ends the process"
 
+ABOUT_APIS = frozenset(
+    {
+        "test_a_limit_counts_what_the_filters_let_through",
+        "test_a_limit_is_kept_and_saves_requests",
+        "test_a_link_to_another_place_is_not_followed",
+        "test_a_listing_can_be_read_again",
+        "test_a_listing_that_is_left_early_asks_no_more",
+        "test_a_loop_of_pages_is_an_error",
+        "test_a_malformed_link_is_an_error",
+        "test_a_page_that_fails_once_is_asked_for_again",
+        "test_a_page_without_items_is_not_the_end",
+        "test_all_pages_are_listed_in_the_hosts_order",
+        "test_an_error_in_one_call_leaves_the_next_alone",
+        "test_an_owner_can_be_named",
+        "test_an_owner_without_repositories_has_an_empty_list",
+        "test_calls_from_several_threads_do_not_disturb_each_other",
+        "test_clone_links_hold_no_user_information",
+        "test_credentials_that_end_while_a_listing_is_read_end_it",
+        "test_listings_at_the_same_time_do_not_disturb_each_other",
+        "test_names_are_quoted_once_in_requests",
+        "test_names_can_be_filtered",
+        "test_nothing_is_asked_before_the_first_item_is_wanted",
+        "test_odd_names_arrive_as_they_are",
+        "test_pages_without_end_are_an_error",
+        "test_public_and_empty_repositories_are_described_as_such",
+        "test_what_was_listed_before_a_page_failed_was_given",
+    }
+)
+"""The checks that need pages, or a listing of what the host holds, and not of what a configuration
+names; see ``has_api``. Its author tests the listing."""
+
+OF_CREDENTIALS = frozenset(
+    {
+        "test_credentials_that_the_host_refuses_are_called_so",
+        "test_listings_say_too_that_credentials_are_refused",
+        "test_two_providers_of_the_kind_do_not_disturb_each_other",
+        "test_wrong_credentials_clone_nothing",
+    }
+)
+"""The checks that need credentials that can be wrong; see ``modes_without_credentials``."""
+
+NO_API = "the host has no API, and the provider lists what its configuration names: has_api"
+NO_CREDENTIALS = "no way to sign in shows credentials: modes_without_credentials"
+
 SKIPPED_BY_THE_KIT = {
+    **dict.fromkeys(ABOUT_APIS, NO_API),
+    **dict.fromkeys(OF_CREDENTIALS, NO_CREDENTIALS),
+    "test_what_goes_wrong_is_a_typed_error": NO_API,
     "test_a_stock_git_client_accepts_it": "there is no git client here",
     "test_a_missing_scope_is_named": "no way to sign in has scopes: modes_without_scopes",
     "test_a_missing_scope_for_webhooks_is_named": "the least privileged may register webhooks",
@@ -240,6 +287,13 @@ class ContractBase:
         sign_in_path: A pattern for the paths of requests that obtain a token that expires, such as
             ``*/access_tokens``; empty if the provider obtains none. Other checks do not count these
             requests and inject no faults into them. Separate checks inject faults into them.
+        has_api: Whether the host has an API. Set ``False`` for a provider that only asks the git
+            server, through the core's ``GitReader``, and lists what its configuration names. Then
+            the checks of pages, JSON and the host's listings are skipped; see ``ABOUT_APIS``.
+        modes_without_credentials: The ways to sign in that send no credentials, so that none can
+            be wrong or expired.
+        modes_over_ssh: The ways to sign in over SSH. No sandbox over HTTP supports them; test them
+            against an SSH server.
     """
 
     kind: ClassVar[str] = ""
@@ -254,6 +308,9 @@ class ContractBase:
     webhook_scope: ClassVar[str | None] = None
     status_scope: ClassVar[str | None] = None
     sign_in_path: ClassVar[str] = ""
+    has_api: ClassVar[bool] = True
+    modes_without_credentials: ClassVar[tuple[str, ...]] = ()
+    modes_over_ssh: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -293,12 +350,26 @@ class ContractBase:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrize checks: ``mode`` is each way to sign in, ``scoped_mode`` each with scopes."""
         if "mode" in metafunc.fixturenames:
-            metafunc.parametrize("mode", self.all_modes())
+            metafunc.parametrize("mode", self._modes_of(metafunc.function.__name__))
         if "scoped_mode" in metafunc.fixturenames:
             scoped = [mode for mode in self.all_modes() if mode not in self.modes_without_scopes]
             reason = SKIPPED_BY_THE_KIT.get(metafunc.function.__name__, "") if not scoped else ""
             none = pytest.param("", marks=pytest.mark.skip(reason=reason), id="none")
             metafunc.parametrize("scoped_mode", scoped or [none])
+
+    def _modes_of(self, check: str) -> Sequence[Any]:
+        """The ways to sign in that a check is run for."""
+        modes = self.all_modes()
+        if check not in OF_CREDENTIALS:
+            return modes
+        shown = [mode for mode in modes if mode not in self.modes_without_credentials]
+        return shown or [pytest.param("", marks=pytest.mark.skip(reason=NO_CREDENTIALS), id="none")]
+
+    @pytest.fixture(autouse=True)
+    def apart(self, request: pytest.FixtureRequest) -> None:
+        """Skips the checks about APIs for a provider whose host has none."""
+        if not self.has_api and request.function.__name__ in ABOUT_APIS:
+            pytest.skip(NO_API)
 
     @pytest.fixture
     def plugin(self) -> Plugin:

@@ -56,7 +56,10 @@ class Cloning(ContractBase):
         assert urlsplit(found.url).netloc == urlsplit(host.url).netloc, asked(
             "clone_url", "it follows the configured address"
         )
-        assert found.credential is not None, asked("clone_url", "a private repository has one")
+        has_one = mode not in self.modes_without_credentials
+        assert (found.credential is not None) is has_one, asked(
+            "clone_url", "a private repository has one"
+        )
         assert not Leaks(host.secrets).within(found.url), asked("secrets", "none stands in a URL")
 
     def test_names_are_quoted_once_in_the_address(

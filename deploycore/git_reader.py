@@ -1,0 +1,68 @@
+"""What a provider asks a git server through the core: the refs of a repository.
+
+For hosts without an API. A provider class whose ``__init__`` takes ``(config, http, git)`` gets a
+:class:`GitReader`; one that takes ``(config, http)`` gets none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from deploycore.models import CloneUrl, CommitHash, Model, NonEmpty, SshAddress
+
+__all__ = ["GitReader", "GitRef", "GitSource"]
+
+GitSource = CloneUrl | SshAddress
+"""Where a repository is: what ``clone_url`` or ``ssh_clone_url`` returns. To an ``SshAddress``, the
+core adds the provider's SSH key, which the plugin does not see."""
+
+
+class GitRef(Model):
+    """A branch, a tag or another ref of a repository.
+
+    Attributes:
+        name: The full name, such as ``refs/heads/main``.
+        commit: The full hash that it points to; for an annotated tag, that of the tagged commit.
+    """
+
+    name: NonEmpty
+    commit: CommitHash
+
+
+class GitReader(Protocol):
+    """Asks git servers for refs, over HTTP(S) and SSH, as ``git ls-remote`` does.
+
+    It uses the provider's own network settings (CA certificates, client certificate, proxy,
+    timeouts), tries again after failures that pass, and has the limits of a fetch. Its errors are
+    those that the ``http`` client of the provider raises. Safe to use from several threads at once.
+    """
+
+    def refs(self, source: GitSource, *, prefix: str = "refs/heads/") -> Iterator[GitRef]:
+        """List the refs of a repository by name; the server is asked when the first is wanted.
+
+        Refs whose names are not UTF-8, and those that no commit hash can be read of, are left out.
+
+        Args:
+            prefix: Only refs whose full names begin with this.
+
+        Raises:
+            AuthenticationFailed: The server rejects the credential or the SSH key.
+            PermissionDenied: It does not allow this credential to read the repository.
+            NotFound: The repository does not exist, or is hidden from this credential.
+            RateLimited: The server asks for fewer requests.
+            ProviderUnavailable: The server cannot be reached, is too slow, or fails.
+            UnexpectedAnswer: The answer is not the git protocol, or is too large.
+            HostKeyRefused: The SSH server's key is not known, or is another one.
+            ConfigurationError: The address is not valid, or there is no SSH key for it.
+        """
+
+    def default_branch(self, source: GitSource) -> str | None:
+        """Find the branch that ``HEAD`` names, without ``refs/heads/``.
+
+        Returns:
+            ``None`` for an empty repository, and if the server does not say.
+
+        Raises:
+            ProviderError: As for ``refs``.
+        """

@@ -1,0 +1,28 @@
+"""What the ``__init__`` of a provider class takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+__all__ = ["init_faults", "takes_git"]
+
+
+def init_faults(candidate: type) -> Iterable[str]:
+    """What is wrong with the parameters, as the registry says it."""
+    if not takes_git(candidate) and not _takes(candidate, 2):
+        yield "its __init__ does not take (config, http), nor (config, http, git)"
+
+
+def takes_git(candidate: type) -> bool:
+    """Whether the third parameter is ``git``, with a default or without."""
+    names = list(inspect.signature(candidate).parameters)
+    return names[2:3] == ["git"] and _takes(candidate, 3)
+
+
+def _takes(candidate: type, count: int) -> bool:
+    try:
+        inspect.signature(candidate).bind(*[object()] * count)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,225 @@
+"""Configuration of a git server: its address, its repositories, and how git signs in.
+
+Nothing but git is asked, so the repositories to list are configured. An SSH key is no field of this
+plugin: the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` for every kind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.http import BasicAuth, BearerAuth, HttpAuth
+from deploycore.models import GitCredential, RepositoryId, SshAddress
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+
+__all__ = [
+    "AnonymousConfig",
+    "AnyConfig",
+    "BasicConfig",
+    "BearerConfig",
+    "GitConfig",
+    "HttpConfig",
+    "SshConfig",
+]
+
+TOKEN_USERNAME = "token"
+"""Shown in place of a username by who takes a bearer token for a password."""
+
+
+GIT = ".git"
+"""What many servers have at the end of a path. It is no part of a repository's name."""
+
+
+def _repositories(text: str) -> str:
+    """The paths with a space between them, each once."""
+    paths = dict.fromkeys(each.strip("/") for each in re.split(r"[\s,]+", text) if each.strip("/"))
+    if not paths:
+        raise ValueError("it is empty; name at least one repository")
+    for path in paths:
+        if not path.isprintable() or re.search(r"[?#\\:]", path):
+            raise ValueError(f"{path!r} is not a path below the url; leave the url out of it")
+        segments = path.split("/")
+        if len(segments) < 2 or not {"", ".", ".."}.isdisjoint(segments):
+            raise ValueError(
+                f"{path!r} is not a path below the url of the form owner/repository; if it has one"
+                " segment, end the url one segment earlier"
+            )
+    names = [path.removesuffix(GIT) for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice!r} is in it with {GIT} and without; keep one of them")
+    return " ".join(paths)
+
+
+def _named(path: str) -> RepositoryId:
+    return RepositoryId.parse(path.removesuffix(GIT))
+
+
+def _branch(text: str) -> str:
+    text = text.strip().removeprefix("refs/heads/")
+    if not text or re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|^/|/$", text):
+        raise ValueError("git does not allow a branch of this name")
+    return text
+
+
+def _login(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value.strip():
+        raise ValueError("it is empty")
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("it contains line breaks or control characters")
+    return secret
+
+
+def _ssh_address(text: str) -> str:
+    text = text.strip().rstrip("/")
+    fault = "it is not an ssh URL, such as ssh://git@git.example.com:22/srv/git"
+    if not text.startswith("ssh://"):
+        raise ValueError(fault)
+    try:
+        address = SshAddress(url=text)
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValidationError:
+        raise ValueError(
+            "it must be an ssh URL without a password, a query and a fragment"
+        ) from None
+    except ValueError:
+        raise ValueError(fault) from None
+    if re.search(r"[\s\\]", text):
+        raise ValueError("it must not have white space or backslashes")
+    return address.url
+
+
+class _GitMode(ProviderConfig):
+    """The fields that all modes have in common."""
+
+    repositories: Annotated[str, AfterValidator(_repositories)] = Field(
+        description="paths of the repositories below the url, with spaces or commas between, as in"
+        " 'acme/shop.git acme/web.git'"
+    )
+    default_branch: Annotated[str, AfterValidator(_branch)] | None = Field(
+        None, description="default branch of repositories whose server does not name one"
+    )
+
+    @property
+    def repository_ids(self) -> tuple[RepositoryId, ...]:
+        """The configured repositories, in the order of the configuration."""
+        return tuple(map(_named, self.repositories.split()))
+
+    def path_of(self, repository: RepositoryId) -> str:
+        """A repository's path below the url, percent-encoded: as it is configured, with ``.git`` at
+        its end or without; that of another repository is its name."""
+        is_with = f"{repository}{GIT}" in self.repositories.split()
+        return f"{repository.path}{GIT}" if is_with else repository.path
+
+
+class HttpConfig(_GitMode):
+    """The fields of all modes over HTTPS."""
+
+    url: HttpsAddress = Field(
+        description="address that the repositories' paths begin after: over HTTPS, such as"
+        " https://git.example.com/git; in mode ssh, such as ssh://git@git.example.com/srv"
+    )
+
+    @property
+    def api_base_url(self) -> str:
+        return self.url
+
+    @property
+    def api_auth(self) -> HttpAuth | None:
+        return None
+
+    @property
+    def git_credential(self) -> GitCredential | None:
+        """What the git server is shown."""
+        return None
+
+    @property
+    def account(self) -> str:
+        """Whose credentials these are, as far as the configuration says."""
+        return "anonymous"
+
+
+class AnonymousConfig(HttpConfig):
+    """Public repositories, without credentials."""
+
+    mode: Literal["anonymous"] = Field(description="how to sign in")
+
+
+class BasicConfig(HttpConfig):
+    """Username and password, or a token in place of the password."""
+
+    mode: Literal["basic"] = Field(description="how to sign in")
+    username: Annotated[str, AfterValidator(_login)] = Field(description="username for git")
+    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
+        description="password, or a token that the server takes for one"
+    )
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BasicAuth(self.username, self.password)
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=self.username, password=self.password)
+
+    @property
+    def account(self) -> str:
+        return self.username
+
+
+class BearerConfig(HttpConfig):
+    """A token that is sent as ``Authorization: Bearer``."""
+
+    mode: Literal["bearer"] = Field(description="how to sign in")
+    token: TokenStr = Field(description="token that the server accepts as a bearer token")
+
+    @property
+    def api_auth(self) -> HttpAuth:
+        return BearerAuth(self.token)
+
+    @property
+    def git_credential(self) -> GitCredential:
+        return GitCredential(username=TOKEN_USERNAME, password=self.token, scheme="bearer")
+
+    @property
+    def account(self) -> str:
+        return TOKEN_USERNAME
+
+
+class SshConfig(_GitMode):
+    """A key, such as a deploy key, over SSH."""
+
+    mode: Literal["ssh"] = Field(description="how to sign in")
+    url: Annotated[str, AfterValidator(_ssh_address)] = Field(
+        description="address that the repositories' paths begin after: over HTTPS, such as"
+        " https://git.example.com/git; in mode ssh, such as ssh://git@git.example.com/srv"
+    )
+
+    @property
+    def api_base_url(self) -> str:
+        """The host's address; nothing is sent to it over HTTPS."""
+        host = urlsplit(self.url).hostname or ""
+        return f"https://[{host}]" if ":" in host else f"https://{host}"
+
+    @property
+    def api_auth(self) -> HttpAuth | None:
+        return None
+
+    @property
+    def account(self) -> str:
+        return urlsplit(self.url).username or "git"
+
+
+AnyConfig = AnonymousConfig | BasicConfig | BearerConfig | SshConfig
+GitConfig = Annotated[AnyConfig, Field(discriminator="mode")]

@@ -1,0 +1,84 @@
+"""The webhook of a git server without one of its own: what CI sends after a push.
+
+The body is JSON with a ``ref`` and a ``repository``; the header ``X-Deploycore-Signature`` proves
+it by ``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated
+
+from deploycore.events import (
+    Delivered,
+    PushEvent,
+    RefChange,
+    WebhookDelivery,
+    as_documented,
+    delivered_json,
+    signature_header_matches,
+)
+from deploycore.http import AnswerModel
+from deploycore.models import CommitHash, RepositoryId
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr
+
+__all__ = ["SIGNATURE_HEADER", "delivered", "is_signed"]
+
+HOST = "the git plugin"
+SIGNATURE_HEADER = "x-deploycore-signature"
+NO_COMMIT = "0" * 40
+
+
+def _ref(text: str) -> str:
+    if not re.fullmatch(r"refs/(heads|tags)/\S+", text) or not text.isprintable():
+        raise ValueError("it is not the full name of a branch or a tag, such as refs/heads/main")
+    return text
+
+
+class _Push(AnswerModel):
+    """A push.
+
+    Attributes:
+        ref: The full name, such as ``refs/heads/main``.
+        repository: ``owner/slug``, as the application names it.
+        commit: Where the ref points now; without it, the server is asked.
+        before: Where it pointed, if the sender knows.
+        sent_at: When this was sent: ISO 8601 with a time zone. It keeps an old delivery from being
+            replayed, and makes two deliveries without a commit different.
+    """
+
+    ref: Annotated[str, AfterValidator(_ref)]
+    repository: Annotated[str, Field(pattern=r"^[^/\s]\S*/[^/\s]*[^/\s.]$")]
+    commit: CommitHash | None = None
+    before: CommitHash | None = None
+    sent_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    delivery: str = ""
+    actor: str = ""
+
+
+def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+    """Verify ``X-Deploycore-Signature`` by the raw body, in constant time."""
+    return signature_header_matches(delivery, SIGNATURE_HEADER, secrets)
+
+
+def delivered(delivery: WebhookDelivery) -> Delivered:
+    """Read a push.
+
+    Raises:
+        UnexpectedAnswer: It is not as documented.
+    """
+    text = delivered_json(delivery, HOST)
+    with as_documented(HOST):
+        push = _Push.model_validate(json.loads(text))
+        change = None
+        if push.commit is not None:
+            change = RefChange.of_ref(push.ref, push.before or NO_COMMIT, push.commit)
+        event = PushEvent(
+            repository=RepositoryId.parse(push.repository.removesuffix(".git")),
+            changes=() if change is None else (change,),
+            # Then the server is asked where the ref points.
+            truncated=change is None,
+            actor=push.actor,
+        )
+        return Delivered(delivery=push.delivery, sent_at=push.sent_at, events=(event,))

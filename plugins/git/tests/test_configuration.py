@@ -1,0 +1,88 @@
+"""What a person configures, and what is said about what is wrong with it."""
+
+import pytest
+from deploycore.errors import ConfigurationError
+from deploycore.models import RepositoryId
+from pydantic import SecretStr
+
+
+def test_repositories_are_separated_by_spaces_commas_or_lines(config):
+    given = config(repositories=" /acme/shop.git, acme/web\nteam/a/b.git acme/web ")
+    assert given.repositories == "acme/shop.git acme/web team/a/b.git"
+    assert given.repository_ids == (
+        RepositoryId(owner="acme", slug="shop"),
+        RepositoryId(owner="acme", slug="web"),
+        RepositoryId(owner="team/a", slug="b"),
+    )
+    assert [given.path_of(each) for each in given.repository_ids] == given.repositories.split()
+    assert given.path_of(RepositoryId(owner="acme", slug="ü")) == "acme/%C3%BC"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "name at least one"),
+        (" , ", "name at least one"),
+        ("shop.git", "owner/repository"),
+        ("acme/../shop", "owner/repository"),
+        ("acme//shop", "owner/repository"),
+        ("https://git.example.com/acme/shop", "leave the url out"),
+        ("acme/shop?x", "leave the url out"),
+        ("acme/shop acme/shop.git", "keep one of them"),
+    ],
+)
+def test_a_path_that_is_none_is_refused(config, text, said):
+    with pytest.raises(ConfigurationError, match="repositories") as caught:
+        config(repositories=text)
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://git.example.com/srv",
+        "git@git.example.com:srv",
+        "ssh://git:hidden@git.example.com/srv",
+        "ssh:///srv",
+        "ssh://git@git.example.com:port/srv",
+        "ssh://git@git.example.com/srv?x",
+    ],
+)
+def test_mode_ssh_takes_ssh_urls_alone(config, url):
+    with pytest.raises(ConfigurationError, match="url") as caught:
+        config("ssh", url=url)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["anonymous", "basic", "bearer"])
+def test_other_modes_take_https_alone(config, mode):
+    for url in ("ssh://git@git.example.com/srv", "http://git.example.com"):
+        with pytest.raises(ConfigurationError, match="url"):
+            config(mode, url=url)
+
+
+@pytest.mark.parametrize("branch", ["", "a b", "a..b", "/a", "a~1"])
+def test_a_default_branch_is_one_that_git_allows(config, branch):
+    with pytest.raises(ConfigurationError, match="default_branch"):
+        config(default_branch=branch)
+    assert config(default_branch="refs/heads/trunk").default_branch == "trunk"
+
+
+@pytest.mark.parametrize(
+    ("mode", "field", "value"),
+    [
+        ("basic", "username", "a:b"),
+        ("basic", "password", SecretStr(" ")),
+        ("basic", "password", SecretStr("a\nb")),
+        ("bearer", "token", SecretStr("a b")),
+    ],
+)
+def test_credentials_that_cannot_be_right_are_refused(config, mode, field, value):
+    with pytest.raises(ConfigurationError, match=field):
+        config(mode, **{field: value})
+
+
+def test_the_host_of_an_ssh_url_is_where_the_provider_is(config):
+    assert config("ssh").api_base_url == "https://git.example.com"
+    assert config("ssh", url="ssh://[::1]:22/srv").api_base_url == "https://[::1]"
+    assert config("ssh").account == "git"
