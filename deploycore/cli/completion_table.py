@@ -93,7 +93,14 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "demo": ((), {"--kind": "sandboxes", "--keep": "", "--help": None}),
     "provider add": (
         ("",),
-        {"--kind": "kinds", "--no-verify": None, "--json": None, "--help": None, "-h": None},
+        {
+            "--kind": "kinds",
+            "--host-key": "",
+            "--no-verify": None,
+            "--json": None,
+            "--help": None,
+            "-h": None,
+        },
     ),
     "provider test": (
         ("providers",),
@@ -104,7 +111,14 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "provider remove": (("providers",), {"--yes": None, "-y": None, "--help": None}),
     "provider edit": (
         ("providers",),
-        {"--unset": "", "--dry-run": None, "--no-verify": None, "--json": None, "--help": None},
+        {
+            "--unset": "",
+            "--host-key": "",
+            "--dry-run": None,
+            "--no-verify": None,
+            "--json": None,
+            "--help": None,
+        },
     ),
     "provider rotate": (
         ("providers",),
@@ -200,6 +214,38 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     "webhook remove": (
         ("webhooks",),
         {"--keep-at-host": None, "--yes": None, "-y": None, "--help": None},
+    ),
+    "key create": (
+        ("owners of keys",),
+        {
+            "--of": ("application", "provider"),
+            "--type": ("ed25519", "rsa"),
+            "--repository": "repositories",
+            "--json": None,
+            "--help": None,
+        },
+    ),
+    "key list": ((), {"--json": None, "--help": None}),
+    "key rotate": (
+        ("owners of keys",),
+        {
+            "--of": ("application", "provider"),
+            "--type": ("ed25519", "rsa"),
+            "--repository": "repositories",
+            "--json": None,
+            "--help": None,
+        },
+    ),
+    "key remove": (
+        ("owners of keys",),
+        {
+            "--of": ("application", "provider"),
+            "--left-over": None,
+            "--keep-at-host": None,
+            "--yes": None,
+            "-y": None,
+            "--help": None,
+        },
     ),
     "token add": (
         ("",),

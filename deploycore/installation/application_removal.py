@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
+from deploycore.installation.deploy_keys import DeployKeys, RemainingKey
 from deploycore.installation.webhooks import Webhooks, describe_remaining
 from deploycore.provider.background import Unanswered, call_within
-from deploycore.store import PreviewRecord, Store, WebhookRecord
+from deploycore.store import DeployKeyRecord, PreviewRecord, Store, WebhookRecord
 from deploycore.text.sentences import sentences
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class RemovalPlan:
         releases: The names of those on the disk; ``None`` where they can't be listed.
         secrets: The variables whose values are stored here.
         webhook: ``None`` if it has none.
+        deploy_keys: The SSH keys that were made for it.
         previews: Those whose pull requests are open.
         damage: What is wrong with the application's own record.
         webhook_damage: What is wrong with its webhook's record.
@@ -56,6 +59,7 @@ class RemovalPlan:
     releases: Sequence[str] | None = ()
     secrets: Sequence[str] = ()
     webhook: WebhookRecord | None = None
+    deploy_keys: Sequence[DeployKeyRecord] = ()
     previews: Sequence[PreviewRecord] = ()
     target: Path | None = None
     damage: StoreError | None = None
@@ -85,9 +89,12 @@ class Removal:
 class Removals:
     """Removes the applications of an installation."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, logs: Logs) -> None:
+    def __init__(
+        self, store: Store, webhooks: Webhooks, deploy_keys: DeployKeys, logs: Logs
+    ) -> None:
         self._store = store
         self._webhooks = webhooks
+        self._deploy_keys = deploy_keys
         self._logs = logs
 
     def plan(self, name: str, *, purge: bool = False, force: bool = False) -> RemovalPlan:
@@ -125,6 +132,7 @@ class Removals:
             releases=_release_names(target),
             secrets=sorted(record.secrets) if record else (),
             webhook=webhook,
+            deploy_keys=_readable(lambda: self._store.deploy_keys.of(name, ""))[0] or (),
             previews=previews,
             target=target,
             damage=damage,
@@ -163,6 +171,7 @@ class Removals:
         # application that stays keeps its webhook.
         self._store.check_writing(patience=_STORE_SECONDS)
         remains, error = self._remove_webhook(plan, ask_host=not keep_webhook)
+        remains += self._remove_keys(plan)
         try:
             self._store.remove_application(
                 name, keep_history=not purge, end_previews=end_previews, drop_damaged=force
@@ -180,6 +189,17 @@ class Removals:
                 for each in plan.previews
             ]
         return Removal(plan, remains, error)
+
+    def _remove_keys(self, plan: RemovalPlan) -> list[str]:
+        """Have the host forget the application's SSH keys; what remains there."""
+        remains = []
+        for key in plan.deploy_keys:
+            try:
+                left = call_within(partial(self._deploy_keys.remove_at_host, key), HOST_SECONDS)
+            except Unanswered:
+                left = [RemainingKey(key)]
+            remains += [f"{str(each)[:1].upper()}{str(each)[1:]}." for each in left]
+        return remains
 
     def _remove_logs(self, *names: str) -> list[str]:
         """Remove the logs of applications; says which are left."""

@@ -31,7 +31,7 @@ _SECONDS = 60.0
 
 def verify_applications(
     applications: Sequence[Application],
-    open_provider: Callable[[str], Provider],
+    open_provider: Callable[[Application], Provider],
     settings: GitSettings,
 ) -> None:
     """Ask the git hosts for each application's repository and ref, several at once.
@@ -81,7 +81,9 @@ def suggest_repository(
 
 
 def _problem(
-    application: Application, open_provider: Callable[[str], Provider], settings: GitSettings
+    application: Application,
+    open_provider: Callable[[Application], Provider],
+    settings: GitSettings,
 ) -> DeploycoreError | None:
     try:
         _verify(application, open_provider, settings)
@@ -92,12 +94,14 @@ def _problem(
 
 
 def _verify(
-    application: Application, open_provider: Callable[[str], Provider], settings: GitSettings
+    application: Application,
+    open_provider: Callable[[Application], Provider],
+    settings: GitSettings,
 ) -> None:
     repository, ref = application.repository_id, application.ref
     with InterruptibleProvider(
         application.provider,
-        lambda: open_provider(application.provider),
+        lambda: open_provider(application),
         seconds=_SECONDS,
         look=lambda: None,
     ) as provider:
