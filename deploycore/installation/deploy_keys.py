@@ -278,7 +278,7 @@ class DeployKeys:
         """Register a key for repositories; why a person has to, if these credentials may not."""
         if not provider.supports("add_deploy_key"):
             return key, f"Providers of kind {provider.plugin.kind} cannot register deploy keys."
-        wanted = DeployKey(public_key=key.public_key, label=f"deploycore {key.owner}")
+        wanted = DeployKey(public_key=key.public_key, label=_label(key))
         for repository in repositories:
             known = dict(key.registered)
             if known.get(repository):
@@ -320,7 +320,7 @@ class DeployKeys:
         where = RepositoryId.parse(repository)
         with self._open_provider(key.provider) as provider:
             if not number:  # a call was cut off, and the host may have it or not
-                wanted = DeployKey(public_key=key.public_key, label=key.owner)
+                wanted = DeployKey(public_key=key.public_key, label=_label(key))
                 found = (each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted))
                 number = next(found, "")
             if number:
@@ -363,6 +363,11 @@ class DeployKeys:
         """Whether a provider was given an SSH key by a person."""
         is_provider = owner.application is None
         return is_provider and "ssh_private_key" in self._store.get_provider(owner.name).secrets
+
+
+def _label(key: DeployKeyRecord) -> str:
+    """The name at the host. Some hosts accept each name once, and two keys overlap."""
+    return f"deploycore {key.owner} {fingerprint_of(key.public_key)[7:15]}"
 
 
 def _raise_missing(owner: KeyOwner, *, left_over: bool = False) -> NoReturn:

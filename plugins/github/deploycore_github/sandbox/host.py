@@ -53,13 +53,14 @@ T = TypeVar("T")
 API = "/api/v3"
 READ, METADATA = "contents=read", "metadata=read"
 HOOKS, STATUSES, DEPLOYMENTS = "repository_hooks", "statuses", "deployments"
-CONTENTS, PULLS = "contents", "pull_requests"
+CONTENTS, PULLS, ADMINISTRATION = "contents", "pull_requests", "administration"
 SCOPE = "repo"
 CLASSIC_SCOPES = {
     HOOKS: ("admin:repo_hook", "public_repo", SCOPE, "write:repo_hook"),
     STATUSES: (SCOPE, "repo:status"),
     DEPLOYMENTS: (SCOPE, "repo_deployment"),
     PULLS: ("public_repo", SCOPE),
+    ADMINISTRATION: (SCOPE,),
 }
 """The scopes of classic tokens, any of which will do."""
 VERSION = "2022-11-28"
@@ -498,6 +499,7 @@ def _accepted(request: Request) -> tuple[str, ...]:
         "statuses": STATUSES,
         "deployments": DEPLOYMENTS,
         "pulls": PULLS,
+        "keys": ADMINISTRATION,
     }
     return next((CLASSIC_SCOPES[names[part]] for part in parts if part in names), (SCOPE,))
 
