@@ -120,7 +120,7 @@ _ADMINISTRATOR = (
 )
 _KEY_ADMINISTRATOR = (
     "Ask one of the administrators of the repository to make the account an administrator, too, or"
-    " to add the key. Access tokens cannot manage deploy keys."
+    " to add the key."
 )
 _ACCESS = "Give the account or token access to the repository."
 
@@ -181,6 +181,9 @@ _TASKS: dict[Action, _Task] = {
         "Use the credentials of a person: others cannot list workspaces.",
     ),
 }
+
+
+_OF_KEYS = ("list deploy keys", "add deploy key", "remove deploy key")
 
 
 @dataclass(frozen=True)
@@ -339,6 +342,13 @@ def _check_credentials(config: AnyConfig) -> str:
 
 
 def _wrong_mechanism(question: Question) -> PermissionDenied:
+    if question.action in _OF_KEYS and question.task is not None:
+        return PermissionDenied(
+            f"Access tokens cannot {question.task.what} {question.subject}.",
+            hint="Use an API token (mode api-token), or manage the key on the page Access keys in"
+            " the settings of the repository.",
+            **question.details,
+        )
     return PermissionDenied(
         f"Credentials of this kind cannot read {question.subject} on Bitbucket "
         f"({question.config.mode}).",

@@ -19,11 +19,14 @@ from deploycore_bitbucket.sandbox.shapes import CREATED
 __all__ = ["answer", "needed"]
 
 _ADMIN, _OLD = "admin:repository:bitbucket", ("repository:admin",)
-_NEEDED = {
-    "GET": Need(new=(_ADMIN,), old=_OLD),
-    "DELETE": Need(new=(_ADMIN, "delete:ssh-key:bitbucket"), old=_OLD),
-}
-_TO_WRITE = Need(new=(_ADMIN, "write:ssh-key:bitbucket"), old=_OLD)
+
+
+def _need(*scopes: str) -> Need:
+    return Need(new=(_ADMIN, *scopes), old=_OLD, no_access_token=True)
+
+
+_NEEDED = {"GET": _need(), "DELETE": _need("delete:ssh-key:bitbucket")}
+_TO_WRITE = _need("write:ssh-key:bitbucket")
 
 Page = Callable[[Sequence[StoredKey], Request, Callable[[StoredKey], Any]], Any]
 
@@ -72,7 +75,6 @@ def _shape(key: StoredKey, repository: Repository, origin: str) -> Any:
         "label": key.label,
         "comment": "",
         "created_on": CREATED,
-        "last_used": None,
         "repository": {
             "type": "repository",
             "uuid": repository_uuid(repository),

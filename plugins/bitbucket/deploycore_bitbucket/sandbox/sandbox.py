@@ -32,7 +32,6 @@ from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Delivery, DeliveryRules, Event, Hook, ShownStatus
 from deploycore_bitbucket.sandbox import deploy_keys, events, shapes
 from deploycore_bitbucket.sandbox.authentication import (
-    WRONG_MECHANISM,
     AppPasswords,
     Need,
     demand_scope,
@@ -330,8 +329,6 @@ class Sandbox(BitbucketHost):
         slug: str,
         rest: str = "",
     ) -> Any:
-        if caller is not None and caller.mode == "access-token":
-            raise refuse(403, WRONG_MECHANISM)
         repository = self._find(caller, workspace, slug)
         members = self.workspace(repository.owner).members
         if caller is not None and caller.user and not members.get(caller.username):
