@@ -150,7 +150,8 @@ class DeployKeys:
         if not any(found):
             raise ConfigurationError(
                 f"There is no application and no provider named {name!r}.",
-                hint="List them: deploycore app list, deploycore provider list",
+                hint="List the applications: deploycore app list (or the providers: deploycore"
+                " provider list)",
                 name=name,
             )
         return found[0], found[1]

@@ -143,7 +143,6 @@ def _damage(table: Table, row: Mapping[Any, Any], column: str, what: str) -> Sto
 _HINTS = {
     "applications": "Apply the application's file again, or remove the application and create it"
     " again, or restore a backup of the database.",
-    "deploy_keys": "Remove the key and make another one: deploycore key remove NAME",
     "providers": "Add the provider again under the same name, which replaces the record, or restore"
     " a backup of the database.",
     "tokens": "Remove the token and add it again: deploycore token remove NAME",
