@@ -87,7 +87,7 @@ def rotate(
     repository: Repositories = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace an SSH key. The former one works until the new one is proven.
+    """Replace an SSH key. The previous key works until the new one is proven.
 
     To try again after a failure, run it again.
     """
@@ -184,7 +184,7 @@ def _show(done: KeyOutcome, name: str, command: str, *, as_json: bool) -> None:
         why = f" {each.error}" if each.error else ""
         say_aside(f"Not removed: {each}.{why}")
     if done.remains:
-        say_aside(f"To remove it later, or forget it: deploycore key remove {name} --left-over")
+        say_aside(f"To remove it later: deploycore key remove {name} --left-over")
 
 
 def _as_dict(record: DeployKeyRecord) -> dict[str, Any]:
