@@ -25,6 +25,7 @@ __all__ = [
     "CommitState",
     "CommitStatus",
     "Delivered",
+    "DeployKey",
     "DeploymentCause",
     "DeploymentKind",
     "DeploymentRecord",
@@ -34,6 +35,7 @@ __all__ = [
     "PullRequestEvent",
     "PushEvent",
     "RefChange",
+    "RegisteredKey",
     "Webhook",
     "WebhookDelivery",
     "WebhookEvent",
@@ -64,6 +66,10 @@ def _possible_ref(name: str) -> str:
     if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in name):
         raise ValueError("git allows no control characters in the name of a branch or a tag")
     return name
+
+
+def _without_comment(key: str) -> str:
+    return " ".join(key.split()[:2])
 
 
 Actor = Annotated[str, AfterValidator(_printable)]
@@ -214,6 +220,38 @@ class Webhook(Model):
     id: NonEmpty
     url: NonEmpty
     active: bool = True
+
+
+class DeployKey(Model):
+    """A key that may read one repository over SSH, to be registered at the host.
+
+    Attributes:
+        public_key: Its type and its data in base64, as in ``authorized_keys``, without a comment.
+        label: What people see in the host's list.
+    """
+
+    public_key: Annotated[str, Field(pattern=r"^(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/]+={0,2}$")]
+    label: NonEmpty
+
+
+class RegisteredKey(Model):
+    """A deploy key that a repository has at the host.
+
+    Attributes:
+        id: The host's identifier.
+        public_key: As that of :class:`DeployKey`, of any type; a comment is dropped.
+        label: What people see in the host's list.
+        read_only: Whether it may only read.
+    """
+
+    id: NonEmpty
+    public_key: Annotated[NonEmpty, AfterValidator(_without_comment)]
+    label: str = ""
+    read_only: bool = True
+
+    def is_of(self, key: DeployKey) -> bool:
+        """Whether it is this key."""
+        return self.public_key == key.public_key
 
 
 CommitState = Literal["in_progress", "successful", "failed", "stopped"]

@@ -37,9 +37,11 @@ from pydantic import SecretStr
 from deploycore.events import (
     CommitStatus,
     Delivered,
+    DeployKey,
     DeploymentRecord,
     DeploymentStatus,
     ProviderCall,
+    RegisteredKey,
     Webhook,
     WebhookDelivery,
 )
@@ -282,6 +284,47 @@ class ProviderSpec:
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """Optional: register a key that may read one repository over SSH, and do nothing else.
+
+        If the repository has this key already, return that one: a call that was cut off is
+        repeated. A key that may write is never registered.
+
+        Raises:
+            PermissionDenied: The credentials may not; the hint names the missing scope. A person
+                then adds the key on the host's pages.
+            NotFound: The repository does not exist or is hidden.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
+        """Optional: the deploy keys of a repository; lazy as other listings.
+
+        Raises:
+            PermissionDenied, NotFound: As for ``add_deploy_key``.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """Optional: remove a deploy key by the host's identifier.
+
+        Returns:
+            Whether there was one; that there is none is no error.
+
+        Raises:
+            PermissionDenied: As for ``add_deploy_key``.
+        """
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """Optional: the address of the host's page where a person adds and removes the deploy keys
+        of a repository; without a request."""
+        raise AssertionError  # pragma: no cover
+
+    @hookspec(firstresult=True)
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
         """Optional: show the status of a commit's deployment on the host's pages.
 
@@ -330,7 +373,9 @@ class ObserverSpec:
 
     @hookspec
     def provider_call_yielded(
-        self, call: ProviderCall, item: Repository | Branch | Owner | PullRequest | Tag | Webhook
+        self,
+        call: ProviderCall,
+        item: Repository | Branch | Owner | PullRequest | RegisteredKey | Tag | Webhook,
     ) -> None:
         """A listing of a provider has returned one item."""
 
@@ -341,11 +386,13 @@ class ObserverSpec:
         result: Account
         | CloneUrl
         | Delivered
+        | RegisteredKey
         | Repository
         | SshAddress
         | Webhook
         | bool
         | int
+        | str
         | None,
         error: DeploycoreError | None,
     ) -> None:

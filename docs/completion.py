@@ -37,6 +37,7 @@ _SOURCES = {
     "provider name": "providers",
     "releases name": "applications",
     "token name": "tokens",
+    "key name": "owners of keys",
     "webhook name": "webhooks",
     # Exceptions: a name that is to be new, and what only some things can have.
     "app create name": "",

@@ -44,6 +44,7 @@ COMMANDS = {
         "deploycore.cli.webhook",
         "Manage an application's webhook: register, rotate, remove",
     ),
+    "key": ("deploycore.cli.key", "Manage SSH deploy keys: create, list, rotate, remove"),
     "token": ("deploycore.cli.token", "Manage API tokens: add, list, remove"),
     "serve": ("deploycore.cli.serve", "Run the server: webhooks, a REST API, metrics"),
     "plugin": ("deploycore.cli.plugin", "Develop a provider plugin: create it, and check it"),

@@ -27,6 +27,8 @@ QUERIES = {
     "applications": "SELECT name, target FROM applications ORDER BY name",
     "deployments": "SELECT id, application || ' ' || state FROM deployments"
     " ORDER BY id DESC LIMIT 100",
+    "owners of keys": "SELECT name, 'application' FROM applications"
+    " UNION SELECT name, 'provider' FROM providers ORDER BY name",
     "providers": "SELECT name, kind FROM providers ORDER BY name",
     "tokens": "SELECT name, role FROM tokens ORDER BY name",
     "unfinished": "SELECT id, application || ' ' || state FROM deployments"

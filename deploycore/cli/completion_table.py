@@ -215,6 +215,38 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
         ("webhooks",),
         {"--keep-at-host": None, "--yes": None, "-y": None, "--help": None},
     ),
+    "key create": (
+        ("owners of keys",),
+        {
+            "--of": ("application", "provider"),
+            "--type": ("ed25519", "rsa"),
+            "--repository": "repositories",
+            "--json": None,
+            "--help": None,
+        },
+    ),
+    "key list": ((), {"--json": None, "--help": None}),
+    "key rotate": (
+        ("owners of keys",),
+        {
+            "--of": ("application", "provider"),
+            "--type": ("ed25519", "rsa"),
+            "--repository": "repositories",
+            "--json": None,
+            "--help": None,
+        },
+    ),
+    "key remove": (
+        ("owners of keys",),
+        {
+            "--of": ("application", "provider"),
+            "--left-over": None,
+            "--keep-at-host": None,
+            "--yes": None,
+            "-y": None,
+            "--help": None,
+        },
+    ),
     "token add": (
         ("",),
         {"--role": ("read", "deploy", "admin"), "--expires": "", "--json": None, "--help": None},

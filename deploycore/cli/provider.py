@@ -15,7 +15,15 @@ from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.host_keys import HostKeys, pinning, with_host_keys
 from deploycore.cli.listing import read_listing
 from deploycore.cli.options import AsJson, ProviderName
-from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
+from deploycore.cli.output import (
+    Column,
+    say,
+    say_aside,
+    show_json,
+    show_json_array,
+    show_record,
+    show_table,
+)
 from deploycore.cli.usage import NounGroup, StartedCommand, UsageError
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import PermissionDenied
@@ -287,9 +295,15 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
         installation.store.refuse_provider_removal(name)
         secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
         lines = [f"This removes the provider {name} and its stored secrets: {secrets}."]
+        keys = installation.store.deploy_keys.of(None, name)
+        if keys:
+            lines.append("Its deploy keys are removed at the git host, as far as it allows that.")
         confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
+        remains = [each for key in keys for each in installation.deploy_keys.remove_at_host(key)]
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
+    for each in remains:
+        say_aside(f"Not removed; remove it yourself: {each}")
 
 
 def _as_dict(record: ProviderRecord) -> dict[str, Any]:

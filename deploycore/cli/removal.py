@@ -10,7 +10,7 @@ from deploycore.cli.output import printable, say
 
 if TYPE_CHECKING:
     from deploycore.installation.application_removal import Removal, RemovalPlan
-    from deploycore.store import WebhookRecord
+    from deploycore.store import DeployKeyRecord, WebhookRecord
 
 __all__ = ["removal_as_dict", "removal_lines", "say_removed"]
 
@@ -36,6 +36,7 @@ def removal_lines(
         lines.append("  webhook   its damaged record is erased; remove the webhook at the git host")
     if plan.webhook is not None:
         lines.append(f"  webhook   {_webhook(plan.webhook, keep_webhook=keep_webhook)}")
+    lines += [f"  key       {_deploy_key(each)}" for each in plan.deploy_keys]
     if plan.secrets:
         lines.append(f"  secrets   erased: {', '.join(plan.secrets)}")
     lines += [f"  preview   {each}" for each in _previews(plan, with_previews=with_previews)]
@@ -73,6 +74,15 @@ def _webhook(webhook: WebhookRecord, *, keep_webhook: bool) -> str:
     where = f" of {webhook.repository}" if webhook.repository else ""
     what = f"{webhook.hosts_id}{where}{address}"
     return f"stays at the git host: {what}" if keep_webhook else f"removed at the git host: {what}"
+
+
+def _deploy_key(key: DeployKeyRecord) -> str:
+    from deploycore.ssh.making import fingerprint_of
+
+    shown = fingerprint_of(key.public_key)
+    if not key.registered:
+        return f"erased here: {shown}; remove it at the git host, where it was added by hand"
+    return f"removed here and at the git host: {shown} of {', '.join(key.registered)}"
 
 
 def _previews(plan: RemovalPlan, *, with_previews: bool) -> Iterator[str]:

@@ -121,7 +121,7 @@ def export(
 
 def resolve(
     source: CloneUrl,
-    ref: str,
+    ref: str | None,
     *,
     cache: RepositoryCache | None = None,
     cancellation: Cancellation | None = None,
@@ -131,7 +131,8 @@ def resolve(
     """Return the full hash of the commit that a branch or a tag points to.
 
     Args:
-        ref: As in ``export``. If it is a hash, no request is made.
+        ref: As in ``export``; ``None`` for the server's default branch. If it is a hash, no
+            request is made.
         cache: If it knows the server's capabilities, one request is enough; else it takes two.
         renew: As in ``export``.
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
+from deploycore.installation.deploy_keys import DeployKeys, RemainingKey
 from deploycore.installation.webhooks import Webhooks, describe_remaining
 from deploycore.provider.background import Unanswered, call_within
-from deploycore.store import PreviewRecord, Store, WebhookRecord
+from deploycore.store import DeployKeyRecord, PreviewRecord, Store, WebhookRecord
 from deploycore.text.sentences import sentences
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class RemovalPlan:
         releases: The names of the releases on disk; ``None`` if they cannot be listed.
         secrets: The variables whose values are stored.
         webhook: The webhook; ``None`` if there is none.
+        deploy_keys: The SSH keys that were made for it.
         previews: The previews of open pull requests.
         damage: What is wrong with the record of the application.
         webhook_damage: What is wrong with the record of the webhook.
@@ -57,6 +60,7 @@ class RemovalPlan:
     releases: Sequence[str] | None = ()
     secrets: Sequence[str] = ()
     webhook: WebhookRecord | None = None
+    deploy_keys: Sequence[DeployKeyRecord] = ()
     previews: Sequence[PreviewRecord] = ()
     target: Path | None = None
     damage: StoreError | None = None
@@ -87,9 +91,12 @@ class Removal:
 class Removals:
     """Removes the applications of an installation."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, logs: Logs) -> None:
+    def __init__(
+        self, store: Store, webhooks: Webhooks, deploy_keys: DeployKeys, logs: Logs
+    ) -> None:
         self._store = store
         self._webhooks = webhooks
+        self._deploy_keys = deploy_keys
         self._logs = logs
 
     def plan(self, name: str, *, purge: bool = False, force: bool = False) -> RemovalPlan:
@@ -129,6 +136,7 @@ class Removals:
             releases=_release_names(target),
             secrets=sorted(record.secrets) if record else (),
             webhook=webhook,
+            deploy_keys=_readable(lambda: self._store.deploy_keys.of(name, ""))[0] or (),
             previews=previews,
             target=target,
             damage=damage,
@@ -168,6 +176,7 @@ class Removals:
         # application that stays keeps its webhook.
         self._store.check_writing(patience=_STORE_SECONDS)
         remains, error = self._remove_webhook(plan, ask_host=not keep_webhook)
+        remains += self._remove_keys(plan)
         try:
             self._store.remove_application(
                 name, keep_history=not purge, end_previews=end_previews, drop_damaged=force
@@ -185,6 +194,17 @@ class Removals:
                 for each in plan.previews
             ]
         return Removal(plan, remains, error)
+
+    def _remove_keys(self, plan: RemovalPlan) -> list[str]:
+        """Have the host forget the application's SSH keys; what remains there."""
+        remains = []
+        for key in plan.deploy_keys:
+            try:
+                left = call_within(partial(self._deploy_keys.remove_at_host, key), HOST_SECONDS)
+            except Unanswered:
+                left = [RemainingKey(key)]
+            remains += [f"{str(each)[:1].upper()}{str(each)[1:]}." for each in left]
+        return remains
 
     def _remove_logs(self, *names: str) -> list[str]:
         """Delete the logs of applications; return a sentence for those that remain."""

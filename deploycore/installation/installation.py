@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deploycore.http import HttpSettings
     from deploycore.installation.application_removal import Removals
     from deploycore.installation.connections import Connections
+    from deploycore.installation.deploy_keys import DeployKeys
     from deploycore.installation.provider_changes import ProviderChanges
     from deploycore.installation.webhooks import Webhooks
     from deploycore.models import RepositoryId
@@ -148,6 +149,17 @@ class Installation:
             StoreError: The database or the key cannot be used.
         """
         return self._connections.open(name)
+
+    def open_application_provider(self, definition: Application) -> Provider:
+        """Open the provider of an application. Git uses the application's own SSH key, if it has
+        one, in place of the provider's credentials.
+
+        Raises:
+            ConfigurationError, PluginError, StoreError: As for ``open_provider``.
+        """
+        from deploycore.deploy.own_key import open_with_own_key
+
+        return open_with_own_key(definition, self.open_provider, self.store, self.secrets)
 
     @cached_property
     def _connections(self) -> Connections:
@@ -319,7 +331,20 @@ class Installation:
         """Removes applications with their webhooks, files and previews."""
         from deploycore.installation.application_removal import Removals
 
-        return Removals(self.store, self.webhooks, self.engine.logs)
+        return Removals(self.store, self.webhooks, self.deploy_keys, self.engine.logs)
+
+    @cached_property
+    def deploy_keys(self) -> DeployKeys:
+        """Manages the SSH keys of applications and providers: made here, registered at the host."""
+        from deploycore.installation.deploy_keys import DeployKeys
+
+        return DeployKeys(
+            self.store,
+            self.secrets,
+            self.open_provider,
+            self.provider_changes,
+            self.git_settings,
+        )
 
     @cached_property
     def engine(self) -> Engine:
@@ -450,7 +475,7 @@ class Installation:
     def _verify(self, applications: Sequence[Application]) -> None:
         from deploycore.installation.verification import verify_applications
 
-        verify_applications(applications, self.open_provider, self.git_settings)
+        verify_applications(applications, self.open_application_provider, self.git_settings)
 
     def _stored(self, secret: SecretStr | SecretReference) -> str:
         if isinstance(secret, SecretReference):

@@ -30,7 +30,7 @@ _SECONDS = 60.0
 
 def verify_applications(
     applications: Sequence[Application],
-    open_provider: Callable[[str], Provider],
+    open_provider: Callable[[Application], Provider],
     settings: GitSettings,
 ) -> None:
     """Request each application's repository and ref from the git hosts, several at once.
@@ -78,7 +78,9 @@ def suggest_repository(
 
 
 def _problem(
-    application: Application, open_provider: Callable[[str], Provider], settings: GitSettings
+    application: Application,
+    open_provider: Callable[[Application], Provider],
+    settings: GitSettings,
 ) -> DeploycoreError | None:
     try:
         _verify(application, open_provider, settings)
@@ -89,12 +91,14 @@ def _problem(
 
 
 def _verify(
-    application: Application, open_provider: Callable[[str], Provider], settings: GitSettings
+    application: Application,
+    open_provider: Callable[[Application], Provider],
+    settings: GitSettings,
 ) -> None:
     repository, ref = application.repository_id, application.ref
     with InterruptibleProvider(
         application.provider,
-        lambda: open_provider(application.provider),
+        lambda: open_provider(application),
         seconds=_SECONDS,
         look=lambda: None,
     ) as provider:

@@ -169,6 +169,11 @@ class CoreFields(BaseModel):
         """Whether git clones over SSH."""
         return self.ssh_private_key is not None or self.ssh_agent
 
+    def with_ssh_key(self, key: SecretStr) -> CoreFields:
+        """The same fields with another SSH key, which has no passphrase."""
+        own = {"ssh_private_key": key, "ssh_passphrase": None, "ssh_agent": False}
+        return self.model_copy(update=own)
+
     def ssh_source(self, address: SshAddress) -> CloneUrl:
         """What git clones over SSH, with the key, and the keys that the host may have."""
         pinned = (self.ssh_host_keys or "").splitlines()

@@ -117,6 +117,7 @@ class Provider(OptionalListings, OptionalCalls):
         self.plugin = plugin
         self.limit: CallLimit | None = None
         self.unlimited: Provider = self
+        self._ssh_key: SecretStr | None = None
         self._redactor = Redactor()
         self._guard = Guard(config.name, plugin.label, self._redactor, stored)
         self._note_expiry = note_expiry
@@ -238,7 +239,7 @@ class Provider(OptionalListings, OptionalCalls):
         """
         if rejected is not None and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
-        core = self._connection.core
+        core = self._core
         if core.uses_ssh:
             return core.ssh_source(self.ssh_clone_url(repository))
         found = self._call("clone_url", CloneUrl, repository=repository)
@@ -284,7 +285,17 @@ class Provider(OptionalListings, OptionalCalls):
     @property
     def uses_ssh(self) -> bool:
         """Whether git clones over SSH."""
-        return self._connection.core.uses_ssh
+        return self._core.uses_ssh
+
+    def use_ssh_key(self, key: SecretStr) -> None:
+        """Clone over SSH with this key, in place of what the provider has for git."""
+        self._redactor.learn(key)
+        self._ssh_key = key
+
+    @property
+    def _core(self) -> CoreFields:
+        core = self._connection.core
+        return core if self._ssh_key is None else core.with_ssh_key(self._ssh_key)
 
     @property
     def no_repositories_hint(self) -> str:

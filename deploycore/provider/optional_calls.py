@@ -1,4 +1,4 @@
-"""The methods of ``Provider`` for optional hooks: addresses, webhooks, statuses, deployments."""
+"""The methods of ``Provider`` for optional hooks: addresses, keys, webhooks, and reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pydantic import SecretStr
 from deploycore.events import (
     CommitStatus,
     Delivered,
+    DeployKey,
     DeploymentStatus,
+    RegisteredKey,
     Webhook,
     WebhookDelivery,
 )
@@ -25,7 +27,7 @@ T = TypeVar("T")
 
 
 class OptionalCalls:
-    """A part of ``Provider``: SSH addresses, webhooks, and reports to the host."""
+    """A part of ``Provider``: SSH addresses, deploy keys, webhooks, and reports to the host."""
 
     name: str
     plugin: Plugin
@@ -81,6 +83,36 @@ class OptionalCalls:
         """Remove a webhook by the host's identifier; return whether it existed."""
         self._demand("remove_webhook")
         return self._call("remove_webhook", bool, repository=repository, webhook=webhook)
+
+    @limited
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """Register a key that may read one repository over SSH; the same again changes nothing.
+
+        Raises:
+            ConfigurationError: The plugin has no such hook, as for all hooks of deploy keys.
+            ProviderError: The host refuses, or cannot be reached.
+        """
+        self._demand("add_deploy_key")
+        return self._call("add_deploy_key", RegisteredKey, repository=repository, key=key)
+
+    @limited
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterator[RegisteredKey]:
+        """The deploy keys of a repository, lazily."""
+        self._demand("list_deploy_keys")
+        return self._listing("list_deploy_keys", RegisteredKey, Everything(), repository=repository)
+
+    @limited
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """Remove a deploy key by the host's identifier; whether there was one."""
+        self._demand("remove_deploy_key")
+        return self._call("remove_deploy_key", bool, repository=repository, key_id=key_id)
+
+    @limited
+    def deploy_keys_page(self, repository: RepositoryId) -> str | None:
+        """The address of the host's page with the deploy keys of a repository, if it is known."""
+        if "deploy_keys_page" not in self.plugin.hooks:
+            return None
+        return self._call("deploy_keys_page", str, repository=repository)
 
     @limited
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deploycore.store.records import (
         ApplicationRecord,
         ClaimRecord,
+        DeployKeyRecord,
         DeploymentKind,
         DeploymentRecord,
         PendingApplication,
@@ -37,6 +38,7 @@ else:
             "deploycore.store.records": (
                 "ApplicationRecord",
                 "ClaimRecord",
+                "DeployKeyRecord",
                 "DeploymentKind",
                 "DeploymentRecord",
                 "PendingApplication",
@@ -59,6 +61,7 @@ __all__ = [
     "FINAL_STATES",
     "ApplicationRecord",
     "ClaimRecord",
+    "DeployKeyRecord",
     "DeploymentKind",
     "DeploymentRecord",
     "DeploymentState",

@@ -37,6 +37,7 @@ CHECKSUMS: Mapping[str, tuple[Checksum, ...]] = {
         Checksum("definition_checksum", ("definition", "name", "provider", "target", "host")),
         Checksum("secrets_checksum", ("secrets",)),
     ),
+    "deploy_keys": (Checksum("secret_checksum", ("secret", "public_key")),),
     "webhooks": (Checksum("secret_checksum", ("secret", "former")),),
 }
 """The checksums of each table that has some."""

@@ -24,7 +24,7 @@ from deploycore.store.providers import (
 )
 from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.records import ProviderRecord
-from deploycore.store.tables import provider_tokens, providers
+from deploycore.store.tables import deploy_keys, provider_tokens, providers
 
 __all__ = ["ProviderRows"]
 
@@ -150,6 +150,7 @@ class ProviderRows:
         """
         with self._database.writing() as connection:
             refuse_used(connection, name)
+            connection.execute(delete(deploy_keys).where(deploy_keys.c.provider == name))
             connection.execute(delete(providers).where(providers.c.name == name))
 
     def refuse_provider_removal(self, name: str) -> None:

@@ -13,10 +13,11 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import is_sealed
 from deploycore.store.database import present
+from deploycore.store.deploy_keys import deploy_key_of
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
 from deploycore.store.records import ProviderRecord
-from deploycore.store.tables import applications, provider_tokens, providers, webhooks
+from deploycore.store.tables import applications, deploy_keys, provider_tokens, providers, webhooks
 from deploycore.store.times import LONGEST_KEPT, holds, is_ahead
 from deploycore.store.webhooks import webhook_of
 
@@ -184,6 +185,9 @@ def sealed_secrets(connection: Connection) -> Iterator[str]:
     yield from (each for each in connection.scalars(tokens) if isinstance(each, str))
     for webhook in read_records(connection, webhooks, select(webhooks), webhook_of):
         yield from filter(is_sealed, [webhook.secret])
+    query = select(deploy_keys).where(deploy_keys.c.secret.is_not(None))
+    for key in read_records(connection, deploy_keys, query, deploy_key_of):
+        yield from filter(is_sealed, [key.secret or ""])
     query = select(applications)
     for secrets in read_records(connection, applications, query, lambda row: row["secrets"]):
         yield from filter(is_sealed, secrets.values())

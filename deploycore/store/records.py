@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplicationRecord",
     "ClaimRecord",
+    "DeployKeyRecord",
+    "DeployKeyState",
     "DeploymentKind",
     "DeploymentRecord",
     "PendingApplication",
@@ -32,6 +34,9 @@ __all__ = [
     "WorkerRecord",
 ]
 
+
+DeployKeyState = Literal["new", "live", "former"]
+"""What a key is for: to be used once the host accepts it, in use, or replaced and to be removed."""
 
 Role = Literal["read", "deploy", "admin"]
 """What a token may do; each may do what those before it may."""
@@ -223,6 +228,38 @@ class WebhookRecord:
     delivered_at: datetime | None
     provider: str | None = None
     repository: str | None = None
+
+
+@dataclass(frozen=True)
+class DeployKeyRecord:
+    """An SSH key that was made here.
+
+    Attributes:
+        application: Whose it is; ``None`` for the key of a provider.
+        provider: Whose it is, or that of the application when the key was made.
+        repository: The application's, as ``owner/slug``; ``None`` for the key of a provider.
+        public_key: As that of :class:`deploycore.events.DeployKey`.
+        secret: The private key, as :class:`deploycore.secrets.SecretBox` stores it. ``None`` where
+            the provider has it, or it was replaced.
+        registered: The host's identifier of the key by repository; empty while it is not known
+            whether the host has it. Without a repository, a person adds the key.
+        created_at: Timezone-aware.
+    """
+
+    id: int
+    application: str | None
+    provider: str
+    repository: str | None
+    state: DeployKeyState
+    public_key: str
+    secret: str | None = field(repr=False)
+    registered: Mapping[str, str]
+    created_at: datetime
+
+    @property
+    def owner(self) -> str:
+        """The name of the application or the provider."""
+        return self.provider if self.application is None else self.application
 
 
 @dataclass(frozen=True)

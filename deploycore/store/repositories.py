@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from deploycore.applications.application import Application
 from deploycore.store.applications import readable_application
 from deploycore.store.database import Database
+from deploycore.store.deploy_keys import rename_keys
 from deploycore.store.lookup import named_row
 from deploycore.store.polls import schedule
 from deploycore.store.reading import checksums, read_records
@@ -180,3 +181,4 @@ def _rename_webhook(connection: Connection, definition: Application, name: str) 
         & (webhooks.c.repository == definition.repository)
     )
     connection.execute(update(webhooks).where(is_its).values(repository=name))
+    rename_keys(connection, definition, name)

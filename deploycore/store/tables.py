@@ -24,7 +24,7 @@ from deploycore.store.columns import (
     UtcDateTime,
     Words,
 )
-from deploycore.store.records import DeploymentKind, Role
+from deploycore.store.records import DeployKeyState, DeploymentKind, Role
 from deploycore.store.states import DeploymentState
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "applications",
     "claims",
     "closed_pull_requests",
+    "deploy_keys",
     "deployments",
     "metadata",
     "polls",
@@ -47,7 +48,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0013"
+REVISION = "0014"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -262,6 +263,26 @@ webhooks = Table(
     # Where the host has it. The application may have been changed to another repository since.
     Column("provider", Line(NAME_LENGTH)),
     Column("repository", Words),
+)
+
+# SSH keys that were made here. ``application`` is empty for the key of a provider, whose private
+# part is among the provider's secrets once it is in use; that of a key that was replaced is kept
+# nowhere. ``registered`` has the host's identifier for each repository, empty while it is not
+# known whether the host has the key.
+deploy_keys = Table(
+    "deploy_keys",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), index=True),
+    Column("provider", Line(NAME_LENGTH), nullable=False, index=True),
+    Column("repository", Words),
+    Column("state", Choice(8, get_args(DeployKeyState)), nullable=False),
+    Column("public_key", Words, nullable=False),
+    Column("secret", Words),
+    Column("registered", Document(str), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("secret_checksum", Line(64)),
+    sqlite_autoincrement=True,
 )
 
 # When the git host is asked for news of an application, and what it said the last time. There is a

@@ -223,6 +223,7 @@ class _Recorder:
         """Whether a check is skipped for a hook that is optional, and really not there."""
         from deploycore.testing.contract import OPTIONAL_CHECKS
         from deploycore.testing.contract.base import (
+            NO_DEPLOY_KEYS,
             NO_DEPLOYMENTS,
             NO_HOOK,
             NO_PULL_REQUESTS,
@@ -230,7 +231,7 @@ class _Recorder:
         )
 
         missing = set(vars(ProviderSpec)).difference(self._hooks)
-        reasons = {NO_DEPLOYMENTS, NO_PULL_REQUESTS, NO_WEBHOOKS}
+        reasons = {NO_DEPLOY_KEYS, NO_DEPLOYMENTS, NO_PULL_REQUESTS, NO_WEBHOOKS}
         reasons |= {NO_HOOK.format(hook=hook) for hook in missing}
         return check in OPTIONAL_CHECKS and reason in reasons
 

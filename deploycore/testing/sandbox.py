@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from deploycore.models import is_commit_hash
 from deploycore.sandbox import SandboxConnection, secret_source
 from deploycore.testing.content import RIVAL, HostContent
+from deploycore.testing.deploy_keys import DeployKeys
 from deploycore.testing.faults import Change, rate_limited
 from deploycore.testing.git_http import SmartHttp, is_git_request, text_refusal
 from deploycore.testing.host import Route, route_of
@@ -73,6 +74,7 @@ class Sandbox(HostContent, ABC):
         super().__init__(port=port, latency=latency)
         self.git.watchers.append(self.__pushed)
         self.webhooks = Webhooks(self.WEBHOOK_RULES, self.webhook_headers)
+        self.deploy_keys = DeployKeys()
         self.__lock = threading.RLock()
         self.__credentials: dict[str, Credential] = {}
         self.__withdrawn: list[SecretStr] = []

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from deploycore.models import RepositoryId
 from deploycore.sandbox import SandboxConnection
+from deploycore.testing.deploy_keys import DeployKeys
 from deploycore.testing.faults import Change, Faults
 from deploycore.testing.webhooks import ShownDeployment, ShownStatus, Webhooks
 
@@ -34,6 +35,7 @@ __all__ = [
     "Access",
     "Arranged",
     "ContractHost",
+    "DeployKeysHost",
     "DeploymentsHost",
     "NotArranged",
     "PullRequestHost",
@@ -245,6 +247,15 @@ class DeploymentsHost(Protocol):
 
     def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
         """The deployments of a commit, the oldest first."""
+
+
+@runtime_checkable
+class DeployKeysHost(Protocol):
+    """What a fake host can do besides, for the checks of deploy keys."""
+
+    @property
+    def deploy_keys(self) -> DeployKeys:
+        """Those of its repositories, by ``owner/slug``."""
 
 
 @runtime_checkable

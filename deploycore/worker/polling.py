@@ -219,7 +219,7 @@ class Poller:
         """
         with InterruptibleProvider(
             definition.provider,
-            lambda: self._installation.open_provider(definition.provider),
+            lambda: self._installation.open_application_provider(definition),
             seconds=_CALL_SECONDS,
             look=self._cancellation.raise_if_cancelled,
         ) as provider:

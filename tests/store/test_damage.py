@@ -84,6 +84,13 @@ def fill(store: Store, provider, application) -> None:
             store.deployments.advance(asked.id, "fetching", release=f"{name}-{release}")
         store.triggers.add(name, cause="push", ref="main", digest=name * 16)
         store.webhooks.add(name, "env:WEBHOOK")
+        store.deploy_keys.add(
+            application=name,
+            provider=given.provider,
+            repository=given.repository,
+            public_key="ssh-ed25519 AAAA",
+            secret="env:KEY",
+        )
         store.polls.take([name], lease=-1)
         store.claims.register(f"worker-of-{name}", host="here", process=1)
         store.claims.take(name, f"worker-of-{name}", lease=-1)
@@ -117,6 +124,8 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "claims": store.claims.list,
         "workers": store.claims.workers,
         "webhooks": store.webhooks.list,
+        "deploy keys": store.deploy_keys.list,
+        "blog's deploy keys": lambda: store.deploy_keys.of("blog", "acme"),
         "previews": store.previews.list,
         "tokens": store.tokens.list,
         "polls": lambda: store.polls.due(host="here"),

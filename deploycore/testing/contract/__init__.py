@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
 from deploycore.testing.contract.authentication import Authentication
 from deploycore.testing.contract.class_and_configuration import ClassAndConfiguration
 from deploycore.testing.contract.cloning import Cloning
+from deploycore.testing.contract.deploy_keys import DeployKeys
 from deploycore.testing.contract.failures import Failures
 from deploycore.testing.contract.later_requests import LaterRequests
 from deploycore.testing.contract.listing import Listing
@@ -50,6 +51,7 @@ OPTIONAL_CHECKS = frozenset(
         Writing,
         Tokens,
         OptionalListings,
+        DeployKeys,
     )
     for name in vars(group)
     if name.startswith("test_")
@@ -76,6 +78,7 @@ class ProviderContract(
     Writing,
     Tokens,
     OptionalListings,
+    DeployKeys,
     SettingAside,
     SideEffects,
 ):

@@ -30,6 +30,7 @@ __all__ = [
     "ENDS",
     "ENDS_BY_ITSELF",
     "NO_DEPLOYMENTS",
+    "NO_DEPLOY_KEYS",
     "NO_HOOK",
     "NO_PULL_REQUESTS",
     "NO_WEBHOOKS",
@@ -134,6 +135,7 @@ SKIPPED_BY_THE_KIT = {
 every other skip for a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
+NO_DEPLOY_KEYS = "the fake host has no deploy keys: deploycore.testing.scenarios.DeployKeysHost"
 NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"
 NO_PULL_REQUESTS = (
     "the fake host has no pull requests: deploycore.testing.scenarios.PullRequestHost"

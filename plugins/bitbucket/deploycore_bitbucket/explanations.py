@@ -56,6 +56,7 @@ APP_PASSWORDS_ENDED = (
 _OAUTH_CLIENTS = "Edit the OAuth client in the settings of the workspace, under OAuth clients,"
 
 WRONG_MECHANISM = "not accessible by this authentication mechanism"
+_OF_KEYS = ("list deploy keys", "add deploy key", "remove deploy key")
 
 
 def explain(
@@ -176,6 +177,13 @@ def _check_credentials(config: AnyConfig) -> str:
 
 
 def _wrong_mechanism(question: Question) -> PermissionDenied:
+    if question.action in _OF_KEYS and question.task is not None:
+        return PermissionDenied(
+            f"Access tokens cannot {question.task.what} {question.subject}.",
+            hint="Use an API token (mode api-token), or manage the key on the page Access keys in"
+            " the settings of the repository.",
+            **question.details,
+        )
     return PermissionDenied(
         f"Credentials of this kind cannot read {question.subject} on Bitbucket "
         f"({question.config.mode}).",

@@ -13,7 +13,14 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from deploycore.errors import NotFound, PermissionDenied
-from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeployKey,
+    RegisteredKey,
+    Webhook,
+    WebhookDelivery,
+)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer
 from deploycore.models import (
@@ -32,7 +39,7 @@ from deploycore.models import (
     Tag,
     TagQuery,
 )
-from deploycore_bitbucket import addresses, explanations, pagination, webhooks
+from deploycore_bitbucket import addresses, deploy_keys, explanations, pagination, webhooks
 from deploycore_bitbucket.answers import (
     BRANCH_FIELDS,
     PULL_REQUEST_FIELDS,
@@ -254,6 +261,34 @@ class BitbucketProvider:
         except NotFound:
             return False
         return True
+
+    @hookimpl
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """``POST /repositories/{workspace}/{repo_slug}/deploy-keys``, if it is not there."""
+        return deploy_keys.add(
+            self._asking(repository.owner, repository, action="add deploy key"), repository, key
+        )
+
+    @hookimpl
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
+        """``GET /repositories/{workspace}/{repo_slug}/deploy-keys``."""
+        return deploy_keys.listed(
+            self._asking(repository.owner, repository, action="list deploy keys"), repository
+        )
+
+    @hookimpl
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """``DELETE /repositories/{workspace}/{repo_slug}/deploy-keys/{key_id}``."""
+        return deploy_keys.remove(
+            self._asking(repository.owner, repository, action="remove deploy key"),
+            repository,
+            key_id,
+        )
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The access keys in the settings of the repository."""
+        return f"{self._config.git_url}/{repository.path}/admin/access-keys/"
 
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:

@@ -20,6 +20,7 @@ _API_TOKEN_SCOPES = {
     "account": "read:user:bitbucket",
     "repository": "read:repository:bitbucket",
     "repository:write": "write:repository:bitbucket",
+    "repository:admin": "admin:repository:bitbucket",
     "team": "read:workspace:bitbucket",
     "webhook": "read:webhook:bitbucket",
     "pullrequest": "read:pullrequest:bitbucket",
@@ -28,6 +29,7 @@ _PERMISSION_BOXES = {
     "account": "Account: Read",
     "repository": "Repositories: Read",
     "repository:write": "Repositories: Write",
+    "repository:admin": "Repositories: Admin",
     "team": "Workspace membership: Read",
     "webhook": "Webhooks: Read and write",
     "pullrequest": "Pull requests: Read",
@@ -38,6 +40,9 @@ Action = Literal[
     "list webhooks",
     "register webhook",
     "remove webhook",
+    "list deploy keys",
+    "add deploy key",
+    "remove deploy key",
     "report status",
     "list pull requests",
     "list workspaces",
@@ -65,6 +70,10 @@ _ADMINISTRATOR = (
     "Ask one of the administrators of the repository to make the account an administrator, too:"
     " only they can manage webhooks."
 )
+_KEY_ADMINISTRATOR = (
+    "Ask one of the administrators of the repository to make the account an administrator, too, or"
+    " to add the key."
+)
 _ACCESS = "Give the account or token access to the repository."
 
 # https://developer.atlassian.com/cloud/bitbucket/rest/api-group-webhooks/: creating one also
@@ -86,6 +95,24 @@ _TASKS: dict[Action, Task] = {
     ),
     "remove webhook": Task(
         "remove a webhook from", ("delete:webhook:bitbucket",), ("webhook",), _ADMINISTRATOR
+    ),
+    "list deploy keys": Task(
+        "list the deploy keys of",
+        ("admin:repository:bitbucket",),
+        ("repository", "repository:admin"),
+        _KEY_ADMINISTRATOR,
+    ),
+    "add deploy key": Task(
+        "add a deploy key to",
+        ("admin:repository:bitbucket", "write:ssh-key:bitbucket"),
+        ("repository", "repository:admin"),
+        _KEY_ADMINISTRATOR,
+    ),
+    "remove deploy key": Task(
+        "remove a deploy key from",
+        ("admin:repository:bitbucket", "delete:ssh-key:bitbucket"),
+        ("repository", "repository:admin"),
+        _KEY_ADMINISTRATOR,
     ),
     "report status": Task(
         "report a build status to",

@@ -55,7 +55,16 @@ NOT_PERMITTED = "AuthorisationException"
 _BASIC_IS_OFF = re.compile(r"basic authentication has been disabled", re.IGNORECASE)
 _CAPTCHA = re.compile(r"captcha", re.IGNORECASE)
 
-Action = Literal["read", "list webhooks", "register webhook", "remove webhook", "report status"]
+Action = Literal[
+    "read",
+    "list webhooks",
+    "register webhook",
+    "remove webhook",
+    "list deploy keys",
+    "add deploy key",
+    "remove deploy key",
+    "report status",
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,9 @@ _TASKS: dict[Action, _Task] = {
     "list webhooks": _Task("list the webhooks of", REPOSITORY_ADMIN),
     "register webhook": _Task("register a webhook for", REPOSITORY_ADMIN),
     "remove webhook": _Task("remove a webhook from", REPOSITORY_ADMIN),
+    "list deploy keys": _Task("list the access keys of", REPOSITORY_ADMIN),
+    "add deploy key": _Task("add an access key to", REPOSITORY_ADMIN),
+    "remove deploy key": _Task("remove an access key from", REPOSITORY_ADMIN),
     "report status": _Task("report a build status to", REPOSITORY_READ),
 }
 

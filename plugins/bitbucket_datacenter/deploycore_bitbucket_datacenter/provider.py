@@ -13,7 +13,14 @@ from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from deploycore.errors import NotFound, PermissionDenied, ProviderError
-from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeployKey,
+    RegisteredKey,
+    Webhook,
+    WebhookDelivery,
+)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import AnswerModel, ErrorAnswer, HttpClient, parse_answer, parse_items
 from deploycore.models import (
@@ -34,7 +41,7 @@ from deploycore.models import (
 )
 from pydantic import SecretStr
 
-from deploycore_bitbucket_datacenter import addresses, explanations, webhooks
+from deploycore_bitbucket_datacenter import addresses, deploy_keys, explanations, webhooks
 from deploycore_bitbucket_datacenter.answers import (
     BranchAnswer,
     DefaultBranchAnswer,
@@ -244,6 +251,26 @@ class BitbucketDataCenterProvider:
         except NotFound:
             return False
         return True
+
+    @hookimpl
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """``POST /rest/keys/…/repos/{slug}/ssh``, if it is not there."""
+        return deploy_keys.add(self._about(repository, "add deploy key"), repository, key)
+
+    @hookimpl
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
+        """``GET /rest/keys/…/repos/{slug}/ssh``."""
+        return deploy_keys.listed(self._about(repository, "list deploy keys"), repository)
+
+    @hookimpl
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """``DELETE /rest/keys/…/repos/{slug}/ssh/{keyId}``."""
+        return deploy_keys.remove(self._about(repository, "remove deploy key"), repository, key_id)
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The access keys in the settings of the repository."""
+        return deploy_keys.page_of(self._config.url, repository)
 
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:

@@ -62,7 +62,16 @@ _SECOND_FACTOR = re.compile(
 _NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
 _WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
 
-Action = Literal["read", "list webhooks", "register webhook", "remove webhook", "report status"]
+Action = Literal[
+    "read",
+    "list webhooks",
+    "register webhook",
+    "remove webhook",
+    "list deploy keys",
+    "add deploy key",
+    "remove deploy key",
+    "report status",
+]
 
 
 @dataclass(frozen=True)
@@ -83,10 +92,18 @@ _ADMINISTRATOR = (
     "administrator access, in the repository's settings under Collaborators."
 )
 
+_KEY_ADMINISTRATOR = (
+    "Only administrators of the repository can manage deploy keys. Ask one to give the account "
+    "administrator access, in the repository's settings under Collaborators, or to add the key."
+)
+
 _TASKS: dict[Action, _Task] = {
     "list webhooks": _Task("list the webhooks of", _ADMINISTRATOR),
     "register webhook": _Task("register a webhook for", _ADMINISTRATOR),
     "remove webhook": _Task("remove a webhook from", _ADMINISTRATOR),
+    "list deploy keys": _Task("list the deploy keys of", _KEY_ADMINISTRATOR),
+    "add deploy key": _Task("add a deploy key to", _KEY_ADMINISTRATOR),
+    "remove deploy key": _Task("remove a deploy key from", _KEY_ADMINISTRATOR),
     "report status": _Task(
         "report a status to",
         "Give the account write access to the repository, in its settings under Collaborators.",

@@ -16,7 +16,14 @@ from itertools import chain, count
 from urllib.parse import quote
 
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
-from deploycore.events import CommitStatus, Delivered, Webhook, WebhookDelivery
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeployKey,
+    RegisteredKey,
+    Webhook,
+    WebhookDelivery,
+)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
 from deploycore.models import (
@@ -37,7 +44,7 @@ from deploycore.models import (
 )
 from pydantic import SecretStr
 
-from deploycore_gitea import addresses, explanations, webhooks
+from deploycore_gitea import addresses, deploy_keys, explanations, webhooks
 from deploycore_gitea.answers import (
     BranchAnswer,
     OrganizationAnswer,
@@ -232,6 +239,26 @@ class GiteaProvider:
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """``DELETE /repos/{owner}/{repo}/hooks/{id}``."""
         return self._remove_hook(self._about(repository, "remove webhook"), repository, webhook)
+
+    @hookimpl
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        return deploy_keys.add(self._about(repository, "add deploy key"), repository, key)
+
+    @hookimpl
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
+        """``GET /repos/{owner}/{repo}/keys``."""
+        return deploy_keys.listed(self._about(repository, "list deploy keys"), repository)
+
+    @hookimpl
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """``DELETE /repos/{owner}/{repo}/keys/{id}``."""
+        return deploy_keys.remove(self._about(repository, "remove deploy key"), repository, key_id)
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The deploy keys in the settings of the repository."""
+        return f"{self._config.url}/{repository.path}/settings/keys"
 
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:

@@ -57,6 +57,8 @@ _REMEDIES = {
     "settings of the repository, under Webhooks, then register again.",
     "cannot have more than": "Remove an unused webhook, in the settings of the "
     "repository under Webhooks: GitHub allows 20 for each kind of event.",
+    "key is already in use": "GitHub accepts a deploy key for one repository only. Create a key for"
+    " each application: deploycore key create APPLICATION",
     "maximum number of statuses": "GitHub keeps at most 1,000 statuses of a commit under one"
     " name: push a new commit.",
 }

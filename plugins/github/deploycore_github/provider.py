@@ -15,7 +15,15 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from deploycore.errors import NotFound
-from deploycore.events import CommitStatus, Delivered, DeploymentStatus, Webhook, WebhookDelivery
+from deploycore.events import (
+    CommitStatus,
+    Delivered,
+    DeployKey,
+    DeploymentStatus,
+    RegisteredKey,
+    Webhook,
+    WebhookDelivery,
+)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
 from deploycore.models import (
@@ -35,7 +43,7 @@ from deploycore.models import (
     TagQuery,
 )
 from deploycore.tokens import Token
-from deploycore_github import addresses, explanations, tasks, webhooks
+from deploycore_github import addresses, deploy_keys, explanations, tasks, webhooks
 from deploycore_github.answers import (
     BranchAnswer,
     InstallationAnswer,
@@ -286,6 +294,34 @@ class GitHubProvider:
         except NotFound:
             return False
         return True
+
+    @hookimpl
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        return deploy_keys.add(
+            self._asking(repository.owner, repository, tasks.ADDING_DEPLOY_KEY), repository, key
+        )
+
+    @hookimpl
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
+        """``GET /repos/{owner}/{repo}/keys``."""
+        return deploy_keys.listed(
+            self._asking(repository.owner, repository, tasks.LISTING_DEPLOY_KEYS), repository
+        )
+
+    @hookimpl
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """``DELETE /repos/{owner}/{repo}/keys/{key_id}``."""
+        return deploy_keys.remove(
+            self._asking(repository.owner, repository, tasks.REMOVING_DEPLOY_KEY),
+            repository,
+            key_id,
+        )
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The deploy keys in the settings of the repository."""
+        return f"{self._config.url}/{repository.path}/settings/keys"
 
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:

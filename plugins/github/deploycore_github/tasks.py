@@ -15,11 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 __all__ = [
+    "ADDING_DEPLOY_KEY",
+    "LISTING_DEPLOY_KEYS",
     "LISTING_ORGANIZATIONS",
     "LISTING_PULL_REQUESTS",
     "LISTING_WEBHOOKS",
     "READING",
     "REGISTERING_WEBHOOK",
+    "REMOVING_DEPLOY_KEY",
     "REMOVING_WEBHOOK",
     "REPORTING_DEPLOYMENT",
     "REPORTING_STATUS",
@@ -56,6 +59,10 @@ def _narrowed(**permissions: str) -> dict[str, str]:
 _ADMINISTRATORS = (
     "Ask one of the administrators of the repository to make the account an administrator, too:"
     " GitHub answers others 'Not Found'."
+)
+_KEY_ADMINISTRATORS = (
+    "Ask one of the administrators of the repository to make the account an administrator, too, or"
+    " to add the key: GitHub answers others 'Not Found'."
 )
 _WRITERS = "Give the account write access to the repository."
 
@@ -100,6 +107,30 @@ REMOVING_WEBHOOK = Task(
     _narrowed(repository_hooks="write"),
     _ADMINISTRATORS,
 )
+LISTING_DEPLOY_KEYS = Task(
+    "listing-deploy-keys",
+    "list the deploy keys of",
+    "Administration: Read-only",
+    "repo",
+    _narrowed(administration="read"),
+    _KEY_ADMINISTRATORS,
+)
+ADDING_DEPLOY_KEY = Task(
+    "adding-deploy-key",
+    "add a deploy key to",
+    "Administration: Read and write",
+    "repo",
+    _narrowed(administration="write"),
+    _KEY_ADMINISTRATORS,
+)
+REMOVING_DEPLOY_KEY = Task(
+    "removing-deploy-key",
+    "remove a deploy key from",
+    "Administration: Read and write",
+    "repo",
+    _narrowed(administration="write"),
+    _KEY_ADMINISTRATORS,
+)
 REPORTING_STATUS = Task(
     "reporting-status",
     "report a status to",
@@ -123,6 +154,9 @@ TASKS = (
     LISTING_WEBHOOKS,
     REGISTERING_WEBHOOK,
     REMOVING_WEBHOOK,
+    LISTING_DEPLOY_KEYS,
+    ADDING_DEPLOY_KEY,
+    REMOVING_DEPLOY_KEY,
     REPORTING_STATUS,
     REPORTING_DEPLOYMENT,
 )

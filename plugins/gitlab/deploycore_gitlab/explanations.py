@@ -57,6 +57,9 @@ Action = Literal[
     "register webhook",
     "list webhooks",
     "remove webhook",
+    "add deploy key",
+    "list deploy keys",
+    "remove deploy key",
     "report status",
     "report deployment",
 ]
@@ -87,6 +90,9 @@ _TASKS: Mapping[Action, _Task] = {
     ),
     "list webhooks": _Task("list the webhooks of", "Maintainer", "Webhook: Read"),
     "remove webhook": _Task("remove a webhook of", "Maintainer", "Webhook: Delete"),
+    "add deploy key": _Task("add a deploy key to", "Maintainer", "Deploy Key: Read and Create"),
+    "list deploy keys": _Task("list the deploy keys of", "Maintainer", "Deploy Key: Read"),
+    "remove deploy key": _Task("remove a deploy key of", "Maintainer", "Deploy Key: Delete"),
     "report status": _Task("report a status to", "Developer", "Commit Status: Create"),
     "report deployment": _Task(
         "report a deployment to", "Developer", "Deployment: Read, Create and Update"

@@ -18,7 +18,9 @@ from deploycore.errors import NotFound, PermissionDenied, ProviderError
 from deploycore.events import (
     CommitStatus,
     Delivered,
+    DeployKey,
     DeploymentStatus,
+    RegisteredKey,
     Webhook,
     WebhookDelivery,
 )
@@ -42,7 +44,7 @@ from deploycore.models import (
 )
 from pydantic import SecretStr
 
-from deploycore_gitlab import addresses, explanations, statuses, webhooks
+from deploycore_gitlab import addresses, deploy_keys, explanations, statuses, webhooks
 from deploycore_gitlab.answers import (
     AccessTokenAnswer,
     BranchAnswer,
@@ -269,6 +271,26 @@ class GitLabProvider:
         except NotFound:
             return False
         return True
+
+    @hookimpl
+    def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+        """``POST /projects/:id/deploy_keys``, if it is not there."""
+        return deploy_keys.add(self._doing("add deploy key", repository), repository, key)
+
+    @hookimpl
+    def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
+        """``GET /projects/:id/deploy_keys``."""
+        return deploy_keys.listed(self._doing("list deploy keys", repository), repository)
+
+    @hookimpl
+    def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
+        """``DELETE /projects/:id/deploy_keys/:key_id``."""
+        return deploy_keys.remove(self._doing("remove deploy key", repository), repository, key_id)
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The repository settings of the project."""
+        return f"{self._config.url}/{repository.path}/-/settings/repository"
 
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:

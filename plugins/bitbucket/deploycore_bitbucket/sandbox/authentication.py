@@ -63,12 +63,14 @@ class Need:
         old: The scopes that app passwords and access tokens need.
         person: Whether the credentials must belong to a person.
         anonymous: Whether it answers without credentials.
+        no_access_token: Whether access tokens are refused, whatever their scopes.
     """
 
     new: tuple[str, ...]
     old: tuple[str, ...] = ()
     person: bool = False
     anonymous: bool = False
+    no_access_token: bool = False
 
     def scopes_for(self, credential: Credential) -> tuple[str, ...]:
         """The scopes that credentials of this kind need."""
@@ -142,7 +144,8 @@ def demand_scope(credential: Credential | None, need: Need) -> None:
         if need.anonymous:
             return
         raise refuse(401, "This endpoint requires authentication.")
-    if need.person and credential.user is None:
+    is_refused = need.no_access_token and credential.mode == "access-token"
+    if is_refused or (need.person and credential.user is None):
         raise refuse(403, WRONG_MECHANISM)
     if not _has_scopes(credential, need):
         required, granted = list(need.scopes_for(credential)), sorted(credential.scopes)

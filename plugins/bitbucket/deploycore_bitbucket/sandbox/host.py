@@ -53,8 +53,17 @@ API_TOKEN_SCOPES = (
     "read:webhook:bitbucket",
     "write:webhook:bitbucket",
     "delete:webhook:bitbucket",
+    "admin:repository:bitbucket",
+    "write:ssh-key:bitbucket",
+    "delete:ssh-key:bitbucket",
 )
-OLD_SCOPES = ("account", "repository:write", "pullrequest:write", "webhook")
+OLD_SCOPES = (
+    "account",
+    "repository:write",
+    "repository:admin",
+    "pullrequest:write",
+    "webhook",
+)
 ACCESS_TOKEN_SCOPES = ("repository:write", "pullrequest:write", "webhook")
 
 DEFAULT_SCOPES: Mapping[str, tuple[str, ...]] = {

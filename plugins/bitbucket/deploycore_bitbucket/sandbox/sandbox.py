@@ -30,7 +30,7 @@ from deploycore.testing.pull_requests import PullRequest, PullRequestChange
 from deploycore.testing.repositories import RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Delivery, DeliveryRules, Event, Hook, ShownStatus
-from deploycore_bitbucket.sandbox import events, shapes
+from deploycore_bitbucket.sandbox import deploy_keys, events, shapes
 from deploycore_bitbucket.sandbox.authentication import (
     AppPasswords,
     Need,
@@ -150,6 +150,7 @@ class Sandbox(BitbucketHost):
         below = {
             "hooks": (needed_for_hooks, self._hook),
             "pullrequests": (needed_for_pull_requests, self._pull_request),
+            "deploy-keys": (deploy_keys.needed, self._deploy_key),
         }
         for method in METHODS:
             for part, (need, make) in below.items():
@@ -319,6 +320,20 @@ class Sandbox(BitbucketHost):
         if caller is not None and caller.user and not members.get(caller.username):
             raise refuse(403, "You do not have admin access to this repository.")
         return self._hooks.answer(request, repository, rest, self._page)
+
+    def _deploy_key(
+        self,
+        request: Request,
+        caller: Credential | None,
+        workspace: str,
+        slug: str,
+        rest: str = "",
+    ) -> Any:
+        repository = self._find(caller, workspace, slug)
+        members = self.workspace(repository.owner).members
+        if caller is not None and caller.user and not members.get(caller.username):
+            raise refuse(403, "You do not have admin access to this repository.")
+        return deploy_keys.answer(request, self.deploy_keys, repository, rest, self._page)
 
     def _pull_request(
         self,

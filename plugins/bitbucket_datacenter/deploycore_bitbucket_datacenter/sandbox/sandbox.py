@@ -34,6 +34,7 @@ CONTEXT = "/bitbucket"
 REST = f"{CONTEXT}/rest"
 API = f"{REST}/api/latest"
 REPO = f"{API}/projects/{{project}}/repos/{{slug}}"
+KEYS = f"{REST}/keys/latest/projects/{{project}}/repos/{{slug}}/ssh"
 SCM = f"{CONTEXT.strip('/')}/scm/"
 
 PACKAGE = "com.atlassian.bitbucket"
@@ -205,6 +206,10 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
             f"POST {REPO}/webhooks": self._add_hook,
             f"PUT {REPO}/webhooks/{{id}}": self._change_hook,
             f"DELETE {REPO}/webhooks/{{id}}": self._remove_hook,
+            f"GET {KEYS}": self._list_keys,
+            f"POST {KEYS}": self._add_key,
+            f"GET {KEYS}/{{id}}": self._one_key,
+            f"DELETE {KEYS}/{{id}}": self._remove_key,
             f"GET {REPO}/commits/{{commit}}": self._commit,
             f"POST {REPO}/commits/{{commit}}/builds": self._add_build,
             f"POST {REST}/build-status/latest/commits/{{commit}}": self._add_older_build,
@@ -275,6 +280,38 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
 
     def _remove_hook(self, request: Request, project: str, slug: str, id: str) -> Answer:
         return self._hooks.remove(self._may(request, project, slug, REPOSITORY_ADMIN), id)
+
+    def _list_keys(self, request: Request, project: str, slug: str) -> Answer:
+        row = self._may(request, project, slug, REPOSITORY_ADMIN)
+        return self.page(request, self.deploy_keys.of(row.full_name), shapes.access_key)
+
+    def _add_key(self, request: Request, project: str, slug: str) -> Answer:
+        row = self._may(request, project, slug, REPOSITORY_ADMIN)
+        body = body_of(request, self.refused)
+        key = body.get("key")
+        text = str(key.get("text", "")) if isinstance(key, Mapping) else ""
+        label = str(key.get("label", "")) if isinstance(key, Mapping) else ""
+        if not text.startswith("ssh-") or body.get("permission") not in ("REPO_READ", "REPO_WRITE"):
+            raise self.refused(400, "The SSH key or the permission is not valid.")
+        read_only = body["permission"] == "REPO_READ"
+        made = self.deploy_keys.add(row.full_name, text, label, read_only=read_only)
+        if made is None:
+            raise self.refused(409, "The SSH key already has access to this repository.")
+        return json_answer(shapes.access_key(made), 201)
+
+    def _one_key(self, request: Request, project: str, slug: str, id: str) -> Answer:
+        row = self._may(request, project, slug, REPOSITORY_ADMIN)
+        found = self.deploy_keys.find(row.full_name, id)
+        if found is None:
+            raise self.refused(404, f"No SSH key with ID {id} has access to this repository.")
+        return json_answer(shapes.access_key(found))
+
+    def _remove_key(self, request: Request, project: str, slug: str, id: str) -> Answer:
+        row = self._may(request, project, slug, REPOSITORY_ADMIN)
+        found = self.deploy_keys.find(row.full_name, id)
+        if found is not None:
+            self.deploy_keys.remove(found)
+        return Answer(204, {})
 
     def _commit(self, request: Request, project: str, slug: str, commit: str) -> Answer:
         row = self._may(request, project, slug)

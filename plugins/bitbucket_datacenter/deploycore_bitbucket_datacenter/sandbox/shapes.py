@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploycore.models import RepositoryId
+from deploycore.testing.deploy_keys import StoredKey
 from deploycore.testing.pull_requests import PullRequest
 from deploycore.testing.sandbox import Repository
 
@@ -158,3 +159,12 @@ def _ref(name: str, commit: str, repository: Mapping[str, Any] | None) -> dict[s
         "type": "BRANCH",
     }
     return told if repository is None else {**told, "repository": repository}
+
+
+def access_key(key: StoredKey) -> dict[str, Any]:
+    """``RestSshAccessKey``."""
+    permission = "REPO_READ" if key.read_only else "REPO_WRITE"
+    return {
+        "key": {"id": key.id, "text": key.text, "label": key.label},
+        "permission": permission,
+    }

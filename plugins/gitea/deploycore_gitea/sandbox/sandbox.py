@@ -203,6 +203,9 @@ class GiteaSandbox(PullRequestSandbox):
             "GET /api/v1/repos/{owner}/{slug}/hooks/{id}": self._one_hook,
             "PATCH /api/v1/repos/{owner}/{slug}/hooks/{id}": self._change_hook,
             "DELETE /api/v1/repos/{owner}/{slug}/hooks/{id}": self._remove_hook,
+            "GET /api/v1/repos/{owner}/{slug}/keys": self._list_keys,
+            "POST /api/v1/repos/{owner}/{slug}/keys": self._add_key,
+            "DELETE /api/v1/repos/{owner}/{slug}/keys/{id}": self._remove_key,
             "GET /api/v1/repos/{owner}/{slug}/git/commits/{sha}": self._commit,
             "GET /api/v1/repos/{owner}/{slug}/pulls": self._list_pulls,
             "POST /api/v1/repos/{owner}/{slug}/pulls": self._open_pull,
@@ -310,6 +313,34 @@ class GiteaSandbox(PullRequestSandbox):
 
     def _remove_hook(self, request: Request, owner: str, slug: str, id: str) -> Answer:
         return self._hooks.remove(self._may(request, owner, slug, NO_ADMINISTRATOR), id)
+
+    def _list_keys(self, request: Request, owner: str, slug: str) -> Answer:
+        """Without links to further pages, as Gitea has it."""
+        row = self._may(request, owner, slug, NO_ADMINISTRATOR)
+        found = self.page(request, self.deploy_keys.of(row.full_name), shapes.deploy_key)
+        kept = {name: value for name, value in found.headers.items() if name != "Link"}
+        return replace(found, headers=kept)
+
+    def _add_key(self, request: Request, owner: str, slug: str) -> Answer:
+        """Each key and each title once."""
+        row = self._may(request, owner, slug, NO_ADMINISTRATOR)
+        body = body_of(request, self.refused)
+        title, text = str(body.get("title", "")), str(body.get("key", ""))
+        if any(key.label == title for key in self.deploy_keys.of(row.full_name)):
+            raise self.refused(422, "Key title has been used")
+        read_only = bool(body.get("read_only", False))
+        made = self.deploy_keys.add(row.full_name, text, title, read_only=read_only)
+        if made is None:
+            raise self.refused(422, "Key content has been used as non-deploy key")
+        return json_answer(shapes.deploy_key(made), 201)
+
+    def _remove_key(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._may(request, owner, slug, NO_ADMINISTRATOR)
+        found = self.deploy_keys.find(row.full_name, id)
+        if found is None:
+            raise self.refused(404, id)
+        self.deploy_keys.remove(found)
+        return Answer(204, {})
 
     def _list_pulls(self, request: Request, owner: str, slug: str) -> Answer:
         self.caller(request, READ_REPOSITORY)

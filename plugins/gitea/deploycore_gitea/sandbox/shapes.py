@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deploycore.testing.deploy_keys import StoredKey
 from deploycore.testing.repositories import CommitDetails
 from deploycore.testing.sandbox import RIVAL, Repository, Sandbox
 
@@ -159,4 +160,16 @@ def payload_commit(commit: CommitDetails, row: Repository, url: str) -> dict[str
         "added": [],
         "removed": [],
         "modified": [],
+    }
+
+
+def deploy_key(key: StoredKey) -> dict[str, Any]:
+    """``DeployKey``."""
+    return {
+        "id": key.id,
+        "key_id": key.id,
+        "key": key.text,
+        "title": key.label,
+        "created_at": MADE,
+        "read_only": key.read_only,
     }

@@ -10,6 +10,7 @@ from deploycore.testing.messages import Request
 from deploycore.testing.sandbox import Credential
 
 __all__ = [
+    "ADMINISTRATION",
     "API",
     "CLASSIC_SCOPES",
     "CONTENTS",
@@ -28,13 +29,14 @@ __all__ = [
 API = "/api/v3"
 READ, METADATA = "contents=read", "metadata=read"
 HOOKS, STATUSES, DEPLOYMENTS = "repository_hooks", "statuses", "deployments"
-CONTENTS, PULLS = "contents", "pull_requests"
+CONTENTS, PULLS, ADMINISTRATION = "contents", "pull_requests", "administration"
 SCOPE = "repo"
 CLASSIC_SCOPES = {
     HOOKS: ("admin:repo_hook", "public_repo", SCOPE, "write:repo_hook"),
     STATUSES: (SCOPE, "repo:status"),
     DEPLOYMENTS: (SCOPE, "repo_deployment"),
     PULLS: ("public_repo", SCOPE),
+    ADMINISTRATION: (SCOPE,),
 }
 """The scopes of classic tokens for each permission. One of them is enough."""
 
@@ -70,5 +72,6 @@ def accepted(request: Request) -> tuple[str, ...]:
         "statuses": STATUSES,
         "deployments": DEPLOYMENTS,
         "pulls": PULLS,
+        "keys": ADMINISTRATION,
     }
     return next((CLASSIC_SCOPES[names[part]] for part in parts if part in names), (SCOPE,))

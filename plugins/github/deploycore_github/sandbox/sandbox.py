@@ -20,10 +20,11 @@ from deploycore.testing.repositories import RefUpdate
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.scenarios import Arranged, Scenario
 from deploycore.testing.webhooks import DeliveryRules, Event, Hook, ShownDeployment
-from deploycore_github.sandbox import events
+from deploycore_github.sandbox import deploy_keys, events
 from deploycore_github.sandbox.hooks import HooksApi, shape
 from deploycore_github.sandbox.host import BY_APP, GitHubHost
 from deploycore_github.sandbox.permissions import (
+    ADMINISTRATION,
     API,
     CONTENTS,
     DEPLOYMENTS,
@@ -151,6 +152,10 @@ class GitHubSandbox(GitHubHost):
             "GET /repos/{owner}/{slug}/hooks/{id}": self._get_hook,
             "PATCH /repos/{owner}/{slug}/hooks/{id}": self._change_hook,
             "DELETE /repos/{owner}/{slug}/hooks/{id}": self._remove_hook,
+            "GET /repos/{owner}/{slug}/keys": self._list_keys,
+            "POST /repos/{owner}/{slug}/keys": self._add_key,
+            "DELETE /repos/{owner}/{slug}/keys/{id}": self._remove_key,
+            "GET /repositories/{number}/keys": self._numbered_keys,
             "POST /repos/{owner}/{slug}/statuses/{sha}": self._add_status,
             "GET /repos/{owner}/{slug}/deployments": self._list_deployments,
             "POST /repos/{owner}/{slug}/deployments": self._add_deployment,
@@ -304,6 +309,27 @@ class GitHubSandbox(GitHubHost):
         if found is None:
             raise self.refused(404, "Not Found")
         return found
+
+    def _list_keys(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._changeable(request, owner, slug, ADMINISTRATION, level="read")
+        here = f"{API}/repositories/{row.number}/keys"
+        return self._page(request, self.deploy_keys.of(row.full_name), deploy_keys.shape, here)
+
+    def _numbered_keys(self, request: Request, number: str) -> Answer:
+        row = self._by_number(request, number)
+        return self._list_keys(request, row.owner, row.slug)
+
+    def _add_key(self, request: Request, owner: str, slug: str) -> Answer:
+        row = self._changeable(request, owner, slug, ADMINISTRATION)
+        return deploy_keys.add(request, self.deploy_keys, row)
+
+    def _remove_key(self, request: Request, owner: str, slug: str, id: str) -> Answer:
+        row = self._changeable(request, owner, slug, ADMINISTRATION)
+        found = self.deploy_keys.find(row.full_name, id)
+        if found is None:
+            raise self.refused(404, "Not Found")
+        self.deploy_keys.remove(found)
+        return Answer(204, {})
 
     def _list_pulls(self, request: Request, owner: str, slug: str) -> Answer:
         row = self._changeable(request, owner, slug, PULLS, level="read")

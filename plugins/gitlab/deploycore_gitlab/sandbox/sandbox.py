@@ -30,7 +30,7 @@ from deploycore.testing.sandbox import Repository
 from deploycore.testing.scenarios import Access, Arranged, Scenario
 from deploycore.testing.webhooks import Event, Hook, ShownDeployment
 
-from deploycore_gitlab.sandbox import events, shapes
+from deploycore_gitlab.sandbox import deploy_keys, events, shapes
 from deploycore_gitlab.sandbox.hooks import RULES, HooksApi, decoded, delivery_headers
 from deploycore_gitlab.sandbox.host import (
     FOR_API,
@@ -95,6 +95,9 @@ class GitLabSandbox(GitLabHost):
             f"POST {project}/hooks": self._add_hook,
             f"PUT {project}/hooks/{{number}}": self._change_hook,
             f"DELETE {project}/hooks/{{number}}": self._remove_hook,
+            f"GET {project}/deploy_keys": self._list_keys,
+            f"POST {project}/deploy_keys": self._add_key,
+            f"DELETE {project}/deploy_keys/{{number}}": self._remove_key,
             f"POST {project}/statuses/{{commit}}": self._set_status,
             f"GET {project}/deployments": self._list_deployments,
             f"POST {project}/deployments": self._add_deployment,
@@ -281,6 +284,18 @@ class GitLabSandbox(GitLabHost):
     def _remove_hook(self, request: Request, project: str, number: str) -> Answer:
         row = self._managed(request, project, (*FOR_WRITING, "Webhook: Delete"), "Maintainer")
         return self._hooks.remove(row, number)
+
+    def _list_keys(self, request: Request, project: str) -> Answer:
+        row = self._managed(request, project, (*FOR_API, "Deploy Key: Read"), "Maintainer")
+        return deploy_keys.page(request, self.deploy_keys, row)
+
+    def _add_key(self, request: Request, project: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Deploy Key: Create"), "Maintainer")
+        return deploy_keys.add(request, self.deploy_keys, row)
+
+    def _remove_key(self, request: Request, project: str, number: str) -> Answer:
+        row = self._managed(request, project, (*FOR_WRITING, "Deploy Key: Delete"), "Maintainer")
+        return deploy_keys.remove(self.deploy_keys, row, number)
 
     def _set_status(self, request: Request, project: str, commit: str) -> Answer:
         scopes = (*FOR_WRITING, "Commit Status: Create")

@@ -1,0 +1,381 @@
+"""Deploy keys: SSH keys that are made here, registered at the git host, replaced and removed.
+
+What is done at the host is noted before and after, so that a crash at any point leaves a key that
+works, and each key that the host may have is listed. A key is used once the host accepts it, and
+removed at the host once another one is in use. Each step may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from deploycore.errors import (
+    ConfigurationError,
+    DeploycoreError,
+    KeyRefused,
+    PermissionDenied,
+    RemoteRefused,
+)
+from deploycore.events import DeployKey
+from deploycore.models import RepositoryId
+from deploycore.secrets import SecretBox
+from deploycore.ssh.library import require_extra
+from deploycore.ssh.making import KeyType, fingerprint_of, make_key_pair
+from deploycore.store import DeployKeyRecord, Store
+
+if TYPE_CHECKING:
+    from deploycore.applications.application import Application
+    from deploycore.git import GitSettings
+    from deploycore.installation.provider_changes import ProviderChanges
+    from deploycore.provider import Provider
+
+__all__ = ["DeployKeys", "KeyOutcome", "KeyOwner", "RemainingKey"]
+
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class KeyOwner:
+    """Whose a key is: an application's or, without one, a provider's."""
+
+    application: str | None
+    provider: str
+
+    @property
+    def name(self) -> str:
+        """The name of the application or the provider."""
+        return self.provider if self.application is None else self.application
+
+    @property
+    def noun(self) -> str:
+        """What it is."""
+        return "provider" if self.application is None else "application"
+
+
+@dataclass(frozen=True)
+class RemainingKey:
+    """A key that the git host may still have.
+
+    Attributes:
+        repository: Empty where a person has added the key.
+        page: Where a person removes it; empty if that is not known.
+        error: Why it could not be removed, if that was tried.
+    """
+
+    key: DeployKeyRecord
+    repository: str = ""
+    page: str = ""
+    error: DeploycoreError | None = None
+
+    def __str__(self) -> str:
+        what = f"the deploy key {fingerprint_of(self.key.public_key)}"
+        of = self.repository or self.key.repository
+        where = f" of {of}" if of else ""
+        page = f": {self.page}" if self.page else ""
+        return f"{what}{where} (provider {self.key.provider}){page}"
+
+
+@dataclass(frozen=True)
+class KeyOutcome:
+    """What became of a new key.
+
+    Attributes:
+        by_hand: Why a person has to add the key at the git host; empty if it is registered.
+        pages: Where to add it.
+        remains: The former keys that the git host may still have.
+    """
+
+    key: DeployKeyRecord
+    by_hand: str = ""
+    pages: tuple[str, ...] = ()
+    remains: tuple[RemainingKey, ...] = field(default=())
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the key is in use."""
+        return self.key.state == "live"
+
+
+class DeployKeys:
+    """The deploy keys of an installation.
+
+    Args:
+        open_provider: Opens a configured provider, by its name.
+        changes: Changes the secrets of providers.
+        git_settings: Timeouts and limits of git.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        secrets: SecretBox,
+        open_provider: Callable[[str], Provider],
+        changes: ProviderChanges,
+        git_settings: GitSettings,
+    ) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._open_provider = open_provider
+        self._changes = changes
+        self._git_settings = git_settings
+
+    def owner(self, name: str, noun: Literal["application", "provider"] | None = None) -> KeyOwner:
+        """Find whose key is meant by a name.
+
+        Args:
+            noun: What the name is, where an application and a provider have the same.
+
+        Raises:
+            ConfigurationError: There is nothing of this name, or there are two.
+        """
+        if noun is None:
+            is_application, is_provider = self._store.deploy_keys.owner_of(name)
+            if is_application and is_provider:
+                raise ConfigurationError(
+                    f"Both an application and a provider are named {name!r}.",
+                    hint="Say which one is meant: --of application or --of provider",
+                    name=name,
+                )
+            noun = "application" if is_application else "provider"
+        if noun == "provider":
+            return KeyOwner(None, self._store.get_provider(name).name)
+        return KeyOwner(name, self._store.get_application(name).definition.provider)
+
+    def create(
+        self, owner: KeyOwner, *, kind: KeyType = "ed25519", repositories: Sequence[str] = ()
+    ) -> KeyOutcome:
+        """Make a key, register it, prove it, and use it. To try again, call it again.
+
+        Args:
+            repositories: Those that a provider's key is registered for (default: those of the
+                provider's applications).
+
+        Returns:
+            The key, live once the git host accepts it.
+
+        Raises:
+            ConfigurationError: There is a key already, or no repository to try it with.
+            ProviderError: The host cannot be reached, or refuses the key.
+            GitError: The key is registered, and the SSH server does not accept it.
+        """
+        if any(each.state == "live" for each in self._of(owner)) or self._has_own_key(owner):
+            raise ConfigurationError(
+                f"The {owner.noun} {owner.name!r} has an SSH key already.",
+                hint=f"Replace it: deploycore key rotate {owner.name}",
+                name=owner.name,
+            )
+        return self._bring(owner, kind, repositories)
+
+    def rotate(
+        self, owner: KeyOwner, *, kind: KeyType = "ed25519", repositories: Sequence[str] = ()
+    ) -> KeyOutcome:
+        """Replace the key: the former one is removed at the host once the new one is in use.
+
+        Raises:
+            ConfigurationError: There is no key, or no repository to try it with.
+            ProviderError, GitError: As for ``create``; the former key stays in use.
+        """
+        is_live = any(each.state == "live" for each in self._of(owner))
+        if not (is_live or self._has_own_key(owner)):
+            _raise_missing(owner)
+        return self._bring(owner, kind, repositories)
+
+    def remove(
+        self, owner: KeyOwner, *, left_over: bool = False, at_host: bool = True
+    ) -> tuple[RemainingKey, ...]:
+        """Remove the keys of an application or a provider, here and at the host.
+
+        Git then uses the provider's other credentials.
+
+        Args:
+            left_over: Whether only keys are removed that were replaced.
+            at_host: Whether the host is asked.
+
+        Returns:
+            What a person has to remove at the host.
+
+        Raises:
+            ConfigurationError: There is no such key.
+            ProviderError: The host refuses, or cannot be reached; the key is not forgotten then.
+        """
+        keys = [each for each in self._of(owner) if not left_over or each.state == "former"]
+        if not keys:
+            _raise_missing(owner, left_over=left_over)
+        remains: list[RemainingKey] = []
+        for key in keys:
+            found = self.remove_at_host(key, ask=at_host)
+            for each in found:
+                if each.error is not None:
+                    raise each.error
+            remains += found
+            if key.application is None and key.state == "live":
+                change = self._changes.plan(key.provider, {}, {"ssh_private_key": None})
+                self._changes.store(change)
+            self._store.deploy_keys.remove(key)
+        return tuple(remains)
+
+    def remove_at_host(self, key: DeployKeyRecord, *, ask: bool = True) -> list[RemainingKey]:
+        """Have the host forget a key, in each repository; returns where it may still be."""
+        if not key.registered:
+            return [RemainingKey(key, page=self._page(key))]
+        remains = []
+        left = dict(key.registered)
+        for repository, number in key.registered.items():
+            try:
+                if ask:
+                    self._remove_registered(key, repository, number)
+                    del left[repository]
+                    self._store.deploy_keys.note_registered(key, left or {repository: ""})
+                    continue
+                error = None
+            except DeploycoreError as raised:
+                error = raised
+            remains.append(RemainingKey(key, repository, self._page(key, repository), error))
+        return remains
+
+    def _bring(self, owner: KeyOwner, kind: KeyType, given: Sequence[str]) -> KeyOutcome:
+        require_extra()
+        repositories = self._repositories(owner, given)
+        key = self._new_key(owner, kind)
+        secret = self._secrets.reveal(str(key.secret))
+        with self._open_provider(owner.provider) as provider:
+            key, by_hand = self._register(provider, key, repositories)
+            pages = [provider.deploy_keys_page(RepositoryId.parse(each)) for each in repositories]
+            provider.use_ssh_key(secret)
+            try:
+                self._prove(provider, repositories[0])
+            except (KeyRefused, RemoteRefused):
+                if not by_hand:
+                    raise
+                return KeyOutcome(key, by_hand, tuple(filter(None, pages)))
+        if owner.application is None:
+            new = {"ssh_private_key": secret, "ssh_passphrase": None}
+            self._changes.store(self._changes.plan(owner.provider, {}, new))
+        self._store.deploy_keys.activate(key)
+        return KeyOutcome(replace(key, state="live"), remains=tuple(self._remove_former(owner)))
+
+    def _new_key(self, owner: KeyOwner, kind: KeyType) -> DeployKeyRecord:
+        for known in self._of(owner):
+            if known.state == "new":
+                return known
+        private, public = make_key_pair(kind)
+        repository = None
+        if owner.application is not None:
+            repository = self._store.get_application(owner.application).definition.repository
+        return self._store.deploy_keys.add(
+            application=owner.application,
+            provider=owner.provider,
+            repository=repository,
+            public_key=public,
+            secret=self._secrets.seal(private),
+        )
+
+    def _register(
+        self, provider: Provider, key: DeployKeyRecord, repositories: Sequence[str]
+    ) -> tuple[DeployKeyRecord, str]:
+        """Register a key for repositories; why a person has to, if these credentials may not."""
+        if not provider.supports("add_deploy_key"):
+            return key, f"Providers of kind {provider.plugin.kind} cannot register deploy keys."
+        wanted = DeployKey(public_key=key.public_key, label=_label(key))
+        for repository in repositories:
+            known = dict(key.registered)
+            if known.get(repository):
+                continue
+            key = self._noted(key, {**known, repository: ""})
+            try:
+                made = provider.add_deploy_key(RepositoryId.parse(repository), wanted)
+            except PermissionDenied as error:
+                return self._noted(key, known), f"{error.message} {error.hint}".strip()
+            key = self._noted(key, {**known, repository: made.id})
+        return key, ""
+
+    def _noted(self, key: DeployKeyRecord, registered: dict[str, str]) -> DeployKeyRecord:
+        self._store.deploy_keys.note_registered(key, registered)
+        return replace(key, registered=registered)
+
+    def _prove(self, provider: Provider, repository: str) -> None:
+        """Read the refs of a repository over SSH, with the key that the provider was given."""
+        from deploycore.git import resolve  # needs dulwich
+
+        settings = replace(provider.git_settings(self._git_settings), total_timeout=_SECONDS)
+        try:
+            resolve(provider.clone_url(RepositoryId.parse(repository)), None, settings=settings)
+        except RemoteRefused as error:
+            if not error.details.get("ref"):  # else the repository was read, and is empty
+                raise
+
+    def _remove_former(self, owner: KeyOwner) -> list[RemainingKey]:
+        remains: list[RemainingKey] = []
+        for key in self._of(owner):
+            if key.state == "former":
+                found = self.remove_at_host(key)
+                remains += found
+                if not found:
+                    self._store.deploy_keys.remove(key)
+        return remains
+
+    def _remove_registered(self, key: DeployKeyRecord, repository: str, number: str) -> None:
+        where = RepositoryId.parse(repository)
+        with self._open_provider(key.provider) as provider:
+            if not number:  # a call was cut off, and the host may have it or not
+                wanted = DeployKey(public_key=key.public_key, label=_label(key))
+                found = (each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted))
+                number = next(found, "")
+            if number:
+                provider.remove_deploy_key(where, number)
+
+    def _page(self, key: DeployKeyRecord, repository: str = "") -> str:
+        name = repository or key.repository
+        if not name:
+            return ""
+        try:
+            with self._open_provider(key.provider) as provider:
+                return provider.deploy_keys_page(RepositoryId.parse(name)) or ""
+        except DeploycoreError:
+            return ""  # what remains is told without it
+
+    def _repositories(self, owner: KeyOwner, given: Sequence[str]) -> list[str]:
+        """The repositories that the key is for; the first one is tried."""
+        if owner.application is not None:
+            return [self._store.get_application(owner.application).definition.repository]
+        found = [str(RepositoryId.parse(each)) for each in given]
+        for key in self._of(owner):
+            found += key.registered
+        found += [each.repository for each in self._applications_of(owner.provider)]
+        if not found:
+            raise ConfigurationError(
+                f"No repository of provider {owner.provider} is known to try the key with.",
+                hint="Name one: --repository OWNER/SLUG",
+                provider=owner.provider,
+            )
+        return list(dict.fromkeys(found))
+
+    def _applications_of(self, provider: str) -> list[Application]:
+        found = (each.definition for each in self._store.list_applications())
+        return [each for each in found if each.provider == provider]
+
+    def _of(self, owner: KeyOwner) -> list[DeployKeyRecord]:
+        return self._store.deploy_keys.of(owner.application, owner.provider)
+
+    def _has_own_key(self, owner: KeyOwner) -> bool:
+        """Whether a provider was given an SSH key by a person."""
+        is_provider = owner.application is None
+        return is_provider and "ssh_private_key" in self._store.get_provider(owner.name).secrets
+
+
+def _label(key: DeployKeyRecord) -> str:
+    """The name at the host. Some hosts accept each name once, and two keys overlap."""
+    return f"deploycore {key.owner} {fingerprint_of(key.public_key)[7:15]}"
+
+
+def _raise_missing(owner: KeyOwner, *, left_over: bool = False) -> NoReturn:
+    raise ConfigurationError(
+        f"The {owner.noun} {owner.name!r} has no deploy key"
+        f"{' that was replaced' if left_over else ''}.",
+        hint="List the keys: deploycore key list"
+        if left_over
+        else f"Make one: deploycore key create {owner.name}",
+        name=owner.name,
+    )

@@ -1,0 +1,185 @@
+"""SSH keys that were made here: those of applications, and those of providers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from deploycore.applications.application import Application
+from deploycore.errors import ConfigurationError
+from deploycore.store.database import Database
+from deploycore.store.lookup import named_row
+from deploycore.store.reading import as_record, checksums, read_record, read_records
+from deploycore.store.records import DeployKeyRecord
+from deploycore.store.tables import applications, deploy_keys, previews, providers
+
+__all__ = ["DeployKeys", "deploy_key_of", "rename_keys"]
+
+deploy_key_of = as_record(DeployKeyRecord, deploy_keys)
+
+
+class DeployKeys:
+    """The keys of all applications and providers; see ``Store``, which has them.
+
+    A key belongs to an application, or, without one, to a provider.
+
+    Args:
+        refuse_second_key: As that of ``Webhooks``.
+    """
+
+    def __init__(self, database: Database, refuse_second_key: Callable[[Connection], None]) -> None:
+        self._database = database
+        self._refuse_second_key = refuse_second_key
+
+    def add(
+        self,
+        *,
+        application: str | None,
+        provider: str,
+        repository: str | None,
+        public_key: str,
+        secret: str,
+    ) -> DeployKeyRecord:
+        """Keep a key that is to be used once the host accepts it. If the owner has such a key, it
+        stays as it is: the host may have it.
+
+        Args:
+            secret: The private key, as ``SecretBox`` returns it.
+
+        Returns:
+            The key that is stored now.
+
+        Raises:
+            ConfigurationError: There is no such application or provider.
+            StoreError: Other secrets are stored that were encrypted with another key.
+        """
+        is_new = and_(_is_of(application, provider), deploy_keys.c.state == "new")
+        with self._database.writing() as connection:
+            named_row(connection, "provider", providers, provider, locked=application is None)
+            if application is not None:
+                named_row(connection, "application", applications, application, locked=True)
+            found = connection.execute(select(deploy_keys).where(is_new)).mappings().first()
+            if found is not None:
+                return read_record(deploy_keys, found, deploy_key_of)
+            self._refuse_second_key(connection)
+            values: dict[str, Any] = {
+                "application": application,
+                "provider": provider,
+                "repository": repository,
+                "state": "new",
+                "public_key": public_key,
+                "secret": secret,
+                "registered": {},
+                "created_at": datetime.now(UTC),
+            }
+            values |= checksums(deploy_keys, values)
+            added = insert(deploy_keys).values(values).returning(*deploy_keys.c)
+            row = connection.execute(added).mappings().one()
+            return read_record(deploy_keys, row, deploy_key_of)
+
+    def of(self, application: str | None, provider: str) -> list[DeployKeyRecord]:
+        """The keys of an application or, without one, of a provider, the oldest first."""
+        query = select(deploy_keys).where(_is_of(application, provider)).order_by(deploy_keys.c.id)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [read_record(deploy_keys, row, deploy_key_of) for row in rows]
+
+    def list(self) -> list[DeployKeyRecord]:
+        """All keys, those of providers first."""
+        c = deploy_keys.c
+        query = select(deploy_keys).order_by(c.application.is_not(None), c.application, c.provider)
+        with self._database.reading() as connection:
+            return list(read_records(connection, deploy_keys, query.order_by(c.id), deploy_key_of))
+
+    def find(self, definition: Application) -> DeployKeyRecord | None:
+        """The key that an application clones with: its own or, for a preview, its parent's, if that
+        was made for the application's present repository."""
+        c = deploy_keys.c
+        parent = select(previews.c.parent).where(previews.c.name == definition.name)
+        is_its = and_(
+            c.application.in_([definition.name]) | c.application.in_(parent),
+            c.provider == definition.provider,
+            c.repository == definition.repository,
+            c.state == "live",
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(select(deploy_keys).where(is_its)).mappings().first()
+        return None if row is None else read_record(deploy_keys, row, deploy_key_of)
+
+    def note_registered(self, key: DeployKeyRecord, registered: Mapping[str, str]) -> None:
+        """Note the host's identifiers of a key; see ``DeployKeyRecord.registered``."""
+        with self._database.writing() as connection:
+            _change(connection, deploy_keys.c.id == key.id, registered=dict(registered))
+
+    def activate(self, key: DeployKeyRecord) -> None:
+        """Use a new key, and note that the owner's former ones are to be removed at the host."""
+        is_live = and_(_is_of(key.application, key.provider), deploy_keys.c.state == "live")
+        with self._database.writing() as connection:
+            former = connection.execute(
+                select(deploy_keys).where(is_live, deploy_keys.c.id != key.id)
+            ).mappings()
+            for row in former.all():
+                dropped = {"secret": None, "public_key": row["public_key"]}
+                dropped |= checksums(deploy_keys, dropped)
+                _change(connection, deploy_keys.c.id == row["id"], state="former", **dropped)
+            values: dict[str, Any] = {"state": "live"}
+            if key.application is None:  # the provider has it now
+                values |= {"secret": None, "public_key": key.public_key}
+                values |= checksums(deploy_keys, values)
+            _change(connection, deploy_keys.c.id == key.id, **values)
+
+    def remove(self, key: DeployKeyRecord) -> None:
+        """Forget a key, and its private part."""
+        with self._database.writing() as connection:
+            connection.execute(delete(deploy_keys).where(deploy_keys.c.id == key.id))
+
+    def owner_of(self, name: str) -> tuple[bool, bool]:
+        """Whether a name is that of an application, and whether it is that of a provider.
+
+        Raises:
+            ConfigurationError: It is neither.
+        """
+        with self._database.reading() as connection:
+            found = tuple(
+                connection.scalar(select(table.c.name).where(table.c.name == name)) is not None
+                for table in (applications, providers)
+            )
+        if not any(found):
+            raise ConfigurationError(
+                f"There is no application and no provider named {name!r}.",
+                hint="List the applications: deploycore app list (or the providers: deploycore"
+                " provider list)",
+                name=name,
+            )
+        return found[0], found[1]
+
+
+def rename_keys(connection: Connection, definition: Application, name: str) -> None:
+    """Have the key of an application be used for its repository under a new name."""
+    c = deploy_keys.c
+    is_its = and_(
+        c.application == definition.name,
+        c.provider == definition.provider,
+        c.repository == definition.repository,
+    )
+    for row in connection.execute(select(deploy_keys).where(is_its)).mappings().all():
+        known = read_record(deploy_keys, row, deploy_key_of).registered
+        registered = {
+            name if each == definition.repository else each: number
+            for each, number in known.items()
+        }
+        _change(connection, c.id == row["id"], repository=name, registered=registered)
+
+
+def _is_of(application: str | None, provider: str) -> ColumnElement[bool]:
+    c = deploy_keys.c
+    if application is None:
+        return and_(c.application.is_(None), c.provider == provider)
+    return c.application == application
+
+
+def _change(connection: Connection, which: ColumnElement[bool], **values: Any) -> None:
+    connection.execute(update(deploy_keys).where(which).values(values))

@@ -1,0 +1,67 @@
+"""Bitbucket Cloud's deploy keys of a repository, which may only read.
+
+Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-deployments/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import Field
+
+from deploycore.errors import NotFound
+from deploycore.events import DeployKey, RegisteredKey
+from deploycore.http import AnswerModel, HttpClient, parse_answer
+from deploycore.models import NonEmpty, RepositoryId
+from deploycore_bitbucket import pagination
+
+__all__ = ["add", "listed", "remove"]
+
+
+class KeyAnswer(AnswerModel):
+    """A deploy key; it may only read, always."""
+
+    id: Annotated[int, Field(ge=0)]
+    key: NonEmpty
+    label: str = ""
+
+    def key_of_repository(self) -> RegisteredKey:
+        """Convert the response to deploycore's model."""
+        return RegisteredKey(id=str(self.id), public_key=self.key, label=self.label)
+
+
+def add(http: HttpClient, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
+    """Register a key that may only read; one that is registered already is returned."""
+    for known in listed(http, repository):
+        if known.is_of(key) and known.read_only:
+            return known
+    body = {"key": key.public_key, "label": key.label}
+    answer = http.send_json("POST", _path(repository), body=body)
+    return parse_answer(KeyAnswer, answer, what="a deploy key").key_of_repository()
+
+
+def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey]:
+    """The keys of a repository."""
+    params: dict[str, str | int] = {"pagelen": pagination.MOST_ITEMS_A_PAGE}
+    pages = pagination.pages(http, _path(repository), params=params, prefetch=0)
+    read = KeyAnswer.key_of_repository
+    return pagination.items(pages, KeyAnswer, read, what="a page of deploy keys")
+
+
+def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
+    """Remove a key by its number; whether there was one."""
+    if not (key_id.isascii() and key_id.isdecimal()):
+        return False
+    try:
+        http.send_json("DELETE", _path(repository, key_id))
+    except NotFound:
+        return False
+    return True
+
+
+def _path(repository: RepositoryId, key_id: str | None = None) -> str:
+    workspace, slug = quote(repository.owner, safe=""), quote(repository.slug, safe="")
+    keys = f"/repositories/{workspace}/{slug}/deploy-keys"
+    return keys if key_id is None else f"{keys}/{key_id}"

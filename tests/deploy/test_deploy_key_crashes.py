@@ -1,0 +1,251 @@
+"""A process that dies at any call while a deploy key is replaced leaves a key that works."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from deploycore.applications.application import Application
+from deploycore.errors import KeyRefused, PermissionDenied, ProviderUnavailable
+from deploycore.events import RegisteredKey
+from deploycore.installation.deploy_keys import DeployKeys, KeyOwner
+from deploycore.secrets import SecretBox
+from deploycore.settings import Settings
+from deploycore.ssh.keys import read_private_key
+from deploycore.store import ProviderRecord, Store
+
+OWNER = KeyOwner("shop", "work")
+OF_PROVIDER = KeyOwner(None, "work")
+HOST_CALLS = ("add_deploy_key", "remove_deploy_key", "list_deploy_keys")
+STORE_CALLS = ("add", "note_registered", "activate", "remove")
+
+
+class Died(BaseException):
+    """What kills the process."""
+
+
+class Host:
+    """The keys that a host has for one repository, and a handle on it as a provider's."""
+
+    plugin = SimpleNamespace(kind="acme")
+
+    def __init__(self):
+        self.keys = {}
+        self.refusal = None
+        self.given = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def supports(self, hook):
+        return True
+
+    def deploy_keys_page(self, repository):
+        return None
+
+    def use_ssh_key(self, key):
+        self.given = public_of(key)
+
+    def add_deploy_key(self, repository, key):
+        if self.refusal:
+            raise self.refusal
+        for number, known in self.keys.items():
+            if known == key.public_key:
+                return RegisteredKey(id=number, public_key=known)
+        number = str(len(self.keys) + 1 + max(map(int, self.keys), default=0))
+        self.keys[number] = key.public_key
+        return RegisteredKey(id=number, public_key=key.public_key)
+
+    def list_deploy_keys(self, repository):
+        return [RegisteredKey(id=each, public_key=key) for each, key in self.keys.items()]
+
+    def remove_deploy_key(self, repository, key_id):
+        if self.refusal:
+            raise self.refusal
+        return self.keys.pop(key_id, None) is not None
+
+
+class Changes:
+    """Changes of the provider's secrets, as they are stored."""
+
+    def __init__(self):
+        self.key = None
+
+    def plan(self, name, settings, secrets):
+        return secrets["ssh_private_key"]
+
+    def store(self, change):
+        self.key = change
+
+
+class Calls:
+    """Counts calls, and dies before or after one of them."""
+
+    def __init__(self):
+        self.count, self.die_at, self.after = 0, None, False
+
+    def wrap(self, target, name):
+        real = getattr(target, name)
+
+        def call(*arguments, **options):
+            self.count += 1
+            is_last = self.count == self.die_at
+            if is_last and not self.after:
+                raise Died
+            result = real(*arguments, **options)
+            if is_last:
+                raise Died
+            return result
+
+        setattr(target, name, call)
+
+
+def public_of(key):
+    text = read_private_key(key, None).export_public_key().decode()
+    return " ".join(text.split()[:2])
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A service whose calls to the store, the host and the provider's secrets can be cut off."""
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
+    store = Store(settings)
+    store.add_provider(ProviderRecord("work", "acme", {}, {}, datetime.now(UTC)))
+    shop = Application(
+        name="shop", provider="work", repository="ada/shop", ref="main", target=tmp_path / "www"
+    )
+    store.add_application(shop)
+    host, changes, calls = Host(), Changes(), Calls()
+    secrets = SecretBox(settings)
+    keys = DeployKeys(store, secrets, lambda name: host, changes, None)
+
+    def prove(self, provider, repository):
+        if host.given not in host.keys.values():
+            raise KeyRefused("The key is not accepted.")
+
+    monkeypatch.setattr(DeployKeys, "_prove", prove)
+    for name in HOST_CALLS:
+        calls.wrap(host, name)
+    for name in STORE_CALLS:
+        calls.wrap(store.deploy_keys, name)
+    calls.wrap(changes, "store")
+    with store:
+        yield SimpleNamespace(
+            store=store,
+            host=host,
+            changes=changes,
+            calls=calls,
+            secrets=secrets,
+            keys=keys,
+            shop=shop,
+        )
+
+
+def used_key(world, owner):
+    """The public part of the key that git uses now."""
+    if owner is OF_PROVIDER:
+        return public_of(world.changes.key)
+    found = world.store.deploy_keys.find(world.shop)
+    return public_of(world.secrets.reveal(found.secret))
+
+
+def has_own_key(world, monkeypatch):
+    monkeypatch.setattr(
+        DeployKeys, "_has_own_key", lambda self, owner: world.changes.key is not None
+    )
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("owner", [OWNER, OF_PROVIDER], ids=lambda each: each.noun)
+def test_a_crash_at_each_call_of_a_rotation_leaves_a_key_that_works(
+    world, owner, after, monkeypatch
+):
+    has_own_key(world, monkeypatch)
+    world.keys.create(owner)
+    deaths = 0
+    for step in range(1, 30):
+        world.calls.count, world.calls.die_at, world.calls.after = 0, step, after
+        try:
+            world.keys.rotate(owner)
+        except Died:
+            deaths += 1
+        world.calls.die_at = None
+        assert used_key(world, owner) in world.host.keys.values()
+        rows = world.store.deploy_keys.of(owner.application, owner.provider)
+        assert set(world.host.keys.values()) <= {each.public_key for each in rows}
+        if world.calls.count < step:
+            break
+        world.keys.rotate(owner)
+        assert list(world.host.keys.values()) == [used_key(world, owner)]
+        [left] = world.store.deploy_keys.of(owner.application, owner.provider)
+        assert left.state == "live"
+    assert deaths == step - 1
+    assert deaths >= 6
+    world.keys.remove(owner)
+    assert world.host.keys == {}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_crash_while_a_key_is_removed_is_made_good_by_removing_again(world, after):
+    for step in range(1, 10):
+        world.keys.create(OWNER)
+        world.calls.count, world.calls.die_at, world.calls.after = 0, step, after
+        try:
+            world.keys.remove(OWNER)
+        except Died:
+            world.calls.die_at = None
+            if world.store.deploy_keys.of("shop", "work"):
+                world.keys.remove(OWNER)
+        assert world.host.keys == {}
+        assert world.store.deploy_keys.of("shop", "work") == []
+        if world.calls.count < step:
+            break
+    assert step > 3
+
+
+def test_a_former_key_that_the_host_keeps_is_listed_and_removed_later(world):
+    world.keys.create(OWNER)
+    first = used_key(world, OWNER)
+    real = world.host.remove_deploy_key
+
+    def refuse(*arguments):
+        raise ProviderUnavailable("The host is down.")
+
+    world.host.remove_deploy_key = refuse
+    done = world.keys.rotate(OWNER)
+    assert done.is_live
+    assert [str(each.error) for each in done.remains] == ["The host is down."]
+    states = {each.public_key: each.state for each in world.store.deploy_keys.list()}
+    assert states == {first: "former", used_key(world, OWNER): "live"}
+    assert all(
+        each.secret is None for each in world.store.deploy_keys.list() if each.state == "former"
+    )
+    with pytest.raises(ProviderUnavailable):
+        world.keys.remove(OWNER, left_over=True)
+    world.host.remove_deploy_key = real
+    assert world.keys.remove(OWNER, left_over=True) == ()
+    assert list(world.host.keys.values()) == [used_key(world, OWNER)]
+
+
+def test_without_permission_a_person_is_told_why_and_adds_the_key(world):
+    world.host.refusal = PermissionDenied("The token may not.", hint="Add a scope.")
+    done = world.keys.create(OWNER)
+    assert not done.is_live
+    assert done.by_hand == "The token may not. Add a scope."
+    assert world.store.deploy_keys.find(world.shop) is None
+    world.host.keys["7"] = done.key.public_key
+    again = world.keys.create(OWNER)
+    assert again.is_live
+    assert again.key.public_key == done.key.public_key
+
+
+def test_a_key_is_used_for_the_repository_that_it_was_made_for_alone(world):
+    world.keys.create(OWNER)
+    elsewhere = world.shop.model_copy(update={"repository": "ada/other"})
+    assert world.store.deploy_keys.find(elsewhere) is None
+    assert world.store.deploy_keys.find(world.shop) is not None
