@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ __all__ = ["agent_keys", "read_private_key"]
 
 _AGENT = "SSH_AUTH_SOCK"
 _MAX_AGENT_KEYS = 16
+_MAX_AGENT_SECONDS = 5.0  # to list its keys: no cancellation ends this wait
 
 
 def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.SSHKey:
@@ -50,16 +52,21 @@ async def agent_keys() -> AsyncIterator[list[Any]]:
     """The keys of the agent, which can sign within the context.
 
     Raises:
-        ConfigurationError: There is no agent, or it has no key.
+        ConfigurationError: There is no agent, it has no key, or it does not answer.
     """
     path, agent, keys = os.environ.get(_AGENT, ""), None, []
+    is_silent = False
     try:
         if path:
-            agent = await asyncssh.connect_agent(path)
-            keys = list(await agent.get_keys())
+            agent = await asyncio.wait_for(asyncssh.connect_agent(path), _MAX_AGENT_SECONDS)
+            keys = list(await asyncio.wait_for(agent.get_keys(), _MAX_AGENT_SECONDS))
+    except TimeoutError:
+        is_silent = True
     except (OSError, ValueError):
         pass
     try:
+        if is_silent:
+            raise _silent_agent()
         if not keys:
             raise _no_agent(path)
         yield keys[:_MAX_AGENT_KEYS]
@@ -67,6 +74,13 @@ async def agent_keys() -> AsyncIterator[list[Any]]:
         if agent is not None:
             agent.close()
             await agent.wait_closed()
+
+
+def _silent_agent() -> ConfigurationError:
+    return ConfigurationError(
+        f"The SSH agent at {_AGENT} did not list its keys within {_MAX_AGENT_SECONDS:.0f} seconds.",
+        hint="Restart the agent, or give the provider an ssh_private_key.",
+    )
 
 
 def _no_agent(path: str) -> ConfigurationError:
