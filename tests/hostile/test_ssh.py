@@ -333,6 +333,10 @@ def test_a_revoked_host_key_is_refused(sshd, shop, target):
     ("key", "passphrase", "said"),
     [
         ("nonsense", None, "cannot be read"),
+        ("ssh-ed25519 AAAA ada@host", None, "is a public key"),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\n", None, "the format of PuTTY"),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n" * 2, None, "several keys in one text"),
+        ("A" * 70_000, None, "more than 65,536 characters"),
         ("{encrypted}", None, "is encrypted, and there is no passphrase"),
         ("{encrypted}", "wrong", "passphrase does not open"),
     ],
