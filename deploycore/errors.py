@@ -231,7 +231,8 @@ class HostKeyRefused(GitError):
     """The key of the SSH server is not known, or is not the one that is known.
 
     ``details`` has the ``host``, the server's ``algorithm`` and ``fingerprint``, the ``line`` of a
-    known_hosts file for it, and as ``known`` the fingerprints that were expected.
+    known_hosts file for it, as ``known`` the fingerprints that were expected, and whether it is
+    ``revoked``.
     """
 
     code = "host_key_refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, TypeVar
@@ -57,7 +58,7 @@ def pinning(
 
     Raises:
         HostKeyRefused: There is no terminal to ask at, or the server has another key than the known
-            one.
+            one, or a revoked one.
         Cancelled: The answer was no.
     """
     try:
@@ -65,12 +66,12 @@ def pinning(
     except HostKeyRefused as error:
         refusal = error
     line = refusal.details["line"]
-    if refusal.details["known"]:
+    if refusal.details["known"] or refusal.details["revoked"]:
         raise refusal
     if as_json or not sys.stdin.isatty():
         refusal.hint = (
             "Compare the fingerprint with what the host publishes. If it is the same, add"
-            f" --host-key '{line}'"
+            f" --host-key {shlex.quote(line)}"
         )
         raise refusal
     details = refusal.details

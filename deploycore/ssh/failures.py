@@ -21,6 +21,7 @@ from deploycore.text.printable import printable
 __all__ = ["flooded", "host_key_refusal", "translated"]
 
 _MAX_TEXT = 300
+_TOO_MANY = "too many authentication failures"  # OpenSSH's words, with the code of other errors
 
 
 def said(text: str) -> str:
@@ -43,6 +44,14 @@ def translated(error: Exception, server: SshServer) -> Exception:
             url=server.url,
         )
     reason = said(str(error)) or type(error).__name__
+    if _TOO_MANY in reason.lower():
+        return KeyRefused(
+            f"The SSH server of {server.url} accepts none of the keys that it was shown for user"
+            f" {server.user}: {reason}.",
+            hint="An agent with many keys shows them one after the other, and servers allow only a"
+            " few. Remove keys from the agent, or give the provider an ssh_private_key.",
+            url=server.url,
+        )
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return GitError(
             f"The SSH server of {server.url} has no algorithm in common with deploycore: {reason}.",
@@ -105,4 +114,5 @@ def host_key_refusal(
         fingerprint=key.fingerprint,
         line=host_key_line(server.host, server.port, key),
         known=known,
+        revoked=key in revoked,
     )

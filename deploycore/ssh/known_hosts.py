@@ -162,8 +162,19 @@ def _is_hash_of(hashed: str, name: str) -> bool:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    parts = re.split(r"([*?])", pattern)
-    wild = {"*": ".*", "?": "."}
-    return (
-        re.fullmatch("".join(wild.get(each) or re.escape(each) for each in parts), name) is not None
-    )
+    """Whether a name has a pattern's form, in no more steps than both lengths multiplied."""
+    at = begin = 0
+    star = -1
+    for_star = 0
+    while at < len(name):
+        if begin < len(pattern) and pattern[begin] == "*":
+            star, for_star = begin, at
+            begin += 1
+        elif begin < len(pattern) and pattern[begin] in ("?", name[at]):
+            at, begin = at + 1, begin + 1
+        elif star >= 0:  # the last * takes one character more
+            for_star += 1
+            at, begin = for_star, star + 1
+        else:
+            return False
+    return not pattern[begin:].strip("*")

@@ -50,7 +50,7 @@ class SshServer:
             ValueError: It is malformed.
         """
         parts = urlsplit(url)
-        path, user = unquote(parts.path), unquote(parts.username or _DEFAULT_USER)
+        path, user, port = _decoded(parts.path), _decoded(parts.username or ""), parts.port
         if path.startswith("/~"):  # the home directory of a user, as in git
             path = path[1:]
         if not is_ssh(url) or not parts.hostname or parts.password is not None:
@@ -59,7 +59,9 @@ class SshServer:
             raise ValueError("it has no path, or one that cannot be printed")
         if not user.isprintable() or len(user) > _MAX_USER:
             raise ValueError("its user name cannot be used")
-        return cls(url, user, parts.hostname, parts.port or SSH_PORT, path)
+        if port == 0:
+            raise ValueError("no server has port 0")
+        return cls(url, user or _DEFAULT_USER, parts.hostname, port or SSH_PORT, path)
 
     def command(self, program: str, *arguments: str) -> str:
         """Return the command line that runs a program on the repository.
@@ -68,3 +70,10 @@ class SshServer:
         """
         quoted = "'" + self.path.replace("'", "'\\''").replace("!", "'\\!'") + "'"
         return " ".join((program, quoted, *arguments))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("a part of it is not in UTF-8") from None

@@ -25,6 +25,7 @@ from deploycore.http.wire import Wire
 from deploycore.ssh.failures import flooded, host_key_refusal, translated
 from deploycore.ssh.keys import agent_keys, read_private_key
 from deploycore.ssh.known_hosts import HostKey, KnownHosts
+from deploycore.ssh.meter import Metered
 from deploycore.ssh.server import SshServer, Unreachable
 
 if TYPE_CHECKING:
@@ -86,7 +87,24 @@ _OPTIONS: Mapping[str, Any] = {
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop that starts no threads."""
+    """An event loop that starts no threads.
+
+    Args:
+        client: Notified of a flood.
+    """
+
+    def __init__(self, client: _Client) -> None:
+        super().__init__()
+        self._client = client
+
+    async def create_connection(self, protocol_factory: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Connect a protocol, and count the bytes that it receives."""
+        protocol, client = protocol_factory(), self._client
+        metered = Metered(
+            protocol, lambda: client.useful_bytes, lambda: client.note_flood("messages besides")
+        )
+        transport, _ = await super().create_connection(lambda: metered, **options)
+        return transport, protocol
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Run a function at once."""
@@ -122,12 +140,13 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Client(asyncssh.SSHClient):
-    """Checks the server's key, and limits its banners.
+    """Checks the server's key, and limits what the server sends.
 
     Attributes:
         host_key: The server's key, as soon as it is known.
         is_lost: Whether the connection has ended.
-        has_flooded: Whether the connection was closed because of endless banners.
+        flood: What the server sent too much of, so that the connection was ended; or nothing.
+        useful_bytes: How much a command wrote.
     """
 
     def __init__(self, trusted: tuple[HostKey, ...], revoked: tuple[HostKey, ...]) -> None:
@@ -135,7 +154,8 @@ class _Client(asyncssh.SSHClient):
         self._trusted = trusted
         self._revoked = revoked
         self.is_lost = False
-        self.has_flooded = False
+        self.flood = ""
+        self.useful_bytes = 0
         self._banner = 0
         self._connection: asyncssh.SSHClientConnection | None = None
 
@@ -168,8 +188,12 @@ class _Client(asyncssh.SSHClient):
         """Ignore a banner; close the connection if banners do not end."""
         self._banner += len(msg) + 1
         if self._banner > _MAX_BANNER_CHARACTERS and self._connection is not None:
-            self.has_flooded = True
+            self.note_flood("banners")
             self._connection.abort()
+
+    def note_flood(self, what: str) -> None:
+        """Remember why the connection is ended."""
+        self.flood = self.flood or what
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Record that the connection has ended."""
@@ -187,7 +211,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         error: Why the connection ended, if the command did not.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: _Client) -> None:
         self.chunks: list[bytes] = []
         self.stderr = b""
         self.stderr_bytes = 0
@@ -196,6 +220,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.is_over = False
         self.error: Exception | None = None
         self._loop = loop
+        self._client = client
         self._waiting: asyncio.Future[None] | None = None
 
     def something(self) -> asyncio.Future[None]:
@@ -205,6 +230,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Store output, or data from the standard error."""
+        self._client.useful_bytes += len(data)
         if datatype is None:
             self.chunks.append(data)
             self._wake()
@@ -241,12 +267,14 @@ class Command:
         self,
         server: SshServer,
         loop: _Loop,
+        client: _Client,
         session: _Session,
         channel: asyncssh.SSHClientChannel[bytes],
         silence: float,
     ) -> None:
         self._server = server
         self._loop = loop
+        self._client = client
         self._session = session
         self._channel = channel
         self._silence = silence
@@ -295,6 +323,8 @@ class Command:
         return b""
 
     def _refuse_flood(self) -> None:
+        if self._client.flood:
+            raise flooded(self._server, self._client.flood)
         if self._session.stderr_bytes > _MAX_STDERR_BYTES:
             raise flooded(self._server, "messages of the command")
 
@@ -327,12 +357,12 @@ def running(
     """
     client = _client_for(server, credential)
     with _connected(server, credential, client, wire, silence) as (loop, connection):
-        session = _Session(loop)
+        session = _Session(loop, client)
         opening = connection.create_session(
             lambda: session, command, env=list(environment.items()), encoding=None
         )
         channel, _ = _translating(lambda: loop.wait(opening, silence), server, client)
-        yield Command(server, loop, session, channel, silence)
+        yield Command(server, loop, client, session, channel, silence)
 
 
 def sign_in(server: SshServer, credential: SshCredential, wire: Wire, *, silence: float) -> None:
@@ -373,7 +403,7 @@ def _connected(
 ) -> Iterator[tuple[_Loop, asyncssh.SSHClientConnection]]:
     """Connect and sign in."""
     connected = _reached(server, wire)
-    loop = _Loop()
+    loop = _Loop(client)
     loop.set_exception_handler(lambda *_: None)  # asyncio's own would log what a server sent
     connection: asyncssh.SSHClientConnection | None = None
     try:
@@ -427,8 +457,8 @@ def _translating(call: Callable[[], _T], server: SshServer, client: _Client) -> 
         return call()
     except Exception as error:
         caught = error
-    if client.has_flooded:
-        raise flooded(server, "banners")
+    if client.flood:
+        raise flooded(server, client.flood)
     refusal = client.refusal(server)
     if isinstance(caught, asyncssh.HostKeyNotVerifiable) and refusal is not None:
         raise refusal

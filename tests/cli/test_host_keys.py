@@ -12,20 +12,22 @@ from tests.ssh.test_known_hosts import ONE, TWO
 LINE, OTHER = f"host {ONE.text}", f"host {TWO.text}"
 
 
-def refusal(known=()):
+def refusal(known=(), revoked=False):
     details = {"host": "host", "algorithm": ONE.kind, "fingerprint": ONE.fingerprint}
-    return HostKeyRefused("It is refused.", line=LINE, known=list(known), **details)
+    return HostKeyRefused(
+        "It is refused.", line=LINE, known=list(known), revoked=revoked, **details
+    )
 
 
 class Stored:
     """Stores what knows the key, and nothing else."""
 
-    def __init__(self, known=()):
-        self.known = known
+    def __init__(self, known=(), revoked=False):
+        self.known, self.revoked = known, revoked
 
     def __call__(self, settings):
         if LINE not in settings.get("ssh_host_keys", ""):
-            raise refusal(self.known)
+            raise refusal(self.known, self.revoked)
         return settings
 
 
@@ -55,10 +57,13 @@ def test_a_key_that_is_another_is_not_pinned(answer):
         pinning(Stored(), {}, as_json=False)
 
 
-def test_a_changed_key_is_never_asked_about(answer):
+@pytest.mark.parametrize("why", [{"known": ["ssh-ed25519 SHA256:x"]}, {"revoked": True}])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_changed_or_revoked_key_is_never_asked_about(answer, why, as_json):
     answer(True)
-    with pytest.raises(HostKeyRefused):
-        pinning(Stored(known=["ssh-ed25519 SHA256:x"]), {}, as_json=False)
+    with pytest.raises(HostKeyRefused) as caught:
+        pinning(Stored(**why), {}, as_json=as_json)
+    assert caught.value.hint is None or "--host-key" not in caught.value.hint
 
 
 @pytest.mark.parametrize("as_json", [True, False])

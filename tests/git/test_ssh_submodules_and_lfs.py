@@ -170,6 +170,21 @@ def test_other_answers_are_errors(sshd, shop, answer, target, settings, script, 
     assert str(caught.value).isprintable()
 
 
+def test_a_granted_token_that_the_lfs_server_repeats_is_masked(
+    sshd, shop, lfs, answer, target, settings
+):
+    def repeat(handler):
+        said = {"message": f"refused: {handler.headers['Authorization']}"}
+        handler.give(403, json.dumps(said).encode(), **{"Content-Type": "application/json"})
+        return True
+
+    lfs.interfere = repeat
+    answer(access(lfs, header={"Authorization": "RemoteAuth gAAA-a-token-for-a-minute"}))
+    with pytest.raises(RemoteRefused, match="refused:") as caught:
+        export(sshd.source(shop.path), "main", target, lfs=True, settings=settings)
+    assert "a-token-for" not in f"{caught.value!r} {caught.value.details}"
+
+
 def test_a_server_without_lfs_is_told(sshd, shop, target, settings):
     with pytest.raises(RemoteRefused, match=r"no access to Git LFS.*not found"):
         export(sshd.source(shop.path), "main", target, lfs=True, settings=settings)

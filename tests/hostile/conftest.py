@@ -167,3 +167,16 @@ def assert_fit_for_people(error):
     assert str(error).isprintable()
     for value in error.details.values():
         assert not isinstance(value, str) or value.isprintable(), value
+
+
+@pytest.fixture
+def upload_pack(sshd):
+    """What the server runs in place of git: ``upload_pack("echo …")``, in a shell."""
+    program = sshd.programs / "git-upload-pack"
+
+    def give(script):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    yield give
+    program.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import asyncssh
 import pytest
 from pydantic import SecretStr
 
@@ -27,15 +26,12 @@ from deploycore.errors import (
     LimitExceeded,
     RemoteRefused,
 )
-from deploycore.git import Cancellation, GitSettings, export
+from deploycore.git import Cancellation, export
 from deploycore.models import CloneUrl, SshCredential
 from tests.git.servers import Content, nothing_left, snapshot
+from tests.hostile.ssh_servers import NO_HANG, SETTINGS, Hostile, hostile_server, refuse
 from tests.ssh_server import make_key, proxy
 
-SETTINGS = GitSettings(
-    connect_timeout=10, read_timeout=30, total_timeout=120, retries=0, retry_wait=0
-)
-NO_HANG = 60  # seconds: more than any machine needs, less than what would hang
 OFFSETS = 100
 
 
@@ -53,19 +49,6 @@ def shop(sshd, tmp_path_factory):
 def target(tmp_path):
     (tmp_path / "place").mkdir()
     return tmp_path / "place" / "target"
-
-
-@pytest.fixture
-def upload_pack(sshd):
-    """What the server runs in place of git: ``upload_pack("echo …")``, in a shell."""
-    program = sshd.programs / "git-upload-pack"
-
-    def give(script):
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
-
-    yield give
-    program.unlink(missing_ok=True)
 
 
 def through(sshd, running, path, **more):
@@ -204,98 +187,6 @@ def test_a_closed_port_and_an_unknown_name_cannot_be_reached(sshd, target):
 
 
 # A server of which the protocol is right, and the intentions are not
-
-
-class Hostile(asyncssh.SSHServer):
-    """Notes what the client does.
-
-    Attributes:
-        methods: How it tried to sign in.
-    """
-
-    offers = ("publickey",)
-    banners = 0
-
-    def __init__(self, noted):
-        self.noted = noted
-
-    def connection_made(self, conn):
-        self.connection = conn
-
-    def begin_auth(self, username):
-        for _ in range(self.banners):
-            self.connection.send_auth_banner("Give me your password.\033[31m\n" * 100)
-        return True
-
-    def public_key_auth_supported(self):
-        return "publickey" in self.offers
-
-    def password_auth_supported(self):
-        return "password" in self.offers
-
-    def kbdint_auth_supported(self):
-        return "password" in self.offers
-
-    def validate_public_key(self, username, key):
-        self.noted.append("publickey")
-        return True
-
-    def validate_password(self, username, password):
-        self.noted.append(f"password {password}")
-        return True
-
-    def get_kbdint_challenge(self, username, lang, submethods):
-        self.noted.append("keyboard-interactive")
-        return "", "", "", [("Password:", False)]
-
-
-@contextmanager
-def hostile_server(kind, tmp_path, process):
-    """A server in a thread; gives where it is, and what signs in to it."""
-    key = asyncssh.read_private_key(str(make_key(tmp_path / "hostile-host")))
-    loop, ready, noted = asyncio.new_event_loop(), threading.Event(), []
-    running = {}
-
-    async def start():
-        running["server"] = await asyncssh.create_server(
-            lambda: kind(noted),
-            "127.0.0.1",
-            0,
-            server_host_keys=[key],
-            process_factory=process,
-            encoding=None,
-        )
-        ready.set()
-
-    def serve():
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(start())
-        loop.run_forever()
-        running["server"].close()
-        loop.run_until_complete(asyncio.sleep(0.1))
-        for each in asyncio.all_tasks(loop):
-            each.cancel()
-        with suppress(asyncio.CancelledError):
-            loop.run_until_complete(asyncio.sleep(0.1))
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert ready.wait(NO_HANG)
-    port = running["server"].get_port()
-    line = f"[127.0.0.1]:{port} {key.export_public_key().decode()}"
-    private = SecretStr(Path(make_key(tmp_path / "hostile-client")).read_text())
-    credential = SshCredential(private_key=private, host_keys=(line,))
-    try:
-        yield CloneUrl(url=f"ssh://git@127.0.0.1:{port}/x.git", credential=credential), noted
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(NO_HANG)
-
-
-def refuse(process):
-    process.stderr.write(b"\033[2J\033[31mERROR: nothing for you\033[0m\n")
-    process.exit(1)
 
 
 def test_a_server_that_asks_for_a_password_gets_none(tmp_path, target):
@@ -442,6 +333,10 @@ def test_a_revoked_host_key_is_refused(sshd, shop, target):
     ("key", "passphrase", "said"),
     [
         ("nonsense", None, "cannot be read"),
+        ("ssh-ed25519 AAAA ada@host", None, "is a public key"),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\n", None, "the format of PuTTY"),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n" * 2, None, "several keys in one text"),
+        ("A" * 70_000, None, "more than 65,536 characters"),
         ("{encrypted}", None, "is encrypted, and there is no passphrase"),
         ("{encrypted}", "wrong", "passphrase does not open"),
     ],

@@ -38,7 +38,18 @@ def test_a_path_is_quoted_for_the_servers_shell(path):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://h/r", "ssh://h/", "ssh://h", "ssh://git:x@h/r", "ssh://h/a%00b", "ssh://h:x/r"]
+    "url",
+    [
+        "https://h/r",
+        "ssh://h/",
+        "ssh://h",
+        "ssh://git:x@h/r",
+        "ssh://h/a%00b",
+        "ssh://h:x/r",
+        "ssh://h:0/r",
+        "ssh://h:70000/r",
+        "ssh://h/%ff",
+    ],
 )
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ValueError, match=r".+"):

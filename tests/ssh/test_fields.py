@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncssh
 import pytest
 from pydantic import SecretStr
 
@@ -69,6 +70,12 @@ def test_a_key_that_cannot_be_read_is_refused_when_it_is_given(key, passphrase, 
     with pytest.raises(ConfigurationError, match=said) as caught:
         parsed(ssh_private_key=key, **passphrase)
     assert caught.value.details["provider"] == "work"
+
+
+def test_a_key_of_a_kind_that_is_not_used_is_refused_when_it_is_given():
+    kind = asyncssh.generate_private_key("ssh-dss").export_private_key().decode()
+    with pytest.raises(ConfigurationError, match="neither Ed25519, ECDSA nor RSA"):
+        parsed(ssh_private_key=kind)
 
 
 @pytest.mark.parametrize("option", ["--ssh-private-key", "--ssh-passphrase"])

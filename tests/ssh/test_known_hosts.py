@@ -45,6 +45,14 @@ def hashed(name):
         (hashed("[host.example]:2222"), "host.example", 2222, True),
         (hashed("other.example"), "host.example", 22, False),
         ("|1|no-hash", "host.example", 22, False),
+        ("*", "host.example", 2222, True),
+        ("*.*.example", "host.example", 22, False),
+        ("host.*e*e", "host.example", 22, True),
+        ("host.exampl?e", "host.example", 22, False),
+        ("::1", "::1", 22, True),
+        ("[::1]:2222", "::1", 2222, True),
+        ("host.example", "host.example.", 22, False),
+        ("*" + "a*" * 5000 + "b", "a" * 250, 22, False),
     ],
 )
 def test_a_line_is_for_the_hosts_that_it_names(names, host, port, is_known):

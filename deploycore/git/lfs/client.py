@@ -133,7 +133,7 @@ class LfsClient:
 
     def _use(self, endpoint: CloneUrl, granted: Mapping[str, str] | None = None) -> None:
         self._endpoint = endpoint
-        self._errors = LfsErrors(self._source, endpoint)
+        self._errors = LfsErrors(self._source, endpoint, granted)
         self._batch = BatchApi(self._source, endpoint, self._errors, self._ref, granted)
 
     def _find_endpoint(self) -> None:

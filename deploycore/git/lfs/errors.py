@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
 from deploycore.errors import CorruptPack, GitError, RemoteRefused
 from deploycore.git.lfs.pointers import Pointer
 from deploycore.git.wire.destination import shown_origin
 from deploycore.git.wire.translation import http_refusal
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
+from deploycore.redaction import Redactor
 
 __all__ = ["COMMIT_AGAIN", "LfsErrors"]
 
@@ -38,17 +43,36 @@ _HINTS = {
 }
 
 
+_SHORTEST_SECRET = 8  # below that, a part is a word such as "Basic"
+_MAX_EXAMINED = 64 * 1024
+
+
 class LfsErrors:
     """Makes the errors for one repository.
 
     Args:
         source: The repository; its credential is masked in what the server said.
         endpoint: Its LFS server.
+        granted: Headers that authorize requests; their values are masked, too.
     """
 
-    def __init__(self, source: CloneUrl, endpoint: CloneUrl) -> None:
+    def __init__(
+        self, source: CloneUrl, endpoint: CloneUrl, granted: Mapping[str, str] | None = None
+    ) -> None:
         self._source = source
         self._endpoint = endpoint
+        self._granted = tuple(
+            SecretStr(part)
+            for value in (granted or {}).values()
+            for part in (value, *value.split())
+            if len(part) >= _SHORTEST_SECRET
+        )
+
+    def _clean(self, text: str) -> str:
+        """What a server said, safe to print."""
+        if self._granted:
+            text = Redactor(self._granted).mask(text[:_MAX_EXAMINED])
+        return clean(text, self._source)
 
     def refused(self, status: int, said: str) -> GitError:
         """Return the error for a request that the server refused as a whole.
@@ -56,7 +80,7 @@ class LfsErrors:
         Args:
             said: The server's own message; may be empty.
         """
-        error = http_refusal(self._endpoint, status, clean(said, self._source))
+        error = http_refusal(self._endpoint, status, self._clean(said))
         error.hint = _HINTS.get(status, error.hint)
         error.add_context(service=_SERVICE)
         return error
@@ -69,7 +93,7 @@ class LfsErrors:
             message: The server's own message; may be empty.
         """
         meaning = _OBJECT_MESSAGES.get(code, "did not send")
-        said = clean(message, self._source)
+        said = self._clean(message)
         told = f': "{said}"' if said else ""
         kind = GitError if code >= 500 else RemoteRefused
         return kind(
@@ -97,7 +121,7 @@ class LfsErrors:
         """Return the error for an answer that the batch API does not allow."""
         return GitError(
             f"{self._endpoint.url} sent an answer that the batch API of Git LFS does not allow:"
-            f" {clean(why, self._source)}.",
+            f" {self._clean(why)}.",
             hint="Check that the host has Git LFS, and that its version supports the batch API.",
             url=self._source.url,
         )

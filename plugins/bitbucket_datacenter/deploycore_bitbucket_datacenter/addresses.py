@@ -49,7 +49,9 @@ def repository_of(url: str) -> RepositoryId | None:
         found = _SSH.fullmatch(path)
     if found is None:
         return None
-    return RepositoryId(owner=_owner(found), slug=found["slug"].removesuffix(".git"))
+    owner, slug = _owner(found), found["slug"].removesuffix(".git")
+    is_name = bool(slug) and {owner, slug}.isdisjoint({".", ".."})
+    return RepositoryId(owner=owner, slug=slug) if is_name else None
 
 
 def _owner(found: re.Match[str]) -> str:

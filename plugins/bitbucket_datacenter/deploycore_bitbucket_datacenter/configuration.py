@@ -74,7 +74,10 @@ def _project(text: str) -> str:
 def _repository(text: str) -> str:
     text = text.strip()
     parts = text.split("/")
-    if len(parts) > 2 or not all(re.fullmatch(r"~?[\w.-]+", part) for part in parts):
+    are_names = all(
+        re.fullmatch(r"~?[\w.-]+", part) and not set(part) <= {"~", "."} for part in parts
+    )
+    if len(parts) > 2 or not are_names:
         raise ValueError(
             "this is not a repository; use PROJECT/SLUG as in its address,"
             " <url>/projects/<PROJECT>/repos/<SLUG>"

@@ -25,13 +25,14 @@ Parameters = Mapping[str, str | int]
 
 
 class _Page(AnswerModel):
-    """A page. Every field may be missing by the API's description.
+    """A page. By the API's description every field may be missing; no server omits ``values``, and
+    an answer without them must not count as an empty listing.
 
     Attributes:
         next: ``None`` on the last page.
     """
 
-    values: list[object] = []
+    values: list[object]
     is_last: Annotated[bool | None, Field(alias="isLastPage")] = None
     next: Annotated[int | None, Field(alias="nextPageStart", ge=0)] = None
 

@@ -7,6 +7,8 @@ from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
 from pydantic import SecretStr
 
+from deploycore_bitbucket_datacenter.addresses import repository_of
+
 from .conftest import PASSWORD, TOKEN
 
 
@@ -110,9 +112,16 @@ def test_the_repository_of_a_token_can_be_named(config, repository, project):
         ("shop", None, "PROJECT/SLUG"),
         ("OPS/shop", "WEB", "not in the project WEB"),
         ("a/b/c", None, "not a repository"),
+        ("WEB/..", None, "not a repository"),
+        ("../shop", None, "not a repository"),
         ("https://x/scm/web/shop.git", None, "not a repository"),
     ],
 )
 def test_a_repository_that_is_none_is_refused(config, repository, project, said):
     with pytest.raises(ConfigurationError, match=said):
         config("access-token", repository=repository, project=project)
+
+
+@pytest.mark.parametrize("path", ["scm/web/.git", "scm/web/..", "scm/web/...git", "scm/../shop"])
+def test_an_address_without_a_name_is_of_no_repository(path):
+    assert repository_of(f"https://git.example.com/{path}") is None

@@ -190,6 +190,22 @@ def test_a_page_that_does_not_say_where_the_next_one_starts_is_unexpected(serve,
         list(provider.list_repos())
 
 
+@pytest.mark.parametrize("body", [{}, {"isLastPage": True}, {"message": "Sign in"}])
+def test_an_answer_without_values_is_no_empty_listing(serve, body):
+    provider, _ = serve({f"GET {REPO}/branches": says(body)})
+    with pytest.raises(UnexpectedAnswer):
+        list(provider.list_branches(SHOP))
+
+
+@pytest.mark.parametrize("following", [0, 1])
+def test_pages_that_lead_in_a_circle_are_left(serve, following):
+    rows = page(REPOSITORY, isLastPage=False, nextPageStart=following)
+    provider, host = serve({f"GET {API}/repos": says(rows)})
+    with pytest.raises(UnexpectedAnswer):
+        list(provider.list_repos())
+    assert len(asked(host)) <= 3
+
+
 def test_a_branch_of_an_exact_name_is_filtered_for_and_the_listing_left(serve):
     rows = [{"id": f"refs/heads/{name}", "latestCommit": COMMIT} for name in ("main", "main-line")]
     more = {"isLastPage": False, "nextPageStart": 2}
@@ -199,7 +215,10 @@ def test_a_branch_of_an_exact_name_is_filtered_for_and_the_listing_left(serve):
     assert only.endswith("?limit=500&orderBy=ALPHABETICAL&filterText=main&boostMatches=true")
 
 
-@pytest.mark.parametrize(("name", "quoted"), [("a&b=c", "a%26b%3Dc"), ("größe", "gr%C3%B6%C3%9Fe")])
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [("a&b=c#", "a%26b%3Dc%23"), ("größe%", "gr%C3%B6%C3%9Fe%25"), ("🚀", "%F0%9F%9A%80")],
+)
 def test_what_is_filtered_for_is_quoted_once(serve, name, quoted):
     provider, host = serve({f"GET {REPO}/branches": says(page()), f"GET {REPO}/tags": says(page())})
     list(provider.list_branches(SHOP, BranchQuery(name_contains=name)))
