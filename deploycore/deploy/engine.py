@@ -128,9 +128,8 @@ class Engine:
         self._refuse_unusable(application)
         Releases(application.definition.target).prepare()
         with self._turn(application, "deploy", application.definition.ref, request) as turn:
-            provider = turn.application.definition.provider
             turn.run.deploy(
-                lambda: self._open_provider(provider),
+                self._open_provider,
                 force=request.force,
                 automatic=request.automatic,
                 reuse=request.reuse,
