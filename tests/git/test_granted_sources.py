@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from pydantic import SecretStr
 
@@ -10,6 +13,7 @@ from deploycore.git import GitSettings, GrantedSource, export
 from deploycore.git.submodules import find_submodules
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.models import CloneUrl, GitCredential
+from tests.git.lfs_server import pointer_file, pointer_to
 from tests.git.servers import GITLINK, nothing_left
 from tests.git.test_submodules import modules, tip
 
@@ -175,3 +179,80 @@ def test_a_granted_source_must_be_https_too():
             depth=1,
             find=lambda url: granted,
         )
+
+
+def test_files_in_lfs_of_a_granted_submodule_use_its_credential(
+    make, server, other_server, target, settings
+):
+    """A token that expires between git and LFS is renewed for both."""
+    pointer = pointer_to(b"large")
+    files = {
+        ".gitattributes": b"*.bin filter=lfs\n",
+        "a.bin": pointer_file(pointer.oid, pointer.size),
+    }
+    lib = make("lib", files, on=other_server)
+    other_server.credential = f"ada:{OLD}"
+    link = {"lib": (GITLINK, tip(lib)), ".gitmodules": modules(lib=("lib", lib.url))}
+    shop = make("shop", link)
+    other_server.interfere = lfs_at(other_server, f"ada:{NEW}", b"large")
+    find = finder(lib.url, renew=lambda rejected: credential(NEW))
+    export(
+        CloneUrl(url=shop.url),
+        "main",
+        target,
+        submodules=True,
+        lfs=True,
+        settings=settings,
+        find_source=find,
+    )
+    assert (target / "lib/a.bin").read_bytes() == b"large"
+    assert shown_to(server) == {None}
+
+
+def lfs_at(server, accepted, content):
+    """Answers the requests of Git LFS at a git server's own origin."""
+    wanted = "Basic " + base64.b64encode(accepted.encode()).decode()
+
+    def interfere(environ, start_response):
+        path = environ["PATH_INFO"]
+        if path.endswith("/large"):
+            start_response("200 OK", [("Content-Length", str(len(content)))])
+            return [content]
+        if not path.endswith("/info/lfs/objects/batch"):
+            return None
+        kind = [("Content-Type", "application/vnd.git-lfs+json")]
+        if environ.get("HTTP_AUTHORIZATION") != wanted:
+            start_response("401 Unauthorized", kind)
+            return [b"{}"]
+        pointer = pointer_to(content)
+        offer = {"oid": pointer.oid, "size": pointer.size}
+        offer["actions"] = {"download": {"href": f"{server.origin}/large"}}
+        start_response("200 OK", kind)
+        return [json.dumps({"transfer": "basic", "objects": [offer]}).encode()]
+
+    return interfere
+
+
+def test_a_redirect_to_another_origin_gets_no_credential(
+    shop, lib, server, other_server, target, settings
+):
+    def interfere(environ, start_response):
+        if environ["PATH_INFO"].startswith("/lib.git"):
+            to = f"{server.origin}/lib.git/info/refs?service=git-upload-pack"
+            start_response("302 Found", [("Location", to)])
+            return [b""]
+        return None
+
+    other_server.interfere = interfere
+    find = finder(lib.url)
+    with pytest.raises(RemoteRefused, match="which is not followed"):
+        export(
+            CloneUrl(url=shop.url),
+            "main",
+            target,
+            submodules=True,
+            settings=settings,
+            find_source=find,
+        )
+    assert not any("lib" in path for _, path, _ in server.requests)
+    assert shown_to(server) == {None}
