@@ -29,7 +29,7 @@ __all__ = ["NamedProviders"]
 
 # Prefixes of host names that hosts offer for SSH over the https port.
 _SSH_HOSTS = ("ssh.", "altssh.")
-_REJECTED = (401, 403)
+_NOT_ALLOWED = (401, 403, 404)  # hosts hide what a credential cannot read
 
 
 class NamedProviders:
@@ -57,7 +57,7 @@ class NamedProviders:
         self._stack = ExitStack()
         self._opened: list[Provider] = []
         self._found: dict[str, GrantedSource | None] = {}
-        self._given: dict[str, Provider] = {}
+        self._given: dict[Origin, Provider] = {}
 
     def __enter__(self) -> NamedProviders:
         return self
@@ -84,25 +84,23 @@ class NamedProviders:
     def explain(self, error: GitError) -> None:
         """Say in an error of a submodule whose credential was rejected, and how to replace it."""
         provider = self._provider_of(error)
-        is_rejected = isinstance(error, KeyRefused) or (
-            isinstance(error, RemoteRefused) and error.details.get("status") in _REJECTED
-        )
-        if provider is None or not is_rejected:
+        status = error.details.get("status")
+        is_key = isinstance(error, KeyRefused)
+        is_refusal = is_key or (isinstance(error, RemoteRefused) and status in _NOT_ALLOWED)
+        if provider is None or not is_refusal:
             return
         error.message = f"{error.message} The credential is that of the provider {provider.name!r}."
         error.args = (error.message,)
         error.add_context(provider=provider.name)
         provider.explain_rejection(error)
-        if "deploycore provider " not in error.hint:
+        if (is_key or status == 401) and "deploycore provider " not in error.hint:
             command = f"deploycore provider rotate {provider.name}"
             error.hint = sentences(error.hint, f"Then replace the stored secret: {command}")
 
     def _provider_of(self, error: GitError) -> Provider | None:
         if "submodule" not in error.details:
             return None
-        at = str(error.details.get("url", ""))  # of the repository, or of its LFS server
-        found = (self._given[url] for url in self._given if at.startswith(url.rstrip("/")))
-        return next(found, None)
+        return self._given.get(Origin.of(str(error.details.get("url", ""))))
 
     def _asked(self, url: str) -> GrantedSource | None:
         host, origin = urlsplit(url).hostname or "", Origin.of(url)
@@ -115,7 +113,7 @@ class NamedProviders:
             if repository and source and _is_served(url, source, provider.addresses):
                 from deploycore.git import GrantedSource
 
-                self._given[source.url] = provider
+                self._given[Origin.of(source.url)] = provider
                 return GrantedSource(source, provider.renew_credential(repository))
         return None
 

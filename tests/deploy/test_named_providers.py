@@ -268,7 +268,7 @@ def test_a_rejected_key_is_told_with_its_provider(
     with pytest.raises(KeyRefused) as caught:
         installation.deploy("shop")
     assert "The credential is that of the provider 'team'." in caught.value.message
-    assert "deploycore provider " in caught.value.hint
+    assert "deploycore provider rotate team" in caught.value.hint
 
 
 def test_what_is_not_of_a_named_provider_is_left_as_it_is():
