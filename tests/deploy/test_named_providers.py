@@ -249,7 +249,12 @@ def at_localhost(hosts, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "form", ["ssh://git@127.0.0.1:{port}/guild/lib.git", "git@127.0.0.1:guild/lib"]
+    "form",
+    [
+        "ssh://git@127.0.0.1:{port}/guild/lib.git",
+        "git@127.0.0.1:guild/lib",
+        "http://127.0.0.1:9/guild/lib",
+    ],
 )
 def test_a_submodule_over_ssh_is_fetched_with_the_key_of_the_named_provider(
     installation, over_ssh, sshd, at_localhost, create, target, form
