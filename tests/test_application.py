@@ -74,6 +74,7 @@ def test_variables_are_text_numbers_or_sources_of_secrets():
 def test_all_fields_come_back_as_they_were_given():
     application = parse(
         submodules=True,
+        credentials=["team", "partner"],
         lfs=True,
         attributes=True,
         links="write-as-files",
@@ -110,6 +111,10 @@ WRONG = [
     ({"target": "/srv" + "/a" * 1800}, "target: should have 3500 bytes at most"),
     ({"taget": "/x"}, "taget: is not known here"),
     ({"provider": None}, "provider: should be text"),
+    ({"credentials": ["team", "team"]}, "credentials: names the provider 'team' twice"),
+    ({"credentials": ["a/b"]}, "credentials/0: should have up to 63 letters"),
+    ({"credentials": "team"}, "credentials: should be a list"),
+    ({"provider": "acme", "credentials": ["acme"]}, "credentials should not name 'acme'"),
     ({"submodules": "perhaps"}, "submodules: should be true or false"),
     ({"steps": {"build": "make"}}, "steps/build: should be a list"),
     ({"steps": {"build": [{}]}}, "steps/build/0: should have either run or shell"),

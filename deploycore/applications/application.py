@@ -236,6 +236,8 @@ class Application(Model):
         target: The directory of ``releases/``, ``shared/`` and ``current``. It is an absolute
             path that no other application uses.
         submodules: Whether to fetch submodules too.
+        credentials: Names of further providers. Submodules at their origins are fetched with
+            their credentials, and with no other ones.
         lfs: Whether to download files in Git LFS. Otherwise their pointers are written.
         attributes: Whether to apply the attributes ``export-ignore``, ``text`` and ``eol``.
         links: What to do with symbolic links that lead out of the release: ``refuse``,
@@ -265,6 +267,7 @@ class Application(Model):
     ref: Annotated[Text, Field(max_length=1024)]
     target: AbsolutePath
     submodules: bool = False
+    credentials: tuple[Name, ...] = ()
     lfs: bool = False
     attributes: bool = False
     links: LinkRules = "refuse"
@@ -288,6 +291,23 @@ class Application(Model):
             return str(RepositoryId.parse(text.strip().strip("/")))
         except ValueError:
             raise ValueError("should be OWNER/REPOSITORY") from None
+
+    @field_validator("credentials")
+    @classmethod
+    def _are_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"names the provider {name!r} twice")
+        return names
+
+    @model_validator(mode="after")
+    def _names_other_providers(self) -> Self:
+        if self.provider in self.credentials:
+            raise ValueError(
+                f"credentials should not name {self.provider!r}, which is the application's own"
+                " provider"
+            )
+        return self
 
     @field_validator("environment")
     @classmethod

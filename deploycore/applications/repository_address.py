@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
 
-__all__ = ["is_address", "read_repository"]
+__all__ = ["is_address", "is_on_host_of", "read_repository"]
 
 Addresses = Callable[[], Collection[str]]
 ByHost = Callable[[str], RepositoryId | None]
@@ -104,6 +104,11 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
         return _repository((found.owner, found.slug))
     path = _without_prefix(pasted, known)
     return _repository(_without_page(path) if pasted.is_page else path)
+
+
+def is_on_host_of(host: str, addresses: Collection[str]) -> bool:
+    """Whether a host is that of one of these URLs, or one is a subdomain of the other."""
+    return any(_is_same_site(host.lower(), _host(each)) for each in addresses)
 
 
 def _plain(text: str) -> str:

@@ -63,6 +63,14 @@ def create(
         ),
     ],
     submodules: Annotated[bool, typer.Option("--submodules", help="Fetch submodules.")] = False,
+    credentials: Annotated[
+        Lines,
+        typer.Option(
+            metavar="NAME",
+            help="Another provider, whose credentials serve submodules at its own host."
+            " Repeatable.",
+        ),
+    ] = None,
     lfs: Annotated[bool, typer.Option("--lfs", help="Download Git LFS files.")] = False,
     hard_link: Annotated[
         bool,
@@ -119,6 +127,7 @@ def create(
     """
     more: dict[str, Any] = {
         "submodules": submodules,
+        "credentials": credentials or [],
         "lfs": lfs,
         "reuse": "hard-link" if hard_link else "copy",
         "shared": read_shared(shared or ()),

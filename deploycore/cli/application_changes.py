@@ -50,6 +50,14 @@ def edit(
     submodules: Annotated[
         Switch, typer.Option("--submodules/--no-submodules", help="Fetch submodules.")
     ] = None,
+    credentials: Annotated[
+        Lines,
+        typer.Option(
+            metavar="NAME",
+            help="Another provider, whose credentials serve submodules at its own host. Replaces"
+            " all of them. Repeatable.",
+        ),
+    ] = None,
     lfs: Annotated[Switch, typer.Option("--lfs/--no-lfs", help="Download Git LFS files.")] = None,
     hard_link: Annotated[
         Switch,
@@ -134,6 +142,7 @@ def edit(
         "ref": ref,
         "target": None if target is None else target.expanduser().absolute(),
         "submodules": submodules,
+        "credentials": credentials,
         "lfs": lfs,
         "reuse": None if hard_link is None else "hard-link" if hard_link else "copy",
         "shared": None if shared is None else read_shared(shared),

@@ -22,7 +22,7 @@ from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.locks import Presence, wait_for_lock
 from deploycore.deploy.log import Logs
 from deploycore.deploy.orphans import end_orphans
-from deploycore.deploy.own_key import open_with_own_key
+from deploycore.deploy.own_key import opener_with_own_key
 from deploycore.deploy.ownership import claim_target, refuse_elsewhere, refuse_taken_target
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.recovery import settle
@@ -131,9 +131,7 @@ class Engine:
         with self._turn(application, "deploy", application.definition.ref, request) as turn:
             definition = turn.application.definition
             turn.run.deploy(
-                lambda: open_with_own_key(
-                    definition, self._open_provider, self._store, self._secrets
-                ),
+                opener_with_own_key(definition, self._open_provider, self._store, self._secrets),
                 force=request.force,
                 automatic=request.automatic,
                 reuse=request.reuse,

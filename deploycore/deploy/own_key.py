@@ -12,7 +12,7 @@ from deploycore.store import Store
 if TYPE_CHECKING:
     from deploycore.provider import Provider
 
-__all__ = ["open_with_own_key"]
+__all__ = ["open_with_own_key", "opener_with_own_key"]
 
 
 def open_with_own_key(
@@ -36,3 +36,23 @@ def open_with_own_key(
         provider.close()
         raise
     return provider
+
+
+def opener_with_own_key(
+    definition: Application,
+    open_provider: Callable[[str], Provider],
+    store: Store,
+    secrets: SecretBox,
+) -> Callable[[str], Provider]:
+    """Return a function that opens a provider by its name.
+
+    The application's own provider is opened as ``open_with_own_key`` does. The providers that the
+    application names in ``credentials`` never get its key.
+    """
+
+    def opened(name: str) -> Provider:
+        if name == definition.provider:
+            return open_with_own_key(definition, open_provider, store, secrets)
+        return open_provider(name)
+
+    return opened

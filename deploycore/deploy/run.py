@@ -22,6 +22,7 @@ from deploycore.deploy.environment import Variables
 from deploycore.deploy.identity import confirm_repository
 from deploycore.deploy.inputs import have_changed, remember
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
+from deploycore.deploy.named_providers import NamedProviders
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.resolving import resolve_ref
@@ -103,7 +104,7 @@ class Run:
 
     def deploy(
         self,
-        open_provider: Callable[[], Provider],
+        open_provider: Callable[[str], Provider],
         *,
         force: bool = False,
         automatic: bool = False,
@@ -112,6 +113,7 @@ class Run:
         """Put the newest commit live.
 
         Args:
+            open_provider: Opens the provider of a name.
             force, automatic, reuse: See ``DeployRequest``.
 
         Raises:
@@ -169,7 +171,7 @@ class Run:
 
     def _fetched(
         self,
-        open_provider: Callable[[], Provider],
+        open_provider: Callable[[str], Provider],
         live: DeploymentRecord | None,
         *,
         force: bool,
@@ -179,7 +181,7 @@ class Run:
         self._recorder.enter("authenticating", revision=self._revision)
         with InterruptibleProvider(
             self._application.provider,
-            open_provider,
+            lambda: open_provider(self._application.provider),
             seconds=self._application.timeouts.provider,
             look=self._steps.refuse_late,
         ) as provider:
@@ -194,7 +196,19 @@ class Run:
             if automatic:
                 self._skip_withdrawn(commit)
             self._refuse_vetoed(commit)
-            return self._fetch(provider, commit, None if force else live)
+            with self._named_providers(open_provider) as named:
+                return self._fetch(provider, named, commit, None if force else live)
+
+    def _named_providers(self, open_provider: Callable[[str], Provider]) -> NamedProviders:
+        application = self._application
+        named = NamedProviders(
+            application.credentials if application.submodules else (),
+            open_provider,
+            seconds=application.timeouts.provider,
+            look=self._steps.refuse_late,
+        )
+        self._recorder.hide(lambda: named.secrets)
+        return named
 
     def _confirm_repository(self, provider: Provider) -> None:
         """Use the repository's new name if it was renamed."""
@@ -269,13 +283,19 @@ class Run:
                 commit=commit,
             )
 
-    def _fetch(self, provider: Provider, commit: str, live: DeploymentRecord | None) -> Path:
+    def _fetch(
+        self,
+        provider: Provider,
+        named: NamedProviders,
+        commit: str,
+        live: DeploymentRecord | None,
+    ) -> Path:
         self._steps.refuse_late()
         release = self._releases.new(commit, datetime.now(UTC))
         self._recorder.enter("fetching", commit=commit, release=release.name)
         watched = self._watched(live)
         try:
-            done = self._export(provider, commit, release, watched)
+            done = self._export(provider, named, commit, release, watched)
             self._note_commit(done)
         except NothingWatchedChanged:
             since = watched.since if watched else ""
@@ -283,6 +303,7 @@ class Run:
             raise _Skipped(reason, commit) from None
         except GitError as error:
             fetch_hint(provider, error)
+            named.explain(error)
             raise
         return release
 
@@ -299,7 +320,12 @@ class Run:
             self._recorder.note(note)
 
     def _export(
-        self, provider: Provider, commit: str, release: Path, watched: Watched | None
+        self,
+        provider: Provider,
+        named: NamedProviders,
+        commit: str,
+        release: Path,
+        watched: Watched | None,
     ) -> CheckedOut:
         application = self._application
         from deploycore.git import export  # needs dulwich, which a rollback does not
@@ -321,6 +347,7 @@ class Run:
             name=application.repository,
             watched=watched,
             renew=provider.renew_credential(application.repository_id),
+            find_source=named.find,
             progress=self._recorder.progress,
             cancellation=self._cancellation,
             settings=provider.git_settings(self._git_settings()),

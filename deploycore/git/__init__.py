@@ -12,6 +12,7 @@ from deploycore.lazy import lazy_exports
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from deploycore.git.checkout.target import find_leftovers, remove_leftovers
+    from deploycore.git.granted import FindSource, GrantedSource
     from deploycore.git.operations import (
         clone,
         export,
@@ -48,6 +49,7 @@ else:
                 "ProgressListener",
                 "no_progress",
             ),
+            "deploycore.git.granted": ("FindSource", "GrantedSource"),
             "deploycore.git.settings": ("EscapingLinks", "GitSettings", "Reuse"),
             "deploycore.git.watched": ("NothingWatchedChanged", "Watched"),
             "deploycore.git.checkout.target": ("find_leftovers", "remove_leftovers"),
@@ -59,7 +61,9 @@ __all__ = [
     "Cancellation",
     "CheckedOut",
     "EscapingLinks",
+    "FindSource",
     "GitSettings",
+    "GrantedSource",
     "NothingWatchedChanged",
     "Progress",
     "ProgressListener",

@@ -13,9 +13,15 @@ from typing import TypeVar
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.credentials import Credentials, RenewCredential
+from deploycore.git.granted import GrantedSource
 from deploycore.git.progress import Cancellation, Progress, ProgressListener
 from deploycore.git.settings import GitSettings
 from deploycore.git.wording import limit_hint
+from deploycore.http.origin import Origin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from deploycore.models import CloneUrl
 
 __all__ = ["Counts", "Operation", "raise_listener_errors"]
 
@@ -94,7 +100,8 @@ class Operation:
         self.settings = settings
         self.cancellation = cancellation
         self.home = home
-        self.credentials = Credentials(renew)
+        self._credentials = Credentials(renew)
+        self._granted: dict[Origin, Credentials] = {}
         self._listener = listener
         self._clock = clock
         self._sleep = sleep
@@ -104,6 +111,16 @@ class Operation:
         self._reported = 0.0
         self._counts = Counts()
         self._turns = 0
+
+    def grant(self, granted: GrantedSource) -> None:
+        """Keep the credentials of an origin apart from those of the outermost repository."""
+        origin = Origin.of(granted.source.url)
+        if not self.home or origin != Origin.of(self.home):
+            self._granted.setdefault(origin, Credentials(granted.renew))
+
+    def credentials_for(self, source: CloneUrl) -> Credentials:
+        """The credentials in use at a repository's origin. None is used at another origin."""
+        return self._granted.get(Origin.of(source.url), self._credentials)
 
     @property
     def counts(self) -> Counts:

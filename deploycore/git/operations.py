@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from deploycore.git.credentials import RenewCredential
+from deploycore.git.granted import FindSource, no_source
 from deploycore.git.operation import Operation, raise_listener_errors
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
@@ -45,6 +46,7 @@ def export(
     cancellation: Cancellation | None = None,
     settings: GitSettings | None = None,
     renew: RenewCredential | None = None,
+    find_source: FindSource = no_source,
 ) -> CheckedOut:
     """Write the files of a commit to ``target``, without a ``.git`` directory.
 
@@ -81,6 +83,8 @@ def export(
             and before anything is written.
         renew: Asked for another credential when the server rejects the source's, or when that
             expires. Submodules and Git LFS use the new one too.
+        find_source: Finds the source of a submodule at another origin that has a credential of
+            its own. Without one, such a submodule is fetched without a credential.
 
     Raises:
         NothingWatchedChanged: No path in ``watched`` has changed.
@@ -114,6 +118,7 @@ def export(
         links=LinkRules(escaping_links, frozenset(map(os.fsencode, allowed_links))),
         name=name,
         watched=watched,
+        find_source=find_source,
     )
     wanted = Wanted(ref, commit, is_seen=commit is not None)
     return raise_listener_errors(lambda: run(source, wanted, target, operation, options))

@@ -20,6 +20,7 @@ from deploycore.git.checkout.former import FormerCheckout
 from deploycore.git.checkout.links import LINKS_WITHIN, LinkRules
 from deploycore.git.checkout.manifest import CLOCK_STEP, Manifest
 from deploycore.git.checkout.target import Staging, refuse_unusable, staging_for
+from deploycore.git.granted import FindSource, GrantedSource, no_source
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.packs.pack import Objects
@@ -61,6 +62,7 @@ class Options:
         links: How links that lead out of the tree are handled.
         name: The repository's name on its host, ``owner/slug``; empty if it is not known.
         watched: Paths of which at least one must have changed, else nothing is written.
+        find_source: Finds the source of a submodule that has a credential of its own.
     """
 
     submodules: bool = False
@@ -72,6 +74,7 @@ class Options:
     links: LinkRules = LINKS_WITHIN
     name: str = ""
     watched: Watched | None = None
+    find_source: FindSource = no_source
 
 
 def run(
@@ -149,6 +152,7 @@ class _Run:
         self._operation = operation
         self._options = options
         self._submodules = 0
+        self._asked = 0
         self._notes: dict[str, None] = {}
         self._allowed = SubmoduleDestinations(source)
 
@@ -340,8 +344,18 @@ class _Run:
             prefix=prefix,
             depth=what.depth + 1,
             base=base if same_host else "",
+            find=self._find_source,
             note=self._note,
         )
+
+    def _find_source(self, url: str) -> GrantedSource | None:
+        self._asked += 1
+        if self._asked > self._operation.settings.max_submodules:
+            raise _too_many(self._operation.settings.max_submodules)
+        granted = self._options.find_source(url)
+        if granted is not None:
+            self._operation.grant(granted)
+        return granted
 
     def _note(self, text: str) -> None:
         if len(self._notes) < _MAX_NOTES:

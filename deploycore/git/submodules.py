@@ -20,7 +20,8 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from dulwich.config import ConfigFile
 
-from deploycore.errors import GitError, UnsafeRepository
+from deploycore.errors import DeploycoreError, GitError, UnsafeRepository
+from deploycore.git.granted import FindSource, no_source
 from deploycore.git.wire.address import is_address
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wording import clean, quoted, shown
@@ -32,6 +33,13 @@ __all__ = ["Submodule", "find_submodules"]
 
 _FILE = b".gitmodules"
 _CORRECT = "Correct the file in the repository, or deploy with submodules: false."
+_WRITE_ANOTHER = (
+    "Give it an https or a relative URL in .gitmodules, or deploy with submodules: false."
+)
+_NAME_ONE = (
+    "Name a provider for that host in the application's credentials, or give the submodule an"
+    " https or a relative URL in .gitmodules."
+)
 _SECTION = b"submodule"
 # Values of submodule.<name>.update. With all of _UPDATES, a fresh clone checks the commit out.
 _NEVER = b"none"
@@ -50,7 +58,8 @@ class Submodule:
     Attributes:
         path: Its path, relative to the outermost repository.
         commit: The full hash of the commit to check out.
-        source: Its URL; with the credential only if the repository above has the same origin.
+        source: Its URL; with the credential of the repository above only if that has the same
+            origin, else with one that was granted for its own origin, if any.
         depth: 1 for submodules of the outermost repository.
     """
 
@@ -81,6 +90,7 @@ def find_submodules(
     prefix: bytes,
     depth: int,
     base: str = "",
+    find: FindSource = no_source,
     note: Callable[[str], None] = _ignore,
 ) -> list[Submodule]:
     """Find the submodules of one repository, but not those within them.
@@ -96,6 +106,7 @@ def find_submodules(
         prefix: The path of the repository itself, with a slash at the end, or empty.
         depth: The depth of the submodules that are found.
         base: The path before ``owner/slug`` in the host's clone URLs, with a slash at the end.
+        find: Finds the source of a submodule at another origin that has a credential of its own.
         note: Called with a line for each submodule that is left out, or whose URL is replaced.
 
     Raises:
@@ -114,7 +125,7 @@ def find_submodules(
         elif entry.update == _NEVER:
             note(f"submodule {quoted(place)} is left out: it has update = none in .gitmodules")
         else:
-            where = _source_of(entry, source, path, allowed, base)
+            where = _source_of(entry, source, path, allowed, base, find)
             if where.written != where.source.url:
                 note(
                     f"submodule {quoted(place)} is fetched from {where.source.url}"
@@ -160,7 +171,12 @@ class _Where:
 
 
 def _source_of(
-    entry: _Entry, parent: CloneUrl, path: bytes, allowed: SubmoduleDestinations, base: str
+    entry: _Entry,
+    parent: CloneUrl,
+    path: bytes,
+    allowed: SubmoduleDestinations,
+    base: str,
+    find: FindSource,
 ) -> _Where:
     if entry.update not in _UPDATES:
         raise GitError(
@@ -176,8 +192,51 @@ def _source_of(
             path=shown(path),
         )
     rewritten = _at_home(entry.url, parent, base, allowed)
+    if not rewritten and (granted := _granted(entry.url, parent, path, allowed, find)):
+        return granted
     source = _resolved(rewritten or entry.url, parent, path, allowed)
     return _Where(source, entry.url if rewritten else source.url)
+
+
+def _granted(
+    url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestinations, find: FindSource
+) -> _Where | None:
+    """The source of a submodule at another origin, for which there is a credential of its own."""
+    plain = _absolute(url)
+    if not plain or (parent.credential and Origin.of(plain) == Origin.of(parent.url)):
+        return None
+    try:
+        found = find(plain)
+    except DeploycoreError as error:
+        error.add_context(submodule=shown(path))
+        raise
+    if found is None:
+        return None
+    source, origin = found.source, Origin.of(found.source.url)
+    if is_ssh(source.url):
+        allowed.admit(origin)
+    if not allowed.takes_scheme_of(origin):
+        raise _unusable(path, "is not https")
+    is_as_written = source.url.removesuffix(".git") == plain.rstrip("/").removesuffix(".git")
+    return _Where(source, source.url if is_as_written else url)
+
+
+def _absolute(url: str) -> str:
+    """The URL of a repository without user information, ``git@host:path`` as an ssh URL.
+
+    Empty for a relative URL, and for one of another scheme or form.
+    """
+    scp = None if "//" in url else _SCP.fullmatch(url)
+    if scp:
+        url = f"ssh://{scp['host']}/{quote(scp['path'], safe=_PATH_CHARACTERS)}"
+    try:
+        parts = urlsplit(url)
+        scheme = "ssh" if parts.scheme in _SSH_SCHEMES else parts.scheme
+        plain = CloneUrl(url=_without_user(parts._replace(scheme=scheme))).url
+        is_usable = is_address(plain) and bool(Origin.of(plain).host)
+    except ValueError:
+        return ""
+    return plain if is_usable and scheme in ("https", "http", "ssh") else ""
 
 
 def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestinations) -> CloneUrl:
@@ -192,7 +251,7 @@ def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestina
         raise _unusable(path, "is not an http or https URL")
     origin = Origin.of(source.url)
     if is_ssh(url) and (not is_like_parent or origin != Origin.of(parent.url)):
-        raise _unusable(path, "is for SSH on another host, for which there is no key")
+        raise _unusable(path, "is for SSH on another host, for which there is no key", _NAME_ONE)
     if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")
     same = origin == Origin.of(parent.url)
@@ -256,9 +315,9 @@ def _without_user(parts: SplitResult) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _unusable(path: bytes, why: str) -> UnsafeRepository:
+def _unusable(path: bytes, why: str, hint: str = _WRITE_ANOTHER) -> UnsafeRepository:
     return UnsafeRepository(
         f"The address of the submodule {quoted(path)} cannot be used: it {why}.",
-        hint="Give it an https or a relative URL in .gitmodules, or deploy with submodules: false.",
+        hint=hint,
         path=shown(path),
     )

@@ -102,7 +102,7 @@ def put(connection: Connection, definition: Application, places: Places) -> Appl
     Raises:
         ConfigurationError: Its provider does not exist.
     """
-    refuse_unknown_providers(connection, [definition])
+    refuse_unknown_providers(connection, [definition], locked=True)
     is_this = applications.c.name == definition.name
     known = connection.scalars(select(applications.c.name).where(is_this)).all()
     put_all(connection, [prepared(definition, places)], known)
@@ -214,7 +214,16 @@ def _unfinished(connection: Connection, name: str) -> tuple[list[int], list[int]
     return sorted(found[0]), sorted(found[1])
 
 
-def refuse_unknown_providers(connection: Connection, definitions: Sequence[Application]) -> None:
-    """Raise an error if an application's provider does not exist."""
+def refuse_unknown_providers(
+    connection: Connection, definitions: Sequence[Application], *, locked: bool = False
+) -> None:
+    """Raise an error if an application's provider, or one in ``credentials``, does not exist.
+
+    Args:
+        locked: Whether to lock those in ``credentials``. No foreign key keeps them from being
+            removed before the application is written.
+    """
     for name in dict.fromkeys(each.provider for each in definitions):
         named_row(connection, "provider", providers, name)
+    for name in sorted({name for each in definitions for name in each.credentials}):
+        named_row(connection, "provider", providers, name, locked=locked)

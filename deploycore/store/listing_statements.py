@@ -9,6 +9,7 @@ APPLICATION_FIELDS = frozenset(
     [
         "attributes",
         "auto_deploy",
+        "credentials",
         "environment",
         "health_check",
         "history_days",

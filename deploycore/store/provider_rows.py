@@ -149,7 +149,7 @@ class ProviderRows:
             ConfigurationError: There is none of this name, or applications use it.
         """
         with self._database.writing() as connection:
-            refuse_used(connection, name)
+            refuse_used(connection, name, locked=True)
             connection.execute(delete(deploy_keys).where(deploy_keys.c.provider == name))
             connection.execute(delete(providers).where(providers.c.name == name))
 

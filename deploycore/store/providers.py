@@ -154,12 +154,24 @@ def take_expiry_warning(connection: Connection, name: str, expires_at: datetime,
     return connection.execute(taken).rowcount == 1
 
 
-def refuse_used(connection: Connection, name: str) -> None:
-    """Refuse to remove a provider that does not exist, or that applications use."""
-    named_row(connection, "provider", providers, name)
+def refuse_used(connection: Connection, name: str, *, locked: bool = False) -> None:
+    """Refuse to remove a provider that does not exist, or that applications use.
+
+    Args:
+        locked: Whether to lock it, so that no application can name it before it is removed.
+    """
+    named_row(connection, "provider", providers, name, locked=locked)
     using = select(applications.c.name).where(applications.c.provider == name)
     names = connection.scalars(using.order_by(applications.c.name))
     users = [each if isinstance(each, str) else "(unreadable)" for each in names]
+    naming = _naming(connection, name)
+    if naming and not users:
+        raise ConfigurationError(
+            f"The provider {name!r} is named in the credentials of: {', '.join(naming)}.",
+            hint="Remove it from the credentials of these applications: deploycore app edit"
+            f" {naming[0]} --unset credentials",
+            applications=naming,
+        )
     if users:
         raise ConfigurationError(
             f"The provider {name!r} is used by: {', '.join(users)}.",
@@ -167,6 +179,13 @@ def refuse_used(connection: Connection, name: str) -> None:
             f" remove {users[0]}",
             applications=list(users),
         )
+
+
+def _naming(connection: Connection, name: str) -> list[str]:
+    """The applications that name a provider in ``credentials``, by name."""
+    query = select(applications).order_by(applications.c.name)
+    found = read_records(connection, applications, query, lambda row: row["definition"])
+    return [each["name"] for each in found if name in each.get("credentials", ())]
 
 
 def is_damaged(connection: Connection, name: str) -> bool:

@@ -146,7 +146,7 @@ class Store(ProviderRows):
             stored = stored_targets(connection, wanted)
             if stored != checked:
                 refuse_common_targets(wanted, stored)
-            refuse_unknown_providers(connection, definitions)
+            refuse_unknown_providers(connection, definitions, locked=True)
             moved = [
                 each.name
                 for each in definitions

@@ -122,6 +122,8 @@ def preview_of(
             # In full: the name of a branch may look like a hash, or like another ref.
             "ref": f"{_BRANCHES}{event.source_branch}",
             "target": target,
+            # Else a stranger's .gitmodules could name private repositories of these hosts.
+            "credentials": () if event.is_from_fork else parent.credentials,
             "environment": previews.model_dump(mode="json")["environment"],
             "auto_deploy": {
                 "push": False,

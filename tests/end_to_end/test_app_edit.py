@@ -65,6 +65,24 @@ def test_variables_are_added_and_removed_and_other_lists_replaced(shell, site):
     assert found["steps"]["build"] == [{"run": ["date"]}]
 
 
+def test_further_providers_are_named_shown_and_kept(shell, site, connect):
+    other, _ = connect("access-token")
+    said = shell.succeed("app", "edit", "site", "--submodules", "--credentials", other)
+    assert f'credentials: (not set) → ["{other}"]' in said
+    assert shown(shell)["credentials"] == [other]
+    assert other in shell.succeed("app", "show", "site")
+    (shell.directory / "site.yaml").write_text(shell.succeed("export", "site"))
+    assert shell.succeed("apply", "site.yaml") == "site: unchanged\n"
+    code, said = shell.fail("provider", "remove", other, "--yes")
+    assert (code, "--unset credentials" in " ".join(said.split())) == (3, True)
+    _, said = shell.fail("app", "edit", "site", "--credentials", site)
+    assert "which is the application's own provider" in " ".join(said.split())
+    shell.succeed("deploy", "site")
+    assert shell.json("deployments", "site")[0]["state"] == "healthy"  # the same commit again
+    shell.succeed("app", "edit", "site", "--unset", "credentials")
+    shell.succeed("provider", "remove", other, "--yes")
+
+
 def test_the_same_again_changes_nothing(shell, site):
     assert shell.succeed("app", "edit", "site", "--ref", "main") == "site: unchanged\n"
     assert shell.json("app", "edit", "site", "--ref", "main") == {
@@ -82,6 +100,7 @@ def test_the_same_again_changes_nothing(shell, site):
         (["--repository", "acme"], 3, "OWNER/REPOSITORY"),
         (["--provider", "nowhere"], 3, "nowhere"),
         (["--target", "full"], 3, "not empty"),
+        (["--credentials", "nowhere"], 3, "deploycore provider list"),
         (["--unset", "target"], 2, "no optional field 'target'"),
         (["--unset", "health-chekc"], 2, "Did you mean 'health_check'?"),
         (["--unset-env", "NOTHING"], 2, "no variable 'NOTHING'"),

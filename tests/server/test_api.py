@@ -204,11 +204,13 @@ USABLE = {"target": "/t", "provider": "work", "repository": "a/b", "ref": "m"}
         ({"target": "/t", "provider": "none", "repository": "a/b", "ref": "m"}, "no provider"),
         ({"target": "/t", "provider": "work", "repository": "ab", "ref": "m"}, "OWNER/REPOSITORY"),
         ({"ref": "\ud800"}, "ref"),
+        ({**USABLE, "credentials": ["none"]}, "no provider 'none'"),
+        ({**USABLE, "credentials": ["work"]}, "the application's own provider"),
         ({**USABLE, "watch": ["["]}, "'[' is not a valid .gitignore pattern"),
         ({**USABLE, "watch": ["./src"]}, "'./src' matches no path"),
         ({**USABLE, "auto_deploy": {"previews": {"target": "p/{number}"}}}, "previews/target"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_a_wrong_declaration_is_refused_with_what_is_wrong(client, admin, declaration, said):
     answer = client.put(

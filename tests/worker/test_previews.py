@@ -13,7 +13,7 @@ from deploycore.errors import ConfigurationError, StoreError
 from deploycore.events import PullRequestEvent
 from deploycore.worker import Worker
 from deploycore.worker import previews as module
-from deploycore.worker.previews import handle, remove_ended
+from deploycore.worker.previews import handle, preview_of, remove_ended
 from tests.worker.conftest import wait_for
 
 SHOP = RepositoryId(owner="a", slug="b")
@@ -156,6 +156,14 @@ def test_forks_get_none_unless_they_are_allowed(installation, parent):
     made = installation.store.get_application("one-pr-7").definition
     assert made.repository == "mallory/b"
     assert not made.auto_deploy.report_status
+
+
+def test_previews_of_forks_get_no_credentials_of_further_providers(parent):
+    record = parent(forks=True)
+    named = record.definition.model_copy(update={"credentials": ("team",)})
+    for opened, credentials in ((event(), ("team",)), (event(source=FORK), ())):
+        made, _ = preview_of(named, named.auto_deploy.previews, opened)
+        assert made.credentials == credentials
 
 
 def test_there_are_no_more_than_the_limit(installation, parent, caplog):

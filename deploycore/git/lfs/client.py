@@ -177,7 +177,7 @@ class LfsClient:
                 wanted = wanted[1:]
 
     def _replace_credential(self) -> bool:
-        return self._operation.credentials.replace(self._asked_with)
+        return self._operation.credentials_for(self._source).replace(self._asked_with)
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
         """Retry an attempt after broken connections and timeouts."""
@@ -200,7 +200,7 @@ class LfsClient:
 
     def _ask(self, wanted: list[Pointer]) -> list[Offer]:
         """Ask for the download URLs of these objects (docs/api/batch.md)."""
-        credentials = self._operation.credentials
+        credentials = self._operation.credentials_for(self._source)
         credential = credentials.current(password_of(self._source))
         headers = {
             "Accept": _MEDIA_TYPE,

@@ -181,9 +181,15 @@ class SubmoduleDestinations(Destinations):
         source: The outermost repository.
     """
 
+    _with_key: frozenset[Origin] = frozenset()
+
+    def admit(self, origin: Origin) -> None:
+        """Take an SSH server for which there is a key. Its addresses are checked as others are."""
+        self._with_key |= {origin}
+
     def takes_scheme_of(self, origin: Origin) -> bool:
         """Whether an origin uses https, or is allowed to use http."""
-        if origin.scheme == "https" or origin == self._home:
+        if origin.scheme == "https" or origin == self._home or origin in self._with_key:
             return True
         return origin.scheme == "http" and origin.is_loopback and self._home.is_loopback
 

@@ -115,7 +115,8 @@ class HttpGitClient(GitClient):
         if data is not None and not isinstance(data, bytes):
             data = b"".join(data)  # it may have to be sent again
         response = self._send(headers or {}, data)
-        while response.status == 401 and self._operation.credentials.replace(self._sent):
+        credentials = self._operation.credentials_for(self._source)
+        while response.status == 401 and credentials.replace(self._sent):
             response.close()
             response = self._send(headers or {}, data)
         for _ in range(_MAX_REDIRECTS):
@@ -124,7 +125,7 @@ class HttpGitClient(GitClient):
             response = self._send(headers or {}, data)
         if response.status != 200:
             raise self._refused(response)
-        self._operation.credentials.accept(self._sent)
+        credentials.accept(self._sent)
         # As in git, only the type of the first answer decides whether this is git (discover_refs
         # and rpc_service in remote-curl.c). The type of a later one only explains invalid content.
         kind = "advertisement" if data is None else "result"
@@ -139,7 +140,8 @@ class HttpGitClient(GitClient):
         self, headers: Mapping[str, str], data: bytes | Iterator[bytes] | None
     ) -> BaseHTTPResponse:
         url = self._place + (_QUESTION if data is None else SERVICE)
-        self._sent = self._operation.credentials.current(password_of(self._source))
+        credentials = self._operation.credentials_for(self._source)
+        self._sent = credentials.current(password_of(self._source))
         response = self._pool.urlopen(
             "GET" if data is None else "POST",
             url[len(_origin(url)) :],

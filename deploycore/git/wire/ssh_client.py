@@ -52,13 +52,14 @@ def open_command(
     """
     server, settings, key = SshServer.of(source.url), operation.settings, key_of(source)
     wire = Wire(settings.connect_timeout, operation.check)
+    credentials = operation.credentials_for(source)
     with (
         cutting_after(wire, operation.remaining),
         operation.cancellation.waking(wire.cut),
         ExitStack() as open_until_end,
     ):
         while True:
-            sent = operation.credentials.current(key)
+            sent = credentials.current(key)
             if sent is None:
                 raise missing_key(source.url)
             opening = running(
@@ -72,11 +73,11 @@ def open_command(
             try:
                 command = open_until_end.enter_context(opening)
             except KeyRefused:
-                if not operation.credentials.replace(sent):
+                if not credentials.replace(sent):
                     raise
             else:
                 break
-        operation.credentials.accept(sent)
+        credentials.accept(sent)
         yield command
 
 

@@ -1,0 +1,37 @@
+"""Sources of submodules with a credential that is not the outermost repository's.
+
+Git does not know where such credentials come from. The caller passes a function that says which
+URLs it has one for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploycore.git.credentials import RenewCredential
+from deploycore.models import CloneUrl
+
+__all__ = ["FindSource", "GrantedSource", "no_source"]
+
+
+@dataclass(frozen=True)
+class GrantedSource:
+    """What a submodule is fetched from.
+
+    Attributes:
+        source: The URL and its credential, which is sent to that URL's origin only.
+        renew: Asked for another credential when the server rejects that one, or when it expires.
+    """
+
+    source: CloneUrl
+    renew: RenewCredential | None = None
+
+
+FindSource = Callable[[str], GrantedSource | None]
+"""Takes an ``https``, ``http`` or ``ssh`` URL without user information from ``.gitmodules``;
+returns ``None`` if there is no credential for it."""
+
+
+def no_source(url: str) -> None:
+    """Grant no credential to any submodule."""

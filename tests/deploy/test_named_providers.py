@@ -1,0 +1,285 @@
+"""Submodules at other hosts, with the credentials of the providers that an application names."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from deploycore_gitea.sandbox import GiteaSandbox
+from deploycore_github.sandbox import GitHubSandbox
+from pydantic import SecretStr
+
+from deploycore.deploy.named_providers import NamedProviders
+from deploycore.errors import ConfigurationError, GitError, KeyRefused, RemoteRefused
+from deploycore.testing.repositories import Submodule
+from tests.distributions import GOOD_PROVIDER
+from tests.git.servers import Content
+from tests.git.test_submodules import modules, tip
+from tests.ssh_server import make_key
+
+SERVICE = "git-upload-pack"
+
+
+def asked_by_git(sandbox, request):
+    """Whether a request is one of git to this sandbox: watchers see those to all of them."""
+    is_its_own = request.headers["host"] == urlsplit(sandbox.url).netloc
+    return is_its_own and SERVICE in request.path + request.query_string
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Notes the scheme of each Authorization header that git sends to a sandbox."""
+
+    def start(sandbox):
+        seen = []
+
+        def note(exchange):
+            if asked_by_git(sandbox, exchange.request):
+                seen.append(exchange.request.headers.get("authorization", ""))
+
+        monkeypatch.setattr(type(sandbox), "watchers", [*type(sandbox).watchers, note])
+        return seen
+
+    return start
+
+
+@pytest.fixture
+def hosts():
+    """A Gitea with the application's repository, and GitHubs on two other ports."""
+    with ExitStack() as stack:
+        made = [GiteaSandbox(), GitHubSandbox(), GitHubSandbox()]
+        yield [stack.enter_context(each) for each in made]
+
+
+def add(installation, name, kind, sandbox):
+    """Add a provider for a new token of a sandbox; gives the token."""
+    credential = sandbox.add_credential("token")
+    settings = dict(sandbox.connection(credential).settings)
+    installation.add_provider(name, kind, settings, {"token": settings.pop("token")})
+    return credential
+
+
+def write_shop(gitea, url, commit):
+    files = {".gitmodules": modules(lib=("lib", url)), "lib": Submodule(commit), "page": b"one"}
+    return gitea.publish("guild", "shop", "main", files, "Shop")
+
+
+@pytest.fixture
+def create(installation, hosts, target):
+    gitea = hosts[0]
+    add(installation, "home", "gitea", gitea)
+
+    def make(url, commit, *credentials, **more):
+        write_shop(gitea, url, commit)
+        installation.add_application(
+            "shop",
+            provider="home",
+            repository="guild/shop",
+            ref="main",
+            target=target,
+            submodules=True,
+            credentials=credentials,
+            **more,
+        )
+
+    return make
+
+
+def publish_lib(sandbox):
+    return sandbox.publish("guild", "lib", "main", {"lib.txt": b"lib"}, "Lib")
+
+
+def rotate(installation, name, sandbox, old):
+    new = sandbox.add_credential("token")
+    sandbox.revoke_credential(old)
+    changes = installation.provider_changes
+    settings = sandbox.connection(new).settings
+    changes.store(changes.plan(name, {}, {"token": settings["token"]}))
+
+
+@pytest.mark.parametrize("form", ["{url}/guild/lib.git", "{url}/guild/lib"])
+def test_a_submodule_is_fetched_with_the_credential_of_the_named_provider(
+    installation, hosts, create, target, form, watch
+):
+    _, github, _ = hosts
+    add(installation, "team", "github", github)
+    seen = watch(github)
+    create(form.format(url=github.url), publish_lib(github), "team")
+    installation.deploy("shop")
+    assert (target / "current/lib/lib.txt").read_bytes() == b"lib"
+    assert set(seen) == {"Basic"}
+
+
+def test_an_origin_that_no_named_provider_serves_gets_no_credential(
+    installation, hosts, create, watch
+):
+    """Also on the same host: another port is another origin."""
+    _, github, other = hosts
+    add(installation, "team", "github", github)
+    seen, unused = watch(other), watch(github)
+    create(f"{other.url}/guild/lib.git", publish_lib(other), "team")
+    with pytest.raises(RemoteRefused) as caught:
+        installation.deploy("shop")
+    assert "provider" not in caught.value.message
+    assert (set(seen), unused) == ({""}, [])
+
+
+def test_a_provider_that_is_not_named_serves_nothing(installation, hosts, create, watch):
+    _, github, _ = hosts
+    add(installation, "team", "github", github)
+    seen = watch(github)
+    create(f"{github.url}/guild/lib.git", publish_lib(github))
+    with pytest.raises(RemoteRefused):
+        installation.deploy("shop")
+    assert set(seen) == {""}
+
+
+def test_a_credential_that_is_rejected_midway_is_read_again(
+    installation, hosts, create, target, watch, monkeypatch
+):
+    _, github, _ = hosts
+    old = add(installation, "team", "github", github)
+    create(f"{github.url}/guild/lib.git", publish_lib(github), "team")
+    rotated = []
+
+    def replace(exchange):
+        if asked_by_git(github, exchange.request) and not rotated:
+            rotated.append(exchange.answer.status)
+            rotate(installation, "team", github, old)
+
+    monkeypatch.setattr(type(github), "watchers", [*type(github).watchers, replace])
+    seen = watch(github)
+    installation.deploy("shop")
+    assert rotated == [200]
+    assert len(seen) > 2
+    assert (target / "current/lib/lib.txt").read_bytes() == b"lib"
+
+
+def test_a_rejected_credential_is_told_with_its_provider(installation, hosts, create):
+    _, github, _ = hosts
+    old = add(installation, "team", "github", github)
+    create(f"{github.url}/guild/lib.git", publish_lib(github), "team")
+    github.revoke_credential(old)
+    with pytest.raises(RemoteRefused) as caught:
+        installation.deploy("shop")
+    assert "The credential is that of the provider 'team'." in caught.value.message
+    assert "deploycore provider rotate team" in caught.value.hint
+    assert caught.value.details["provider"] == "team"
+    assert caught.value.details["submodule"] == "lib"
+    log = installation.engine.logs.path("shop", caught.value.details["deployment"]).read_text()
+    assert "'team'" in log
+    assert old.secret.get_secret_value() not in log
+    rotate(installation, "team", github, old)
+    installation.deploy("shop")
+
+
+def test_a_named_provider_is_not_removed_and_one_that_is_missing_is_told(
+    installation, hosts, create
+):
+    _, github, _ = hosts
+    add(installation, "team", "github", github)
+    create(f"{github.url}/guild/lib.git", publish_lib(github), "team")
+    for refused in (
+        installation.store.remove_provider,
+        installation.store.refuse_provider_removal,
+    ):
+        with pytest.raises(ConfigurationError, match="named in the credentials of: shop") as caught:
+            refused("team")
+        assert "deploycore app edit shop --unset credentials" in caught.value.hint
+    shop = installation.store.get_application("shop")
+    [change] = installation.apply([shop.definition.model_copy(update={"credentials": ()})])
+    assert change.fields == {"credentials": (["team"], None)}
+    assert installation.store.get_application("shop").revision == shop.revision + 1
+    installation.store.remove_provider("team")
+    with pytest.raises(ConfigurationError, match="no provider 'team'"):
+        installation.apply([shop.definition])
+
+
+def test_the_providers_are_not_opened_without_submodules(
+    installation, hosts, create, target, watch
+):
+    _, github, _ = hosts
+    add(installation, "team", "github", github)
+    create(f"{github.url}/guild/lib.git", publish_lib(github), "team")
+    definition = installation.store.get_application("shop").definition
+    installation.apply([definition.model_copy(update={"submodules": False})])
+    seen = watch(github)
+    installation.deploy("shop")
+    assert (list((target / "current/lib").iterdir()), seen) == ([], [])
+
+
+SSH = """
+    @hookimpl
+    def ssh_clone_url(self, repository):
+        from deploycore.models import SshAddress
+        return SshAddress(url="{place}/" + repository.slug + ".git", host_keys={keys})
+"""
+
+
+@pytest.fixture
+def over_ssh(sshd, tmp_path, installation, install_distribution):
+    """Adds a provider that clones over SSH: ``over_ssh(key)``; gives the submodule's commit."""
+    below = sshd.root / f"{tmp_path.name}-named"
+    below.mkdir()
+    lib = Content(below / "lib.git")
+    lib.commit(lib.files({"lib.txt": b"lib"}))
+    lib.repo.close()
+    place = f"ssh://{sshd.user}@127.0.0.1:{sshd.port}{below}"
+    hook = SSH.format(place=place, keys=repr(sshd.host_keys))
+    source = (GOOD_PROVIDER + hook).replace("https://api.acme.example", "http://127.0.0.1:9")
+    install_distribution("deploycore-acme", "acme", source)
+
+    def make(key):
+        given = {"token": "acme-token-71f0", "ssh_private_key": Path(key).read_text()}
+        secrets = {name: SecretStr(value) for name, value in given.items()}
+        installation.add_provider("team", "acme", {}, secrets)
+        return tip(lib).decode()
+
+    make.port = sshd.port
+    return make
+
+
+@pytest.fixture
+def at_localhost(hosts, monkeypatch):
+    """Gives the application's own host another name than that of the SSH server."""
+    url = hosts[0].url.replace("127.0.0.1", "localhost")
+    monkeypatch.setattr(type(hosts[0]), "url", property(lambda self: url))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "ssh://git@127.0.0.1:{port}/guild/lib.git",
+        "git@127.0.0.1:guild/lib",
+        "http://127.0.0.1:9/guild/lib",
+    ],
+)
+def test_a_submodule_over_ssh_is_fetched_with_the_key_of_the_named_provider(
+    installation, over_ssh, sshd, at_localhost, create, target, form
+):
+    commit = over_ssh(sshd.key)
+    create(form.format(port=sshd.port), commit, "team")
+    installation.deploy("shop")
+    assert (target / "current/lib/lib.txt").read_bytes() == b"lib"
+
+
+def test_a_rejected_key_is_told_with_its_provider(
+    installation, over_ssh, sshd, at_localhost, create, tmp_path
+):
+    commit = over_ssh(make_key(tmp_path / "stranger"))
+    create("git@127.0.0.1:guild/lib.git", commit, "team")
+    with pytest.raises(KeyRefused) as caught:
+        installation.deploy("shop")
+    assert "The credential is that of the provider 'team'." in caught.value.message
+    assert "deploycore provider rotate team" in caught.value.hint
+
+
+def test_what_is_not_of_a_named_provider_is_left_as_it_is():
+    named = NamedProviders((), lambda name: pytest.fail(name), seconds=1, look=lambda: None)
+    error = GitError("It failed.", hint="Try again.", url="https://h/a", submodule="lib")
+    with named:
+        assert named.find("https://git.example.com/a/b.git") is None
+        named.explain(error)
+    assert (error.message, error.hint) == ("It failed.", "Try again.")
