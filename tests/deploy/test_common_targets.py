@@ -20,14 +20,14 @@ def alias(target, tmp_path, how):
         (tmp_path / "alias").symlink_to(target)
         return tmp_path / "alias"
     if how == "link above it":
-        (tmp_path / "above").symlink_to(tmp_path)
+        (tmp_path / "above").symlink_to(target.parent)
         return tmp_path / "above" / target.name
     if how == "links and within":
-        (tmp_path / "above").symlink_to(tmp_path)
+        (tmp_path / "above").symlink_to(target.parent)
         return tmp_path / "above" / target.name / "shared" / "other"
     if how == "around it":
-        (tmp_path / "above").symlink_to(tmp_path.parent)
-        return tmp_path / "above" / tmp_path.name
+        (tmp_path / "above").symlink_to(tmp_path)
+        return tmp_path / "above" / target.parent.name
     raise AssertionError(how)
 
 
@@ -36,10 +36,10 @@ WAYS = ["slashes", "link to it", "link above it", "links and within", "around it
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("by", ["add", "apply"])
-def test_another_path_of_a_target_is_refused_at_once(
-    installation, create, target, tmp_path, how, by
-):
-    first = create()
+def test_another_path_of_a_target_is_refused_at_once(installation, create, tmp_path, how, by):
+    target = tmp_path / "sites" / "site"
+    target.mkdir(parents=True)
+    first = create(target=target)
     record = installation.store.get_application(first)
     given = record.definition.as_dict() | {"target": str(alias(target, tmp_path, how))}
     second = parse_application(given | {"name": "second"})

@@ -245,7 +245,7 @@ def test_a_redirect_to_another_origin_gets_no_credential(
 
     other_server.interfere = interfere
     find = finder(lib.url)
-    with pytest.raises(RemoteRefused, match="which is not followed"):
+    with pytest.raises(RemoteRefused, match="does not follow redirects"):
         export(
             CloneUrl(url=shop.url),
             "main",
