@@ -55,7 +55,7 @@ def test_an_answer_of_another_type_is_refused(script, refused, kind, reason, ste
 # What git takes and what it refuses, in both versions of its protocol.
 TYPES = [
     (ADVERTISEMENT, True),
-    (f"{ADVERTISEMENT}; charset=utf-8", True),
+    (f"{ADVERTISEMENT}; charset=utf-8", True),  # kubitron/redmine_git_hosting#63
     (f"{ADVERTISEMENT};charset=utf-8", True),
     (f"{ADVERTISEMENT} ; charset=UTF-8", True),
     (f"{ADVERTISEMENT} ", True),
@@ -79,7 +79,14 @@ def test_the_type_of_the_first_answer_is_compared_as_git_does(script, attempt, k
 
 @pytest.mark.parametrize(
     "kind",
-    [f"{RESULT}; charset=utf-8", RESULT.upper(), "application/octet-stream", "text/html", ""],
+    [
+        f"{RESULT}; charset=utf-8",
+        RESULT.upper(),
+        ADVERTISEMENT,  # libgit2/libgit2#4844
+        "application/octet-stream",
+        "text/html",
+        "",
+    ],
 )
 def test_the_types_of_further_answers_do_not_matter(script, attempt, kind):
     """git does not read them: servers and proxies on the way have sent all kinds."""
