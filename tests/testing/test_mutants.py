@@ -43,7 +43,7 @@ def test_a_wrong_provider_is_caught(mutant, tmp_path):
         else:
             assert {run.result for run in failed} == {"failure"}, failed[0].text
         assert any(
-            "The contract asks" in run.text and "Documented in" in run.text for run in failed
+            "The contract requires" in run.text and "Documented in" in run.text for run in failed
         ), failed[0].text
 
 

@@ -163,7 +163,7 @@ def test_a_wrong_plugin_is_caught(name, tmp_path):
     )
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
-    assert "The contract asks" in said or "AssertionError" in said, said
+    assert "The contract requires" in said or "AssertionError" in said, said
 
 
 def test_each_check_catches_something():
