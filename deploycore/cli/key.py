@@ -34,8 +34,12 @@ Of = Annotated[
     typer.Option("--of", help="What the name is, if an application and a provider have it."),
 ]
 Type = Annotated[
-    Literal["ed25519", "rsa"],
-    typer.Option("--type", help="Type of the key. Use rsa for a host that requires it."),
+    Literal["ed25519", "rsa"] | None,
+    typer.Option(
+        "--type",
+        help="Type of the key (default: ed25519). Use rsa for a host that requires it.",
+        show_default=False,
+    ),
 ]
 Repositories = Annotated[
     list[str] | None,
@@ -64,7 +68,7 @@ def register(application: typer.Typer) -> None:
 def create(
     name: Name,
     of: Of = None,
-    type_: Type = "ed25519",
+    type_: Type = None,
     repository: Repositories = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +87,7 @@ def create(
 def rotate(
     name: Name,
     of: Of = None,
-    type_: Type = "ed25519",
+    type_: Type = None,
     repository: Repositories = None,
     as_json: AsJson = False,
 ) -> None:
