@@ -344,13 +344,15 @@ class DeployKeys:
 
     def _remove_registered(self, key: DeployKeyRecord, repository: str, number: str) -> None:
         where = RepositoryId.parse(repository)
+        wanted = DeployKey(public_key=key.public_key, label=_label(key))
         with self._open_provider(key.provider) as provider:
-            if not number:  # a call was cut off, and the host may have it or not
-                wanted = DeployKey(public_key=key.public_key, label=_label(key))
-                found = (each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted))
-                number = next(found, "")
-            if number:
-                provider.remove_deploy_key(where, number)
+            if number and provider.remove_deploy_key(where, number):
+                return
+            # Either a call was cut off, and the host may have the key; or the key was not found:
+            # a person may have added it again, and hosts hide repositories from some credentials.
+            found = [each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted)]
+            for each in found:
+                provider.remove_deploy_key(where, each)
 
     def _page(self, key: DeployKeyRecord, repository: str = "") -> str:
         name = repository or key.repository

@@ -12,6 +12,7 @@ from deploycore.deploy.own_key import open_with_own_key
 from deploycore.errors import (
     ConfigurationError,
     KeyRefused,
+    NotFound,
     PermissionDenied,
     ProviderUnavailable,
 )
@@ -263,6 +264,26 @@ def test_a_key_is_used_for_the_repository_that_it_was_made_for_alone(world):
     elsewhere = world.shop.model_copy(update={"repository": "ada/other"})
     assert world.store.deploy_keys.find(elsewhere) is None
     assert world.store.deploy_keys.find(world.shop) is not None
+
+
+def test_a_key_that_the_host_hides_is_not_forgotten(world):
+    """Hosts answer "not found" for what a credential may no longer see."""
+    key = world.keys.create(OWNER).key
+    seen = world.host.list_deploy_keys
+
+    def hidden(repository):
+        raise NotFound("Repository ada/shop was not found.")
+
+    world.host.remove_deploy_key = lambda repository, number: False
+    world.host.list_deploy_keys = hidden
+    with pytest.raises(NotFound):
+        world.keys.remove(OWNER)
+    assert [each.public_key for each in world.store.deploy_keys.list()] == [key.public_key]
+    world.host.list_deploy_keys = seen
+    world.host.keys = {"99": key.public_key}  # a person has added it again
+    del world.host.remove_deploy_key
+    assert world.keys.remove(OWNER) == ()
+    assert world.host.keys == {}
 
 
 def test_a_key_for_a_provider_is_used_once_it_can_read_every_repository(world, monkeypatch):
