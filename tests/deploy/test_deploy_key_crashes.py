@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploycore.applications.application import Application
-from deploycore.deploy.own_key import open_with_own_key
+from deploycore.deploy.own_key import open_with_own_key, opener_with_own_key
 from deploycore.errors import (
     ConfigurationError,
     KeyRefused,
@@ -59,7 +59,7 @@ class Host:
     def deploy_keys_page(self, repository):
         return f"https://acme.example/{repository}"
 
-    def use_ssh_key(self, key):
+    def use_ssh_key(self, key, *, replace_with=""):
         self.given = public_of(key)
 
     def add_deploy_key(self, repository, key):
@@ -410,3 +410,27 @@ def test_a_refused_key_of_an_application_is_replaced_by_the_command_of_its_hint(
     world.host.use_ssh_key = use_ssh_key
     assert open_with_own_key(world.shop, lambda name: world.host, world.store, world.secrets)
     assert given == {"command": "deploycore key rotate shop"}
+
+
+def test_only_the_own_provider_gets_the_key_of_an_application_or_its_preview(world):
+    world.keys.create(OWNER)
+    within = world.shop.target.parent / "previews"
+    preview = world.shop.model_copy(update={"name": "shop-7", "target": within / "7"})
+    world.store.begin_preview(
+        preview, parent=world.shop, number=7, within=within, limit=3, opens=True
+    )
+    fork = preview.model_copy(update={"repository": "stranger/shop"})
+    cases = (
+        (world.shop, "work", True),
+        (world.shop, "other", False),
+        (preview, "work", True),
+        (preview, "other", False),
+        (fork, "work", False),
+    )
+    for definition, name, is_given in cases:
+        world.host.given = None
+        opened = opener_with_own_key(
+            definition, lambda name: world.host, world.store, world.secrets
+        )
+        assert opened(name) is world.host
+        assert (world.host.given is not None) == is_given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -300,3 +301,20 @@ def test_what_is_not_of_a_named_provider_is_left_as_it_is():
         assert named.find("https://git.example.com/a/b.git") is None
         named.explain(error)
     assert (error.message, error.hint) == ("It failed.", "Try again.")
+
+
+def test_the_secrets_of_all_named_providers_are_masked():
+    def opened(name):
+        provider = SimpleNamespace(
+            addresses=[f"https://{name}.example"],
+            secrets=(SecretStr(f"{name}-token"), SecretStr(f"{name}-renewed")),
+            close=lambda: None,
+        )
+        provider.within = lambda limit: provider
+        return provider
+
+    with NamedProviders(("one", "two"), opened, seconds=9, look=lambda: None) as named:
+        assert named.secrets == ()
+        assert named.find("https://three.example/a/b.git") is None
+        shown = [each.get_secret_value() for each in named.secrets]
+    assert shown == ["one-token", "one-renewed", "two-token", "two-renewed"]
