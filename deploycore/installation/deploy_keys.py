@@ -409,8 +409,8 @@ def _refuse_without_ssh(provider: Provider) -> None:
     """Refuse to register a key that could not be used."""
     if not provider.supports("ssh_clone_url"):
         raise ConfigurationError(
-            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, so a deploy key is of"
-            " no use.",
+            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, which deploy keys are"
+            " for.",
             hint="Upgrade the plugin, or use the provider's other credentials.",
             provider=provider.name,
             plugin=provider.plugin.label,

@@ -234,7 +234,8 @@ class Provider(OptionalListings, OptionalCalls):
             rejected: A credential from an earlier call, if the git server has rejected it. Then a
                 token is renewed, and a replaced secret is read again.
         """
-        if rejected is not None and not self._is_renewed(rejected):
+        is_of_provider = self._ssh_key is None  # else an application's key was rejected
+        if rejected is not None and is_of_provider and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
         core = self._core
         if core.uses_ssh:
