@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -34,8 +36,12 @@ Of = Annotated[
     typer.Option("--of", help="What the name is, if an application and a provider have it."),
 ]
 Type = Annotated[
-    Literal["ed25519", "rsa"],
-    typer.Option("--type", help="Type of the key. Use rsa for a host that requires it."),
+    Literal["ed25519", "rsa"] | None,
+    typer.Option(
+        "--type",
+        help="Type of the key (default: ed25519). Use rsa for a host that requires it.",
+        show_default=False,
+    ),
 ]
 Repositories = Annotated[
     list[str] | None,
@@ -64,7 +70,7 @@ def register(application: typer.Typer) -> None:
 def create(
     name: Name,
     of: Of = None,
-    type_: Type = "ed25519",
+    type_: Type = None,
     repository: Repositories = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,13 +83,13 @@ def create(
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
         done = keys.create(keys.owner(name, of), kind=type_, repositories=repository or ())
-    _show(done, name, "create", as_json=as_json)
+    _show(done, _command("create", name, of, repository), name, of, as_json=as_json)
 
 
 def rotate(
     name: Name,
     of: Of = None,
-    type_: Type = "ed25519",
+    type_: Type = None,
     repository: Repositories = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +100,7 @@ def rotate(
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
         done = keys.rotate(keys.owner(name, of), kind=type_, repositories=repository or ())
-    _show(done, name, "rotate", as_json=as_json)
+    _show(done, _command("rotate", name, of, repository), name, of, as_json=as_json)
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -156,15 +162,27 @@ def remove(
             remains = keys.remove(owner, left_over=left_over, at_host=not keep_at_host)
         except DeploycoreError as error:
             if "name" not in error.details:
-                hint = f"Or remove it at the host yourself, and here: deploycore key remove {name}"
-                error.hint = sentences(error.hint, f"{hint} --keep-at-host")
+                # Without --left-over, the key that is in use would be removed too.
+                more = ("--left-over", "--keep-at-host") if left_over else ("--keep-at-host",)
+                hint = "Or remove it at the host yourself, and here:"
+                command = _command("remove", name, of, None, *more)
+                error.hint = sentences(error.hint, f"{hint} {command}")
             raise
     say(f"The {which} of {name} are removed here{'' if remains else ' and at the git host'}.")
     for each in remains:
         say_aside(f"Not removed; remove it yourself: {each}")
 
 
-def _show(done: KeyOutcome, name: str, command: str, *, as_json: bool) -> None:
+def _command(
+    verb: str, name: str, of: str | None, repositories: Sequence[str] | None = None, *more: str
+) -> str:
+    """The command for the same key, for hints."""
+    which = ["--of", of] if of else []
+    where = [part for each in repositories or () for part in ("--repository", each)]
+    return shlex.join(["deploycore", "key", verb, name, *which, *where, *more])
+
+
+def _show(done: KeyOutcome, again: str, name: str, of: str | None, *, as_json: bool) -> None:
     if as_json:
         remains = [str(each) for each in done.remains]
         more = {"by_hand": done.by_hand or None, "pages": list(done.pages), "remains": remains}
@@ -175,7 +193,7 @@ def _show(done: KeyOutcome, name: str, command: str, *, as_json: bool) -> None:
         say(f"  {done.key.public_key}\n")
         for page in done.pages:
             say(f"  {page}")
-        say(f"\nThen use it: deploycore key {command} {name}")
+        say(f"\nThen use it: {again}")
         return
     say(f"The key {_fingerprint(done.key)} of {name} is in use.")
     for repository in done.key.registered:
@@ -184,7 +202,7 @@ def _show(done: KeyOutcome, name: str, command: str, *, as_json: bool) -> None:
         why = f" {each.error}" if each.error else ""
         say_aside(f"Not removed: {each}.{why}")
     if done.remains:
-        say_aside(f"To remove it later: deploycore key remove {name} --left-over")
+        say_aside(f"To remove it later: {_command('remove', name, of, None, '--left-over')}")
 
 
 def _as_dict(record: DeployKeyRecord) -> dict[str, Any]:

@@ -295,9 +295,9 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
         installation.store.refuse_provider_removal(name)
         secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
         lines = [f"This removes the provider {name} and its stored secrets: {secrets}."]
-        keys = installation.store.deploy_keys.of(None, name)
+        keys = installation.store.deploy_keys.at(name)
         if keys:
-            lines.append("Its deploy keys are removed at the git host, as far as it allows that.")
+            lines.append("Deploy keys are removed at its git host, as far as it allows that.")
         confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
         remains = [each for key in keys for each in installation.deploy_keys.remove_at_host(key)]
         installation.store.remove_provider(name)

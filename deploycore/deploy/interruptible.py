@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deploycore.applications import PROVIDER_SECONDS
-from deploycore.errors import GitError, PluginError
+from deploycore.errors import GitError, KeyRefused, PluginError
 from deploycore.provider.limits import CallLimit
 from deploycore.text.sentences import sentences
 
@@ -72,7 +72,10 @@ def fetch_hint(provider: Provider, error: GitError) -> None:
     if error.details.keys() & {"oid", "service", "submodule"}:
         return
     if str(error.details.get("url", "")).startswith("ssh://"):
-        return  # plugins explain what is said about passwords and tokens
+        # Plugins explain what is said about passwords and tokens.
+        if isinstance(error, KeyRefused):
+            provider.explain_rejection(error)
+        return
     try:
         hint = provider.explain_git_refusal(error.details.get("status"), error.message)
     except PluginError as failure:

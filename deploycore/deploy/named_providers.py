@@ -16,7 +16,13 @@ from pydantic import SecretStr
 
 from deploycore.applications.repository_address import is_on_host_of, read_repository
 from deploycore.deploy.interruptible import InterruptibleProvider
-from deploycore.errors import ConfigurationError, GitError, KeyRefused, RemoteRefused
+from deploycore.errors import (
+    ConfigurationError,
+    GitError,
+    HostKeyRefused,
+    KeyRefused,
+    RemoteRefused,
+)
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl, RepositoryId
 from deploycore.text.sentences import sentences
@@ -87,6 +93,9 @@ class NamedProviders:
         status = error.details.get("status")
         is_key = isinstance(error, KeyRefused)
         is_refusal = is_key or (isinstance(error, RemoteRefused) and status in _NOT_ALLOWED)
+        if provider is not None and isinstance(error, HostKeyRefused):
+            error.add_context(provider=provider.name)
+            error.hint = error.hint.replace(" NAME ", f" {provider.name} ")
         if provider is None or not is_refusal:
             return
         error.message = f"{error.message} The credential is that of the provider {provider.name!r}."

@@ -31,7 +31,8 @@ def open_with_own_key(
     provider = open_provider(definition.provider)
     try:
         if key is not None and key.secret is not None:
-            provider.use_ssh_key(secrets.reveal(key.secret))
+            command = f"deploycore key rotate {key.owner}"
+            provider.use_ssh_key(secrets.reveal(key.secret), replace_with=command)
     except BaseException:
         provider.close()
         raise

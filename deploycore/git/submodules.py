@@ -213,8 +213,7 @@ def _granted(
     if found is None:
         return None
     source, origin = found.source, Origin.of(found.source.url)
-    if is_ssh(source.url):
-        allowed.admit(origin)
+    allowed.admit(origin)
     if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")
     is_as_written = source.url.removesuffix(".git") == plain.rstrip("/").removesuffix(".git")

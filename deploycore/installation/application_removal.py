@@ -50,6 +50,7 @@ class RemovalPlan:
         previews: The previews of open pull requests.
         damage: What is wrong with the record of the application.
         webhook_damage: What is wrong with the record of the webhook.
+        key_damage: What is wrong with the record of an SSH key.
         dropped: Deployments whose damaged records would be deleted.
     """
 
@@ -65,6 +66,7 @@ class RemovalPlan:
     target: Path | None = None
     damage: StoreError | None = None
     webhook_damage: StoreError | None = None
+    key_damage: StoreError | None = None
     dropped: Sequence[int] = ()
 
     @property
@@ -123,6 +125,7 @@ class Removals:
         webhook, webhook_damage = _readable(lambda: self._store.webhooks.find(name))
         own, former = self._store.deployments.count(name)
         target = record.definition.target if record else self._store.list_targets().get(name)
+        keys, key_damage = _readable(lambda: self._store.deploy_keys.of(name, ""))
         previews = [
             each
             for each in self._store.previews.list()
@@ -136,11 +139,12 @@ class Removals:
             releases=_release_names(target),
             secrets=sorted(record.secrets) if record else (),
             webhook=webhook,
-            deploy_keys=_readable(lambda: self._store.deploy_keys.of(name, ""))[0] or (),
+            deploy_keys=keys or (),
             previews=previews,
             target=target,
             damage=damage,
             webhook_damage=webhook_damage,
+            key_damage=key_damage,
             dropped=dropped,
         )
 
@@ -197,7 +201,7 @@ class Removals:
 
     def _remove_keys(self, plan: RemovalPlan) -> list[str]:
         """Have the host forget the application's SSH keys; what remains there."""
-        remains = []
+        remains = [] if plan.key_damage is None else [_UNKNOWN_KEY.format(name=plan.name)]
         for key in plan.deploy_keys:
             try:
                 left = call_within(partial(self._deploy_keys.remove_at_host, key), HOST_SECONDS)
@@ -255,6 +259,11 @@ _WEBHOOK_GONE = (
 _UNKNOWN_WEBHOOK = (
     "A webhook at the git host that sends to a URL that ends with /webhooks/{name}, if there is"
     " one. Its record is damaged."
+)
+
+_UNKNOWN_KEY = (
+    "A deploy key at the git host whose name begins with deploycore {name}, if there is one. Its"
+    " record is damaged."
 )
 
 

@@ -20,9 +20,9 @@ from deploycore.errors import (
 )
 from deploycore.events import DeployKey
 from deploycore.models import RepositoryId
-from deploycore.secrets import SecretBox
+from deploycore.secrets import SecretBox, is_sealed
 from deploycore.ssh.library import require_extra
-from deploycore.ssh.making import KeyType, fingerprint_of, make_key_pair
+from deploycore.ssh.making import KeyType, fingerprint_of, is_pair, make_key_pair, type_of
 from deploycore.store import DeployKeyRecord, Store
 
 if TYPE_CHECKING:
@@ -144,11 +144,13 @@ class DeployKeys:
         return KeyOwner(name, self._store.get_application(name).definition.provider)
 
     def create(
-        self, owner: KeyOwner, *, kind: KeyType = "ed25519", repositories: Sequence[str] = ()
+        self, owner: KeyOwner, *, kind: KeyType | None = None, repositories: Sequence[str] = ()
     ) -> KeyOutcome:
         """Make a key, register it, prove it, and use it. To try again, call it again.
 
         Args:
+            kind: The type of the key (default: that of the key that waits for the host to accept
+                it, else Ed25519). A waiting key of another type is replaced.
             repositories: Those that a provider's key is registered for (default: those of the
                 provider's applications).
 
@@ -169,7 +171,7 @@ class DeployKeys:
         return self._bring(owner, kind, repositories)
 
     def rotate(
-        self, owner: KeyOwner, *, kind: KeyType = "ed25519", repositories: Sequence[str] = ()
+        self, owner: KeyOwner, *, kind: KeyType | None = None, repositories: Sequence[str] = ()
     ) -> KeyOutcome:
         """Replace the key: the former one is removed at the host once the new one is in use.
 
@@ -210,7 +212,7 @@ class DeployKeys:
                 if each.error is not None:
                     raise each.error
             remains += found
-            if key.application is None and key.state == "live":
+            if self._is_of_provider(key):
                 change = self._changes.plan(key.provider, {}, {"ssh_private_key": None})
                 self._changes.store(change)
             self._store.deploy_keys.remove(key)
@@ -235,35 +237,59 @@ class DeployKeys:
             remains.append(RemainingKey(key, repository, self._page(key, repository), error))
         return remains
 
-    def _bring(self, owner: KeyOwner, kind: KeyType, given: Sequence[str]) -> KeyOutcome:
+    def _bring(self, owner: KeyOwner, kind: KeyType | None, given: Sequence[str]) -> KeyOutcome:
         require_extra()
+        self._refuse_preview(owner)
         repositories = self._repositories(owner, given)
-        key = self._new_key(owner, kind)
-        secret = self._secrets.reveal(str(key.secret))
         with self._open_provider(owner.provider) as provider:
+            _refuse_without_ssh(provider)
+            key = self._new_key(owner, kind)
+            secret = self._secrets.reveal(str(key.secret))
             key, by_hand = self._register(provider, key, repositories)
-            pages = [provider.deploy_keys_page(RepositoryId.parse(each)) for each in repositories]
+            # A key that cannot read all of them would replace one that can.
+            added_by_hand = [each for each in repositories if not key.registered.get(each)]
+            pages = [provider.deploy_keys_page(RepositoryId.parse(each)) for each in added_by_hand]
             provider.use_ssh_key(secret)
             try:
-                self._prove(provider, repositories[0])
+                for each in added_by_hand or repositories[:1]:
+                    self._prove(provider, each)
             except (KeyRefused, RemoteRefused):
                 if not by_hand:
                     raise
                 return KeyOutcome(key, by_hand, tuple(filter(None, pages)))
         if owner.application is None:
             new = {"ssh_private_key": secret, "ssh_passphrase": None}
-            self._changes.store(self._changes.plan(owner.provider, {}, new))
+            change = self._changes.plan(owner.provider, {}, new)
+            self._store.deploy_keys.refuse_replaced(key)  # a later change refuses this one
+            self._changes.store(change)
         self._store.deploy_keys.activate(key)
         return KeyOutcome(replace(key, state="live"), remains=tuple(self._remove_former(owner)))
 
-    def _new_key(self, owner: KeyOwner, kind: KeyType) -> DeployKeyRecord:
-        for known in self._of(owner):
-            if known.state == "new":
-                return known
-        private, public = make_key_pair(kind)
+    def _refuse_preview(self, owner: KeyOwner) -> None:
+        """Refuse a key for a preview: it would stay at the host when the preview is removed."""
+        for preview in self._store.previews.list():
+            if preview.name == owner.application:
+                raise ConfigurationError(
+                    f"The application {owner.name!r} is a preview, and is removed with its pull"
+                    " request.",
+                    hint="Make a key for the application that it is a preview of: deploycore key"
+                    f" create {preview.parent}",
+                    name=owner.name,
+                )
+
+    def _new_key(self, owner: KeyOwner, kind: KeyType | None) -> DeployKeyRecord:
         repository = None
         if owner.application is not None:
             repository = self._store.get_application(owner.application).definition.repository
+        wanted = (owner.provider, repository)
+        for known in self._of(owner):
+            if known.state != "new":
+                continue
+            is_wanted_type = kind in (None, type_of(known.public_key))
+            if is_wanted_type and (known.provider, known.repository) == wanted:
+                return known
+            self._store.deploy_keys.give_up(known)
+        private, public = make_key_pair(kind or "ed25519")
         return self._store.deploy_keys.add(
             application=owner.application,
             provider=owner.provider,
@@ -318,13 +344,15 @@ class DeployKeys:
 
     def _remove_registered(self, key: DeployKeyRecord, repository: str, number: str) -> None:
         where = RepositoryId.parse(repository)
+        wanted = DeployKey(public_key=key.public_key, label=_label(key))
         with self._open_provider(key.provider) as provider:
-            if not number:  # a call was cut off, and the host may have it or not
-                wanted = DeployKey(public_key=key.public_key, label=_label(key))
-                found = (each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted))
-                number = next(found, "")
-            if number:
-                provider.remove_deploy_key(where, number)
+            if number and provider.remove_deploy_key(where, number):
+                return
+            # Either a call was cut off, and the host may have the key; or the key was not found:
+            # a person may have added it again, and hosts hide repositories from some credentials.
+            found = [each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted)]
+            for each in found:
+                provider.remove_deploy_key(where, each)
 
     def _page(self, key: DeployKeyRecord, repository: str = "") -> str:
         name = repository or key.repository
@@ -359,6 +387,13 @@ class DeployKeys:
     def _of(self, owner: KeyOwner) -> list[DeployKeyRecord]:
         return self._store.deploy_keys.of(owner.application, owner.provider)
 
+    def _is_of_provider(self, key: DeployKeyRecord) -> bool:
+        """Whether a provider has this key. A person may have given it another one since."""
+        if key.application is not None:
+            return False
+        stored = self._store.get_provider(key.provider).secrets.get("ssh_private_key", "")
+        return is_sealed(stored) and is_pair(self._secrets.reveal(stored), key.public_key)
+
     def _has_own_key(self, owner: KeyOwner) -> bool:
         """Whether a provider was given an SSH key by a person."""
         is_provider = owner.application is None
@@ -368,6 +403,18 @@ class DeployKeys:
 def _label(key: DeployKeyRecord) -> str:
     """The name at the host. Some hosts accept each name once, and two keys overlap."""
     return f"deploycore {key.owner} {fingerprint_of(key.public_key)[7:15]}"
+
+
+def _refuse_without_ssh(provider: Provider) -> None:
+    """Refuse to register a key that could not be used."""
+    if not provider.supports("ssh_clone_url"):
+        raise ConfigurationError(
+            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, which deploy keys are"
+            " for.",
+            hint="Upgrade the plugin, or use the provider's other credentials.",
+            provider=provider.name,
+            plugin=provider.plugin.label,
+        )
 
 
 def _raise_missing(owner: KeyOwner, *, left_over: bool = False) -> NoReturn:

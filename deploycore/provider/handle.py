@@ -21,11 +21,10 @@ from deploycore.errors import (
     ConfigurationError,
     DeploycoreError,
     GitError,
+    KeyRefused,
     NotFound,
 )
-from deploycore.events import (
-    ProviderCall,
-)
+from deploycore.events import ProviderCall
 from deploycore.http import HttpSettings
 from deploycore.http.deprecation import Deprecation
 from deploycore.http.tally import ItemTally
@@ -41,11 +40,7 @@ from deploycore.models import (
     SshCredential,
     TagQuery,
 )
-from deploycore.provider.arguments import (
-    SECRET_ARGUMENTS,
-    secrets_among,
-    type_of,
-)
+from deploycore.provider.arguments import SECRET_ARGUMENTS, secrets_among, type_of
 from deploycore.provider.connection import Connection, OtherCredentials
 from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields
 from deploycore.provider.guard import Guard
@@ -58,6 +53,7 @@ from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.provider.suggesting import SUGGESTED_FROM, first_items
 from deploycore.redaction import Redactor, secrets_in
+from deploycore.text.sentences import sentences
 from deploycore.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -118,6 +114,7 @@ class Provider(OptionalListings, OptionalCalls):
         self.limit: CallLimit | None = None
         self.unlimited: Provider = self
         self._ssh_key: SecretStr | None = None
+        self._key_command = ""
         self._redactor = Redactor()
         self._guard = Guard(config.name, plugin.label, self._redactor, stored)
         self._note_expiry = note_expiry
@@ -237,7 +234,8 @@ class Provider(OptionalListings, OptionalCalls):
             rejected: A credential from an earlier call, if the git server has rejected it. Then a
                 token is renewed, and a replaced secret is read again.
         """
-        if rejected is not None and not self._is_renewed(rejected):
+        is_of_provider = self._ssh_key is None  # else an application's key was rejected
+        if rejected is not None and is_of_provider and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
         core = self._core
         if core.uses_ssh:
@@ -274,7 +272,10 @@ class Provider(OptionalListings, OptionalCalls):
 
     def explain_rejection(self, error: GitError) -> None:
         """Add to the error of a git server how to replace the rejected credentials."""
-        self._guard.explain(error)
+        if self._ssh_key is None:
+            self._guard.explain(error)
+        elif isinstance(error, KeyRefused) and self._key_command:
+            error.hint = sentences(error.hint, f"Or replace the key: {self._key_command}")
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -287,10 +288,15 @@ class Provider(OptionalListings, OptionalCalls):
         """Whether git clones over SSH."""
         return self._core.uses_ssh
 
-    def use_ssh_key(self, key: SecretStr) -> None:
-        """Clone over SSH with this key, in place of what the provider has for git."""
+    def use_ssh_key(self, key: SecretStr, *, replace_with: str = "") -> None:
+        """Clone over SSH with this key, in place of what the provider has for git.
+
+        Args:
+            replace_with: The command that replaces the key, for hints.
+        """
         self._redactor.learn(key)
         self._ssh_key = key
+        self._key_command = replace_with
 
     @property
     def _core(self) -> CoreFields:

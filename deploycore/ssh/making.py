@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-__all__ = ["KeyType", "fingerprint_of", "make_key_pair"]
+__all__ = ["KeyType", "fingerprint_of", "is_pair", "make_key_pair", "type_of"]
 
 KeyType = Literal["ed25519", "rsa"]
 """The types of keys that can be made; RSA is for hosts that do not know Ed25519."""
@@ -41,6 +41,26 @@ def make_key_pair(kind: KeyType) -> tuple[SecretStr, str]:
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
     return SecretStr(private.decode()), public.decode()
+
+
+def is_pair(private: SecretStr, public_key: str) -> bool:
+    """Whether a private key is the one that was made together with a public key."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        key = serialization.load_ssh_private_key(private.get_secret_value().encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False  # keys that are made here have the OpenSSH format and no passphrase
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return public.split() == public_key.encode().split()[:2]
+
+
+def type_of(public_key: str) -> KeyType:
+    """The type of a key that was made here."""
+    return "rsa" if public_key.startswith("ssh-rsa ") else "ed25519"
 
 
 def fingerprint_of(public_key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,9 +58,8 @@ class DeployKeys:
         """
         is_new = and_(_is_of(application, provider), deploy_keys.c.state == "new")
         with self._database.writing() as connection:
-            named_row(connection, "provider", providers, provider, locked=application is None)
-            if application is not None:
-                named_row(connection, "application", applications, application, locked=True)
+            named_row(connection, "provider", providers, provider)
+            _lock_owner(connection, application, provider)
             found = connection.execute(select(deploy_keys).where(is_new)).mappings().first()
             if found is not None:
                 return read_record(deploy_keys, found, deploy_key_of)
@@ -85,6 +84,14 @@ class DeployKeys:
         query = select(deploy_keys).where(_is_of(application, provider)).order_by(deploy_keys.c.id)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
+        return [read_record(deploy_keys, row, deploy_key_of) for row in rows]
+
+    def at(self, provider: str) -> Sequence[DeployKeyRecord]:
+        """The keys that the host of a provider may have: those of applications too, also of
+        applications that have another provider now."""
+        query = select(deploy_keys).where(deploy_keys.c.provider == provider)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(deploy_keys.c.id)).mappings().all()
         return [read_record(deploy_keys, row, deploy_key_of) for row in rows]
 
     def list(self) -> list[DeployKeyRecord]:
@@ -114,22 +121,42 @@ class DeployKeys:
         with self._database.writing() as connection:
             _change(connection, deploy_keys.c.id == key.id, registered=dict(registered))
 
+    def refuse_replaced(self, key: DeployKeyRecord) -> None:
+        """Refuse to use a key that another process has replaced or removed.
+
+        Raises:
+            ConfigurationError: It has.
+        """
+        with self._database.reading() as connection:
+            _refuse_replaced(connection, key)
+
     def activate(self, key: DeployKeyRecord) -> None:
-        """Use a new key, and note that the owner's former ones are to be removed at the host."""
+        """Use a new key, and note that the owner's former ones are to be removed at the host.
+
+        Raises:
+            ConfigurationError: The key was replaced or removed in the meantime, or its owner was.
+        """
         is_live = and_(_is_of(key.application, key.provider), deploy_keys.c.state == "live")
         with self._database.writing() as connection:
+            _lock_owner(connection, key.application, key.provider)
+            _refuse_replaced(connection, key)
             former = connection.execute(
                 select(deploy_keys).where(is_live, deploy_keys.c.id != key.id)
             ).mappings()
             for row in former.all():
-                dropped = {"secret": None, "public_key": row["public_key"]}
-                dropped |= checksums(deploy_keys, dropped)
-                _change(connection, deploy_keys.c.id == row["id"], state="former", **dropped)
-            values: dict[str, Any] = {"state": "live"}
+                _drop_secret(connection, row["id"], row["public_key"], "former")
             if key.application is None:  # the provider has it now
-                values |= {"secret": None, "public_key": key.public_key}
-                values |= checksums(deploy_keys, values)
-            _change(connection, deploy_keys.c.id == key.id, **values)
+                _drop_secret(connection, key.id, key.public_key, "live")
+            else:
+                _change(connection, deploy_keys.c.id == key.id, state="live")
+
+    def give_up(self, key: DeployKeyRecord) -> None:
+        """Note that a key that was never used is to be removed at the host."""
+        with self._database.writing() as connection:
+            _lock_owner(connection, key.application, key.provider)
+            is_new = and_(deploy_keys.c.id == key.id, deploy_keys.c.state == "new")
+            if connection.scalar(select(deploy_keys.c.id).where(is_new)) is not None:
+                _drop_secret(connection, key.id, key.public_key, "former")
 
     def remove(self, key: DeployKeyRecord) -> None:
         """Forget a key, and its private part."""
@@ -179,6 +206,29 @@ def _is_of(application: str | None, provider: str) -> ColumnElement[bool]:
     if application is None:
         return and_(c.application.is_(None), c.provider == provider)
     return c.application == application
+
+
+def _lock_owner(connection: Connection, application: str | None, provider: str) -> None:
+    if application is None:
+        named_row(connection, "provider", providers, provider, locked=True)
+    else:
+        named_row(connection, "application", applications, application, locked=True)
+
+
+def _refuse_replaced(connection: Connection, key: DeployKeyRecord) -> None:
+    state = connection.scalar(select(deploy_keys.c.state).where(deploy_keys.c.id == key.id))
+    if state not in ("new", "live"):
+        raise ConfigurationError(
+            f"The new SSH key of {key.owner!r} was replaced or removed in the meantime.",
+            hint="See which key is in use: deploycore key list",
+            name=key.owner,
+        )
+
+
+def _drop_secret(connection: Connection, number: int, public_key: str, state: str) -> None:
+    values: dict[str, Any] = {"secret": None, "public_key": public_key}
+    values |= checksums(deploy_keys, values)
+    _change(connection, deploy_keys.c.id == number, state=state, **values)
 
 
 def _change(connection: Connection, which: ColumnElement[bool], **values: Any) -> None:

@@ -8,13 +8,22 @@ from types import SimpleNamespace
 import pytest
 
 from deploycore.applications.application import Application
-from deploycore.errors import KeyRefused, PermissionDenied, ProviderUnavailable
+from deploycore.deploy.own_key import open_with_own_key, opener_with_own_key
+from deploycore.errors import (
+    ConfigurationError,
+    KeyRefused,
+    NotFound,
+    PermissionDenied,
+    ProviderUnavailable,
+)
 from deploycore.events import RegisteredKey
 from deploycore.installation.deploy_keys import DeployKeys, KeyOwner
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
+from deploycore.ssh import making
 from deploycore.ssh.keys import read_private_key
-from deploycore.store import ProviderRecord, Store
+from deploycore.ssh.making import make_key_pair
+from deploycore.store import PreviewRecord, ProviderRecord, Store
 
 OWNER = KeyOwner("shop", "work")
 OF_PROVIDER = KeyOwner(None, "work")
@@ -29,10 +38,12 @@ class Died(BaseException):
 class Host:
     """The keys that a host has for one repository, and a handle on it as a provider's."""
 
-    plugin = SimpleNamespace(kind="acme")
+    name = "work"
+    plugin = SimpleNamespace(kind="acme", label="acme 1.0")
 
     def __init__(self):
         self.keys = {}
+        self.missing_hooks = ()
         self.refusal = None
         self.given = None
 
@@ -43,12 +54,12 @@ class Host:
         pass
 
     def supports(self, hook):
-        return True
+        return hook not in self.missing_hooks
 
     def deploy_keys_page(self, repository):
-        return None
+        return f"https://acme.example/{repository}"
 
-    def use_ssh_key(self, key):
+    def use_ssh_key(self, key, *, replace_with=""):
         self.given = public_of(key)
 
     def add_deploy_key(self, repository, key):
@@ -154,6 +165,10 @@ def used_key(world, owner):
     return public_of(world.secrets.reveal(found.secret))
 
 
+def put(world, **changes):
+    world.store.put_applications([world.shop.model_copy(update=changes)])
+
+
 def has_own_key(world, monkeypatch):
     monkeypatch.setattr(
         DeployKeys, "_has_own_key", lambda self, owner: world.changes.key is not None
@@ -249,3 +264,173 @@ def test_a_key_is_used_for_the_repository_that_it_was_made_for_alone(world):
     elsewhere = world.shop.model_copy(update={"repository": "ada/other"})
     assert world.store.deploy_keys.find(elsewhere) is None
     assert world.store.deploy_keys.find(world.shop) is not None
+
+
+def test_a_key_that_the_host_hides_is_not_forgotten(world):
+    """Hosts answer "not found" for what a credential may no longer see."""
+    key = world.keys.create(OWNER).key
+    seen = world.host.list_deploy_keys
+
+    def hidden(repository):
+        raise NotFound("Repository ada/shop was not found.")
+
+    world.host.remove_deploy_key = lambda repository, number: False
+    world.host.list_deploy_keys = hidden
+    with pytest.raises(NotFound):
+        world.keys.remove(OWNER)
+    assert [each.public_key for each in world.store.deploy_keys.list()] == [key.public_key]
+    world.host.list_deploy_keys = seen
+    world.host.keys = {"99": key.public_key}  # a person has added it again
+    del world.host.remove_deploy_key
+    assert world.keys.remove(OWNER) == ()
+    assert world.host.keys == {}
+
+
+def test_a_key_for_a_provider_is_used_once_it_can_read_every_repository(world, monkeypatch):
+    """Else the former key, which can, is removed at the host."""
+    has_own_key(world, monkeypatch)
+    both = ("ada/shop", "ada/blog")
+    world.keys.create(OF_PROVIDER, repositories=both)
+    first = used_key(world, OF_PROVIDER)
+    real, readable = world.host.add_deploy_key, {"ada/shop"}
+
+    def refuse_one(repository, key):
+        if str(repository) == "ada/blog":
+            raise PermissionDenied("The token may not.")
+        return real(repository, key)
+
+    def prove(self, provider, repository):
+        if repository not in readable:
+            raise KeyRefused("The key is not accepted.")
+
+    world.host.add_deploy_key = refuse_one
+    monkeypatch.setattr(DeployKeys, "_prove", prove)
+    waiting = world.keys.rotate(OF_PROVIDER)
+    assert not waiting.is_live
+    assert waiting.pages == ("https://acme.example/ada/blog",)
+    assert used_key(world, OF_PROVIDER) == first
+    assert first in world.host.keys.values()
+    readable.add("ada/blog")  # a person has added the key
+    done = world.keys.rotate(OF_PROVIDER)
+    assert done.is_live
+    assert done.key.public_key == waiting.key.public_key
+
+
+def test_a_waiting_key_of_the_former_repository_is_not_used_for_the_present_one(world):
+    world.host.refusal = PermissionDenied("The token may not.")
+    waiting = world.keys.create(OWNER).key
+    put(world, repository="ada/other")
+    world.host.refusal = None
+    done = world.keys.create(OWNER)
+    shop = world.store.get_application("shop").definition
+    assert world.store.deploy_keys.find(shop).public_key == done.key.public_key
+    assert done.key.public_key != waiting.public_key
+    assert list(done.key.registered) == ["ada/other"]
+    assert [each.key.public_key for each in done.remains] == [waiting.public_key]
+
+
+def test_a_waiting_key_is_replaced_by_one_of_the_type_that_is_asked_for(world, monkeypatch):
+    monkeypatch.setattr(making, "_RSA_BITS", 1024)  # made in no time
+    world.host.refusal = PermissionDenied("The token may not.")
+    assert world.keys.create(OWNER).key.public_key.startswith("ssh-ed25519 ")
+    asked = world.keys.create(OWNER, kind="rsa").key
+    assert asked.public_key.startswith("ssh-rsa ")
+    assert world.keys.create(OWNER).key.public_key == asked.public_key
+    states = [each.state for each in world.store.deploy_keys.of("shop", "work")]
+    assert states == ["former", "new"]
+
+
+@pytest.mark.parametrize("owner", [OWNER, OF_PROVIDER], ids=lambda each: each.noun)
+def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(world, owner, monkeypatch):
+    has_own_key(world, monkeypatch)
+    world.keys.create(owner)
+    prove, others = DeployKeys._prove, []
+
+    def overtaken(self, provider, repository):
+        prove(self, provider, repository)
+        if not others:
+            others.append(owner)
+            world.keys.rotate(owner)
+            world.keys.rotate(owner)
+
+    monkeypatch.setattr(DeployKeys, "_prove", overtaken)
+    with pytest.raises(ConfigurationError, match="in the meantime") as caught:
+        world.keys.rotate(owner)
+    assert "deploycore key list" in caught.value.hint
+    assert list(world.host.keys.values()) == [used_key(world, owner)]
+    [live] = world.store.deploy_keys.of(owner.application, owner.provider)
+    assert live.public_key == used_key(world, owner)
+
+
+@pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
+def test_the_key_that_a_person_gave_a_provider_since_stays(world, is_theirs):
+    world.keys.create(OF_PROVIDER)
+    used = make_key_pair("ed25519")[0] if is_theirs else world.changes.key
+    record = world.store.get_provider("work")
+    sealed = {"ssh_private_key": world.secrets.seal(used)}
+    world.store.change_provider(record, settings={}, secrets=sealed)
+    world.changes.key = used
+    world.keys.remove(OF_PROVIDER)
+    assert world.host.keys == {}
+    assert world.changes.key == (used if is_theirs else None)
+
+
+def test_a_key_that_could_not_be_used_is_not_registered(world):
+    world.host.missing_hooks = ("ssh_clone_url",)
+    with pytest.raises(ConfigurationError, match="cannot clone over SSH"):
+        world.keys.create(OWNER)
+    assert (world.host.keys, world.store.deploy_keys.list()) == ({}, [])
+
+
+def test_a_preview_gets_no_key_of_its_own(world, monkeypatch):
+    now, place = datetime.now(UTC), world.shop.target
+    preview = PreviewRecord("shop", "site", 7, place, place, None, now, None, None)
+    monkeypatch.setattr(world.store.previews, "list", lambda: [preview])
+    with pytest.raises(ConfigurationError, match="is a preview") as caught:
+        world.keys.create(OWNER)
+    assert "deploycore key create site" in caught.value.hint
+
+
+def test_the_keys_at_a_provider_include_those_of_applications_that_left_it(world):
+    key = world.keys.create(OWNER).key
+    now = datetime.now(UTC)
+    world.store.add_provider(ProviderRecord("new", "acme", {}, {}, now))
+    put(world, provider="new")
+    assert [each.public_key for each in world.store.deploy_keys.at("work")] == [key.public_key]
+    assert world.store.deploy_keys.at("new") == []
+
+
+def test_a_refused_key_of_an_application_is_replaced_by_the_command_of_its_hint(world):
+    world.keys.create(OWNER)
+    given = {}
+
+    def use_ssh_key(key, *, replace_with=""):
+        given["command"] = replace_with
+
+    world.host.use_ssh_key = use_ssh_key
+    assert open_with_own_key(world.shop, lambda name: world.host, world.store, world.secrets)
+    assert given == {"command": "deploycore key rotate shop"}
+
+
+def test_only_the_own_provider_gets_the_key_of_an_application_or_its_preview(world):
+    world.keys.create(OWNER)
+    within = world.shop.target.parent / "previews"
+    preview = world.shop.model_copy(update={"name": "shop-7", "target": within / "7"})
+    world.store.begin_preview(
+        preview, parent=world.shop, number=7, within=within, limit=3, opens=True
+    )
+    fork = preview.model_copy(update={"repository": "stranger/shop"})
+    cases = (
+        (world.shop, "work", True),
+        (world.shop, "other", False),
+        (preview, "work", True),
+        (preview, "other", False),
+        (fork, "work", False),
+    )
+    for definition, name, is_given in cases:
+        world.host.given = None
+        opened = opener_with_own_key(
+            definition, lambda name: world.host, world.store, world.secrets
+        )
+        assert opened(name) is world.host
+        assert (world.host.given is not None) == is_given

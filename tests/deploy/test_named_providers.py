@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +13,13 @@ from deploycore_github.sandbox import GitHubSandbox
 from pydantic import SecretStr
 
 from deploycore.deploy.named_providers import NamedProviders
-from deploycore.errors import ConfigurationError, GitError, KeyRefused, RemoteRefused
+from deploycore.errors import (
+    ConfigurationError,
+    GitError,
+    HostKeyRefused,
+    KeyRefused,
+    RemoteRefused,
+)
 from deploycore.testing.repositories import Submodule
 from tests.distributions import GOOD_PROVIDER
 from tests.git.servers import Content
@@ -227,11 +234,11 @@ def over_ssh(sshd, tmp_path, installation, install_distribution):
     lib.commit(lib.files({"lib.txt": b"lib"}))
     lib.repo.close()
     place = f"ssh://{sshd.user}@127.0.0.1:{sshd.port}{below}"
-    hook = SSH.format(place=place, keys=repr(sshd.host_keys))
-    source = (GOOD_PROVIDER + hook).replace("https://api.acme.example", "http://127.0.0.1:9")
-    install_distribution("deploycore-acme", "acme", source)
 
-    def make(key):
+    def make(key, *, host_keys=tuple(sshd.host_keys)):
+        hook = SSH.format(place=place, keys=repr(host_keys))
+        source = (GOOD_PROVIDER + hook).replace("https://api.acme.example", "http://127.0.0.1:9")
+        install_distribution("deploycore-acme", "acme", source)
         given = {"token": "acme-token-71f0", "ssh_private_key": Path(key).read_text()}
         secrets = {name: SecretStr(value) for name, value in given.items()}
         installation.add_provider("team", "acme", {}, secrets)
@@ -276,6 +283,17 @@ def test_a_rejected_key_is_told_with_its_provider(
     assert "deploycore provider rotate team" in caught.value.hint
 
 
+def test_a_host_key_that_is_not_known_is_pinned_for_its_provider(
+    installation, over_ssh, sshd, at_localhost, create, monkeypatch
+):
+    commit = over_ssh(sshd.key, host_keys=())
+    create("git@127.0.0.1:guild/lib.git", commit, "team")
+    with pytest.raises(HostKeyRefused) as caught:
+        installation.deploy("shop")
+    assert "deploycore provider edit team --host-key FILE" in caught.value.hint
+    assert caught.value.details["provider"] == "team"
+
+
 def test_what_is_not_of_a_named_provider_is_left_as_it_is():
     named = NamedProviders((), lambda name: pytest.fail(name), seconds=1, look=lambda: None)
     error = GitError("It failed.", hint="Try again.", url="https://h/a", submodule="lib")
@@ -283,3 +301,20 @@ def test_what_is_not_of_a_named_provider_is_left_as_it_is():
         assert named.find("https://git.example.com/a/b.git") is None
         named.explain(error)
     assert (error.message, error.hint) == ("It failed.", "Try again.")
+
+
+def test_the_secrets_of_all_named_providers_are_masked():
+    def opened(name):
+        provider = SimpleNamespace(
+            addresses=[f"https://{name}.example"],
+            secrets=(SecretStr(f"{name}-token"), SecretStr(f"{name}-renewed")),
+            close=lambda: None,
+        )
+        provider.within = lambda limit: provider
+        return provider
+
+    with NamedProviders(("one", "two"), opened, seconds=9, look=lambda: None) as named:
+        assert named.secrets == ()
+        assert named.find("https://three.example/a/b.git") is None
+        shown = [each.get_secret_value() for each in named.secrets]
+    assert shown == ["one-token", "one-renewed", "two-token", "two-renewed"]

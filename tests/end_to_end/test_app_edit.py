@@ -80,6 +80,15 @@ def test_further_providers_are_named_shown_and_kept(shell, site, connect):
     shell.succeed("deploy", "site")
     assert shell.json("deployments", "site")[0]["state"] == "healthy"  # the same commit again
     shell.succeed("app", "edit", "site", "--unset", "credentials")
+    create = (
+        "app", "create", "blog", "--provider", site, "--repository", "acme/site", "--ref", "main",
+        "--target", str(shell.directory / "blog"), "--submodules", "--offline", "--credentials",
+    )  # fmt: skip
+    _, said = shell.fail(*create, "nowhere")
+    assert "deploycore provider list" in said
+    shell.succeed(*create, other)
+    assert shell.json("app", "show", "blog")["credentials"] == [other]
+    shell.succeed("app", "remove", "blog", "--yes")
     shell.succeed("provider", "remove", other, "--yes")
 
 

@@ -8,11 +8,13 @@ import pytest
 
 from deploycore.errors import UnsafeRepository
 from deploycore.git import RepositoryCache, export, run
+from deploycore.git.granted import GrantedSource
 from deploycore.git.lfs.client import LfsClient
 from deploycore.git.operation import Operation
 from deploycore.git.progress import Cancellation, no_progress
 from deploycore.git.submodules import find_submodules
-from deploycore.git.wire.destination import SubmoduleDestinations, resolved
+from deploycore.git.wire.destination import Destinations, SubmoduleDestinations, resolved
+from deploycore.models import CloneUrl
 from tests.git.conftest import secure_server
 from tests.git.lfs_server import LfsOfGit, LfsServer
 from tests.git.servers import GITLINK, SECRET, nothing_left, source
@@ -87,6 +89,32 @@ def test_a_repository_on_the_internet_has_no_submodule_there(url, reason):
     )
     with pytest.raises(UnsafeRepository, match="not a public address"):
         allowed.refuse_private(found[0].source.url)
+
+
+@pytest.mark.parametrize("url", ["https://10.0.0.5/lib.git", "ssh://git@10.0.0.5/lib.git"])
+def test_the_origin_of_a_named_provider_may_be_private_and_no_other(url):
+    top = source(PUBLIC)
+    allowed = SubmoduleDestinations(
+        top, lambda host: INTERNET if host == "git.example.com" else resolved(host)
+    )
+    granted = GrantedSource(CloneUrl(url=url))
+    [found] = find_submodules(
+        {b"lib": b"1" * 20},
+        lambda path: modules("https://git.other.example/lib.git"),
+        top,
+        allowed,
+        prefix=b"",
+        depth=1,
+        find=lambda asked: granted,
+    )
+    allowed.refuse_private(found.source.url)
+    for other in ("https://10.0.0.5:9200/x", "https://10.0.0.6/x", "https://127.0.0.1/x"):
+        for at in (allowed, Destinations(found.source, resolved, within=allowed)):
+            with pytest.raises(UnsafeRepository, match="not a public address"):
+                at.refuse_private(other)
+    elsewhere = Destinations(source("https://git.example.com/x.git"), injected, within=allowed)
+    with pytest.raises(UnsafeRepository):
+        elsewhere.refuse_private(url)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from deploycore.errors import ConfigurationError
+from deploycore.deploy import fetch_hint
+from deploycore.errors import ConfigurationError, KeyRefused
 from deploycore.models import CloneUrl, RepositoryId, SshCredential
 from deploycore.provider import open_provider
 from tests.distributions import GOOD_PROVIDER
@@ -47,3 +48,19 @@ def test_a_plugin_without_the_hook_is_told_with_the_way_back(install_distributio
     ):
         provider.clone_url(SHOP)
     assert "--unset ssh-private-key" in caught.value.hint
+
+
+def test_a_key_of_an_application_that_is_rejected_leaves_the_provider_as_it_is(
+    install_distribution, monkeypatch
+):
+    """Its own credentials were not rejected, so no former ones are taken for them."""
+    install_distribution("deploycore-acme", "acme", GOOD_PROVIDER + HOOK)
+    with open_provider("acme", values()) as provider:
+        connection = provider._connection
+        monkeypatch.setattr(connection, "use_others", lambda replaced: pytest.fail("asked"))
+        provider.use_ssh_key(KEY, replace_with="deploycore key rotate shop")
+        credential = SshCredential(private_key=KEY)
+        assert provider.renew_credential(SHOP)(credential) == credential
+        refused = KeyRefused("The key is not accepted.", hint="Add it.", url="ssh://git@h/a")
+        fetch_hint(provider, refused)
+    assert refused.hint == "Add it. Or replace the key: deploycore key rotate shop"

@@ -175,22 +175,29 @@ class Destinations:
 class SubmoduleDestinations(Destinations):
     """The addresses that submodules may have, nested ones included; by the same rules.
 
-    In addition, a source on loopback may use other loopback ports by plain http.
+    In addition, a source on loopback may use other loopback ports by plain http, and an origin that
+    the user named a credential for may have any address: the user chose it, as that of the source.
 
     Args:
         source: The outermost repository.
     """
 
-    _with_key: frozenset[Origin] = frozenset()
+    _named: frozenset[Origin] = frozenset()
 
     def admit(self, origin: Origin) -> None:
-        """Take an SSH server for which there is a key. Its addresses are checked as others are."""
-        self._with_key |= {origin}
+        """Accept an origin that the user named a credential for: at any address, and over SSH.
+
+        Args:
+            origin: That of the URL that was granted, and not that of the URL in ``.gitmodules``.
+        """
+        self._named |= {origin}
 
     def takes_scheme_of(self, origin: Origin) -> bool:
         """Whether an origin uses https, or is allowed to use http."""
-        if origin.scheme == "https" or origin == self._home or origin in self._with_key:
+        if origin.scheme == "https" or origin == self._home:
             return True
+        if origin.scheme == "ssh":
+            return origin in self._named
         return origin.scheme == "http" and origin.is_loopback and self._home.is_loopback
 
     def origin_of(self, url: str) -> Origin:
@@ -203,6 +210,20 @@ class SubmoduleDestinations(Destinations):
         if not self.takes_scheme_of(origin):
             raise self._refused(url, "it is not https")
         return origin
+
+    def refuse_private(self, url: str) -> None:
+        """Refuse a host that ``.gitmodules`` may not name.
+
+        Raises:
+            UnsafeRepository: One of the host's addresses is not allowed.
+        """
+        if self.origin_of(url) not in self._named:
+            super().refuse_private(url)
+
+    def watch(self, pool: HTTPConnectionPool, url: str) -> None:
+        """Check the address of each connection, unless the user named the origin."""
+        if self.origin_of(url) not in self._named:
+            super().watch(pool, url)
 
     def _refused(self, url: str, why: str) -> UnsafeRepository:
         return UnsafeRepository(

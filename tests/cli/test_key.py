@@ -1,0 +1,44 @@
+"""The commands that ``deploycore key`` names as the next step are for the same key."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+
+import deploycore
+from deploycore.cli import key
+from deploycore.errors import ProviderUnavailable
+from deploycore.installation.deploy_keys import KeyOutcome, KeyOwner
+
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """What the commands find in place of the keys of an installation."""
+    found = SimpleNamespace(owner=lambda name, of: KeyOwner(None, name))
+    opened = SimpleNamespace(deploy_keys=found)
+    monkeypatch.setattr(deploycore, "Installation", lambda: nullcontext(opened))
+    return found
+
+
+@pytest.mark.parametrize(("left_over", "options"), [(False, ""), (True, " --left-over")])
+def test_the_key_in_use_stays_if_only_those_left_over_are_to_be_removed(keys, left_over, options):
+    def refuse(*arguments, **more):
+        raise ProviderUnavailable("The host is down.", hint="Try again.")
+
+    keys.remove = refuse
+    with pytest.raises(ProviderUnavailable) as caught:
+        key.remove("work", of="provider", left_over=left_over, yes=True)
+    command = f"deploycore key remove work --of provider{options} --keep-at-host"
+    assert caught.value.hint.endswith(command)
+
+
+def test_a_key_that_waits_is_used_by_the_same_command_again(keys, capsys):
+    waiting = SimpleNamespace(public_key=PUBLIC, state="new")
+    keys.create = lambda *arguments, **more: KeyOutcome(waiting, "The token may not.")
+    key.create("work", of="provider", repository=["ada/shop", "ada/blog"])
+    again = "deploycore key create work --of provider --repository ada/shop --repository ada/blog"
+    assert again in " ".join(capsys.readouterr().out.split())

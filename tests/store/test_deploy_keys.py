@@ -1,0 +1,72 @@
+"""SSH keys that were made here, on each kind of database, and for several processes at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from deploycore.errors import ConfigurationError
+
+OWNERS = [("shop", "ada/shop"), (None, None)]
+TOGETHER = 4
+
+
+@pytest.fixture
+def keys(store, provider, application):
+    store.add_provider(provider())
+    store.add_application(application("shop"))
+    return store.deploy_keys
+
+
+def add(keys, owner, repository, number=0):
+    return keys.add(
+        application=owner,
+        provider="acme",
+        repository=repository,
+        public_key=f"ssh-ed25519 {number}",
+        secret=f"env:KEY_{number}",
+    )
+
+
+@pytest.mark.parametrize(("owner", "repository"), OWNERS)
+def test_those_who_make_a_key_at_once_get_the_same(keys, owner, repository):
+    """Else the host would have one that no process goes on with."""
+    barrier = Barrier(TOGETHER)
+
+    def made(number):
+        barrier.wait(60)
+        return add(keys, owner, repository, number)
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        found = list(pool.map(made, range(TOGETHER)))
+    assert len({each.public_key for each in found}) == 1
+    assert keys.of(owner, "acme") == found[:1]
+
+
+@pytest.mark.parametrize(("owner", "repository"), OWNERS)
+def test_a_key_that_was_replaced_is_not_used_again(keys, owner, repository):
+    first = add(keys, owner, repository, 1)
+    keys.activate(first)
+    keys.activate(first)  # as after a crash
+    second = add(keys, owner, repository, 2)
+    keys.activate(second)
+    assert [each.state for each in keys.of(owner, "acme")] == ["former", "live"]
+    for remove in (lambda: None, lambda: keys.remove(first)):
+        remove()
+        with pytest.raises(ConfigurationError, match="in the meantime"):
+            keys.activate(first)
+    [left] = keys.of(owner, "acme")
+    assert (left.public_key, left.state) == (second.public_key, "live")
+
+
+def test_only_a_key_that_was_never_used_is_given_up(keys):
+    waiting = add(keys, *OWNERS[0])
+    keys.activate(waiting)
+    keys.give_up(waiting)
+    assert [each.state for each in keys.of("shop", "acme")] == ["live"]
+    other = add(keys, *OWNERS[0], 2)
+    keys.give_up(other)
+    former = keys.of("shop", "acme")[1]
+    assert (former.state, former.secret) == ("former", None)
