@@ -27,7 +27,6 @@ __all__ = ["SIGNATURE_HEADER", "delivered", "is_signed"]
 
 HOST = "the git plugin"
 SIGNATURE_HEADER = "x-deploycore-signature"
-NO_COMMIT = "0" * 40
 
 
 def _ref(text: str) -> str:
@@ -71,14 +70,26 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     text = delivered_json(delivery, HOST)
     with as_documented(HOST):
         push = _Push.model_validate(json.loads(text))
-        change = None
-        if push.commit is not None:
-            change = RefChange.of_ref(push.ref, push.before or NO_COMMIT, push.commit)
         event = PushEvent(
             repository=RepositoryId.parse(push.repository.removesuffix(".git")),
-            changes=() if change is None else (change,),
-            # Then the server is asked where the ref points.
-            truncated=change is None,
+            changes=() if push.commit is None else (_change(push, push.commit),),
+            # Without a commit, the server is asked where the ref points.
+            unresolved=(push.ref,) if push.commit is None else (),
             actor=push.actor,
         )
         return Delivered(delivery=push.delivery, sent_at=push.sent_at, events=(event,))
+
+
+def _change(push: _Push, commit: str) -> RefChange:
+    """As ``post-receive`` tells it: zeros are a ref that is not there."""
+    _, kinds, name = push.ref.split("/", 2)
+    return RefChange(
+        kind="branch" if kinds == "heads" else "tag",
+        name=name,
+        before=_unless_zeros(push.before),
+        after=_unless_zeros(commit),
+    )
+
+
+def _unless_zeros(commit: str | None) -> str | None:
+    return commit if commit is not None and commit.strip("0") else None

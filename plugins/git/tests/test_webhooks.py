@@ -60,8 +60,16 @@ def test_a_push_moves_a_ref():
 
 def test_without_a_commit_the_server_is_asked():
     [event] = delivered(sent(PUSH, commit=None)).events
-    assert event.truncated
-    assert event.changes == ()
+    assert event.unresolved == ("refs/heads/main",)
+    assert (event.changes, event.truncated) == ((), False)
+
+
+@pytest.mark.parametrize("before", [None, COMMIT])
+def test_a_commit_of_zeros_is_a_deleted_ref(before):
+    for zeros in ("0" * 40, "0" * 64):
+        [event] = delivered(sent(PUSH, commit=zeros, before=before)).events
+        assert event.changes == (RefChange(kind="branch", name="main", before=before),)
+        assert (event.unresolved, event.truncated) == ((), False)
 
 
 @pytest.mark.parametrize(
