@@ -41,7 +41,8 @@ class GitReader(Protocol):
     def refs(self, source: GitSource, *, prefix: str = "refs/heads/") -> Iterator[GitRef]:
         """List the refs of a repository by name; the server is asked when the first is wanted.
 
-        Refs whose names are not UTF-8, and those that no commit hash can be read of, are left out.
+        Left out are refs whose names git does not allow or that are not UTF-8, and refs that have
+        no valid commit hash.
 
         Args:
             prefix: Only refs whose full names begin with this.
