@@ -94,14 +94,24 @@ def test_other_arguments_stay(arguments):
     assert arguments == before
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated():
+@pytest.mark.parametrize("user", ["ada:hunter2", "hunter2" * 4, "hunter2" * 4 + ":x-oauth-basic"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(user):
     with pytest.raises(ConfigurationError, match="password or token") as caught:
-        pasted_address(["https://ada:hunter2@github.com/acme/shop"])
+        pasted_address([f"https://{user}@github.com/acme/shop"])
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize(
-    "text", ["ftp://git.example.com/x", "https://", "https://[::1", "file:///srv/x"]
+    "text",
+    [
+        "ftp://git.example.com/x",
+        "https://",
+        "https://[::1",
+        "file:///srv/x",
+        "https://github.com\\@git.example.com/acme/shop",
+        "https://github.com\n.example.com/acme/shop",
+        "https://github.com/\x1b[31m/shop",
+    ],
 )
 def test_what_is_no_address_of_a_repository_is_refused(text):
     with pytest.raises(ConfigurationError, match="not that of a repository"):
