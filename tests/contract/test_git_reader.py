@@ -184,8 +184,11 @@ def test_a_class_gets_a_reader_if_its_third_parameter_is_git():
     assert not takes_git(made(lambda self, config, http: None))
     assert not takes_git(made(lambda self, config, http, other=None: None))
     assert list(init_faults(made(lambda self, config, http, other=None: None))) == []
-    [fault] = init_faults(made(lambda self, config, http, other: None))
-    assert "(config, http, git)" in fault
+    keyword = made(lambda self, config, http, *, git: None)
+    for wrong in (made(lambda self, config, http, other: None), keyword, type("Made", (dict,), {})):
+        assert not takes_git(wrong)
+        [fault] = init_faults(wrong)
+        assert "(config, http, git)" in fault
 
 
 def test_the_plugin_passes_the_registrys_checks():
