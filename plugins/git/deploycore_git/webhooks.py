@@ -1,7 +1,7 @@
 """The webhook of a git server without one of its own: what CI sends after a push.
 
-The body is JSON with a ``ref`` and a ``repository``; the header ``X-Deploycore-Signature`` proves
-it by ``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
+The body is JSON with a ``ref`` and a ``repository``. The header ``X-Deploycore-Signature`` has
+``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
 """
 
 from __future__ import annotations
@@ -35,6 +35,19 @@ def _ref(text: str) -> str:
     return text
 
 
+def _repository(text: str) -> str:
+    name = _printable(text).removesuffix(".git")
+    if not re.fullmatch(r"[^/\s]\S*/[^/\s]*[^/\s.]", name):
+        raise ValueError("it is not a repository's name, such as acme/shop")
+    return name
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it has characters that cannot be printed")
+    return text
+
+
 class _Push(AnswerModel):
     """A push.
 
@@ -48,11 +61,11 @@ class _Push(AnswerModel):
     """
 
     ref: Annotated[str, AfterValidator(_ref)]
-    repository: Annotated[str, Field(pattern=r"^[^/\s]\S*/[^/\s]*[^/\s.]$")]
+    repository: Annotated[str, AfterValidator(_repository)]
     commit: CommitHash | None = None
     before: CommitHash | None = None
     sent_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    delivery: str = ""
+    delivery: Annotated[str, AfterValidator(_printable)] = ""
     actor: str = ""
 
 
@@ -71,7 +84,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     with as_documented(HOST):
         push = _Push.model_validate(json.loads(text))
         event = PushEvent(
-            repository=RepositoryId.parse(push.repository.removesuffix(".git")),
+            repository=RepositoryId.parse(push.repository),
             changes=() if push.commit is None else (_change(push, push.commit),),
             # Without a commit, the server is asked where the ref points.
             unresolved=(push.ref,) if push.commit is None else (),
