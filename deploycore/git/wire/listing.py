@@ -102,7 +102,7 @@ def _named(refs: Mapping[Ref, ObjectID | None], prefixes: list[bytes]) -> dict[s
     return found
 
 
-def _branch(target: bytes | None) -> str | None:
+def _branch(target: Ref | None) -> str | None:
     if target is None or not target.startswith(BRANCHES) or not check_ref_format(target):
         return None
     try:
