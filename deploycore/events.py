@@ -144,6 +144,8 @@ class PushEvent(Model):
         actor: The name of the account that pushed, to show to people; may be empty.
         repository_host_id: The host's identifier of the repository, as in
             ``Repository.host_id``; ``None`` if the delivery does not contain it.
+        unresolved: Full names of changed branches and tags, such as ``refs/heads/main``, whose new
+            commits the delivery does not contain. deploycore asks the host for them.
     """
 
     repository: RepositoryId
@@ -151,6 +153,7 @@ class PushEvent(Model):
     truncated: bool = False
     actor: Actor = ""
     repository_host_id: HostId | None = None
+    unresolved: tuple[RefName, ...] = ()
 
 
 class PullRequestEvent(Model):

@@ -34,14 +34,15 @@ class GitReader(Protocol):
     """Asks git servers for refs, over HTTP(S) and SSH, as ``git ls-remote`` does.
 
     It uses the provider's own network settings (CA certificates, client certificate, proxy,
-    timeouts), tries again after failures that pass, and has the limits of a fetch. Its errors are
+    timeouts), retries after temporary failures, and has the limits of a fetch. Its errors are
     those that the ``http`` client of the provider raises. Safe to use from several threads at once.
     """
 
     def refs(self, source: GitSource, *, prefix: str = "refs/heads/") -> Iterator[GitRef]:
-        """List the refs of a repository by name; the server is asked when the first is wanted.
+        """List the refs of a repository, sorted by name. The request is sent for the first item.
 
-        Refs whose names are not UTF-8, and those that no commit hash can be read of, are left out.
+        Left out are refs whose names git does not allow or that are not UTF-8, and refs that have
+        no valid commit hash.
 
         Args:
             prefix: Only refs whose full names begin with this.

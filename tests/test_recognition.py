@@ -83,29 +83,39 @@ def test_what_could_be_any_host_is_not_guessed(text):
 
 def test_an_address_is_taken_off_the_arguments():
     arguments = ["https://github.com/acme/shop", "--mode", "token"]
-    assert pasted_address(arguments) == "https://github.com/acme/shop"
+    assert pasted_address("work", arguments) == "https://github.com/acme/shop"
     assert arguments == ["--mode", "token"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--mode", "token"], ["--url", "https://x.example"]])
 def test_other_arguments_stay(arguments):
     before = list(arguments)
-    assert pasted_address(arguments) is None
+    assert pasted_address("work", arguments) is None
     assert arguments == before
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated():
+@pytest.mark.parametrize("user", ["ada:hunter2", "hunter2" * 4, "hunter2" * 4 + ":x-oauth-basic"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(user):
     with pytest.raises(ConfigurationError, match="password or token") as caught:
-        pasted_address(["https://ada:hunter2@github.com/acme/shop"])
+        pasted_address("work", [f"https://{user}@github.com/acme/shop"])
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize(
-    "text", ["ftp://git.example.com/x", "https://", "https://[::1", "file:///srv/x"]
+    "text",
+    [
+        "ftp://git.example.com/x",
+        "https://",
+        "https://[::1",
+        "file:///srv/x",
+        "https://github.com\\@git.example.com/acme/shop",
+        "https://github.com\n.example.com/acme/shop",
+        "https://github.com/\x1b[31m/shop",
+    ],
 )
 def test_what_is_no_address_of_a_repository_is_refused(text):
     with pytest.raises(ConfigurationError, match="not that of a repository"):
-        pasted_address([text])
+        pasted_address("work", [text])
 
 
 def test_what_was_recognized_is_said(capsys):
@@ -127,8 +137,15 @@ def test_with_a_kind_the_address_tells_the_fields_alone(capsys):
 def test_an_address_that_nothing_recognizes_asks_for_the_kind():
     with pytest.raises(UsageError, match="No installed plugin recognizes") as caught:
         plugin_for(None, f"{HOST}/acme/shop.git")
-    assert "Add --kind KIND" in caught.value.hint
+    assert "gitlab), and give its fields: deploycore provider add --kind" in caught.value.hint
     assert CENTER in caught.value.hint
+
+
+def test_an_address_in_the_place_of_the_name_is_told_and_not_repeated():
+    for address in ("https://ada:hunter2@git.example.com/x", "git@git.example.com:acme/shop"):
+        with pytest.raises(UsageError, match="name is missing before the URL") as caught:
+            pasted_address(address, ["--kind", "git"])
+        assert "git.example.com" not in f"{caught.value} {caught.value.hint}"
 
 
 RECOGNIZING = """\

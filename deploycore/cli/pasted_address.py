@@ -17,12 +17,18 @@ from deploycore.provider.registry import (
 __all__ = ["pasted_address", "plugin_for"]
 
 
-def pasted_address(arguments: list[str]) -> str | None:
+def pasted_address(name: str | None, arguments: list[str]) -> str | None:
     """Take the address off the arguments after the name; ``None`` if the first one is none.
 
     Raises:
+        UsageError: The address is in the place of the name.
         ConfigurationError: It is not that of a repository, or has a password in it.
     """
+    if name is not None and is_address(name):
+        raise UsageError(
+            "The provider's name is missing before the URL.",
+            hint="Choose a name, and run: deploycore provider add NAME URL",
+        )
     if not arguments or not is_address(arguments[0]):
         return None
     return clean_address(arguments.pop(0))
@@ -71,7 +77,9 @@ def _recognized(address: str) -> tuple[Plugin, Mapping[str, str]]:
         )
     raise UsageError(
         f"No installed plugin recognizes the URL {address}.",
-        hint=f"Add --kind KIND (installed: {', '.join(entry_points_by_name(PROVIDER_GROUP))}).",
+        hint="Omit the URL, choose a kind (installed:"
+        f" {', '.join(entry_points_by_name(PROVIDER_GROUP))}), and give its fields: deploycore"
+        " provider add --kind KIND --help",
     )
 
 

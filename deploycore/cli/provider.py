@@ -105,7 +105,7 @@ def add(
     from deploycore.provider.registry import load_plugin
 
     arguments = list(context.args)
-    address = pasted_address(arguments)
+    address = pasted_address(name, arguments)
     if show_help or name is None or (kind is None and address is None):
         typer.echo(context.get_help())
         if kind is not None:

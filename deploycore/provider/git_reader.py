@@ -73,7 +73,7 @@ class ProviderGitReader:
     def refs(self, source: GitSource, *, prefix: str = "refs/heads/") -> Iterator[GitRef]:
         """List refs; see ``GitReader``."""
         for name, commit in self._ask(source, prefix).refs.items():
-            if is_commit_hash(commit):
+            if is_commit_hash(commit) and commit.strip("0"):
                 yield GitRef(name=name, commit=commit)
 
     def default_branch(self, source: GitSource) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.models import RepositoryId
@@ -39,6 +39,9 @@ __all__ = [
 T = TypeVar("T")
 
 SCHEMES = ("https", "http", "ssh")
+_TOKEN_LENGTH = 24
+"""From this length on, a user name is taken for a token, which some hosts accept in its place."""
+
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/:][^:]*)")
 
 
@@ -65,20 +68,23 @@ def clean_address(text: str) -> str:
     Raises:
         ConfigurationError: It is no address of a repository, or has a password in it.
     """
+    text = text.strip()
     scp = None if "://" in text else _SCP_LIKE.fullmatch(text)
     try:
         parts = urlsplit(f"ssh://{scp['host']}/{scp['path']}" if scp else text)
-        host, port, password = parts.hostname, parts.port, parts.password
+        host, port, has_secret = parts.hostname, parts.port, _has_secret(parts)
     except ValueError:
-        host = port = password = None
-    if password is not None:
+        host, port, has_secret = None, None, False
+    if has_secret:
         raise ConfigurationError(
             "The address has a password or token in it, which other users and the shell's history"
             " can see.",
             hint="Give the address without it. deploycore asks for the secret. Consider replacing"
             " the secret at the git host.",
         )
-    if not host or parts.scheme not in SCHEMES:
+    # Programs read another host than others where there is a backslash or a line break.
+    is_odd = "\\" in text or not text.isprintable()
+    if is_odd or not host or parts.scheme not in SCHEMES:
         raise ConfigurationError(
             "The address is not that of a repository.",
             hint="Use the address of the repository's page or the one to clone it, such as"
@@ -87,6 +93,11 @@ def clean_address(text: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     place = shown if port is None else f"{shown}:{port}"
     return urlunsplit((parts.scheme, place, parts.path, "", ""))
+
+
+def _has_secret(parts: SplitResult) -> bool:
+    is_token = parts.scheme in ("https", "http") and len(parts.username or "") >= _TOKEN_LENGTH
+    return parts.password is not None or is_token
 
 
 def recognitions(address: str) -> tuple[Recognition, ...]:

@@ -10,19 +10,27 @@ __all__ = ["init_faults", "takes_git"]
 
 def init_faults(candidate: type) -> Iterable[str]:
     """What is wrong with the parameters, as the registry says it."""
-    if not takes_git(candidate) and not _takes(candidate, 2):
+    if not takes_git(candidate) and not _takes(_signature(candidate), 2):
         yield "its __init__ does not take (config, http), nor (config, http, git)"
 
 
 def takes_git(candidate: type) -> bool:
     """Whether the third parameter is ``git``, with a default or without."""
-    names = list(inspect.signature(candidate).parameters)
-    return names[2:3] == ["git"] and _takes(candidate, 3)
+    signature = _signature(candidate)
+    return list(signature.parameters)[2:3] == ["git"] and _takes(signature, 3)
 
 
-def _takes(candidate: type, count: int) -> bool:
+def _signature(candidate: type) -> inspect.Signature:
+    """The signature; one without parameters if Python knows none, as of a subclass of ``dict``."""
     try:
-        inspect.signature(candidate).bind(*[object()] * count)
+        return inspect.signature(candidate)
+    except (TypeError, ValueError):
+        return inspect.Signature()
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*[object()] * count)
     except TypeError:
         return False
     return True

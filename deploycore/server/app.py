@@ -193,7 +193,10 @@ class _Webhooks:
         self._count(verdict.outcome, verdict.reason)
         if verdict.outcome != "refused":
             told = Accepted(
-                status=verdict.outcome, trigger=verdict.trigger, reason=verdict.reason or None
+                status=verdict.outcome,
+                trigger=verdict.trigger,
+                reason=verdict.reason or None,
+                message=verdict.message or None,
             )
             answer = json_response(told.model_dump(exclude_none=True), status=verdict.status)
             if verdict.shows_pushes_arrive and self._acceptor.is_to_be_noted(name):

@@ -57,7 +57,8 @@ class Verdict:
         outcome: The result as one word.
         reason: Why the delivery was rejected or ignored, as one of a few words for programs.
         trigger: The stored trigger.
-        message, hint: Why the delivery was rejected, for people; empty if the reason is enough.
+        message, hint: Why the delivery was rejected or changes nothing, for people; empty if the
+            reason is enough.
     """
 
     status: int
@@ -93,7 +94,6 @@ _BAD_SIGNATURE = Verdict(401, "refused", "bad_signature")
 _MALFORMED = Verdict(422, "refused", "malformed")
 _STALE = Verdict(422, "refused", "stale")
 UNAVAILABLE = Verdict(503, "refused", "unavailable")
-_KNOWN = Verdict(200, "known")
 _ANOTHER_REPOSITORY = Verdict(202, "ignored", "another_repository")
 
 
@@ -211,7 +211,8 @@ class Acceptor:
         if definition.auto_deploy is None or not definition.auto_deploy.push:
             return _ignored("auto_deploy_is_off")
         change = _change_of(event, definition.ref)
-        if change is None and not event.truncated:
+        is_unresolved = any(definition.ref in _names_of(each) for each in event.unresolved)
+        if change is None and not (event.truncated or is_unresolved):
             return _ignored("another_ref")
         if change is not None and change.after is None:
             return _ignored("deleted")
@@ -245,14 +246,14 @@ class Acceptor:
                     trigger = add(
                         hashlib.sha256(f"{source.digest} {newest.id}".encode()).hexdigest()
                     )
-        return _KNOWN if trigger is None else Verdict(202, "accepted", trigger=trigger)
+        return _known(name) if trigger is None else Verdict(202, "accepted", trigger=trigger)
 
     def _pull_request(self, entry: Entry, event: PullRequestEvent, digest: str) -> Verdict:
         name, triggers = entry.application.name, self._installation.store.triggers
         # One delivery may tell of several.
         told = hashlib.sha256(f"{digest} {event.number}".encode()).hexdigest()
         if triggers.is_known(name, told):
-            return _KNOWN
+            return _known(name)
         if handle(self._installation, entry.application, event) == "ignored":
             return _ignored("no_previews")
         # Afterwards: what fails is to be sent again, and then it must not be known.
@@ -282,6 +283,21 @@ class Acceptor:
 
 def _ignored(reason: str) -> Verdict:
     return Verdict(202, "ignored", reason)
+
+
+def _known(name: str) -> Verdict:
+    return Verdict(
+        200,
+        "known",
+        message="A delivery with this identifier or this body was accepted before. To deploy again,"
+        f" run: deploycore deploy {name}",
+    )
+
+
+def _names_of(full: str) -> tuple[str, str]:
+    """The names by which an application may mean a ref: the full one, and the short one."""
+    kind = next((prefix for prefix in _PREFIXES.values() if full.startswith(prefix)), "")
+    return full, full.removeprefix(kind)
 
 
 def _change_of(event: PushEvent, ref: str) -> RefChange | None:

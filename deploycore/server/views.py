@@ -74,11 +74,12 @@ class Problem(View):
 
 
 class Accepted(View):
-    """What became of a delivery."""
+    """What became of a delivery; ``message`` says for people why it is known."""
 
     status: Literal["accepted", "known", "ignored"]
     trigger: int | None = None
     reason: str | None = None
+    message: str | None = None
 
 
 class Health(View):

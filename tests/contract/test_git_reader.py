@@ -31,7 +31,10 @@ from deploycore.testing.faults import (
     html,
     latency,
 )
+from tests.hostile.server import Answer, HostileServer, lines
 from tests.ssh_server import make_key
+
+COMMIT = b"1" * 40
 
 HASTY = HttpSettings(retries=1, backoff_first=0.01, read_timeout=0.3, total_timeout=5)
 
@@ -100,6 +103,54 @@ def test_a_rate_limit_is_waited_for_or_told_with_its_end(served, reader):
     assert caught.value.retry_at is not None
 
 
+@pytest.fixture
+def hostile():
+    running = HostileServer()
+    running.script.refs = [(COMMIT, b"refs/heads/main")]
+    yield running
+    running.stop()
+
+
+def test_refs_that_git_does_not_allow_are_left_out(hostile, reader):
+    names = (b"", b"a\x1b[31mb", b"a\rb", b"a\0b", b"\xff", b"a..b", b"a/", b"gr\xc3\xb6n", b"v")
+    bad = (b"0" * 40, b"12", b"A" * 40, COMMIT + b" peeled:zz")
+    rows = [COMMIT + b" refs/heads/" + name for name in names]
+    rows += [hash_[:40] + b" refs/heads/bad%d" % at + hash_[40:] for at, hash_ in enumerate(bad)]
+    hostile.script.list_refs = lambda request: Answer(lines(*rows))
+    listed = list(reader.refs(CloneUrl(url=hostile.url)))
+    assert [each.name for each in listed] == ["refs/heads/grön", "refs/heads/v"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"unborn HEAD symref-target:refs/heads/main",
+        COMMIT + b" HEAD symref-target:HEAD",
+        COMMIT + b" HEAD symref-target:refs/heads/",
+        COMMIT + b" HEAD symref-target:refs/heads/\xff",
+        COMMIT + b" HEAD symref-target:refs/heads/a\x1b[31mb",
+        COMMIT + b" HEAD",
+    ],
+)
+def test_a_head_that_names_no_branch_is_none(hostile, reader, head):
+    hostile.script.list_refs = lambda request: Answer(lines(head))
+    assert reader.default_branch(CloneUrl(url=hostile.url)) is None
+
+
+def test_a_redirect_to_another_origin_gets_no_credentials(hostile, served, reader):
+    where = ("Location", f"{served.url}/acme/shop/info/refs?service=git-upload-pack")
+    hostile.script.discover = lambda request: Answer(status="302 Found", headers=(where,))
+    before = served.request_count
+    with pytest.raises(UnexpectedAnswer, match="does not follow redirects"):
+        list(reader.refs(CloneUrl(url=hostile.url)))
+    assert served.request_count == before
+
+
+def test_hashes_of_sha_256_are_listed(hostile, reader):
+    hostile.script.object_format, hostile.script.refs = b"sha256", [(b"a" * 64, b"refs/heads/x")]
+    assert [each.commit for each in reader.refs(CloneUrl(url=hostile.url))] == ["a" * 64]
+
+
 def test_a_server_that_is_not_there_is_unavailable(reader):
     with pytest.raises(ProviderUnavailable, match="cannot be reached"):
         reader.default_branch(CloneUrl(url="http://127.0.0.1:1/acme/shop"))
@@ -133,8 +184,11 @@ def test_a_class_gets_a_reader_if_its_third_parameter_is_git():
     assert not takes_git(made(lambda self, config, http: None))
     assert not takes_git(made(lambda self, config, http, other=None: None))
     assert list(init_faults(made(lambda self, config, http, other=None: None))) == []
-    [fault] = init_faults(made(lambda self, config, http, other: None))
-    assert "(config, http, git)" in fault
+    keyword = made(lambda self, config, http, *, git: None)
+    for wrong in (made(lambda self, config, http, other: None), keyword, type("Made", (dict,), {})):
+        assert not takes_git(wrong)
+        [fault] = init_faults(wrong)
+        assert "(config, http, git)" in fault
 
 
 def test_the_plugin_passes_the_registrys_checks():

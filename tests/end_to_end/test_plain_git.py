@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from deploycore_git.sandbox import PlainGitSandbox
@@ -14,6 +16,7 @@ from deploycore_git.sandbox import PlainGitSandbox
 from tests.end_to_end.test_auto_deploy import server, wait_for
 from tests.git.conftest import http_backend, stock_git
 from tests.git.servers import SECRET
+from tests.network import TlsEnd
 
 __all__ = ["http_backend", "server", "stock_git"]
 
@@ -75,15 +78,30 @@ def poll(shell, server, pushed, root, tmp_path):
     wait_for(lambda: page.read_text() == "two", "the push is not found")
 
 
-def test_a_push_to_gits_own_server_is_found_by_polling(
-    shell, server, pushed, http_backend, tmp_path
+@pytest.fixture
+def behind_tls(certificate):
+    """Puts TLS before a server: ``behind_tls("http://127.0.0.1:8000")`` is the new address."""
+    with ExitStack() as ended:
+
+        def put(address):
+            end = TlsEnd(urlsplit(address).port, certificate)
+            ended.callback(end.stop)
+            return end.origin
+
+        yield put
+
+
+def test_a_push_to_gits_own_server_over_https_is_found_by_polling(
+    shell, server, pushed, http_backend, behind_tls, certificate, tmp_path
 ):
     root, address = http_backend
+    address = behind_tls(address)
     root = root / tmp_path.name
     pushed(root, "zero")
     shell.succeed(
         *("provider", "add", "plain", "--kind", "git", "--mode", "basic", "--username", "ada"),
         *("--url", f"{address}/{root.name}", "--repositories", REPOSITORY, "--password-stdin"),
+        *("--ca-bundle", str(certificate)),
         given=SECRET + "\n",
     )
     poll(shell, server, pushed, root, tmp_path)

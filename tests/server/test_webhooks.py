@@ -21,6 +21,12 @@ from deploycore.server import storage_locks as turns
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 
+KNOWN = {
+    "status": "known",
+    "message": "A delivery with this identifier or this body was accepted before. To deploy again,"
+    " run: deploycore deploy shop",
+}
+
 
 def code_of(answer) -> str:
     assert answer.headers["content-type"] == "application/problem+json"
@@ -54,6 +60,28 @@ def test_a_tag_that_is_the_applications_ref_is_accepted(create, serving, trigger
     answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert answer.status_code == 202
     assert [trigger.ref for trigger in triggers()] == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("ref", "unresolved", "is_it"),
+    [
+        ("main", ["refs/heads/develop", "refs/heads/main"], True),
+        ("refs/heads/main", ["refs/heads/main"], True),
+        ("main", ["refs/tags/main"], True),
+        ("refs/heads/main", ["refs/tags/main"], False),
+        ("main", ["refs/heads/develop"], False),
+        ("main", ["refs/heads/topic/main"], False),
+    ],
+)
+def test_a_ref_without_its_commit_is_compared_too(
+    create, serving, triggers, ref, unresolved, is_it
+):
+    secret = create("shop", ref=ref)
+    body = body_of({"repository": "acme/shop", "changes": [], "unresolved": unresolved})
+    answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
+    told = answer.json()
+    assert (answer.status_code, told.get("reason")) == (202, None if is_it else "another_ref")
+    assert [(each.ref, each.commit) for each in triggers()] == [(ref, None)] * is_it
 
 
 @pytest.mark.parametrize(
@@ -238,20 +266,20 @@ def test_a_redelivery_is_known_by_the_hosts_identifier(deliver, triggers):
     first = deliver(push(), delivery="same")
     again = deliver(push(after="c" * 40), delivery="same")
     assert (first.status_code, again.status_code) == (202, 200)
-    assert again.json() == {"status": "known"}
+    assert again.json() == KNOWN
     assert len(triggers()) == 1
 
 
 def test_a_replay_under_another_identifier_is_known_by_its_body(deliver, triggers):
     deliver(push())
-    assert [deliver(push()).json() for _ in range(3)] == [{"status": "known"}] * 3
+    assert [deliver(push()).json() for _ in range(3)] == [KNOWN] * 3
     assert len(triggers()) == 1
 
 
 def test_a_replay_after_newer_pushes_is_known_too(deliver, triggers):
     deliver(push(before="a" * 40, after="b" * 40))
     deliver(push(before="b" * 40, after="c" * 40))
-    assert deliver(push(before="a" * 40, after="b" * 40)).json() == {"status": "known"}
+    assert deliver(push(before="a" * 40, after="b" * 40)).json() == KNOWN
     assert len(triggers()) == 2
 
 
@@ -259,7 +287,7 @@ def test_a_push_that_was_undone_and_done_again_is_no_replay(deliver, triggers):
     there, back = push(before="a" * 40, after="b" * 40), push(before="b" * 40, after="a" * 40)
     pushed = [there, back, there, back, there]
     assert [deliver(each).status_code for each in pushed] == [202] * 5
-    assert deliver(there).json() == {"status": "known"}
+    assert deliver(there).json() == KNOWN
     assert [trigger.commit[0] for trigger in triggers()] == list("babab")
 
 
@@ -355,7 +383,7 @@ def test_a_replay_of_a_pull_request_is_known_by_its_body(serving, secret, instal
         return client.post("/webhooks/shop", content=body, headers=signed(body, secret))
 
     assert send().json() == {"status": "accepted", "reason": "pull_request"}
-    assert send().json() == {"status": "known"}
+    assert send().json() == KNOWN
     assert [event.number for _, _, event in seen] == [7, 8]
     assert installation.store.triggers.open("shop") == []
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dulwich.objects import ObjectID
-from dulwich.refs import Ref
+from dulwich.refs import Ref, check_ref_format
 
 from deploycore.errors import DeploycoreError
 from deploycore.git.operation import Operation
@@ -78,7 +78,7 @@ def _attempt(
             refs, symrefs, peeled = client.list_refs(prefixes)
             named = _named({**refs, **peeled}, prefixes)
             # In version 0, servers say it unasked.
-            head = symrefs.get(HEAD) if HEAD in prefixes else None
+            head = symrefs.get(HEAD) if HEAD in prefixes and refs.get(HEAD) else None
             return ListedRefs(named, _branch(head))
         except Exception as error:
             caught = error
@@ -93,6 +93,8 @@ def _named(refs: Mapping[Ref, ObjectID | None], prefixes: list[bytes]) -> dict[s
     for name, commit in sorted(refs.items()):
         if commit is None or not name.startswith(tuple(prefixes)):
             continue  # a branch without a commit, or what the server sends unasked
+        if name != HEAD and not check_ref_format(name):
+            continue  # such as one with control characters, which git itself does not create
         try:
             found[name.decode()] = commit.decode("ascii")
         except UnicodeDecodeError:
@@ -100,7 +102,10 @@ def _named(refs: Mapping[Ref, ObjectID | None], prefixes: list[bytes]) -> dict[s
     return found
 
 
-def _branch(target: bytes | None) -> str | None:
-    if target is None or not target.startswith(BRANCHES):
+def _branch(target: Ref | None) -> str | None:
+    if target is None or not target.startswith(BRANCHES) or not check_ref_format(target):
         return None
-    return target.removeprefix(BRANCHES).decode("utf-8", "replace")
+    try:
+        return target.removeprefix(BRANCHES).decode()
+    except UnicodeDecodeError:
+        return None

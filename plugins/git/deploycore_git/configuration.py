@@ -32,6 +32,9 @@ TOKEN_USERNAME = "token"
 GIT = ".git"
 """What many servers have at the end of a path. It is no part of a repository's name."""
 
+NO_OWNER = "_"
+"""The owner in the name of a repository whose path has one segment: ``_/site``."""
+
 
 def _repositories(text: str) -> str:
     """The paths with a space between them, each once."""
@@ -42,19 +45,19 @@ def _repositories(text: str) -> str:
         if not path.isprintable() or re.search(r"[?#\\:]", path):
             raise ValueError(f"{path!r} is not a path below the url; leave the url out of it")
         segments = path.split("/")
-        if len(segments) < 2 or not {"", ".", ".."}.isdisjoint(segments):
-            raise ValueError(
-                f"{path!r} is not a path below the url of the form owner/repository; if it has one"
-                " segment, end the url one segment earlier"
-            )
-    names = [path.removesuffix(GIT) for path in paths]
+        if not {"", ".", ".."}.isdisjoint(segments):
+            raise ValueError(f"{path!r} is not a path below the url, such as acme/shop.git")
+        if segments[-1] == GIT:
+            raise ValueError(f"{path!r} ends with a directory {GIT}; leave it out, git finds it")
+    names = [_named(path) for path in paths]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"{twice!r} is in it with {GIT} and without; keep one of them")
+        raise ValueError(f"two paths have the name {str(twice)!r}; keep one of them")
     return " ".join(paths)
 
 
 def _named(path: str) -> RepositoryId:
-    return RepositoryId.parse(path.removesuffix(GIT))
+    name = path.removesuffix(GIT)
+    return RepositoryId.parse(name if "/" in name else f"{NO_OWNER}/{name}")
 
 
 def _branch(text: str) -> str:
@@ -118,9 +121,12 @@ class _GitMode(ProviderConfig):
 
     def path_of(self, repository: RepositoryId) -> str:
         """A repository's path below the url, percent-encoded: as it is configured, with ``.git`` at
-        its end or without; that of another repository is its name."""
-        is_with = f"{repository}{GIT}" in self.repositories.split()
-        return f"{repository.path}{GIT}" if is_with else repository.path
+        its end or without; that of another repository is its name, without ``_/``."""
+        configured = self.repositories.split()
+        name, path = str(repository), repository.path
+        if repository.owner == NO_OWNER and {name, f"{name}{GIT}"}.isdisjoint(configured):
+            name, path = repository.slug, path.removeprefix(f"{NO_OWNER}/")
+        return f"{path}{GIT}" if f"{name}{GIT}" in configured else path
 
 
 class HttpConfig(_GitMode):

@@ -51,8 +51,9 @@ def check_credentials(config: AnyConfig) -> str:
     rotate = f"deploycore provider rotate {config.name}"
     if isinstance(config, SshConfig):
         return (
-            "Check that the public key of the provider's ssh_private_key is authorized on the"
-            f" server. To replace it: {rotate}"
+            "Check that the server has authorized the public key of the provider's"
+            " ssh_private_key, or a key of your SSH agent with ssh_agent. To replace"
+            f" ssh_private_key: {rotate}"
         )
     if isinstance(config, BasicConfig):
         return (
@@ -77,8 +78,8 @@ def explain_git_refusal(config: AnyConfig, status: int | None) -> str | None:
 def unknown_owner(config: AnyConfig, owner: str) -> NotFound:
     """Return the error for an owner without configured repositories."""
     return NotFound(
-        f"Provider {config.name} has no repository of {owner!r}: a git server without an API lists"
-        " nothing, so the provider has the repositories that it is given.",
+        f"Provider {config.name} has no repository of {owner!r}: a git server without an API cannot"
+        " list repositories, so the provider has only those of its field repositories.",
         hint=f"Add its repositories: deploycore provider edit {config.name} --repositories"
         f" '{config.repositories} …'",
         owner=owner,

@@ -69,9 +69,8 @@ class PlainGitProvider:
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """The configured repositories; each is asked for its ``HEAD`` when it is wanted.
-
-        Those that are not found are told once the others are listed.
+        """The configured repositories. The server is asked for the ``HEAD`` of each when the caller
+        reaches it. Those that are not found are reported after the others.
         """
         owned = [
             each

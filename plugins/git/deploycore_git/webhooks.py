@@ -1,7 +1,7 @@
 """The webhook of a git server without one of its own: what CI sends after a push.
 
-The body is JSON with a ``ref`` and a ``repository``; the header ``X-Deploycore-Signature`` proves
-it by ``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
+The body is JSON with a ``ref`` and a ``repository``. The header ``X-Deploycore-Signature`` has
+``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
 """
 
 from __future__ import annotations
@@ -27,12 +27,24 @@ __all__ = ["SIGNATURE_HEADER", "delivered", "is_signed"]
 
 HOST = "the git plugin"
 SIGNATURE_HEADER = "x-deploycore-signature"
-NO_COMMIT = "0" * 40
 
 
 def _ref(text: str) -> str:
     if not re.fullmatch(r"refs/(heads|tags)/\S+", text) or not text.isprintable():
         raise ValueError("it is not the full name of a branch or a tag, such as refs/heads/main")
+    return text
+
+
+def _repository(text: str) -> str:
+    name = _printable(text).removesuffix(".git")
+    if not re.fullmatch(r"[^/\s]\S*/[^/\s]*[^/\s.]", name):
+        raise ValueError("it is not a repository's name, such as acme/shop")
+    return name
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it has characters that cannot be printed")
     return text
 
 
@@ -49,11 +61,11 @@ class _Push(AnswerModel):
     """
 
     ref: Annotated[str, AfterValidator(_ref)]
-    repository: Annotated[str, Field(pattern=r"^[^/\s]\S*/[^/\s]*[^/\s.]$")]
+    repository: Annotated[str, AfterValidator(_repository)]
     commit: CommitHash | None = None
     before: CommitHash | None = None
     sent_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
-    delivery: str = ""
+    delivery: Annotated[str, AfterValidator(_printable)] = ""
     actor: str = ""
 
 
@@ -71,14 +83,26 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     text = delivered_json(delivery, HOST)
     with as_documented(HOST):
         push = _Push.model_validate(json.loads(text))
-        change = None
-        if push.commit is not None:
-            change = RefChange.of_ref(push.ref, push.before or NO_COMMIT, push.commit)
         event = PushEvent(
-            repository=RepositoryId.parse(push.repository.removesuffix(".git")),
-            changes=() if change is None else (change,),
-            # Then the server is asked where the ref points.
-            truncated=change is None,
+            repository=RepositoryId.parse(push.repository),
+            changes=() if push.commit is None else (_change(push, push.commit),),
+            # Without a commit, the server is asked where the ref points.
+            unresolved=(push.ref,) if push.commit is None else (),
             actor=push.actor,
         )
         return Delivered(delivery=push.delivery, sent_at=push.sent_at, events=(event,))
+
+
+def _change(push: _Push, commit: str) -> RefChange:
+    """As ``post-receive`` tells it: zeros are a ref that is not there."""
+    _, kinds, name = push.ref.split("/", 2)
+    return RefChange(
+        kind="branch" if kinds == "heads" else "tag",
+        name=name,
+        before=_unless_zeros(push.before),
+        after=_unless_zeros(commit),
+    )
+
+
+def _unless_zeros(commit: str | None) -> str | None:
+    return commit if commit is not None and commit.strip("0") else None

@@ -18,17 +18,30 @@ def test_repositories_are_separated_by_spaces_commas_or_lines(config):
     assert given.path_of(RepositoryId(owner="acme", slug="ü")) == "acme/%C3%BC"
 
 
+def test_a_path_of_one_segment_has_an_underscore_for_its_owner(config):
+    given = config(repositories="site.git _/real.git")
+    site, real = given.repository_ids
+    assert (str(site), str(real)) == ("_/site", "_/real")
+    assert [given.path_of(each) for each in (site, real)] == ["site.git", "_/real.git"]
+    assert given.path_of(RepositoryId(owner="_", slug="not listed")) == "not%20listed"
+    with pytest.raises(ConfigurationError, match="not a valid repository name"):
+        given.path_of(RepositoryId(owner="_", slug=".."))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "name at least one"),
         (" , ", "name at least one"),
-        ("shop.git", "owner/repository"),
-        ("acme/../shop", "owner/repository"),
-        ("acme//shop", "owner/repository"),
+        ("acme/../shop", "not a path below the url"),
+        ("acme//shop", "not a path below the url"),
+        ("..", "not a path below the url"),
+        (".git", "leave it out"),
+        ("srv/shop/.git", "leave it out"),
         ("https://git.example.com/acme/shop", "leave the url out"),
         ("acme/shop?x", "leave the url out"),
-        ("acme/shop acme/shop.git", "keep one of them"),
+        ("acme/shop acme/shop.git", "'acme/shop'; keep one of them"),
+        ("shop.git _/shop", "'_/shop'; keep one of them"),
     ],
 )
 def test_a_path_that_is_none_is_refused(config, text, said):

@@ -1,6 +1,5 @@
 """The hooks, on the sandbox; over SSH, see ``tests/end_to_end/test_plain_git.py``."""
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
@@ -160,18 +159,3 @@ def test_refusals_of_clones_are_explained(config, open_provider, mode):
     assert provider.explain_git_refusal(404, "").startswith("Check the repository's path")
     assert provider.explain_git_refusal(401, "") == provider.explain_git_refusal(403, "")
     assert provider.explain_git_refusal(500, "") is None
-
-
-def test_calls_from_several_threads_do_not_disturb_each_other(sandbox, on_sandbox):
-    arranged = sandbox.arrange(ODD)
-    provider = on_sandbox()
-
-    def names(row):
-        identity = RepositoryId(owner="acme", slug=row.slug)
-        listed = [each.slug for each in provider.list_repos()]
-        return listed, {each.name for each in provider.list_branches(identity)}
-
-    with ThreadPoolExecutor(6) as threads:
-        found = list(threads.map(names, arranged * 2))
-    slugs = [row.slug for row in arranged]
-    assert found == [(slugs, set(row.branches)) for row in arranged * 2]

@@ -60,8 +60,16 @@ def test_a_push_moves_a_ref():
 
 def test_without_a_commit_the_server_is_asked():
     [event] = delivered(sent(PUSH, commit=None)).events
-    assert event.truncated
-    assert event.changes == ()
+    assert event.unresolved == ("refs/heads/main",)
+    assert (event.changes, event.truncated) == ((), False)
+
+
+@pytest.mark.parametrize("before", [None, COMMIT])
+def test_a_commit_of_zeros_is_a_deleted_ref(before):
+    for zeros in ("0" * 40, "0" * 64):
+        [event] = delivered(sent(PUSH, commit=zeros, before=before)).events
+        assert event.changes == (RefChange(kind="branch", name="main", before=before),)
+        assert (event.unresolved, event.truncated) == ((), False)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,11 @@ def test_without_a_commit_the_server_is_asked():
         ({"ref": "refs/heads/a\nb"}, "ref"),
         ({"repository": "shop"}, "repository"),
         ({"repository": "/shop"}, "repository"),
+        ({"repository": "acme/.git"}, "repository"),
+        ({"repository": "acme/.."}, "repository"),
+        ({"repository": "acme/sh\x1bop"}, "repository"),
+        ({"delivery": "\ud800"}, "delivery"),
+        ({"delivery": "a\0b"}, "delivery"),
         ({"commit": "e7d158f"}, "commit"),
         ({"commit": 7}, "commit"),
         ({"sent_at": "yesterday"}, "sent_at"),
