@@ -293,7 +293,8 @@ def _basic_is_off(question: Question) -> AuthenticationFailed:
 
 def _without_basic(config: AnyConfig) -> str:
     if isinstance(config, PasswordConfig):
-        return _use_a_token(config)
+        step = _use_a_token(config)
+        return step[0].upper() + step[1:]
     return f"Remove the username: deploycore provider edit {config.name} --unset username"
 
 

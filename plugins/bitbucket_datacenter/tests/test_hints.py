@@ -68,6 +68,7 @@ def test_a_token_without_a_username_is_accepted_where_basic_is_off(
     sandbox.basic = False
     with pytest.raises(AuthenticationFailed, match="Basic authentication is turned off") as caught:
         on_sandbox("password").authenticate()
+    assert caught.value.hint.startswith("Create an HTTP access token with Repository read at ")
     assert "in mode personal-token" in caught.value.hint
     named, unnamed = on_sandbox(username="ada"), on_sandbox()
     with pytest.raises(RemoteRefused, match="Basic Authentication has been disabled") as refused:
