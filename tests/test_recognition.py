@@ -99,6 +99,8 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(user):
     with pytest.raises(ConfigurationError, match="password or token") as caught:
         pasted_address("work", [f"https://{user}@github.com/acme/shop"])
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    assert "Give the address without it" in caught.value.hint
+    assert plugin_for(None, pasted_address("work", ["https://github.com/acme/shop"]))
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,11 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(user):
     ],
 )
 def test_what_is_no_address_of_a_repository_is_refused(text):
-    with pytest.raises(ConfigurationError, match="not that of a repository"):
+    with pytest.raises(ConfigurationError, match="not that of a repository") as caught:
         pasted_address("work", [text])
+    example = caught.value.hint.split()[-1]
+    assert pasted_address("work", [example]) == example
+    assert plugin_for(None, pasted_address("work", ["https://github.com/acme/shop/tree/main"]))
 
 
 def test_what_was_recognized_is_said(capsys):
@@ -179,8 +184,10 @@ def test_a_plugin_that_fails_recognizes_nothing_and_hides_no_other(rival, body):
     rival(body)
     (found,) = recognitions("https://github.com/acme/shop")
     assert found.kind == "github"
-    with pytest.raises(PluginError, match="recognize_url of the plugin rival"):
+    with pytest.raises(PluginError, match="recognize_url of the plugin rival") as caught:
         fields_by(load_plugin("rival"), "https://github.com/acme/shop")
+    assert "Omit the address, and give its parts" in caught.value.hint
+    assert plugin_for("rival", None)[1] == {}
 
 
 def test_a_method_of_instances_is_a_fault_of_the_plugin():

@@ -108,12 +108,17 @@ def rotate(
         if given.settings:
             raise UsageError(
                 f"{', '.join(given.settings)} is not a secret.",
-                hint=f"Change it by: deploycore provider edit {name}",
+                hint=f"Change it: deploycore provider edit {name} {_options(given.settings)}",
             )
         return given if given.secrets else ask_for_new_secret(config_type, stored)
 
     kept = None if keep_old is None else parse_duration(keep_old, "--keep-old")
     _change(name, read, [], kept, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
+
+
+def _options(settings: Mapping[str, str]) -> str:
+    """Return the options of ``provider edit`` for these fields."""
+    return " ".join(f"--{each.replace('_', '-')} VALUE" for each in settings)
 
 
 def _change(

@@ -22,7 +22,6 @@ from deploycore.deploy.environment import Variables
 from deploycore.deploy.identity import confirm_repository
 from deploycore.deploy.inputs import have_changed, remember
 from deploycore.deploy.interruptible import InterruptibleProvider, fetch_hint
-from deploycore.deploy.named_providers import NamedProviders
 from deploycore.deploy.recorder import Recorder
 from deploycore.deploy.releases import Releases
 from deploycore.deploy.resolving import resolve_ref
@@ -35,6 +34,7 @@ from deploycore.models import is_commit_hash
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
 if TYPE_CHECKING:
+    from deploycore.deploy.named_providers import NamedProviders
     from deploycore.git import Cancellation, CheckedOut, GitSettings, RepositoryCache, Reuse
     from deploycore.provider import Provider
 
@@ -200,6 +200,10 @@ class Run:
                 return self._fetch(provider, named, commit, None if force else live)
 
     def _named_providers(self, open_provider: Callable[[str], Provider]) -> NamedProviders:
+        from deploycore.deploy.named_providers import (
+            NamedProviders,
+        )  # a rollback does not need http
+
         application = self._application
         named = NamedProviders(
             application.credentials if application.submodules else (),

@@ -75,7 +75,7 @@ def flooded(server: SshServer, what: str) -> LimitExceeded:
     """Return the error for a server that sends too much besides the output of a command."""
     return LimitExceeded(
         f"The SSH server of {server.url} sends too many {what}.",
-        hint="Check what the server sends before and beside the output of git.",
+        hint="Shorten the server's banner, the output of its login scripts and its debug messages.",
         limit="talk",
     )
 

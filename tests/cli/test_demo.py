@@ -19,6 +19,7 @@ def demo(tmp_path, monkeypatch):
     """A demo whose commands do nothing, successfully, with a live release."""
 
     def run(command, **options):
+        assert not {"stdout", "stderr", "capture_output"} & options.keys()  # hints say "above"
         code = 8 if demo.fails and command[3] == "deploy" else 0
         return subprocess.CompletedProcess(command, code)
 

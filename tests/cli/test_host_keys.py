@@ -85,4 +85,8 @@ def test_the_option_takes_lines_and_files(tmp_path):
     for each in (str(tmp_path / "missing"), "host nonsense", ""):
         with pytest.raises(ConfigurationError, match="The host key cannot be used") as caught:
             with_host_keys({}, [each])
-        assert "known_hosts" in caught.value.hint
+        assert (
+            "host.example.com ssh-ed25519 AAAA… or the path of a known_hosts" in caught.value.hint
+        )
+    for each in (LINE, str(known)):
+        assert with_host_keys({}, [each]) == {"ssh_host_keys": LINE}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import sys
+from importlib.metadata import requires
 
 import pytest
 
@@ -64,3 +67,7 @@ def test_serve_without_its_extra_says_how_to_install_it(monkeypatch):
         serve.serve()
     assert "pip install" in caught.value.hint
     assert "server" in caught.value.hint
+    brought = [each for each in requires("deploycore") if re.search("extra == .server.", each)]
+    assert any(each.startswith("uvicorn") for each in brought)
+    monkeypatch.delitem(sys.modules, "uvicorn")  # as if it were installed
+    assert importlib.import_module("deploycore.server.serving").serve

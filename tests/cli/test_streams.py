@@ -61,6 +61,10 @@ LINES = """
     webhook show shop
     webhook rotate shop
     webhook remove shop --keep-at-host
+    key create shop
+    key list
+    key rotate shop
+    key remove shop --keep-at-host
     token add ci --role read
     token list
     token remove ci

@@ -56,6 +56,8 @@ def test_a_call_that_takes_too_long_names_the_plugin_and_the_call():
     details = caught.value.details
     assert (details["provider"], details["plugin"]) == ("work", Plugin.label)
     assert details["hook"] == "hang"
+    assert caught.value.hint.startswith("Try again. For a slow host, raise the application's timeo")
+    Acme(CallLimit(60, lambda: None)).hang(over)
 
 
 def test_a_caller_can_end_the_wait():

@@ -97,10 +97,12 @@ def test_errors_are_those_of_a_git_host(served, reader, change, expected):
 def test_a_rate_limit_is_waited_for_or_told_with_its_end(served, reader):
     served.faults.add(Fault(answer(429, "later", headers={"Retry-After": "0"}), times=1))
     assert list(reader.refs(source(served)))
-    served.faults.add(Fault(answer(429, "later", headers={"Retry-After": "1800"})))
+    served.faults.add(Fault(answer(429, "later", headers={"Retry-After": "1800"}), times=1))
     with pytest.raises(RateLimited) as caught:
         list(reader.refs(source(served)))
     assert caught.value.retry_at is not None
+    assert caught.value.hint == "Wait a few minutes, then try again."
+    assert list(reader.refs(source(served)))  # later
 
 
 @pytest.fixture

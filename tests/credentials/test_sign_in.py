@@ -9,7 +9,9 @@ from deploycore.configuration import ProviderConfig
 from deploycore.errors import PluginError
 from deploycore.http import BearerAuth
 from deploycore.installation.sign_in import ProviderSignIn
-from deploycore.tokens import DeviceFlow
+from deploycore.tokens import DeviceFlow, RenewableAuth
+
+FLOW = DeviceFlow("device", "token", "client-1")
 
 
 class OddConfig(ProviderConfig):
@@ -25,7 +27,15 @@ class OddConfig(ProviderConfig):
 
     @property
     def sign_in(self):
-        return DeviceFlow("device", "token", "client-1")
+        return FLOW
+
+
+class MendedConfig(OddConfig):
+    """As the author of the plugin makes it after the error."""
+
+    @property
+    def api_auth(self):
+        return RenewableAuth(lambda http: pytest.fail("No token is needed yet."), is_stored=True)
 
 
 class PluginLabel:
@@ -36,6 +46,8 @@ def test_a_sign_in_without_a_stored_token_is_a_fault_of_the_plugin():
     with pytest.raises(PluginError, match="is_stored") as caught:
         ProviderSignIn(PluginLabel(), OddConfig(name="odd"), None)
     assert "deploycore-odd 1.0" in str(caught.value)
+    assert caught.value.hint == "Tell the author of the plugin."
+    assert ProviderSignIn(PluginLabel(), MendedConfig(name="odd"), None).flow is FLOW
 
 
 def test_a_configuration_needs_no_sign_in_by_default():

@@ -136,9 +136,11 @@ def test_what_is_unfinished_in_a_directory_of_another_comes_to_its_end(
 
 
 @pytest.mark.parametrize("place", [".", "cache", "logs/live", "link/cache", ".."])
-def test_a_target_is_apart_from_the_data_directory(installation, create, home, place):
+def test_a_target_is_apart_from_the_data_directory(installation, create, home, tmp_path, place):
     """There deploycore clears up: 'cache remove' would remove what is live."""
     (home / "link").symlink_to(home)
-    with pytest.raises(ConfigurationError, match="deploycore's data directory"):
+    with pytest.raises(ConfigurationError, match="deploycore's data directory") as caught:
         create("other", target=Path(os.path.normpath(home / place)))
     assert installation.store.list_applications() == []
+    assert "a directory that is apart from it, such as /srv/other" in caught.value.hint
+    installation.engine.deploy(create("other", target=tmp_path / "srv" / "other"))

@@ -198,7 +198,11 @@ def test_removing_an_application_removes_its_key_at_the_host(shell, acme, sshd):
 def test_what_cannot_be_done_names_the_next_step(shell, acme):
     acme()
     assert "deploycore app list" in shell.fail("key", "create", "nothing")[1]
+    assert "shop" in shell.succeed("app", "list")
     assert "key create shop" in shell.fail("key", "rotate", "shop")[1]
+    shell.succeed("key", "create", "shop")
+    shell.succeed("key", "rotate", "shop")
+    shell.succeed("key", "remove", "shop", "--yes")
     assert "key list" in shell.fail("key", "remove", "shop", "--left-over", "--yes")[1]
     shell.succeed("app", "remove", "shop", "--yes")
     assert "--repository" in shell.fail("key", "create", "work")[1]

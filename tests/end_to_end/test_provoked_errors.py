@@ -76,7 +76,7 @@ def test_each_step_towards_a_webhook_names_the_next(shell, engine):
     shell.succeed(*register, *url, "--by-hand", "--reveal-secret")
     code, said = shell.fail("webhook", "rotate", "engine", "--grace", "soon")
     assert (code, "'soon' is not a duration" in said) == (3, True)
-    assert "--grace 90d, 12h, 30m, or 45s" in said
+    assert "--grace 90d, 12h, 30m or 45s" in said
     shell.succeed("webhook", "rotate", "engine", "--grace", "12h")
 
 

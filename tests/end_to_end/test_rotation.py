@@ -100,6 +100,9 @@ def test_a_field_that_is_wrong_changes_nothing(shell, work, new):
     assert shell.fail("provider", "edit", work, "--email", "")[0] == 3
     assert shell.fail("provider", "edit", work, "--workspase", "x")[0] == 2
     assert shell.fail("provider", "edit", work, "--unset", "nope")[0] == 2
+    code, said = shell.fail("provider", "rotate", work, "--email", "x@example.com")
+    assert code == 2
+    assert f"deploycore provider edit {work} --email VALUE" in said
     assert shell.fail("provider", "edit", work, "--unset", "email")[0] == 3
     assert shell.fail("provider", "edit", work, "--token", shell.made_up)[0] == 3
     assert shell.fail("provider", "edit", "nope", "--workspace", "x")[0] == 3

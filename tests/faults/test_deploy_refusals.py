@@ -36,6 +36,7 @@ def base():
     made = Path(tempfile.mkdtemp(prefix="refusals-"))
     made.chmod(0o755)
     yield made
+    subprocess.run(["chmod", "-R", "u+rwx", str(made)], check=True)  # steps close directories
     shutil.rmtree(made)
 
 

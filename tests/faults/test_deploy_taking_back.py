@@ -187,16 +187,18 @@ def test_what_changed_in_an_application_is_deployed_though_the_commit_is_the_sam
 
 
 def test_targets_may_be_swapped_and_must_be_apart(installation, create, tmp_path):
+    sites = tmp_path / "sites"
+    sites.mkdir()
     for name in ("a", "b"):
-        create(name, target=tmp_path / name)
+        create(name, target=sites / name)
     known = {each.name: each.definition for each in installation.store.list_applications()}
     swapped = [
-        known["a"].model_copy(update={"target": tmp_path / "b"}),
-        known["b"].model_copy(update={"target": tmp_path / "a"}),
+        known["a"].model_copy(update={"target": sites / "b"}),
+        known["b"].model_copy(update={"target": sites / "a"}),
     ]
     installation.apply(swapped)
-    assert installation.store.get_application("a").definition.target == tmp_path / "b"
-    for place in (tmp_path / "a", tmp_path / "a" / "releases", tmp_path):
+    assert installation.store.get_application("a").definition.target == sites / "b"
+    for place in (sites / "a", sites / "a" / "releases", sites):
         with pytest.raises(ConfigurationError, match="already has the target"):
             create("c", target=place)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploycore.cli.host_keys import with_host_keys
 from deploycore.errors import HostKeyRefused, KeyRefused, RemoteRefused
 from deploycore.git import RepositoryCache, clone, export, resolve
 from tests.git.servers import nothing_left, snapshot
@@ -137,7 +138,19 @@ def test_a_key_that_the_server_does_not_know_is_refused(shop, tmp_path, target, 
     with pytest.raises(KeyRefused, match="does not accept the key for user") as caught:
         export(source, "main", target, settings=settings)
     assert caught.value.exit_code == 4
+    assert "Add the public key to the repository" in caught.value.hint
     assert nothing_left(target)
+    shop.sshd.authorize(tmp_path / "stranger")
+    assert export(source, "main", target, settings=settings).commit == shop.head
+
+
+def pinned_as_told(shop, error, tmp_path):
+    """Where the repository is, once the host's key is pinned by the option of the hint."""
+    assert "pin it: deploycore provider edit NAME --host-key FILE" in error.hint
+    file = tmp_path / "of-the-host"
+    file.write_text(f"{error.details['line']}\n")
+    fields = with_host_keys({}, [str(file)])
+    return shop.source(host_keys=tuple(fields["ssh_host_keys"].splitlines()))
 
 
 def fingerprint(line):
@@ -156,12 +169,14 @@ def test_another_host_key_is_refused_with_both_fingerprints(shop, tmp_path, targ
     assert fingerprint(pinned) in str(caught.value)
     assert caught.value.details["line"] == shop.sshd.host_keys[0]
     assert nothing_left(target)
+    export(pinned_as_told(shop, caught.value, tmp_path), "main", target, settings=settings)
 
 
-def test_a_host_without_a_known_key_is_refused(shop, target, settings):
+def test_a_host_without_a_known_key_is_refused(shop, tmp_path, target, settings):
     with pytest.raises(HostKeyRefused, match="is not known") as caught:
         export(shop.source(host_keys=()), "main", target, settings=settings)
     assert fingerprint(shop.sshd.host_keys[0]) == caught.value.details["fingerprint"]
+    export(pinned_as_told(shop, caught.value, tmp_path), "main", target, settings=settings)
 
 
 def test_a_repository_that_is_not_there_is_told_in_the_servers_words(sshd, target, settings):

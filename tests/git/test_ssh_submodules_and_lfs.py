@@ -163,11 +163,21 @@ def test_access_that_has_expired_is_asked_for_again(
         ("""echo '{"href": "https://h/x", "header": {"Host": "y"}}'""", UnsafeRepository, "'Host'"),
     ],
 )
-def test_other_answers_are_errors(sshd, shop, answer, target, settings, script, kind, said):
+def test_other_answers_are_errors(
+    sshd, shop, lfs, answer, target, tmp_path, settings, script, kind, said
+):
     answer(script)
     with pytest.raises(kind, match=said) as caught:
         export(sshd.source(shop.path), "main", target, lfs=True, settings=settings)
     assert str(caught.value).isprintable()
+    if kind is RemoteRefused:
+        assert "or deploy with lfs: false" in caught.value.hint
+        export(sshd.source(shop.path), "main", tmp_path / "without", settings=settings)
+    if kind is GitError:
+        assert "Check what git-lfs-authenticate writes on the server" in caught.value.hint
+    answer(access(lfs, expires_in=600))
+    export(sshd.source(shop.path), "main", target, lfs=True, settings=settings)
+    assert (target / "a.bin").read_bytes() == b"large"
 
 
 def test_a_granted_token_that_the_lfs_server_repeats_is_masked(

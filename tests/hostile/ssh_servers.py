@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,6 +108,31 @@ def hostile_server(kind, tmp_path, process, **options):
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(NO_HANG)
+
+
+def git_of(path):
+    """The process of a server whose intentions are good: git, on the repository at a path."""
+
+    async def serve(process):
+        with subprocess.Popen(
+            ["git", "upload-pack", str(path)],
+            env=os.environ | {"GIT_PROTOCOL": "version=2"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        ) as git:
+            receiving = asyncio.create_task(receive(process, git))
+            while data := await asyncio.to_thread(git.stdout.read, 65536):
+                process.stdout.write(data)
+            receiving.cancel()
+            process.exit(await asyncio.to_thread(git.wait))
+
+    async def receive(process, git):
+        while data := await process.stdin.read(65536):
+            git.stdin.write(data)
+        git.stdin.close()
+
+    return serve
 
 
 def refuse(process):

@@ -209,11 +209,14 @@ class Endless:
     def __init__(self, items):
         self.items = items
         self.asked = 0
+        self.ends = False
 
     def pages(self):
         while True:
             self.asked += 1
             yield self.items
+            if self.ends:
+                return
 
 
 def listing_of(host):
@@ -244,7 +247,10 @@ def test_a_listing_without_new_items_ends_after_few_pages(items, said, most):
     with pytest.raises(UnexpectedAnswer, match=f"does not end: .*{said}") as caught:
         listing_of(host)
     assert host.asked == most
-    assert caught.value.hint
+    assert caught.value.hint.startswith("Try again later.")
+    host.items, host.ends = [{"name": "main", "commit": HASH}], True
+    listing_of(host)
+    assert host.asked == most + 1
 
 
 def test_pages_without_items_between_others_do_not_end_a_listing():

@@ -23,6 +23,7 @@ from deploycore.errors import (
     StoreError,
 )
 from deploycore.git import Cancellation
+from deploycore.server.edge import RequestIdFilter
 from deploycore.server.operations import OPERATIONS
 from deploycore.server.problems import refused_by, status_of
 from deploycore.server.rollbacks import Rollbacks
@@ -463,6 +464,7 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
         raise RuntimeError("hunter2-in-a-message")
 
     monkeypatch.setattr("deploycore.store.store.Store.list_providers", lambda self: fail())
+    monkeypatch.setattr(caplog.handler, "filters", [RequestIdFilter()])  # as the server's log has
     with caplog.at_level(logging.DEBUG):
         answer = client.get(f"{V1}/providers", headers=admin)
     assert (answer.status_code, answer.json()["code"]) == (500, "error")
@@ -470,6 +472,8 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
     assert "Traceback" not in answer.text + caplog.text
     assert "RuntimeError in tests.server.test_api" in caplog.text
     assert "in the server's log by the answer's X-Request-ID" in answer.json()["hint"]
+    (record,) = [each for each in caplog.records if "unexpected error" in each.getMessage()]
+    assert record.request_id == answer.headers["X-Request-ID"]
 
 
 def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin, monkeypatch):

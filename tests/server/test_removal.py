@@ -18,6 +18,7 @@ from deploycore import SecretReference
 from deploycore.cli.removal import removal_as_dict, say_removed
 from deploycore.disk.removal import Remains
 from deploycore.errors import ConfigurationError, StoreError
+from deploycore.models import RepositoryId
 
 URL = "https://deploy.example.com/webhooks/shop"
 V1 = "/api/v1"
@@ -307,7 +308,7 @@ def test_what_remains_at_a_host_that_is_down_is_named_and_the_rest_goes(
         assert part in done.stderr
 
 
-def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered, monkeypatch):
+def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered, told, monkeypatch):
     monkeypatch.setattr("deploycore.installation.application_removal.HOST_SECONDS", 0.1)
     answered = threading.Event()
     monkeypatch.setattr(installation.webhooks, "remove_at_host", lambda _: answered.wait(60))
@@ -317,6 +318,9 @@ def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered,
     assert "Remove the webhook at the git host" in done.error.hint
     assert "hook-1" in done.remains[0]
     assert names(installation) == []
+    with installation.open_provider("work") as provider:  # as the host's own page does it
+        provider.remove_webhook(RepositoryId(owner="acme", slug="shop"), "hook-1")
+    assert told()[-1][0] == "remove"
 
 
 def test_the_host_is_not_asked_if_that_is_said(command, installation, registered, told):

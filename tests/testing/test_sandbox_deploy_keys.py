@@ -97,4 +97,5 @@ def test_access_tokens_of_bitbucket_cannot_manage_deploy_keys(sandbox, connect):
     (shop,) = sandbox.arrange(ONE)
     with pytest.raises(PermissionDenied, match="Access tokens cannot add a deploy key") as caught:
         connect("access-token").add_deploy_key(identity(shop), FIRST)
-    assert "Access keys" in caught.value.hint
+    assert "Use an API token (mode api-token)" in caught.value.hint
+    assert connect("api-token").add_deploy_key(identity(shop), FIRST).id

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,20 +165,26 @@ def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
         points = f"[deploycore.{group}]\n{name} = {name}:Plugin\n"
         (metadata / "entry_points.txt").write_text(points)
         (site / f"{name}.py").write_text("import os\nos._exit(7)\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "deploycore", *command, "--json"],
-        env={**os.environ, "PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = json.loads(done.stdout)
-    rows = found["findings"] if isinstance(found, dict) else found
-    said = json.dumps(rows)
+
+    def rows():
+        done = subprocess.run(
+            [sys.executable, "-m", "deploycore", *command, "--json"],
+            env={**os.environ, "PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = json.loads(done.stdout)
+        return json.dumps(found["findings"] if isinstance(found, dict) else found)
+
+    said = rows()
     for name in ("a_ending", "z_ending"):
         assert f"plugin {name} 1.0 cannot be imported from {name}:Plugin: the process ended" in said
     assert "exit code 7" in said
     assert said.count("Upgrade or uninstall the plugin. Its import must not end the process") == 2
+    for name in ("a_ending", "z_ending"):
+        shutil.rmtree(site / f"{name}-1.0.dist-info")
+    assert "ending" not in rows()
 
 
 def test_an_import_that_holds_the_interpreter_is_refused_and_the_others_are_not(install, impatient):

@@ -285,13 +285,17 @@ def test_a_place_that_became_a_link_keeps_its_directories(installation, parent, 
     with pytest.raises(ConfigurationError, match="leads out of") as caught:
         module._remove_target(moved, {})
     assert "Replace the links above" in caught.value.hint
-    with pytest.raises(ConfigurationError, match="is not below"):
+    with pytest.raises(ConfigurationError, match="is not below") as caught:
         module._remove_target(replace(record, target=tmp_path / "elsewhere"), {})
     assert (tmp_path / "elsewhere" / "7-topic" / "current").exists()
+    assert "Restore a backup of the database" in caught.value.hint
     within.unlink()
     deployed(within / "7-topic")
     module._remove_target(moved, {})
     assert list(within.iterdir()) == []
+    deployed(record.target)
+    module._remove_target(record, {})  # as the backup has it
+    assert not record.target.exists()
 
 
 def test_what_deploycore_did_not_make_stays(installation, parent, place):

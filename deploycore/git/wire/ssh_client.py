@@ -157,6 +157,7 @@ class _SshGitClient(GitClient):
         """Reject a packfile URI, because it leads to another server."""
         raise RemoteRefused(
             f"The git server of {self._source.url} refers to another address, which is not used.",
+            hint="Ask the server's administrator to turn off packfile URIs.",
             url=self._source.url,
         )
 

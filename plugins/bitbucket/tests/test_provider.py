@@ -103,6 +103,10 @@ def test_the_plugin_fulfils_the_contract(plugin):
         "register_webhook",
         "list_webhooks",
         "remove_webhook",
+        "add_deploy_key",
+        "list_deploy_keys",
+        "remove_deploy_key",
+        "deploy_keys_page",
         "report_status",
     )
 

@@ -205,8 +205,8 @@ def no_ssh(repository: RepositoryId) -> NotFound:
     """The error of a repository that has no link for SSH."""
     return NotFound(
         f"The server names no SSH address for the repository {repository}.",
-        hint="Ask the server's administrator to turn on SSH, or remove the provider's SSH key to"
-        " clone over HTTPS.",
+        hint="Ask the server's administrator to turn on SSH, or clone over HTTPS: deploycore"
+        " provider edit NAME --unset ssh-private-key",
         repository=str(repository),
     )
 
@@ -293,8 +293,9 @@ def _basic_is_off(question: Question) -> AuthenticationFailed:
 
 def _without_basic(config: AnyConfig) -> str:
     if isinstance(config, PasswordConfig):
-        return _use_a_token(config)
-    return f"Remove the username from the provider: deploycore provider edit {config.name}"
+        step = _use_a_token(config)
+        return step[0].upper() + step[1:]
+    return f"Remove the username: deploycore provider edit {config.name} --unset username"
 
 
 def _use_a_token(config: AnyConfig) -> str:

@@ -87,10 +87,14 @@ def test_the_wrong_context_path_is_told(serve):
 
 
 def test_a_server_that_is_too_old_is_named_by_its_version(serve):
-    provider, _ = serve({f"GET {API}/application-properties": says({"version": "4.14.3"})})
+    version = {f"GET {API}/application-properties": says({"version": "4.14.3"})}
     with pytest.raises(NotFound, match=r"Bitbucket 4\.14\.3") as caught:
-        provider.authenticate()
-    assert "Upgrade" in caught.value.hint
+        serve(version)[0].authenticate()
+    assert "Upgrade Bitbucket to version 7.21 or later" in caught.value.hint
+    upgraded, _ = serve(
+        {f"GET {API}/application-properties": says({"version": "7.21.0"}), RECENT: says(page())}
+    )
+    assert upgraded.authenticate()
 
 
 def test_the_token_of_a_project_is_proved_by_its_repositories(serve):
@@ -117,9 +121,14 @@ def test_the_token_of_a_repository_is_proved_by_it_and_lists_it_alone(serve):
     assert provider.authenticate().username == "PRJ/my-repo"
     assert [row.slug for row in provider.list_repos()] == ["my-repo"]
     assert [row.slug for row in provider.list_repos(RepositoryQuery(owner="prj"))] == ["my-repo"]
-    with pytest.raises(PermissionDenied, match="cannot list the project 'OPS'"):
+    with pytest.raises(PermissionDenied, match="cannot list the project 'OPS'") as caught:
         list(provider.list_repos(RepositoryQuery(owner="OPS")))
     assert set(asked(host)) == {f"{API}/projects/PRJ/repos/my-repo"}
+    assert caught.value.hint == "Use a token of the project, or of a user."
+    routes = {f"GET {API}/projects/OPS/repos": says(page(REPOSITORY))}
+    for mode in ("access-token", "personal-token"):
+        wider, _ = serve(routes, mode=mode)
+        assert len(list(wider.list_repos(RepositoryQuery(owner="OPS")))) == 1
 
 
 def test_a_server_below_a_context_path_is_asked_there(serve):
@@ -185,9 +194,13 @@ def test_the_last_page_is_the_last_whatever_else_it_says(serve):
     ],
 )
 def test_a_page_that_does_not_say_where_the_next_one_starts_is_unexpected(serve, more):
-    provider, _ = serve({f"GET {API}/repos": says({**page(REPOSITORY), **more})})
-    with pytest.raises(UnexpectedAnswer):
+    answers = [says({**page(REPOSITORY), **more}), says(page(REPOSITORY))]
+    provider, _ = serve({f"GET {API}/repos": lambda request: answers.pop(0)(request)})
+    with pytest.raises(UnexpectedAnswer) as caught:
         list(provider.list_repos())
+    is_lost = "does not say where the next one starts" in str(caught.value)
+    assert ("Try again." if is_lost else "upgrade the provider's plugin") in caught.value.hint
+    assert len(list(provider.list_repos())) == 1
 
 
 @pytest.mark.parametrize("body", [{}, {"isLastPage": True}, {"message": "Sign in"}])
@@ -372,8 +385,12 @@ def test_the_address_for_ssh_is_the_repositorys_link(serve):
 
 def test_without_a_link_there_is_no_address_for_ssh(serve):
     provider, _ = serve({f"GET {REPO}": says({**REPOSITORY, "links": {"clone": []}})})
-    with pytest.raises(NotFound, match="names no SSH address"):
+    with pytest.raises(NotFound, match="names no SSH address") as caught:
         provider.ssh_clone_url(SHOP)
+    assert "turn on SSH, or clone over HTTPS" in caught.value.hint
+    turned_on, host = serve({f"GET {REPO}": says(REPOSITORY)})
+    assert turned_on.ssh_clone_url(SHOP).url.startswith("ssh://")
+    assert provider.clone_url(SHOP).url.startswith("http://")
 
 
 def test_a_link_that_is_not_for_ssh_is_unexpected(serve):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from secrets import token_bytes
 
 import pytest
 from deploycore.errors import ConfigurationError, UnexpectedAnswer
@@ -228,5 +229,8 @@ def test_a_subscription_asks_for_signed_deliveries_of_pushes_and_pull_requests()
 
 
 def test_an_empty_secret_is_refused():
-    with pytest.raises(ConfigurationError, match="does not sign"):
+    with pytest.raises(ConfigurationError, match="does not sign") as caught:
         subscription("https://deploy.example.com/1", SecretStr(""))
+    assert "32 random bytes in hexadecimal" in caught.value.hint
+    chosen = subscription("https://deploy.example.com/1", SecretStr(token_bytes(32).hex()))
+    assert len(chosen["configuration"]["secret"].get_secret_value()) == 64

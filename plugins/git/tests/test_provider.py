@@ -80,10 +80,14 @@ def test_the_hint_of_a_mistyped_path_helps(sandbox, shop, on_sandbox):
     assert on_sandbox(repositories="acme/shop").authenticate().username == "acme"
 
 
-def test_an_owner_without_repositories_is_unknown(shop, on_sandbox):
+def test_an_owner_without_repositories_is_unknown(sandbox, shop, on_sandbox):
     with pytest.raises(NotFound, match="has no repository of 'other'") as caught:
         list(on_sandbox().list_repos(RepositoryQuery(owner="other")))
     assert "--repositories 'acme/shop …'" in caught.value.hint
+    sandbox.add_owner("other")
+    sandbox.publish("other", "tool", "main", {"a": b"1"}, "Start")
+    wider = on_sandbox(repositories="acme/shop other/tool")
+    assert [row.slug for row in wider.list_repos(RepositoryQuery(owner="other"))] == ["tool"]
 
 
 def test_branches_and_tags_are_those_of_the_server(sandbox, shop, on_sandbox):
@@ -150,7 +154,10 @@ def test_a_key_is_of_no_use_over_https(config, open_provider):
     provider = open_provider(config("basic"), core=CoreFields(ssh_agent=True))
     with pytest.raises(ConfigurationError, match="its mode is basic") as caught:
         provider.clone_url(SHOP)
-    assert "mode ssh" in caught.value.hint
+    assert "with mode ssh and an ssh:// url, or without the key" in caught.value.hint
+    over_ssh = open_provider(config("ssh"), core=CoreFields(ssh_agent=True))
+    assert over_ssh.clone_url(SHOP).credential.agent
+    assert open_provider(config("basic")).clone_url(SHOP).url.startswith("https://")
 
 
 @pytest.mark.parametrize("mode", ["anonymous", "basic", "bearer", "ssh"])

@@ -257,9 +257,11 @@ def _denied(said: str, question: Question) -> PermissionDenied:
             " changed later."
         )
         if isinstance(config, OAuthConfig):
+            needed = [*config.oauth_scopes.split(), *wanted.split(" and ")]
             hint = (
-                f"Add {wanted} to oauth_scopes (deploycore provider edit {config.name}),"
-                f" then sign in again: deploycore provider authorize {config.name}"
+                f"Add {wanted} to oauth_scopes: deploycore provider edit {config.name}"
+                f" --oauth-scopes '{' '.join(dict.fromkeys(needed))}'. Then sign in again:"
+                f" deploycore provider authorize {config.name}"
             )
         return PermissionDenied(
             f"The token may not {question.what}: it lacks the scope {scopes}.",

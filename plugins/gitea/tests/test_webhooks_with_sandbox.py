@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,7 @@ from deploycore.errors import (
     PermissionDenied,
     ProviderError,
     ProviderUnavailable,
+    UnexpectedAnswer,
 )
 from deploycore.events import CommitStatus
 from deploycore.models import RepositoryId
@@ -123,6 +125,20 @@ def test_the_new_webhook_is_there_before_the_former_one_is_removed(sandbox, star
     provider.register_webhook(SHOP, URL, OTHER)
     sent = [request.method for request in sandbox.requests]
     assert sent[-2:] == ["POST", "DELETE"]
+
+
+def test_where_a_delivery_cannot_be_read_a_poll_finds_the_push(
+    sandbox, start, on_sandbox, listener
+):
+    provider = on_sandbox()
+    provider.register_webhook(SHOP, listener.address, SECRET)
+    newest = sandbox.publish("ada", "shop", "main", {"README.md": b"More"}, "More")
+    assert sandbox.webhooks.wait()
+    (come,) = listener.received
+    with pytest.raises(UnexpectedAnswer, match="documentation of webhooks") as caught:
+        provider.parse_webhook(replace(come, body=come.body[:-9]))
+    assert caught.value.hint == "Upgrade the plugin. Polling still works."
+    assert [each.commit for each in provider.list_branches(SHOP)] == [newest]
 
 
 def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, start, on_sandbox):

@@ -325,8 +325,8 @@ def _grant(question: Question) -> str:
     if isinstance(config, DeviceConfig):
         return (
             f"An OAuth App needs {_minimum(question)} in oauth_scopes (deploycore provider edit"
-            f" {config.name}), and a GitHub App the permission {task.box}. Then sign in again:"
-            f" deploycore provider authorize {config.name}"
+            f" {config.name} --oauth-scopes SCOPES), and a GitHub App the permission"
+            f" {task.box}. Then sign in again: deploycore provider authorize {config.name}"
         )
     if config.kind is CLASSIC:
         return f"Give the token {_minimum(question)}: {config.url}/{CLASSIC.page}"

@@ -269,10 +269,11 @@ def _check_token(config: AnyConfig) -> str:
 def _make_one(config: AnyConfig, task: _Task | None = None) -> str:
     scopes = config.scopes if task is None else (WRITE_SCOPE,)
     if isinstance(config, OAuthConfig):
+        wanted = " ".join(dict.fromkeys([*config.oauth_scopes.split(), *scopes]))
         return (
-            f"Add {' and '.join(scopes)} to oauth_scopes (deploycore provider edit {config.name})"
-            " and to the OAuth application, then sign in again:"
-            f" deploycore provider authorize {config.name}"
+            f"Add {' and '.join(scopes)} to the OAuth application and to oauth_scopes:"
+            f" deploycore provider edit {config.name} --oauth-scopes '{wanted}'. Then sign in"
+            f" again: deploycore provider authorize {config.name}"
         )
     query = urlencode({"name": "deploycore", "scopes": ",".join(scopes)}, safe=",")
     made = (

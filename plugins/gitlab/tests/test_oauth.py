@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from deploycore.configuration import config_fields, parse_config
 from deploycore.errors import AuthenticationFailed, ConfigurationError, PermissionDenied
@@ -56,9 +58,9 @@ def test_a_missing_scope_names_the_field_and_the_command(sandbox, signed_in):
     provider = signed_in(sandbox.add_sign_in())
     with pytest.raises(PermissionDenied) as caught:
         provider.register_webhook(SHOP, "https://deploy.example.com/hook", SecretStr("s" * 20))
-    assert "oauth_scopes" in caught.value.hint
+    command = re.search(r"edit work --oauth-scopes '([^']+)'", caught.value.hint)
     assert "deploycore provider authorize work" in caught.value.hint
-    wider = signed_in({**sandbox.add_sign_in(), "oauth_scopes": "api"})
+    wider = signed_in({**sandbox.add_sign_in(), "oauth_scopes": command[1]})
     assert wider.register_webhook(SHOP, "https://deploy.example.com/hook", SecretStr("s" * 20))
 
 
