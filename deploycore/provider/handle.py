@@ -68,6 +68,14 @@ __all__ = ["Provider", "ProviderCall"]
 T = TypeVar("T")
 
 _UPGRADE_OR_POLL = "Upgrade the plugin, or use polling, which works with every plugin."
+_BY_HAND_OR_POLL = (
+    "Use polling, or set the webhook up in the git host's web pages: deploycore webhook register"
+    " NAME --by-hand --reveal-secret"
+)
+_OTHER_MODE = (
+    "Add a provider in a mode that uses the host's API. See the modes: deploycore provider add"
+    " --kind {kind} --help"
+)
 _INSTEAD = {
     "ssh_clone_url": "Upgrade the plugin, or clone over HTTPS: deploycore provider edit NAME"
     " --unset ssh-private-key",
@@ -114,7 +122,7 @@ class Provider(OptionalListings, OptionalCalls):
         note_expiry: Callable[[datetime | None], None] | None = None,
     ) -> None:
         self.name = config.name
-        self.plugin = plugin
+        self.plugin = plugin.for_config(config)
         self.limit: CallLimit | None = None
         self.unlimited: Provider = self
         self._ssh_key: SecretStr | None = None
@@ -313,12 +321,20 @@ class Provider(OptionalListings, OptionalCalls):
     def _demand(self, hook: str) -> None:
         if not self.supports(hook):
             raise ConfigurationError(
-                f"Providers of kind {self.plugin.kind} do not support {hook}.",
-                hint=_INSTEAD.get(hook)
-                or (_UPGRADE_OR_POLL if "webhook" in hook else "Upgrade the plugin."),
+                f"{self.plugin.subject} do not support {hook}.",
+                hint=self._instead_of(hook),
                 provider=self.name,
                 plugin=self.plugin.label,
             )
+
+    def _instead_of(self, hook: str) -> str:
+        if self.plugin.mode and "webhook" in hook:
+            return _BY_HAND_OR_POLL
+        if self.plugin.mode:
+            return _OTHER_MODE.format(kind=self.plugin.kind)
+        if found := _INSTEAD.get(hook):
+            return found
+        return _UPGRADE_OR_POLL if "webhook" in hook else "Upgrade the plugin."
 
     def within(self, limit: CallLimit) -> Provider:
         """Return the same provider with a limit for each call."""
