@@ -321,7 +321,7 @@ class Provider(OptionalListings, OptionalCalls):
     def _demand(self, hook: str) -> None:
         if not self.supports(hook):
             raise ConfigurationError(
-                f"{self.plugin.subject} do not support {hook}.",
+                f"Providers of kind {self.plugin.kind_and_mode} do not support {hook}.",
                 hint=self._instead_of(hook),
                 provider=self.name,
                 plugin=self.plugin.label,

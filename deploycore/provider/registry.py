@@ -97,9 +97,9 @@ class Plugin:
         return self
 
     @property
-    def subject(self) -> str:
-        """Which providers these are, for errors: their kind, and the mode if it has a class."""
-        return f"Providers of kind {self.kind}{f' in mode {self.mode}' if self.mode else ''}"
+    def kind_and_mode(self) -> str:
+        """The kind, and the mode if it has a class of its own, for errors."""
+        return f"{self.kind} in mode {self.mode}" if self.mode else self.kind
 
     @property
     def config_type(self) -> Any:
