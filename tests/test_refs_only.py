@@ -218,3 +218,15 @@ def test_a_fault_of_a_modes_class_is_a_fault_of_the_plugin():
 
     with pytest.raises(PluginError, match=r"Faulty.*parse_webhook\(self, request\) should be"):
         check_provider_class(Whole, plugin="acme 1.0")
+
+
+def test_a_modes_class_has_one_of_the_plugins_configurations():
+    class Unused(RefsOnlyProvider):
+        Config = Nested
+
+    class Whole(RefsOnlyProvider):
+        Config = Config
+        CLASSES_OF_MODES = (Unused,)
+
+    with pytest.raises(PluginError, match=r"Unused.*not one of those of Whole"):
+        check_provider_class(Whole, plugin="acme 1.0")

@@ -426,7 +426,14 @@ def _faults(candidate: object) -> Iterable[str]:
         yield from _hook_faults(candidate)
         yield from _recognition_faults(candidate)
         for each in classes_of_modes(candidate):
-            yield from (f"{each!r}: {fault}" for fault in _faults(each))
+            yield from (f"{each!r}: {fault}" for fault in _mode_faults(each, candidate))
+
+
+def _mode_faults(candidate: Any, owner: Any) -> Iterable[str]:
+    faults = list(_faults(candidate))
+    yield from faults
+    if not faults and candidate.Config not in members(owner.Config):
+        yield f"its Config is not one of those of {owner.__name__}, so it would never be used"
 
 
 def _version_fault(candidate: type) -> str | None:
