@@ -123,6 +123,12 @@ def test_a_push_to_a_host_without_its_api_is_found_by_polling(
     said = " ".join(said.split())
     assert "Providers of kind gitea in mode deploy-key cannot set up a webhook." in said
     assert "deploycore webhook register site --by-hand --reveal-secret" in said
+    by_hand = ("webhook", "register", "site", "--by-hand", "--reveal-secret")
+    assert shell.json(*by_hand, "--url", "https://deploy.example.com")["secret"]
+    said = " ".join(shell.succeed("key", "create", "site").split())
+    assert "Providers of kind gitea in mode deploy-key cannot register deploy keys." in said
+    assert "https://git.example.com/acme/site/settings/keys" in said
+    assert "ssh-ed25519 " in said
 
 
 def readmes_example():
