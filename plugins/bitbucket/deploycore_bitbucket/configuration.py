@@ -1,4 +1,4 @@
-"""Configuration of a Bitbucket Cloud workspace, with one of five ways to sign in.
+"""Configuration of a Bitbucket Cloud workspace, with one of six ways to sign in.
 
 Bitbucket has several kinds of credentials that look alike and want different usernames in
 different places. Each kind is a class here that knows what REST and git want of it, and the
