@@ -57,6 +57,7 @@ from deploycore.provider.optional_listings import OptionalListings
 from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.provider.suggesting import SUGGESTED_FROM, first_items
+from deploycore.provider.unsupported import instead_of
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.text.suggestions import did_you_mean
 
@@ -66,20 +67,6 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "ProviderCall"]
 
 T = TypeVar("T")
-
-_UPGRADE_OR_POLL = "Upgrade the plugin, or use polling, which works with every plugin."
-_BY_HAND_OR_POLL = (
-    "Use polling, or set the webhook up in the git host's web pages: deploycore webhook register"
-    " NAME --by-hand --reveal-secret"
-)
-_OTHER_MODE = (
-    "Add a provider in a mode that uses the host's API. See the modes: deploycore provider add"
-    " --kind {kind} --help"
-)
-_INSTEAD = {
-    "ssh_clone_url": "Upgrade the plugin, or clone over HTTPS: deploycore provider edit NAME"
-    " --unset ssh-private-key",
-}
 
 Credential = GitCredential | SshCredential
 
@@ -322,19 +309,10 @@ class Provider(OptionalListings, OptionalCalls):
         if not self.supports(hook):
             raise ConfigurationError(
                 f"Providers of kind {self.plugin.kind_and_mode} do not support {hook}.",
-                hint=self._instead_of(hook),
+                hint=instead_of(hook, self.plugin),
                 provider=self.name,
                 plugin=self.plugin.label,
             )
-
-    def _instead_of(self, hook: str) -> str:
-        if self.plugin.mode and "webhook" in hook:
-            return _BY_HAND_OR_POLL
-        if self.plugin.mode:
-            return _OTHER_MODE.format(kind=self.plugin.kind)
-        if found := _INSTEAD.get(hook):
-            return found
-        return _UPGRADE_OR_POLL if "webhook" in hook else "Upgrade the plugin."
 
     def within(self, limit: CallLimit) -> Provider:
         """Return the same provider with a limit for each call."""
