@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -117,10 +117,14 @@ class ProviderConfig(BaseModel):
     If the host has several ways to sign in, ``Config`` is a discriminated union of subclasses.
 
     Attributes:
+        NEEDS_SSH_KEY: Whether this way to sign in requires the core's SSH key or agent. Without
+            one, the configuration is refused.
         name: The name of the configured provider.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    NEEDS_SSH_KEY: ClassVar[bool] = False
 
     name: ProviderName
 

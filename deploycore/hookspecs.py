@@ -7,6 +7,11 @@ http, git)`` if the class has this third parameter (see :mod:`deploycore.git_rea
 hooks of this instance through a plugin manager of its own, so a call or a secret cannot reach
 another plugin.
 
+If one mode has other hooks than the rest, such as a mode without an API, give it a class of its
+own: ``CLASSES_OF_MODES`` of the provider class is a tuple of such classes, each of them a whole
+provider class. Its ``Config`` is one member of the ``Config`` union. See
+:mod:`deploycore.refs_only` for a mode that has only an SSH key.
+
 Rules for every provider hook:
 
 * Name parameters exactly as here, and give them no defaults: pluggy does not pass an argument

@@ -303,7 +303,10 @@ class DeployKeys:
     ) -> tuple[DeployKeyRecord, str]:
         """Register a key for repositories; why a person has to, if these credentials may not."""
         if not provider.supports("add_deploy_key"):
-            return key, f"Providers of kind {provider.plugin.kind} cannot register deploy keys."
+            return (
+                key,
+                f"Providers of kind {provider.plugin.kind_and_mode} cannot register deploy keys.",
+            )
         wanted = DeployKey(public_key=key.public_key, label=_label(key))
         for repository in repositories:
             known = dict(key.registered)

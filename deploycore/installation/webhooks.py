@@ -196,7 +196,7 @@ class Webhooks:
         with self._open_provider(definition.provider) as provider:
             if not provider.supports("register_webhook"):
                 raise ConfigurationError(
-                    f"Providers of kind {provider.plugin.kind} cannot set up a webhook.",
+                    f"Providers of kind {provider.plugin.kind_and_mode} cannot set up a webhook.",
                     hint="Set it up in the git host's web pages: deploycore webhook register"
                     f" {name} --by-hand --reveal-secret",
                     provider=provider.name,

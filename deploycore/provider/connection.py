@@ -86,13 +86,14 @@ class Connection:
             subject=f"provider {config.name}",
             tokens=tokens,
         )
-        instance = self._plugin.provider_class(config, http, *self._git_reader(core))
+        plugin = self._plugin.for_config(config)
+        instance = plugin.provider_class(config, http, *self._git_reader(plugin, core))
         self.http, self.tokens, self.core = http, tokens, core
-        self.hooks: Any = private_manager(instance, self._plugin).hook
+        self.hooks: Any = private_manager(instance, plugin).hook
 
-    def _git_reader(self, core: CoreFields) -> tuple[GitReader, ...]:
+    def _git_reader(self, plugin: Plugin, core: CoreFields) -> tuple[GitReader, ...]:
         """The third argument of a class that takes one."""
-        if not self._plugin.takes_git:
+        if not plugin.takes_git:
             return ()
         from deploycore.provider.git_reader import ProviderGitReader  # few plugins need it
 

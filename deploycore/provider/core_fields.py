@@ -268,6 +268,8 @@ def parse_fields(
             provider=name,
         )
     config, core = split_fields(config_type, {"name": name, **settings, **secrets}, kind=kind)
+    if config.NEEDS_SSH_KEY and not core.uses_ssh:
+        raise _no_key(config, name)
     refuse_unusable_key(core, name)
     return ParsedFields(config, core, {**settings, **_as_stored(core, own & settings.keys())})
 
@@ -300,6 +302,17 @@ def _parse_core(values: Mapping[str, object], name: str, kind: str) -> CoreField
     raise ConfigurationError(
         f"The configuration of {kind} provider {name!r} is not valid: {problems}",
         hint=f"See the fields of every kind: deploycore provider add --kind {kind} --help",
+        provider=name,
+    )
+
+
+def _no_key(config: ProviderConfig, name: str) -> ConfigurationError:
+    mode = getattr(config, "mode", None)
+    return ConfigurationError(
+        f"Provider {name} has no ssh_private_key, which mode {mode} requires."
+        if mode
+        else f"Provider {name} has no ssh_private_key, which it requires.",
+        hint="Give it by --ssh-private-key-file PATH, or use the agent: --ssh-agent true",
         provider=name,
     )
 

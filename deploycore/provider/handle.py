@@ -52,6 +52,7 @@ from deploycore.provider.optional_listings import OptionalListings
 from deploycore.provider.registry import Plugin
 from deploycore.provider.stored_credentials import StoredCredentials
 from deploycore.provider.suggesting import SUGGESTED_FROM, first_items
+from deploycore.provider.unsupported import instead_of
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.text.sentences import sentences
 from deploycore.text.suggestions import did_you_mean
@@ -62,12 +63,6 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "ProviderCall"]
 
 T = TypeVar("T")
-
-_UPGRADE_OR_POLL = "Upgrade the plugin, or use polling, which works with every plugin."
-_INSTEAD = {
-    "ssh_clone_url": "Upgrade the plugin, or clone over HTTPS: deploycore provider edit NAME"
-    " --unset ssh-private-key",
-}
 
 Credential = GitCredential | SshCredential
 
@@ -110,7 +105,7 @@ class Provider(OptionalListings, OptionalCalls):
         note_expiry: Callable[[datetime | None], None] | None = None,
     ) -> None:
         self.name = config.name
-        self.plugin = plugin
+        self.plugin = plugin.for_config(config)
         self.limit: CallLimit | None = None
         self.unlimited: Provider = self
         self._ssh_key: SecretStr | None = None
@@ -319,9 +314,8 @@ class Provider(OptionalListings, OptionalCalls):
     def _demand(self, hook: str) -> None:
         if not self.supports(hook):
             raise ConfigurationError(
-                f"Providers of kind {self.plugin.kind} do not support {hook}.",
-                hint=_INSTEAD.get(hook)
-                or (_UPGRADE_OR_POLL if "webhook" in hook else "Upgrade the plugin."),
+                f"Providers of kind {self.plugin.kind_and_mode} do not support {hook}.",
+                hint=instead_of(hook, self.plugin),
                 provider=self.name,
                 plugin=self.plugin.label,
             )

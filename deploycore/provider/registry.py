@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploycore.configuration import ProviderConfig, members
+from deploycore.configuration import ProviderConfig, discriminator_of, members
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
 from deploycore.provider.background import (
@@ -29,7 +29,7 @@ from deploycore.provider.background import (
     under_way,
 )
 from deploycore.provider.requirement import needed_release
-from deploycore.provider.signatures import init_faults, takes_git
+from deploycore.provider.signatures import classes_of_modes, init_faults, takes_git
 from deploycore.provider.watchdog import ending_process
 from deploycore.text.raised import raised_text, shortened
 from deploycore.text.suggestions import did_you_mean
@@ -73,7 +73,11 @@ _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") lea
 
 @dataclass(frozen=True)
 class Plugin:
-    """A provider class that passed all checks, and its distribution."""
+    """A provider class that passed all checks, and its distribution.
+
+    Attributes:
+        mode: The only mode that ``provider_class`` serves; empty for all that have no own class.
+    """
 
     kind: str
     provider_class: type
@@ -81,6 +85,21 @@ class Plugin:
     version: str
     origin: str
     hooks: tuple[str, ...]
+    mode: str = ""
+
+    def for_config(self, config: ProviderConfig) -> Plugin:
+        """The same plugin with the class that serves a configuration: its own, or that of its mode;
+        see ``CLASSES_OF_MODES`` in :mod:`deploycore.hookspecs`."""
+        for each in classes_of_modes(self.provider_class):
+            if isinstance(config, each.Config):
+                mode = str(getattr(config, discriminator_of(self.config_type) or "", ""))
+                return replace(self, provider_class=each, hooks=implemented_hooks(each), mode=mode)
+        return self
+
+    @property
+    def kind_and_mode(self) -> str:
+        """The kind, and the mode if it has a class of its own, for errors."""
+        return f"{self.kind} in mode {self.mode}" if self.mode else self.kind
 
     @property
     def config_type(self) -> Any:
@@ -406,6 +425,15 @@ def _faults(candidate: object) -> Iterable[str]:
         yield from init_faults(candidate)
         yield from _hook_faults(candidate)
         yield from _recognition_faults(candidate)
+        for each in classes_of_modes(candidate):
+            yield from (f"{each!r}: {fault}" for fault in _mode_faults(each, candidate))
+
+
+def _mode_faults(candidate: Any, owner: Any) -> Iterable[str]:
+    faults = list(_faults(candidate))
+    yield from faults
+    if not faults and candidate.Config not in members(owner.Config):
+        yield f"its Config is not one of those of {owner.__name__}, so it would never be used"
 
 
 def _version_fault(candidate: type) -> str | None:

@@ -1,11 +1,17 @@
-"""What the ``__init__`` of a provider class takes."""
+"""What the ``__init__`` of a provider class takes, and which classes it names for its modes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["init_faults", "takes_git"]
+__all__ = ["classes_of_modes", "init_faults", "takes_git"]
+
+
+def classes_of_modes(candidate: Any) -> tuple[Any, ...]:
+    """The classes for modes that a provider class names itself, and does not inherit."""
+    return tuple(vars(candidate).get("CLASSES_OF_MODES", ()))
 
 
 def init_faults(candidate: type) -> Iterable[str]:

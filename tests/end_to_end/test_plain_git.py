@@ -65,12 +65,12 @@ def pushed(stock_git, tmp_path):
     return push
 
 
-def poll(shell, server, pushed, root, tmp_path):
+def poll(shell, server, pushed, root, tmp_path, repository=REPOSITORY):
     commit = pushed(root, "one")
     assert [each["slug"] for each in shell.json("repos", "plain")] == ["site"]
-    [branch] = shell.json("branches", "plain", REPOSITORY)
+    [branch] = shell.json("branches", "plain", repository)
     assert (branch["name"], branch["commit"]) == ("main", commit)
-    page = declare(shell, tmp_path, REPOSITORY, poll=10)
+    page = declare(shell, tmp_path, repository, poll=10)
     server()
     wait_for(page.exists, "what is there is not deployed")
     assert page.read_text() == "one"
@@ -119,6 +119,34 @@ def test_a_push_to_a_server_over_ssh_is_found_by_polling(shell, server, pushed, 
     assert "is not known" in " ".join(said.split())
     shell.succeed(*add, "--host-key", sshd.host_keys[0])
     poll(shell, server, pushed, root, tmp_path)
+
+
+def test_a_push_to_a_host_without_its_api_is_found_by_polling(
+    shell, server, pushed, sshd, tmp_path
+):
+    root = sshd.root / tmp_path.name
+    pushed(root, "zero")
+    add = (
+        *("provider", "add", "plain", "--kind", "gitea", "--mode", "deploy-key"),
+        *("--url", "https://git.example.com", "--ssh-url", sshd.url(root.name)),
+        *("--repositories", "acme/site", "--host-key", sshd.host_keys[0]),
+    )
+    _, said = shell.fail(*add)
+    assert "--ssh-private-key-file PATH" in " ".join(said.split())
+    shell.succeed(*add, "--ssh-private-key-file", str(sshd.key))
+    shell.succeed("clone", "plain", "acme/site", str(tmp_path / "clone"))
+    assert (tmp_path / "clone" / "page").read_text() == "zero"
+    poll(shell, server, pushed, root, tmp_path, "acme/site")
+    _, said = shell.fail("webhook", "register", "site", "--url", "https://deploy.example.com")
+    said = " ".join(said.split())
+    assert "Providers of kind gitea in mode deploy-key cannot set up a webhook." in said
+    assert "deploycore webhook register site --by-hand --reveal-secret" in said
+    by_hand = ("webhook", "register", "site", "--by-hand", "--reveal-secret")
+    assert shell.json(*by_hand, "--url", "https://deploy.example.com")["secret"]
+    said = " ".join(shell.succeed("key", "create", "site").split())
+    assert "Providers of kind gitea in mode deploy-key cannot register deploy keys." in said
+    assert "https://git.example.com/acme/site/settings/keys" in said
+    assert "ssh-ed25519 " in said
 
 
 def readmes_example():

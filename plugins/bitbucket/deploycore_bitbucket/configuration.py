@@ -1,4 +1,4 @@
-"""Configuration of a Bitbucket Cloud workspace, with one of five ways to sign in.
+"""Configuration of a Bitbucket Cloud workspace, with one of six ways to sign in.
 
 Bitbucket has several kinds of credentials that look alike and want different usernames in
 different places. Each kind is a class here that knows what REST and git want of it, and the
@@ -18,7 +18,9 @@ from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth, HttpClient
 from deploycore.http.grants import client_credentials, refresh_token
 from deploycore.models import GitCredential, RepositoryId
+from deploycore.refs_only import RefsOnlyConfig
 from deploycore.tokens import AuthorizationCode, RenewableAuth
+from deploycore_bitbucket.ssh import published
 
 __all__ = [
     "API_TOKEN_PAGE",
@@ -27,6 +29,7 @@ __all__ = [
     "ApiTokenConfig",
     "AppPasswordConfig",
     "BitbucketConfig",
+    "DeployKeyConfig",
     "Mode",
     "OAuthClientConfig",
     "OAuthUserConfig",
@@ -114,14 +117,19 @@ def _repository(text: str) -> str:
     return text
 
 
-class _BitbucketMode(ProviderConfig):
-    """The fields that all modes have in common."""
+class _OfServer(ProviderConfig):
+    """The field that all modes have in common."""
+
+    git_url: HttpsAddress = Field(
+        default="https://bitbucket.org", description="address from which repositories are cloned"
+    )
+
+
+class _BitbucketMode(_OfServer):
+    """The fields that all modes with the API have in common."""
 
     api_url: HttpsAddress = Field(
         default="https://api.bitbucket.org/2.0", description="address of the REST API"
-    )
-    git_url: HttpsAddress = Field(
-        default="https://bitbucket.org", description="address from which repositories are cloned"
     )
     prefetch_pages: int = Field(
         default=MOST_PREFETCH_PAGES,
@@ -310,7 +318,20 @@ class OAuthUserConfig(_OAuthMode):
         )
 
 
+class DeployKeyConfig(RefsOnlyConfig, _OfServer):
+    """The access key of a repository or project, over SSH and without the API."""
+
+    @property
+    def api_base_url(self) -> str:
+        """The host's address; nothing is sent to it over HTTPS."""
+        return self.git_url
+
+    @property
+    def published_host_keys(self) -> tuple[str, ...]:
+        return published()
+
+
 AnyConfig = (
     AppPasswordConfig | ApiTokenConfig | AccessTokenConfig | OAuthClientConfig | OAuthUserConfig
 )
-BitbucketConfig = Annotated[AnyConfig, Field(discriminator="mode")]
+BitbucketConfig = Annotated[AnyConfig | DeployKeyConfig, Field(discriminator="mode")]

@@ -22,6 +22,7 @@ class BitbucketContract(ProviderContract):
     sign_in_path = "*/site/oauth2/access_token"
     next_link = JsonLink()
     read_ahead = MOST_PREFETCH_PAGES
+    modes_over_ssh = ("deploy-key",)
     signature_header = "x-hub-signature"
     webhook_scope = "webhook"
     status_scope = "repository"

@@ -61,6 +61,7 @@ from deploycore_bitbucket.configuration import (
     OAuthUserConfig,
 )
 from deploycore_bitbucket.filtering import NameFilter
+from deploycore_bitbucket.key_only import BitbucketKeyProvider
 from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
 from deploycore_bitbucket.questions import Action, Question
 from deploycore_bitbucket.ssh import ssh_address
@@ -83,6 +84,7 @@ class BitbucketProvider:
 
     API_VERSION = 1
     Config = BitbucketConfig
+    CLASSES_OF_MODES = (BitbucketKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from deploycore.models import RepositoryId, SshAddress
 
-__all__ = ["ssh_address"]
+__all__ = ["published", "ssh_address"]
 
 _HOST = "bitbucket.org"
 
@@ -25,11 +25,12 @@ def ssh_address(git_url: str, repository: RepositoryId) -> SshAddress:
     host = urlsplit(git_url).hostname or _HOST
     return SshAddress(
         url=f"ssh://git@{f'[{host}]' if ':' in host else host}/{repository.path}.git",
-        host_keys=_published() if host == _HOST else (),
+        host_keys=published() if host == _HOST else (),
     )
 
 
 @cache
-def _published() -> tuple[str, ...]:
+def published() -> tuple[str, ...]:
+    """The lines of ``known_hosts``."""
     text = files(__package__).joinpath("known_hosts").read_text(encoding="ascii")
     return tuple(text.splitlines())

@@ -199,6 +199,7 @@ def test_the_core_can_ask_a_person_for_every_value():
         "access-token",
         "oauth-client",
         "oauth-user",
+        "deploy-key",
     )
     secrets = {name for name, field in fields.items() if field.secret}
     assert secrets == {"app_password", "token", "client_secret"}

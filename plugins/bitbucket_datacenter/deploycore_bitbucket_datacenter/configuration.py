@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
 from deploycore.models import GitCredential, RepositoryId
+from deploycore.refs_only import RefsOnlyConfig
 from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from deploycore_bitbucket_datacenter.addresses import SSH_PORT
 
 __all__ = [
     "REPOSITORY_ADMIN",
     "REPOSITORY_READ",
     "AccessTokenConfig",
     "AnyConfig",
+    "DeployKeyConfig",
     "BitbucketDataCenterConfig",
     "PasswordConfig",
     "PersonalTokenConfig",
@@ -112,13 +116,18 @@ Project = Annotated[str, AfterValidator(_project)]
 Login = Annotated[str, AfterValidator(_login)]
 
 
-class _Mode(ProviderConfig):
-    """The fields that all modes have in common."""
+class _OfServer(ProviderConfig):
+    """The field that all modes have in common."""
 
     url: Annotated[HttpsAddress, AfterValidator(_address)] = Field(
         description="base URL of the server, with its context path, as in"
         " https://git.example.com/bitbucket"
     )
+
+
+class _Mode(_OfServer):
+    """The fields that all modes with the API have in common."""
+
     project: Project | None = Field(
         default=None,
         description="project key, as in <url>/projects/<KEY>, or ~USER for personal repositories"
@@ -224,5 +233,22 @@ class PasswordConfig(_Mode):
         return GitCredential(username=self.username, password=self.password)
 
 
+class DeployKeyConfig(RefsOnlyConfig, _OfServer):
+    """The access key of a repository or project, over SSH and without the API."""
+
+    @property
+    def api_base_url(self) -> str:
+        """The host's address; nothing is sent to it over HTTPS."""
+        return self.url
+
+    @property
+    def default_ssh_url(self) -> str:
+        """With the port of the server's own SSH server."""
+        return f"{super().default_ssh_url}:{SSH_PORT}"
+
+    def page_of(self, repository: RepositoryId) -> str:
+        return f"{self.url}/projects/{quote(repository.owner)}/repos/{quote(repository.slug)}"
+
+
 AnyConfig = PersonalTokenConfig | AccessTokenConfig | PasswordConfig
-BitbucketDataCenterConfig = Annotated[AnyConfig, Field(discriminator="mode")]
+BitbucketDataCenterConfig = Annotated[AnyConfig | DeployKeyConfig, Field(discriminator="mode")]

@@ -17,6 +17,7 @@ class BitbucketDataCenterContract(ProviderContract):
     kind = "bitbucket-datacenter"
     sandbox = BitbucketDataCenterSandbox
     required_scope = REPOSITORY_READ
+    modes_over_ssh = ("deploy-key",)
     signature_header = "x-hub-signature"
     webhook_scope = REPOSITORY_ADMIN
     status_scope = REPOSITORY_READ

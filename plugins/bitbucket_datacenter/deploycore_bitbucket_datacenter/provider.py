@@ -57,6 +57,7 @@ from deploycore_bitbucket_datacenter.configuration import (
     BitbucketDataCenterConfig,
 )
 from deploycore_bitbucket_datacenter.explanations import Action, Question
+from deploycore_bitbucket_datacenter.key_only import BitbucketDataCenterKeyProvider
 from deploycore_bitbucket_datacenter.pagination import pages, size_of
 from deploycore_bitbucket_datacenter.statuses import build_status, older
 from deploycore_bitbucket_datacenter.webhooks import HookAnswer
@@ -92,6 +93,7 @@ class BitbucketDataCenterProvider:
 
     API_VERSION = 1
     Config = BitbucketDataCenterConfig
+    CLASSES_OF_MODES = (BitbucketDataCenterKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:

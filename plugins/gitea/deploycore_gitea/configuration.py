@@ -13,8 +13,11 @@ from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BasicAuth, HeaderAuth, HttpAuth, HttpClient
 from deploycore.http.grants import refresh_token
 from deploycore.models import GitCredential
+from deploycore.refs_only import RefsOnlyConfig
 from deploycore.tokens import AuthorizationCode, RenewableAuth
 from pydantic import AfterValidator, Field, SecretStr
+
+from deploycore_gitea.ssh import published
 
 __all__ = [
     "GIT_USERNAME",
@@ -22,6 +25,7 @@ __all__ = [
     "READ_USER",
     "WRITE_REPOSITORY",
     "AnyConfig",
+    "DeployKeyConfig",
     "BasicConfig",
     "GiteaConfig",
     "OAuthConfig",
@@ -103,12 +107,17 @@ def _scope(text: str) -> str:
     return " ".join(text.replace(",", " ").split())
 
 
-class _GiteaMode(ProviderConfig):
-    """The fields that all modes have in common."""
+class _OfServer(ProviderConfig):
+    """The field that all modes have in common."""
 
     url: Annotated[HttpsAddress, AfterValidator(_address)] = Field(
         description="address of the server, as in https://codeberg.org or https://example.com/git"
     )
+
+
+class _GiteaMode(_OfServer):
+    """The fields that all modes with the API have in common."""
+
     owner: Annotated[str, AfterValidator(_name)] = Field(
         description="user or organization whose repositories to list, as in <url>/<owner>"
     )
@@ -225,5 +234,18 @@ class OAuthConfig(_GiteaMode):
         return http.token().git_credential(GIT_USERNAME)
 
 
+class DeployKeyConfig(RefsOnlyConfig, _OfServer):
+    """An SSH key of some repositories, without the API."""
+
+    @property
+    def api_base_url(self) -> str:
+        """The host's address; nothing is sent to it over HTTPS."""
+        return self.url
+
+    @property
+    def published_host_keys(self) -> tuple[str, ...]:
+        return published()
+
+
 AnyConfig = TokenConfig | BasicConfig | OAuthConfig
-GiteaConfig = Annotated[AnyConfig, Field(discriminator="mode")]
+GiteaConfig = Annotated[AnyConfig | DeployKeyConfig, Field(discriminator="mode")]

@@ -17,6 +17,7 @@ class GiteaContract(ProviderContract):
     sandbox = GiteaSandbox
     required_scope = READ_REPOSITORY
     modes_without_scopes = ("basic",)
+    modes_over_ssh = ("deploy-key",)
     signature_header = "x-gitea-signature"
     webhook_scope = WRITE_REPOSITORY
     status_scope = WRITE_REPOSITORY

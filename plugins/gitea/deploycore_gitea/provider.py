@@ -60,6 +60,7 @@ from deploycore_gitea.configuration import (
     OAuthConfig,
 )
 from deploycore_gitea.explanations import Action, Question, missing_scopes
+from deploycore_gitea.key_only import GiteaKeyProvider
 from deploycore_gitea.ssh import ssh_address
 from deploycore_gitea.statuses import commit_status
 from deploycore_gitea.webhooks import HookAnswer
@@ -81,6 +82,7 @@ class GiteaProvider:
 
     API_VERSION = 1
     Config = GiteaConfig
+    CLASSES_OF_MODES = (GiteaKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:

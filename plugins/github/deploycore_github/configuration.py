@@ -24,10 +24,20 @@ from pydantic import AfterValidator, Field, SecretStr
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BearerAuth, HttpAuth
 from deploycore.http.grants import refresh_token
+from deploycore.refs_only import RefsOnlyConfig
 from deploycore.tokens import DeviceFlow, RenewableAuth
 from deploycore_github.app_auth import AppAuth
+from deploycore_github.ssh import published
 
-__all__ = ["AnyConfig", "AppConfig", "DeviceConfig", "GitHubConfig", "TokenConfig", "TokenKind"]
+__all__ = [
+    "AnyConfig",
+    "AppConfig",
+    "DeployKeyConfig",
+    "DeviceConfig",
+    "GitHubConfig",
+    "TokenConfig",
+    "TokenKind",
+]
 
 GITHUB = "https://github.com"
 
@@ -134,13 +144,17 @@ def _private_key(secret: SecretStr) -> SecretStr:
 Login = Annotated[str, AfterValidator(_login)]
 
 
-class _GitHubMode(ProviderConfig):
-    """The fields that all modes have in common."""
+class _OfServer(ProviderConfig):
+    """The field that all modes have in common."""
 
     url: Annotated[HttpsAddress, AfterValidator(_server)] = Field(
         default=GITHUB,
         description="address of GitHub: https://github.com, or your own server",
     )
+
+
+class _GitHubMode(_OfServer):
+    """What all modes with the API have in common."""
 
     @property
     def api_base_url(self) -> str:
@@ -258,5 +272,20 @@ class DeviceConfig(_GitHubMode):
 
 
 _TOKEN_PATH = "login/oauth/access_token"  # noqa: S105
+
+
+class DeployKeyConfig(RefsOnlyConfig, _OfServer):
+    """The deploy key of a repository, without the API."""
+
+    @property
+    def api_base_url(self) -> str:
+        """The host's address; nothing is sent to it over HTTPS."""
+        return self.url
+
+    @property
+    def published_host_keys(self) -> tuple[str, ...]:
+        return published()
+
+
 AnyConfig = TokenConfig | AppConfig | DeviceConfig
-GitHubConfig = Annotated[AnyConfig, Field(discriminator="mode")]
+GitHubConfig = Annotated[AnyConfig | DeployKeyConfig, Field(discriminator="mode")]

@@ -21,6 +21,7 @@ class GitHubContract(ProviderContract):
     required_scope = "Contents: Read-only"
     clone_requests = 1
     sign_in_path = "*/app/installations/*/access_tokens"
+    modes_over_ssh = ("deploy-key",)
     signature_header = "x-hub-signature-256"
     webhook_scope = "Webhooks: Read"
     status_scope = "Commit statuses: Read and write"

@@ -64,6 +64,7 @@ from deploycore_github.configuration import (
 )
 from deploycore_github.explanations import Question
 from deploycore_github.installation import installation_path, installation_token
+from deploycore_github.key_only import GitHubKeyProvider
 from deploycore_github.ssh import ssh_address
 from deploycore_github.statuses import (
     DeploymentAnswer,
@@ -99,6 +100,7 @@ class GitHubProvider:
 
     API_VERSION = 1
     Config = GitHubConfig
+    CLASSES_OF_MODES = (GitHubKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:

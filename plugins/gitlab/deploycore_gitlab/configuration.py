@@ -15,8 +15,11 @@ from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BearerAuth, HeaderAuth, HttpAuth, HttpClient
 from deploycore.http.grants import refresh_token
 from deploycore.models import GitCredential
+from deploycore.refs_only import RefsOnlyConfig
 from deploycore.tokens import AuthorizationCode, RenewableAuth
 from pydantic import AfterValidator, Field, SecretStr
+
+from deploycore_gitlab.ssh import published
 
 __all__ = [
     "API_SCOPE",
@@ -24,6 +27,7 @@ __all__ = [
     "GIT_USERNAME",
     "AccessTokenConfig",
     "AnyConfig",
+    "DeployKeyConfig",
     "DeployTokenConfig",
     "GitLabConfig",
     "Mode",
@@ -129,17 +133,22 @@ def _scope(text: str) -> str:
     return " ".join(text.replace(",", " ").split())
 
 
-class _GitLabMode(ProviderConfig):
-    """The fields that all modes have in common.
-
-    Attributes:
-        namespace: ``None`` for all projects that the account is a member of.
-    """
+class _OfServer(ProviderConfig):
+    """The field that all modes have in common."""
 
     url: Annotated[HttpsAddress, AfterValidator(_root_address)] = Field(
         default="https://gitlab.com",
         description="address of GitLab, with its path if it has one, as in example.com/gitlab",
     )
+
+
+class _GitLabMode(_OfServer):
+    """The fields that all modes with the API have in common.
+
+    Attributes:
+        namespace: ``None`` for all projects that the account is a member of.
+    """
+
     namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
         default=None,
         description="full path of the group (group/subgroup), or the username, whose projects to"
@@ -295,5 +304,20 @@ class OAuthConfig(_GitLabMode):
         return (API_SCOPE, GIT_SCOPE)
 
 
+class DeployKeyConfig(RefsOnlyConfig, _OfServer):
+    """An SSH key of some projects, without the API."""
+
+    HAS_NESTED_OWNERS = True
+
+    @property
+    def api_base_url(self) -> str:
+        """The host's address; nothing is sent to it over HTTPS."""
+        return self.url
+
+    @property
+    def published_host_keys(self) -> tuple[str, ...]:
+        return published()
+
+
 AnyConfig = AccessTokenConfig | OAuthTokenConfig | DeployTokenConfig | OAuthConfig
-GitLabConfig = Annotated[AnyConfig, Field(discriminator="mode")]
+GitLabConfig = Annotated[AnyConfig | DeployKeyConfig, Field(discriminator="mode")]

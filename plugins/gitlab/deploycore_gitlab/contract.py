@@ -19,6 +19,7 @@ class GitLabContract(ProviderContract):
     kind = "gitlab"
     sandbox = GitLabSandbox
     required_scope = API_SCOPE
+    modes_over_ssh = ("deploy-key",)
     signature_header = "webhook-signature"
     webhook_scope = "api"
     status_scope = "api"

@@ -63,6 +63,7 @@ from deploycore_gitlab.configuration import (
 )
 from deploycore_gitlab.explanations import Action, Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
+from deploycore_gitlab.key_only import GitLabKeyProvider
 from deploycore_gitlab.ssh import ssh_address
 from deploycore_gitlab.statuses import DeploymentAnswer
 from deploycore_gitlab.webhooks import HookAnswer
@@ -97,6 +98,7 @@ class GitLabProvider:
 
     API_VERSION = 1
     Config = GitLabConfig
+    CLASSES_OF_MODES = (GitLabKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from deploycore.models import Repository, RepositoryId, SshAddress
 
-__all__ = ["ssh_address"]
+__all__ = ["published", "ssh_address"]
 
 _HOST = "gitlab.com"
 
@@ -31,7 +31,7 @@ def ssh_address(
     """
     host = urlsplit(url).hostname or _HOST
     if host == _HOST:
-        return SshAddress(url=f"ssh://git@{host}/{repository.path}.git", host_keys=_published())
+        return SshAddress(url=f"ssh://git@{host}/{repository.path}.git", host_keys=published())
     links = [each.href for each in describe(repository).clone_links if each.name == "ssh"]
     for link in links:
         try:
@@ -43,6 +43,7 @@ def ssh_address(
 
 
 @cache
-def _published() -> tuple[str, ...]:
+def published() -> tuple[str, ...]:
+    """The lines of ``known_hosts``."""
     text = files(__package__).joinpath("known_hosts").read_text(encoding="ascii")
     return tuple(text.splitlines())

@@ -1,0 +1,281 @@
+"""A mode of a hosted kind that has an SSH key and no API: git is asked for refs, and nothing else.
+
+A plugin offers it by a subclass of :class:`RefsOnlyConfig`, which is a member of its ``Config``,
+and a subclass of :class:`RefsOnlyProvider`, which the ``CLASSES_OF_MODES`` of its provider class
+names. The key is in the core's own fields, so the plugin does not see it. Hooks that need an API
+are left out: the core tells users which mode does not support them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+
+from deploycore.configuration import HttpAuth, ProviderConfig
+from deploycore.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    NotFound,
+    PermissionDenied,
+)
+from deploycore.git_reader import GitReader
+from deploycore.hookspecs import API_VERSION, hookimpl
+from deploycore.http import HttpClient
+from deploycore.models import (
+    Account,
+    Branch,
+    BranchQuery,
+    CloneLink,
+    CloneUrl,
+    Owner,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+    SshAddress,
+    Tag,
+    TagQuery,
+)
+
+__all__ = ["RefsOnlyConfig", "RefsOnlyProvider"]
+
+HEADS = "refs/heads/"
+TAGS = "refs/tags/"
+GIT = ".git"
+
+
+def _ssh_url(text: str) -> str:
+    text = text.strip().rstrip("/")
+    try:
+        address = SshAddress(url=text)
+        _ = urlsplit(text).port
+    except (ValidationError, ValueError):
+        address = None
+    # Raised out here, since the errors above quote what may be a password.
+    if address is None or re.search(r"[\s\\]", text):
+        raise ValueError(
+            "it is not an ssh URL without a password, such as ssh://git@git.example.com:2222"
+        )
+    return address.url
+
+
+class RefsOnlyConfig(ProviderConfig):
+    """The fields that the mode ``deploy-key`` has for every host.
+
+    A subclass adds the address of the host, if it can have several, and says by
+    ``default_ssh_url`` where repositories are over SSH.
+
+    Attributes:
+        HAS_NESTED_OWNERS: Whether an owner can have several segments, such as ``group/subgroup``.
+        ssh_url: ``None`` for the host's own address.
+    """
+
+    NEEDS_SSH_KEY: ClassVar[bool] = True
+    HAS_NESTED_OWNERS: ClassVar[bool] = False
+
+    mode: Literal["deploy-key"] = Field(description="how to sign in")
+    repositories: str = Field(
+        description="repositories that the SSH key can read, OWNER/REPOSITORY, with spaces or"
+        " commas between"
+    )
+    ssh_url: Annotated[str, AfterValidator(_ssh_url)] | None = Field(
+        None,
+        description="SSH address that the repositories' paths begin after, such as"
+        " ssh://git@git.example.com:2222 (default: that of the host)",
+    )
+
+    @field_validator("repositories")
+    @classmethod
+    def _are_repositories(cls, text: str) -> str:
+        """The names with a space between them, each once."""
+        given = (each.strip("/").removesuffix(GIT) for each in re.split(r"[\s,]+", text))
+        names = dict.fromkeys(each for each in given if each)
+        if not names:
+            raise ValueError("it is empty; name at least one repository")
+        for name in names:
+            segments = name.split("/")
+            is_deep = len(segments) > 2 and not cls.HAS_NESTED_OWNERS
+            is_odd = not name.isprintable() or re.search(r"[?#\\:]", name)
+            if len(segments) < 2 or is_deep or is_odd or not {"", ".", ".."}.isdisjoint(segments):
+                raise ValueError(
+                    f"{name!r} is not a repository; use OWNER/REPOSITORY as in its address, without"
+                    " the host"
+                )
+        return " ".join(names)
+
+    @property
+    def repository_ids(self) -> tuple[RepositoryId, ...]:
+        """The configured repositories, in the order of the configuration."""
+        return tuple(map(RepositoryId.parse, self.repositories.split()))
+
+    @property
+    def api_auth(self) -> HttpAuth | None:
+        return None
+
+    @property
+    def default_ssh_url(self) -> str:
+        """The SSH address that the paths of repositories begin after."""
+        host = urlsplit(self.api_base_url).hostname or ""
+        return f"ssh://git@{f'[{host}]' if ':' in host else host}"
+
+    @property
+    def published_host_keys(self) -> tuple[str, ...]:
+        """The host keys that the host publishes, as lines of a ``known_hosts`` file."""
+        return ()
+
+    def ssh_address_of(self, repository: RepositoryId) -> SshAddress:
+        """Where to clone a repository from over SSH."""
+        url = f"{self.ssh_url or self.default_ssh_url}/{repository.path}{GIT}"
+        return SshAddress(url=url, host_keys=self.published_host_keys)
+
+    def page_of(self, repository: RepositoryId) -> str:
+        """The address of the repository's page on the host."""
+        return f"{self.api_base_url}/{repository.path}"
+
+
+class RefsOnlyProvider:
+    """The hooks that need no API. A subclass sets ``Config``, and may add hooks.
+
+    ``verify_webhook`` and ``parse_webhook`` need only the webhook's secret, and
+    ``deploy_keys_page`` nothing, so a plugin adds them as its other modes have them.
+
+    Args:
+        config: Which repositories there are, and where.
+        http: Not used: there is no API.
+        git: Asks the host for refs, with the provider's SSH key.
+    """
+
+    API_VERSION = API_VERSION
+    Config: ClassVar[Any] = RefsOnlyConfig
+    NO_REPOSITORIES_HINT = "Name the repositories in the provider's field repositories."
+
+    def __init__(self, config: RefsOnlyConfig, http: HttpClient, git: GitReader) -> None:
+        self.config = config
+        self._git = git
+
+    @hookimpl
+    def authenticate(self) -> Account:
+        """``HEAD`` of the first configured repository: git has no other way to sign in."""
+        first = self.config.repository_ids[0]
+        self._default_branch(first)
+        return Account(username=first.owner)
+
+    @hookimpl
+    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+        """The configured repositories; each is asked for its ``HEAD`` when it is wanted."""
+        owned = [
+            each
+            for each in self.config.repository_ids
+            if query.owner is None or each.owner.lower() == query.owner.lower()
+        ]
+        if query.owner is not None and not owned:
+            raise self._unknown_owner(query.owner)
+        part = (query.name_contains or "").casefold()
+        return self._described(each for each in owned if part in each.slug.casefold())
+
+    @hookimpl
+    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+        """The refs that begin with ``refs/heads/``, or with the whole name of one branch."""
+        for name, commit in self._refs(repository, HEADS, query.name):
+            yield Branch(name=name, commit=commit)
+
+    @hookimpl
+    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+        """The refs that begin with ``refs/tags/``, or with the whole name of one tag."""
+        for name, commit in self._refs(repository, TAGS, query.name):
+            yield Tag(name=name, commit=commit)
+
+    @hookimpl
+    def clone_url(self, repository: RepositoryId) -> CloneUrl:
+        """Only asked for without an SSH key, which this mode cannot do without."""
+        name = self.config.name
+        raise ConfigurationError(
+            f"Provider {name} has no SSH key, and in mode {self.config.mode} git clones only over"
+            " SSH.",
+            hint=f"Add the key: deploycore provider edit {name} --ssh-private-key-file PATH",
+            provider=name,
+        )
+
+    @hookimpl
+    def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
+        """Build the SSH address from the configuration, without a request."""
+        return self.config.ssh_address_of(repository)
+
+    def _default_branch(self, repository: RepositoryId) -> str | None:
+        with self._explained(repository):
+            return self._git.default_branch(self.config.ssh_address_of(repository))
+
+    def _refs(
+        self, repository: RepositoryId, prefix: str, name: str | None
+    ) -> Iterator[tuple[str, str]]:
+        """Short names and commits; only those of one name, if it is given."""
+        source = self.config.ssh_address_of(repository)
+        with self._explained(repository):
+            for ref in self._git.refs(source, prefix=prefix + (name or "")):
+                short = ref.name.removeprefix(prefix)
+                if name is None or short == name:
+                    yield short, ref.commit
+
+    def _described(self, repositories: Iterable[RepositoryId]) -> Iterator[Repository]:
+        """Those that the key cannot read are told once the others are listed."""
+        failed: AuthenticationFailed | NotFound | PermissionDenied | None = None
+        for each in repositories:
+            try:
+                branch = self._default_branch(each)
+            except (AuthenticationFailed, NotFound, PermissionDenied) as error:
+                failed = failed or error
+                continue
+            yield self._repository(each, branch)
+        if failed is not None:
+            raise failed
+
+    def _repository(self, repository: RepositoryId, branch: str | None) -> Repository:
+        address = self.config.ssh_address_of(repository)
+        return Repository(
+            name=repository.slug,
+            slug=repository.slug,
+            url=self.config.page_of(repository),
+            owner=Owner(username=repository.owner),
+            default_branch=branch,
+            clone_links=(CloneLink(name="ssh", href=address.url),),
+        )
+
+    @contextmanager
+    def _explained(self, repository: RepositoryId) -> Iterator[None]:
+        """Say about which repository an error is, and what to do about the key."""
+        name = self.config.name
+        try:
+            yield
+        except NotFound as error:
+            error.message = (
+                f"Repository {repository} was not found, or the SSH key of provider {name} cannot"
+                f" read it. {error.message}"
+            )
+            error.hint = (
+                "Check the repository's name, and that the public key is a deploy key of it. To"
+                f" correct the names: deploycore provider edit {name} --repositories"
+                " 'OWNER/REPOSITORY …'"
+            )
+            error.add_context(repository=str(repository))
+            raise
+        except (AuthenticationFailed, PermissionDenied) as error:
+            error.hint = (
+                f"Check that the public key of the provider's SSH key is a deploy key of"
+                f" {repository}. To replace the key: deploycore provider rotate {name}"
+            )
+            error.add_context(repository=str(repository))
+            raise
+
+    def _unknown_owner(self, owner: str) -> NotFound:
+        config = self.config
+        return NotFound(
+            f"Provider {config.name} has no repository of {owner!r}: in mode {config.mode} it has"
+            " the repositories that it is given.",
+            hint=f"Add its repositories: deploycore provider edit {config.name} --repositories"
+            f" '{config.repositories} …'",
+            owner=owner,
+        )

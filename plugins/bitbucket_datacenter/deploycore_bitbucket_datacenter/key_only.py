@@ -1,0 +1,36 @@
+"""Mode ``deploy-key``: Bitbucket Data Center with an SSH key alone, and without its API."""
+
+from __future__ import annotations
+
+from deploycore.events import Delivered, WebhookDelivery
+from deploycore.hookspecs import hookimpl
+from deploycore.models import RepositoryId
+from deploycore.refs_only import RefsOnlyProvider
+from pydantic import SecretStr
+
+from deploycore_bitbucket_datacenter import deploy_keys, webhooks
+from deploycore_bitbucket_datacenter.configuration import DeployKeyConfig
+
+__all__ = ["BitbucketDataCenterKeyProvider"]
+
+
+class BitbucketDataCenterKeyProvider(RefsOnlyProvider):
+    """One configured host, with the key of some of its repositories."""
+
+    Config = DeployKeyConfig
+    config: DeployKeyConfig
+
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Verify ``X-Hub-Signature``."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``repo:refs_changed``, and pull requests that are opened, changed or ended."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The access keys in the settings of the repository."""
+        return deploy_keys.page_of(self.config.url, repository)

@@ -1,0 +1,36 @@
+"""Mode ``deploy-key``: Gitea or Forgejo with an SSH key alone, and without its API."""
+
+from __future__ import annotations
+
+from deploycore.events import Delivered, WebhookDelivery
+from deploycore.hookspecs import hookimpl
+from deploycore.models import RepositoryId
+from deploycore.refs_only import RefsOnlyProvider
+from pydantic import SecretStr
+
+from deploycore_gitea import webhooks
+from deploycore_gitea.configuration import DeployKeyConfig
+
+__all__ = ["GiteaKeyProvider"]
+
+
+class GiteaKeyProvider(RefsOnlyProvider):
+    """One configured host, with the key of some of its repositories."""
+
+    Config = DeployKeyConfig
+    config: DeployKeyConfig
+
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Verify ``X-Gitea-Signature``, which Forgejo also sends."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``push`` and ``delete``, and pull requests that are opened, changed or closed."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The deploy keys in the settings of the repository."""
+        return f"{self.config.url}/{repository.path}/settings/keys"

@@ -1,0 +1,36 @@
+"""Mode ``deploy-key``: GitHub with an SSH key alone, and without its API."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from deploycore.events import Delivered, WebhookDelivery
+from deploycore.hookspecs import hookimpl
+from deploycore.models import RepositoryId
+from deploycore.refs_only import RefsOnlyProvider
+from deploycore_github import webhooks
+from deploycore_github.configuration import DeployKeyConfig
+
+__all__ = ["GitHubKeyProvider"]
+
+
+class GitHubKeyProvider(RefsOnlyProvider):
+    """One configured host, with the key of some of its repositories."""
+
+    Config = DeployKeyConfig
+    config: DeployKeyConfig
+
+    @hookimpl
+    def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
+        """Verify ``X-Hub-Signature-256``."""
+        return webhooks.is_signed(delivery, secrets)
+
+    @hookimpl
+    def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
+        """``push``, and pull requests that are opened, changed, merged or closed."""
+        return webhooks.delivered(delivery)
+
+    @hookimpl
+    def deploy_keys_page(self, repository: RepositoryId) -> str:
+        """The deploy keys in the settings of the repository."""
+        return f"{self.config.url}/{repository.path}/settings/keys"
