@@ -139,7 +139,7 @@ class ProviderConfig(BaseModel):
     def api_auth(self) -> HttpAuth | RenewableAuth | None:
         """How API requests are authorized.
 
-        Return an :class:`HttpAuth` for a fixed header, a
+        Return an :class:`~deploycore.configuration.HttpAuth` for a fixed header, a
         :class:`~deploycore.tokens.RenewableAuth` for a token that the core obtains and renews, or
         ``None`` for anonymous access.
         """

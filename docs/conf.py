@@ -70,7 +70,10 @@ nitpick_ignore = [
     ("py:class", "deploycore.provider.core_fields.CoreFields"),
     ("py:class", "deploycore.provider.stored_credentials.StoredCredentials"),
     ("py:class", "deploycore.store.store.Store"),
+    ("py:class", "deploycore.installation.deploy_keys.DeployKeys"),
     ("py:class", "deploycore.provider.connection.OtherCredentials"),
+    ("py:class", "deploycore.store.records.DeployKeyRecord"),
+    ("py:class", "deploycore.testing.deploy_keys.DeployKeys"),
     ("py:class", "pathlib.Path"),
 ]
 nitpick_ignore_regex = [
