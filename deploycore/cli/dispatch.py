@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -44,9 +45,12 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
         code = code or 1
     # The command has ended: an interrupt from now on must not change its exit code.
     interrupts_end_with(code)
-    if code == INTERRUPTED or _has_left_calls():
-        # A normal exit would wait for threads of a plugin that hangs. It may also wait for ever for
-        # what a thread holds that it has stopped, such as a lock of SQLite.
+    if _has_left_calls():
+        end_at_once(code)  # a normal exit would wait for threads of a plugin that hangs
+    if code == INTERRUPTED:
+        # A normal exit may wait for ever for what a thread holds that it has stopped, such as a
+        # lock of SQLite. Temporary directories are still removed.
+        atexit._run_exitfuncs()
         end_at_once(code)
     sys.exit(code)
 
