@@ -189,12 +189,17 @@ def test_a_child_that_a_plugin_forks_does_not_hold_the_lock(releases):
     releases.prepare()
     with releases.locked():
         reader, writer = os.pipe()
+        begun, begins = os.pipe()
         child = os.fork()
         if child == 0:  # lives on, as a daemon of a library does
             os.close(writer)
+            os.write(begins, b".")
             os.read(reader, 1)
             os._exit(0)
         os.close(reader)
+        os.close(begins)
+        assert os.read(begun, 1) == b"."  # what Python does in a new child is done
+        os.close(begun)
         assert releases.is_locked()
     try:
         assert not releases.is_locked()

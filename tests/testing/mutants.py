@@ -916,12 +916,12 @@ PAGINATION = (
         ("test_what_was_listed_before_a_page_failed_was_given",),
     ),
     Mutant(
-        "takes sixty pages for enough",
+        "takes forty pages for enough",
         in_provider(
             IMPORTS,
             f"from itertools import islice\n{IMPORTS}",
             PAGES,
-            "        return islice(self._http.linked_pages(path, params=params), 60)\n",
+            "        return islice(self._http.linked_pages(path, params=params), 40)\n",
         ),
         ("test_pages_without_end_are_an_error",),
     ),
