@@ -202,7 +202,7 @@ def test_what_a_killed_process_left_is_cleared_up(shell, declared):
         (["apply", "nope.yaml"], 3, "cannot be read"),
         (["export", "nope"], 3, "no application 'nope'"),
         (["deploy", "site", "nope"], 3, "no application 'nope'"),
-        (["deploy", "site", "--all"], 2, "APPLICATION"),
+        (["deploy", "site", "--all"], 2, "cannot be combined"),
         (["app", "secret", "nope", "A", "--stdin"], 3, "no application 'nope'"),
     ],
 )
