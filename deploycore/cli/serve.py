@@ -14,12 +14,23 @@ from deploycore.cli.output import say
 from deploycore.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from deploycore.installation import Installation
     from deploycore.worker import Worker
 
 __all__ = ["register"]
 
-_PACKAGES = {"anyio", "httptools", "prometheus_client", "starlette", "uvicorn"}
+_PACKAGES = {
+    "anyio",
+    "argon2",
+    "authlib",
+    "httptools",
+    "jinja2",
+    "prometheus_client",
+    "starlette",
+    "uvicorn",
+}
 
 
 def register(application: typer.Typer) -> None:
@@ -138,8 +149,9 @@ def _worker(
     return Worker(installation, threads=threads, lease=lease, per_provider=per_provider)
 
 
-def _tell(url: str) -> None:
+def _tell(url: str, link: SecretStr) -> None:
     say(f"deploycore serves at {url} (stop it with Ctrl-C).")
+    say(f"Sign in, once: {url}/sign-in/link/{link.get_secret_value()}")
     sys.stdout.flush()
 
 

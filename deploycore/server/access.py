@@ -16,23 +16,18 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 
 from deploycore.errors import StoreError
+from deploycore.server.callers import may
 from deploycore.server.problems import Refusal
 from deploycore.store import Role, Store, TokenRecord
 from deploycore.store.token_digests import digest_of
 
-__all__ = ["Access", "may"]
+__all__ = ["Access"]
 
 logger = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 0.25
 _NOTED_EVERY = timedelta(minutes=1)
 _TOKEN_LENGTH = 512
-_ORDER: tuple[Role, ...] = ("read", "deploy", "admin")
-
-
-def may(role: Role, wanted: Role) -> bool:
-    """Whether a role includes a required role."""
-    return _ORDER.index(role) >= _ORDER.index(wanted)
 
 
 class Access:

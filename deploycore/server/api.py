@@ -19,6 +19,7 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.server import views
+from deploycore.server.callers import Caller
 from deploycore.server.checking import checked
 from deploycore.server.edge import note_application
 from deploycore.server.health import Readiness
@@ -26,9 +27,9 @@ from deploycore.server.known_webhooks import Directory
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
 from deploycore.server.rollbacks import Rollbacks
-from deploycore.store import ApplicationRecord, DeploymentRecord, TokenRecord
+from deploycore.store import ApplicationRecord, DeploymentRecord
 
-__all__ = ["PREFIX", "Api", "Call"]
+__all__ = ["PREFIX", "Api", "Call", "answer", "identifier", "missing"]
 
 PREFIX = "/api/v1"
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,25 +50,32 @@ class Call:
         path: The parameters of its path.
         query: Its query, as the operation's model.
         body: Its body, a JSON object.
-        token: The token of the requester; ``None`` if the operation needs no token.
+        caller: Who sends it; ``None`` if anybody may.
     """
 
     path: Mapping[str, str]
     query: Any
     body: Mapping[str, Any] = field(default_factory=dict)
-    token: TokenRecord | None = None
+    caller: Caller | None = None
 
     @property
     def actor(self) -> str:
         """Return the requester's name for the history."""
-        return f"token {self.token.name}" if self.token else ""
+        return self.caller.actor if self.caller else ""
 
 
 class Api:
     """The operations.
 
+    Operations that are not methods of it are in ``rest``; they take it as their first argument.
+
     Args:
         document: The API's OpenAPI document.
+
+    Attributes:
+        installation: What the operations are about.
+        directory: The known webhooks; invalidate it after a change of applications or providers.
+        rollbacks: Runs rollbacks.
     """
 
     def __init__(
@@ -80,21 +88,21 @@ class Api:
         metrics: Metrics,
         document: Mapping[str, Any],
     ) -> None:
-        self._installation = installation
-        self._directory = directory
-        self._rollbacks = rollbacks
+        self.installation = installation
+        self.directory = directory
+        self.rollbacks = rollbacks
         self._readiness = readiness
         self._metrics = metrics
         self._document = document
 
     def health(self, call: Call) -> Response:
         """Report that the process responds."""
-        return _answer(views.Health(status="ok", checks={}))
+        return answer(views.Health(status="ok", checks={}))
 
     def ready(self, call: Call) -> Response:
         """Report whether the database, the key and this process's workers can be used."""
         found = self._readiness.look()
-        return _answer(found, status=200 if found.status == "ok" else 503)
+        return answer(found, status=200 if found.status == "ok" else 503)
 
     def metrics(self, call: Call) -> Response:
         """Get metrics in Prometheus' text format."""
@@ -106,18 +114,18 @@ class Api:
 
     def list_providers(self, call: Call) -> Response:
         """List the configured providers, without their secrets."""
-        records = self._installation.store.list_providers()
-        return _answer(views.ProviderPage(items=[views.ProviderView.of(each) for each in records]))
+        records = self.installation.store.list_providers()
+        return answer(views.ProviderPage(items=[views.ProviderView.of(each) for each in records]))
 
     def list_applications(self, call: Call) -> Response:
         """List the applications."""
-        records = self._installation.store.list_applications()
+        records = self.installation.store.list_applications()
         items = [views.ApplicationView.of(each) for each in records]
-        return _answer(views.ApplicationPage(items=items))
+        return answer(views.ApplicationPage(items=items))
 
     def get_application(self, call: Call) -> Response:
         """Get an application and its declaration."""
-        return _answer(views.ApplicationView.of(self._application(call.path["application"])))
+        return answer(views.ApplicationView.of(self.application(call.path["application"])))
 
     def put_application(self, call: Call) -> Response:
         """Create or update an application, without deploying it."""
@@ -130,10 +138,10 @@ class Api:
                 hint="Remove name from the body.",
             )
         declared = parse_application({**call.body, "name": name})
-        change = self._installation.apply([declared])[0]
-        self._directory.invalidate()
-        view = views.ApplicationView.of(self._application(name))
-        return _answer(
+        change = self.installation.apply([declared])[0]
+        self.directory.invalidate()
+        view = views.ApplicationView.of(self.application(name))
+        return answer(
             views.Changed(change=change.kind, application=view),
             status=201 if change.kind == "create" else 200,
         )
@@ -149,7 +157,7 @@ class Api:
         name = _checked(call.path["application"])
         query: views.RemovalQuery = call.query
         try:
-            done = self._installation.removals.remove(
+            done = self.installation.removals.remove(
                 name,
                 purge=query.purge,
                 end_previews=query.with_previews,
@@ -159,35 +167,35 @@ class Api:
         except ConfigurationError as error:
             if "deployment" in error.details:
                 raise refused_by(error, status=409) from None
-            raise _missing(error) from None
-        self._directory.invalidate()
+            raise missing(error) from None
+        self.directory.invalidate()
         dropped = done.plan.dropped
         if not (done.remains or dropped):
             return Response(status_code=204)
         error_text = done.error.message if done.error else None
-        return _answer(views.Removed(remains=done.remains, dropped=dropped, error=error_text))
+        return answer(views.Removed(remains=done.remains, dropped=dropped, error=error_text))
 
     def list_deployments(self, call: Call) -> Response:
         """List deployments and rollbacks, newest first, including those of removed applications."""
         query: views.DeploymentQuery = call.query
         note_application(query.application)
         try:
-            found = self._installation.store.deployments.history(
+            found = self.installation.store.deployments.history(
                 query.application, state=query.state, before=query.before, limit=query.limit + 1
             )
         except ConfigurationError as error:
-            raise _missing(error) from None
+            raise missing(error) from None
         items = found[: query.limit]
         following = None
         if len(found) > len(items):
             given = query.model_dump(exclude_none=True) | {"before": items[-1].id}
             following = f"{PREFIX}/deployments?{urlencode(given)}"
         views_of = [views.DeploymentView.of(each) for each in items]
-        return _answer(views.DeploymentPage(items=views_of, next=following))
+        return answer(views.DeploymentPage(items=views_of, next=following))
 
     def get_deployment(self, call: Call) -> Response:
         """Get a deployment."""
-        return _answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
+        return answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
 
     def request_deployment(self, call: Call) -> Response:
         """Request a deployment of an application's newest commit.
@@ -195,9 +203,9 @@ class Api:
         A commit that is already live is skipped, unless the body has "force". The request is stored
         as a trigger. A worker deploys it, and the trigger then names the deployment.
         """
-        application = self._application(call.path["application"])
+        application = self.application(call.path["application"])
         wanted = checked(views.DeploymentRequest, call.body)
-        record = self._installation.store.triggers.add(
+        record = self.installation.store.triggers.add(
             application.name,
             cause=_CAUSE,
             ref=application.definition.ref,
@@ -207,34 +215,34 @@ class Api:
         )
         assert record is not None  # noqa: S101  only deliveries with an id of their own can repeat
         location = f"{PREFIX}/triggers/{record.id}"
-        return _answer(views.TriggerView.of(record), status=202, headers={"Location": location})
+        return answer(views.TriggerView.of(record), status=202, headers={"Location": location})
 
     def roll_back(self, call: Call) -> Response:
         """Start a rollback to a previous release, without contacting the git host."""
-        name = self._application(call.path["application"]).name
+        name = self.application(call.path["application"]).name
         wanted = checked(views.RollbackRequest, call.body)
-        begun = self._rollbacks.begin(name, to=wanted.to, requested_by=call.actor)
-        record = self._installation.store.deployments.get(begun)
+        begun = self.rollbacks.begin(name, to=wanted.to, requested_by=call.actor)
+        record = self.installation.store.deployments.get(begun)
         return _begun(record)
 
     def cancel_deployment(self, call: Call) -> Response:
         """Cancel a deployment: at once if it waits, otherwise at its next safe point."""
         known = self.deployment(call.path["deployment"])
         try:
-            record = self._installation.engine.cancel(known.id)
+            record = self.installation.engine.cancel(known.id)
         except ConfigurationError as error:
             raise refused_by(error, status=409) from None
         return _begun(record)
 
     def get_trigger(self, call: Call) -> Response:
         """Get a trigger, with the deployment that settled it, if any."""
-        number = _identifier(call.path["trigger"])
+        number = identifier(call.path["trigger"])
         try:
-            record = self._installation.store.triggers.get(number)
+            record = self.installation.store.triggers.get(number)
         except ConfigurationError as error:
-            raise _missing(error) from None
+            raise missing(error) from None
         note_application(record.application)
-        return _answer(views.TriggerView.of(record))
+        return answer(views.TriggerView.of(record))
 
     def read_log(self, call: Call) -> Response:
         """Get the lines of a deployment's log. As text/event-stream, follow it while it runs.
@@ -242,10 +250,10 @@ class Api:
         An event's id is a position in the log. To continue there, send it as Last-Event-ID.
         """
         record = self.deployment(call.path["deployment"])
-        part = self._installation.engine.logs.part(
+        part = self.installation.engine.logs.part(
             record.application, record.id, call.query.after, lines=_LINES_MOST
         )
-        return _answer(
+        return answer(
             views.LogPage(
                 items=[views.LogLineView.of(line) for _, line in part.lines],
                 position=part.position,
@@ -260,17 +268,22 @@ class Api:
             Refusal: There is none (404).
         """
         try:
-            record = self._installation.store.deployments.get(_identifier(text))
+            record = self.installation.store.deployments.get(identifier(text))
         except ConfigurationError as error:
-            raise _missing(error) from None
+            raise missing(error) from None
         note_application(record.application)
         return record
 
-    def _application(self, name: str) -> ApplicationRecord:
+    def application(self, name: str) -> ApplicationRecord:
+        """The application of a path.
+
+        Raises:
+            Refusal: There is none (404).
+        """
         try:
-            return self._installation.store.get_application(_checked(name))
+            return self.installation.store.get_application(_checked(name))
         except ConfigurationError as error:
-            raise _missing(error) from None
+            raise missing(error) from None
 
 
 def _checked(name: str) -> str:
@@ -285,18 +298,24 @@ def _checked(name: str) -> str:
     return name
 
 
-def _answer(
+def answer(
     model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """Return the response for a model."""
     return json_response(model.model_dump(mode="json"), status=status, headers=headers)
 
 
 def _begun(record: DeploymentRecord) -> Response:
     location = f"{PREFIX}/deployments/{record.id}"
-    return _answer(views.DeploymentView.of(record), status=202, headers={"Location": location})
+    return answer(views.DeploymentView.of(record), status=202, headers={"Location": location})
 
 
-def _identifier(text: str) -> int:
+def identifier(text: str) -> int:
+    """Return the number in a path.
+
+    Raises:
+        Refusal: It is none that the database can have (404).
+    """
     if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _INTEGER_MOST:
         return int(text)
     raise Refusal(
@@ -307,7 +326,8 @@ def _identifier(text: str) -> int:
     )
 
 
-def _missing(error: ConfigurationError) -> Refusal:
+def missing(error: ConfigurationError) -> Refusal:
+    """Return the response (404) for an error about a name that does not exist."""
     refusal = refused_by(error, status=404)
     refusal.code = "not_found"
     return refusal

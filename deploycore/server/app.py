@@ -1,4 +1,4 @@
-"""The ASGI application: routes from the table of operations, and the webhook endpoint.
+"""The ASGI application: the REST API, the dashboard, and the webhook endpoint.
 
 The event loop only reads requests and sends responses. Database queries and plugin calls run in
 threads. Invalid requests are rejected first, and cheaply: unknown applications, wrong tokens and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,7 +17,6 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -28,9 +27,10 @@ from deploycore.errors import DeploycoreError, with_next_step
 from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
 from deploycore.server.access import Access
-from deploycore.server.api import PREFIX, Api, Call
-from deploycore.server.bodies import Room, read_body, read_json
-from deploycore.server.checking import checked
+from deploycore.server.accounts import Accounts
+from deploycore.server.api import PREFIX, Api
+from deploycore.server.bodies import Room, read_body
+from deploycore.server.dashboard import Dashboard
 from deploycore.server.deliveries import (
     UNAVAILABLE,
     UNKNOWN_APPLICATION,
@@ -38,19 +38,19 @@ from deploycore.server.deliveries import (
     Verdict,
 )
 from deploycore.server.edge import ROUTE, Edge, note_application
-from deploycore.server.followers import Followers, position_of
+from deploycore.server.followers import Followers
 from deploycore.server.health import Readiness
 from deploycore.server.known_webhooks import Directory
 from deploycore.server.metrics import Metrics
 from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
-from deploycore.server.operations import OPERATIONS, Operation
 from deploycore.server.options import ServerOptions
-from deploycore.server.problems import Refusal, json_response, problem_of, refused_by
+from deploycore.server.problems import Refusal, json_response, problem_of
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.rest.service import Rest
+from deploycore.server.rest.table import OPERATIONS
 from deploycore.server.rollbacks import Rollbacks
 from deploycore.server.senders import sender_of
 from deploycore.server.views import Accepted
-from deploycore.store import TokenRecord
 from deploycore.worker import Worker
 
 __all__ = ["Application", "create_application"]
@@ -84,7 +84,6 @@ _HINTS = {
 }
 
 T = TypeVar("T")
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class Application:
 
     Attributes:
         asgi: The application for an ASGI server.
+        accounts: The users of the dashboard.
     """
 
     asgi: Starlette
@@ -100,6 +100,7 @@ class Application:
     rollbacks: Rollbacks
     directory: Directory
     acceptor: Acceptor
+    accounts: Accounts
 
     def begin_to_stop(self) -> None:
         """Disconnect clients that follow logs. This is fast enough for a signal handler."""
@@ -140,7 +141,9 @@ def create_application(
         document=openapi_document(),
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
-    rest = _Rest(api, Access(installation.store), followers, options)
+    accounts = Accounts(installation)
+    rest = Rest(api, Access(installation.store), accounts, followers, options)
+    dashboard = Dashboard(rest, accounts, options)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
     webhooks = _Webhooks(acceptor, directory, metrics, options, threads=threads)
@@ -148,12 +151,13 @@ def create_application(
         routes=[
             Route(WEBHOOK_PATH, webhooks.receive, methods=["POST"]),
             *(Route(each.path, rest.endpoint(each), methods=[each.method]) for each in OPERATIONS),
+            *dashboard.routes(),
         ],
         middleware=[Middleware(Edge, options=options, metrics=metrics)],
         exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
-    return Application(asgi, followers, rollbacks, directory, acceptor)
+    return Application(asgi, followers, rollbacks, directory, acceptor, accounts)
 
 
 class _Webhooks:
@@ -250,75 +254,6 @@ class _Webhooks:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Threads of their own, so that neither webhooks nor the API keep the other waiting.
         return await to_thread.run_sync(work, limiter=self._threads)
-
-
-class _Rest:
-    """The endpoints in the table of operations."""
-
-    def __init__(
-        self, api: Api, access: Access, followers: Followers, options: ServerOptions
-    ) -> None:
-        self._api = api
-        self._access = access
-        self._followers = followers
-        self._options = options
-        self._quiet = QuietLogger(logger)
-
-    def endpoint(self, operation: Operation) -> Endpoint:
-        """What answers the requests of one operation."""
-
-        async def answer(request: Request) -> Response:
-            request.scope[ROUTE] = operation.path
-            note_application(request.path_params.get("application"))
-            token = await self._token(request, operation)
-            query = checked(operation.query, request.query_params)
-            body = await read_json(request, self._options) if operation.body else {}
-            call = Call(request.path_params, query, body, token)
-            if operation.can_follow and _wants_events(request):
-                return await self._followed(request, call)
-            if operation.run is Api.health:  # told even while all threads wait for something
-                return self._api.health(call)
-            return await run_in_threadpool(self._run, operation, call)
-
-        return answer
-
-    async def _token(self, request: Request, operation: Operation) -> TokenRecord | None:
-        role = operation.role
-        if role is None or (operation.run is Api.metrics and self._options.metrics_open):
-            return None
-        if not self._access.is_fresh:
-            try:
-                await run_in_threadpool(self._access.refresh)
-            except DeploycoreError as error:
-                self._quiet.warn("tokens", "tokens cannot be read: %s", with_next_step(error))
-                raise Refusal(
-                    503,
-                    error.code,
-                    "Tokens cannot be read now.",
-                    hint="Send the request again in 30 seconds.",
-                    headers={"Retry-After": "30"},
-                ) from None
-        return self._access.bearer(request.headers.get("authorization"), role)
-
-    def _run(self, operation: Operation, call: Call) -> Response:
-        if call.token is not None:
-            self._access.note_use(call.token)
-        try:
-            return operation.run(self._api, call)
-        except DeploycoreError as error:
-            raise refused_by(error) from None
-
-    async def _followed(self, request: Request, call: Call) -> Response:
-        record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
-        position = position_of(request.headers.get("last-event-id")) or call.query.after
-        token = call.token
-        return self._followers.answer(
-            record, position, may_stay=lambda: token is None or self._access.still_holds(token)
-        )
-
-
-def _wants_events(request: Request) -> bool:
-    return request.method == "GET" and "text/event-stream" in request.headers.get("accept", "")
 
 
 def _joined_headers(request: Request) -> dict[str, str]:

@@ -15,8 +15,9 @@ from deploycore.applications.application import Application
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
 from deploycore.server.api import METRICS_MEDIA_TYPE
-from deploycore.server.operations import OPERATIONS, Operation
 from deploycore.server.problems import MEDIA_TYPE
+from deploycore.server.rest.operation import Operation
+from deploycore.server.rest.table import OPERATIONS
 
 __all__ = ["WEBHOOK_PATH", "openapi_document"]
 

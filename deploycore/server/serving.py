@@ -20,6 +20,7 @@ from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
+from pydantic import SecretStr
 
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
@@ -51,7 +52,7 @@ def serve(
     port: int,
     worker: Worker | None,
     drain: float,
-    on_started: Callable[[str], None],
+    on_started: Callable[[str, SecretStr], None],
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP. Call it in the main thread.
 
@@ -60,7 +61,7 @@ def serve(
         port: The port; 0 for any free one.
         worker: The worker. It is started before the first request, and stopped after the last.
         drain: Seconds that running deployments have to finish at shutdown.
-        on_started: Called with the address.
+        on_started: Called with the address, and the secret of a one-time link to sign in.
 
     Raises:
         ConfigurationError: The address or port cannot be used.
@@ -74,7 +75,7 @@ def serve(
 
         def started() -> None:
             reception.start()
-            on_started(url)
+            on_started(url, application.accounts.new_link())
 
         server.on_started = started
         if not options.behind_proxy:

@@ -24,8 +24,8 @@ from deploycore.errors import (
 )
 from deploycore.git import Cancellation
 from deploycore.server.edge import RequestIdFilter
-from deploycore.server.operations import OPERATIONS
 from deploycore.server.problems import refused_by, status_of
+from deploycore.server.rest.table import OPERATIONS
 from deploycore.server.rollbacks import Rollbacks
 
 V1 = "/api/v1"

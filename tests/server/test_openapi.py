@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from deploycore.server.openapi import openapi_document
-from deploycore.server.operations import OPERATIONS
+from deploycore.server.rest.table import OPERATIONS
 
 KNOWN = {"application": "shop", "deployment": 1, "trigger": 1}
 CHECKS = [

@@ -1,50 +1,16 @@
 """The table of API operations: path, role, input and responses of each.
 
-Routes, authorization and the OpenAPI document are generated from it, so they always agree.
+Routes, authorization, the OpenAPI document and the dashboard use it, so they always agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
-from pydantic import BaseModel
-from starlette.responses import Response
-
 from deploycore.applications.application import Application
 from deploycore.server import views
-from deploycore.server.api import PREFIX, Api, Call
-from deploycore.store import Role
+from deploycore.server.api import PREFIX, Api
+from deploycore.server.rest.operation import Operation
 
-__all__ = ["OPERATIONS", "Operation"]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation.
-
-    Attributes:
-        path: The path, with its parameters in braces.
-        role: The required role of the token; ``None`` if no token is required.
-        run: The function that performs it.
-        answers: The model of the response, by status; ``None`` for no content, or for content that
-            is not JSON.
-        query: The model of the query.
-        body: The model of the body, a JSON object; ``None`` if there is none.
-        refusals: Additional statuses of error responses.
-        can_follow: Whether it can respond with server-sent events.
-    """
-
-    method: str
-    path: str
-    role: Role | None
-    run: Callable[[Api, Call], Response]
-    answers: Mapping[int, type[BaseModel] | None]
-    query: type[BaseModel] = views.NoQuery
-    body: type[BaseModel] | None = None
-    refusals: tuple[int, ...] = field(default=())
-    can_follow: bool = False
-
+__all__ = ["OPERATIONS"]
 
 _APPLICATION = f"{PREFIX}/applications/{{application}}"
 _DEPLOYMENT = f"{PREFIX}/deployments/{{deployment}}"
