@@ -46,3 +46,16 @@ def test_static_files_may_be_kept(browser):
     assert answer.status_code == 200
     assert "immutable" in answer.headers["cache-control"]
     assert answer.headers["content-type"].startswith("text/css")
+
+
+def test_only_forms_are_read(browser):
+    sent = browser.client.post("/sign-out", json={"form_token": browser.form_token()})
+    assert sent.status_code == 415
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"\xff=1", b"&".join([b"a=1"] * 1001), b"a=%ff"):
+        assert browser.client.post("/sign-out", content=body, headers=form).status_code == 400
+
+
+def test_a_static_file_that_is_not_there(browser):
+    for name in ("nothing.css", "..%2f__init__.py"):
+        assert browser.get(f"/static/{name}").status_code == 404
