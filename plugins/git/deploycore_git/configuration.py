@@ -7,12 +7,12 @@ plugin: the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` fo
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
-from deploycore.models import GitCredential, RepositoryId, SshAddress
+from deploycore.models import CloneUrl, GitCredential, RepositoryId, SshAddress
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 __all__ = [
@@ -106,6 +106,7 @@ def _ssh_address(text: str) -> str:
 class _GitMode(ProviderConfig):
     """The fields that all modes have in common."""
 
+    url: str
     repositories: Annotated[str, AfterValidator(_repositories)] = Field(
         description="paths of the repositories below the url, with spaces or commas between, as in"
         " 'acme/shop.git acme/web.git'"
@@ -127,6 +128,10 @@ class _GitMode(ProviderConfig):
         if repository.owner == NO_OWNER and {name, f"{name}{GIT}"}.isdisjoint(configured):
             name, path = repository.slug, path.removeprefix(f"{NO_OWNER}/")
         return f"{path}{GIT}" if f"{name}{GIT}" in configured else path
+
+    def page_of(self, repository: RepositoryId) -> str:
+        """The clone URL of a repository: a server without an API has no pages."""
+        return f"{self.url}/{self.path_of(repository)}"
 
 
 class HttpConfig(_GitMode):
@@ -154,6 +159,10 @@ class HttpConfig(_GitMode):
     def account(self) -> str:
         """Whose credentials these are, as far as the configuration says."""
         return "anonymous"
+
+    def source_of(self, repository: RepositoryId) -> CloneUrl:
+        """Where to ask git for the refs of a repository."""
+        return CloneUrl(url=self.page_of(repository), credential=self.git_credential)
 
 
 class AnonymousConfig(HttpConfig):
@@ -206,6 +215,8 @@ class BearerConfig(HttpConfig):
 class SshConfig(_GitMode):
     """A key, such as a deploy key, over SSH."""
 
+    NEEDS_SSH_KEY: ClassVar[bool] = True
+
     mode: Literal["ssh"] = Field(description="how to sign in")
     url: Annotated[str, AfterValidator(_ssh_address)] = Field(
         description="address that the repositories' paths begin after: over HTTPS, such as"
@@ -225,6 +236,10 @@ class SshConfig(_GitMode):
     @property
     def account(self) -> str:
         return urlsplit(self.url).username or "git"
+
+    def source_of(self, repository: RepositoryId) -> SshAddress:
+        """Where to ask git; the core adds the key. Such a server publishes no host keys."""
+        return SshAddress(url=self.page_of(repository))
 
 
 AnyConfig = AnonymousConfig | BasicConfig | BearerConfig | SshConfig
