@@ -105,7 +105,7 @@ def rotate(
 def list_(as_json: AsJson = False) -> None:
     """List the keys, with those that are left over at the git host."""
     with deploycore.Installation() as installation:
-        found = installation.deploy_keys.list()
+        found = installation.deploy_keys.listed()
     if as_json:
         show_json_array(_as_dict(each.key) | {"use": each.use} for each in found)
         return

@@ -204,7 +204,7 @@ class DeployKeys:
             _raise_missing(owner)
         return self._bring(owner, kind, repositories)
 
-    def list(self) -> Sequence[ListedKey]:
+    def listed(self) -> Sequence[ListedKey]:
         """All keys, those of providers first, and whether git uses them."""
         return [ListedKey(each, self._use_of(each)) for each in self._store.deploy_keys.list()]
 

@@ -384,21 +384,21 @@ def test_a_key_that_a_person_has_replaced_is_listed_as_not_used(world, is_theirs
     record = world.store.get_provider("work")
     sealed = {"ssh_private_key": world.secrets.seal(used)}
     world.store.change_provider(record, settings={}, secrets=sealed)
-    [listed] = world.keys.list()
+    [listed] = world.keys.listed()
     assert listed.use == ("not used" if is_theirs else "in use")
     if not is_theirs:
         with pytest.raises(ConfigurationError, match="has no deploy key that was replaced"):
             world.keys.remove(OF_PROVIDER, left_over=True)
         return
     assert world.keys.remove(OF_PROVIDER, left_over=True) == ()
-    assert (world.host.keys, world.keys.list()) == ({}, [])
+    assert (world.host.keys, world.keys.listed()) == ({}, [])
 
 
 def test_a_key_of_another_repository_is_listed_as_not_used(world):
     world.keys.create(OWNER)
-    assert [each.use for each in world.keys.list()] == ["in use"]
+    assert [each.use for each in world.keys.listed()] == ["in use"]
     put(world, repository="ada/other")
-    assert [each.use for each in world.keys.list()] == ["not used"]
+    assert [each.use for each in world.keys.listed()] == ["not used"]
 
 
 def test_a_secret_that_cannot_be_read_does_not_keep_keys_from_being_listed(world):
@@ -408,7 +408,7 @@ def test_a_secret_that_cannot_be_read_does_not_keep_keys_from_being_listed(world
     world.store.change_provider(record, settings={}, secrets=sealed)
     (world.home / "secret.key").unlink()
     world.keys._secrets = SecretBox(Settings.from_environment({"DEPLOYCORE_HOME": str(world.home)}))
-    assert [each.use for each in world.keys.list()] == ["in use"]
+    assert [each.use for each in world.keys.listed()] == ["in use"]
 
 
 def test_a_host_that_never_answers_does_not_hold_up_a_removal(world, monkeypatch):
