@@ -10,10 +10,16 @@ import re
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.configuration import (
+    HttpsAddress,
+    PasswordStr,
+    ProviderConfig,
+    TokenStr,
+    UsernameStr,
+)
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
 from deploycore.models import CloneUrl, GitCredential, RepositoryId, SshAddress
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 __all__ = [
     "AnonymousConfig",
@@ -65,22 +71,6 @@ def _branch(text: str) -> str:
     if not text or re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|^/|/$", text):
         raise ValueError("git does not allow a branch of this name")
     return text
-
-
-def _login(text: str) -> str:
-    text = text.strip()
-    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
-def _password(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if not value.strip():
-        raise ValueError("it is empty")
-    if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("it contains line breaks or control characters")
-    return secret
 
 
 def _ssh_address(text: str) -> str:
@@ -175,10 +165,8 @@ class BasicConfig(HttpConfig):
     """Username and password, or a token in place of the password."""
 
     mode: Literal["basic"] = Field(description="how to sign in")
-    username: Annotated[str, AfterValidator(_login)] = Field(description="username for git")
-    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
-        description="password, or a token that the server takes for one"
-    )
+    username: UsernameStr = Field(description="username for git")
+    password: PasswordStr = Field(description="password, or a token that the server takes for one")
 
     @property
     def api_auth(self) -> HttpAuth:
