@@ -7,7 +7,11 @@ error says what to do, and the private key is in no error, log, request or file.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +36,13 @@ REFUSALS = (401, 403, 404, 409, 422, 429, 500, "lost")
 IMPATIENT = HttpSettings(retries=0, read_timeout=5, total_timeout=5, retry_after_most=0)
 IS_WHOLE = bool(os.environ.get("DEPLOYCORE_REFUSE_ALL"))
 REQUESTS_MOST = 40
+#: By default a rotation is refused, which has the steps of making and of removing a key, at one
+#: host: each request in two ways, and each third call of the system. With DEPLOYCORE_REFUSE_ALL=1
+#: the whole product is tested.
+VERBS = ("rotate", "remove", "create") if IS_WHOLE else ("rotate",)
+WAYS = len(REFUSALS) if IS_WHOLE else 2
+STRIDE = 1 if IS_WHOLE else 3
+OTHER_USER = 64_991
 
 
 @dataclass
@@ -108,6 +119,15 @@ class World:
         """Lines of private keys; the first of each is mostly the same for all."""
         texts = (private.get_secret_value() for private, _ in self.made)
         return {line for text in texts for line in text.splitlines()[2:-1] if len(line) > 40}
+
+
+@pytest.fixture
+def home(empty_home):
+    """A data directory that another user can reach, which those of pytest are not."""
+    made = Path(tempfile.mkdtemp(prefix="keys-"))
+    made.chmod(0o755)
+    yield shutil.copytree(empty_home, made / "home")
+    shutil.rmtree(made)
 
 
 @pytest.fixture(params=KINDS if IS_WHOLE else KINDS[:1])
@@ -206,13 +226,13 @@ def make_good(world, owner, verb):
 
 
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
-@pytest.mark.parametrize("verb", ["create", "rotate", "remove"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_each_request_to_the_host_is_refused_in_turn(world, owner, verb, caplog):
     prepare(world, owner, verb)
     refused = 0
-    for number in range(REQUESTS_MOST * len(REFUSALS)):
-        at, how = divmod(number, len(REFUSALS))
-        world.step.at, world.step.how, world.step.count = at + 1, REFUSALS[how], 0
+    for number in range(REQUESTS_MOST * WAYS):
+        at, how = number // WAYS, REFUSALS[number % len(REFUSALS)]
+        world.step.at, world.step.how, world.step.count = at + 1, how, 0
         with world.opened() as installation:
             done, error = attempt(lambda: getattr(world.keys(installation), verb)(owner))
         if world.step.count <= at:
@@ -220,28 +240,79 @@ def test_each_request_to_the_host_is_refused_in_turn(world, owner, verb, caplog)
         refused += 1
         told = error is not None or (verb != "remove" and (done.by_hand or done.remains))
         # A key that a repeated request finds gone, or there already, is as it was to be.
-        assert told or REFUSALS[how] in (404, "lost"), (at, REFUSALS[how])
+        assert told or how in (404, "lost"), (at, how)
         check(world, owner, error=error, was_used=verb == "rotate", caplog=caplog)
         make_good(world, owner, verb)
     assert world.step.count <= at
-    assert refused >= len(REFUSALS) * (1 if verb == "remove" else 2)
+    assert refused >= WAYS * (1 if verb == "remove" else 2)
 
 
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
-@pytest.mark.parametrize("verb", ["create", "rotate", "remove"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_each_call_of_the_system_is_refused_in_turn(world, owner, verb, refuse, caplog):
     """Of the file system and of the database."""
     prepare(world, owner, verb)
-    for at in range(1, CALLS_MOST):
+    for at in range(1, CALLS_MOST, STRIDE):
         with world.opened() as installation:
-            keys = world.keys(installation)
-            error, count = refuse(lambda act=getattr(keys, verb): act(owner), at)
+            error, count = refuse(partial(getattr(world.keys(installation), verb), owner), at)
         check(world, owner, error=error, was_used=verb == "rotate", caplog=caplog)
         make_good(world, owner, verb)
         if count < at:
             break
     assert error is None
     assert count >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("", 0o500), ("deploycore.db", 0o400), ("secret.key", 0)], ids=str
+)
+def test_files_that_another_user_may_not_write_or_read_lose_no_key(world, name, mode, caplog):
+    """The kernel refuses here, so the process is not root's."""
+    owner = OWNERS[0]
+    prepare(world, owner, "rotate")
+    if os.getuid() == 0:
+        for each in (world.home, *world.home.rglob("*")):
+            os.chown(each, OTHER_USER, OTHER_USER)
+    path = world.home / name
+    before = path.stat().st_mode
+    path.chmod(mode)
+    said = in_a_child(partial(rotate_as_other_user, world, owner))
+    path.chmod(before)
+    code, _, hint = said.partition("\n")
+    assert code == "store", said
+    assert hint
+    check(world, owner, error=None, was_used=True, caplog=caplog)
+    make_good(world, owner, "rotate")
+
+
+def rotate_as_other_user(world, owner):
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(OTHER_USER)
+        os.setuid(OTHER_USER)
+    with world.opened() as installation:
+        world.keys(installation).rotate(owner)
+
+
+def in_a_child(action):
+    """What a fork says of an action: the code of its error, and the hint."""
+    reading, writing = os.pipe()
+    if child := os.fork():
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            said = pipe.read()
+        os.waitpid(child, 0)
+        return said
+    said = "no error"
+    try:
+        action()
+    except DeploycoreError as error:
+        said = f"{error.code}\n{error.hint}"
+    except BaseException as error:
+        said = repr(error)
+    finally:
+        os.write(writing, said.encode())
+        os._exit(0)
 
 
 def prepare(world, owner, verb):
