@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from deploycore.errors import (
@@ -16,10 +17,12 @@ from deploycore.errors import (
     DeploycoreError,
     KeyRefused,
     PermissionDenied,
+    ProviderUnavailable,
     RemoteRefused,
 )
 from deploycore.events import DeployKey
 from deploycore.models import RepositoryId
+from deploycore.provider.background import Unanswered, call_within
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.ssh.library import require_extra
 from deploycore.ssh.making import KeyType, fingerprint_of, is_pair, make_key_pair, type_of
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from deploycore.installation.provider_changes import ProviderChanges
     from deploycore.provider import Provider
 
-__all__ = ["DeployKeys", "KeyOutcome", "KeyOwner", "RemainingKey"]
+__all__ = ["DeployKeys", "KeyOutcome", "KeyOwner", "ListedKey", "RemainingKey"]
 
 _SECONDS = 60.0
 
@@ -52,6 +55,23 @@ class KeyOwner:
     def noun(self) -> str:
         """What it is."""
         return "provider" if self.application is None else "application"
+
+
+KeyUse = Literal["waiting", "in use", "not used", "left over"]
+
+
+@dataclass(frozen=True)
+class ListedKey:
+    """A key, and what it is to git.
+
+    Attributes:
+        use: ``waiting`` until the host accepts it. ``not used`` if a person has given the provider
+            another key, or the application another provider or repository. ``left over`` if it was
+            replaced, and the host may still have it.
+    """
+
+    key: DeployKeyRecord
+    use: KeyUse
 
 
 @dataclass(frozen=True)
@@ -184,6 +204,10 @@ class DeployKeys:
             _raise_missing(owner)
         return self._bring(owner, kind, repositories)
 
+    def listed(self) -> Sequence[ListedKey]:
+        """All keys, those of providers first, and whether git uses them."""
+        return [ListedKey(each, self._use_of(each)) for each in self._store.deploy_keys.list()]
+
     def remove(
         self, owner: KeyOwner, *, left_over: bool = False, at_host: bool = True
     ) -> tuple[RemainingKey, ...]:
@@ -192,7 +216,7 @@ class DeployKeys:
         Git then uses the provider's other credentials.
 
         Args:
-            left_over: Whether only keys are removed that were replaced.
+            left_over: Whether only keys are removed that git does not use any more.
             at_host: Whether the host is asked.
 
         Returns:
@@ -202,7 +226,7 @@ class DeployKeys:
             ConfigurationError: There is no such key.
             ProviderError: The host refuses, or cannot be reached; the key is not forgotten then.
         """
-        keys = [each for each in self._of(owner) if not left_over or each.state == "former"]
+        keys = [each for each in self._of(owner) if not left_over or self._is_left_over(each)]
         if not keys:
             _raise_missing(owner, left_over=left_over)
         remains: list[RemainingKey] = []
@@ -217,6 +241,18 @@ class DeployKeys:
                 self._changes.store(change)
             self._store.deploy_keys.remove(key)
         return tuple(remains)
+
+    def remove_at_host_in_time(self, key: DeployKeyRecord) -> list[RemainingKey]:
+        """Have the host forget a key, and stop waiting for it after a minute.
+
+        Returns:
+            Where the key may still be.
+        """
+        try:
+            return call_within(partial(self.remove_at_host, key), _SECONDS)
+        except Unanswered:
+            error = ProviderUnavailable(f"The git host did not answer within {_SECONDS:g} s.")
+            return [RemainingKey(key, each, error=error) for each in key.registered or [""]]
 
     def remove_at_host(self, key: DeployKeyRecord, *, ask: bool = True) -> list[RemainingKey]:
         """Have the host forget a key, in each repository; returns where it may still be."""
@@ -396,6 +432,25 @@ class DeployKeys:
             return False
         stored = self._store.get_provider(key.provider).secrets.get("ssh_private_key", "")
         return is_sealed(stored) and is_pair(self._secrets.reveal(stored), key.public_key)
+
+    def _use_of(self, key: DeployKeyRecord) -> KeyUse:
+        if key.state == "live":
+            try:
+                return "in use" if self._is_used(key) else "not used"
+            except DeploycoreError:  # a damaged record, or a secret that cannot be read
+                return "in use"
+        return "waiting" if key.state == "new" else "left over"
+
+    def _is_left_over(self, key: DeployKeyRecord) -> bool:
+        return self._use_of(key) in ("left over", "not used")
+
+    def _is_used(self, key: DeployKeyRecord) -> bool:
+        """Whether git clones with a key that was taken into use. It does not if a person has given
+        the provider another key since, or the application another provider or repository."""
+        if key.application is None:
+            return self._is_of_provider(key)
+        definition = self._store.get_application(key.application).definition
+        return (definition.provider, definition.repository) == (key.provider, key.repository)
 
     def _has_own_key(self, owner: KeyOwner) -> bool:
         """Whether a provider was given an SSH key by a person."""
