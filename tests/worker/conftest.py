@@ -28,7 +28,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "what was waited for does not come"
-        time.sleep(0.01)
+        time.sleep(0.04)
 
 
 @pytest.fixture
