@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults.preloading import load_all
+from tests.preloading import load_engine
 
 #: Calls that change something on the disk, or make it last.
 CHANGING = (
@@ -114,7 +114,7 @@ def perform(home: str, wanted: dict[str, Any]) -> int:
 
 def main() -> None:
     """Fork a child for each line."""
-    load_all()
+    load_engine()
     home = sys.argv[1]
     Path(home).mkdir(exist_ok=True)
     for line in sys.stdin:

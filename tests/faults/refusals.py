@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from tests.faults.preloading import load_all
+from tests.preloading import load_engine
 
 NUMBERS = (errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOTEMPTY, errno.EROFS)
 #: By default each call is refused once, with the next of these errors. With DEPLOYCORE_REFUSE_ALL=1
@@ -123,7 +123,7 @@ def perform(home: str, place: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Fork a child for each line."""
-    load_all()
+    load_engine()
     # Python itself may be where the other user may not read.
     for name in ("ascii", "idna", "latin-1", "utf-16-be", "utf-16-le"):
         codecs.lookup(name)
