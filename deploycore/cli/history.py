@@ -351,4 +351,6 @@ def _line_as_dict(line: LogLine) -> dict[str, Any]:
 def _line_text(line: LogLine) -> str:
     if line.kind == "state":
         return f"→ {line.phase}{': ' if line.text else ''}{line.text}"
+    if line.kind == "hint":
+        return f"Next: {line.text}"
     return f"| {line.text}" if line.kind == "output" else line.text

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
@@ -191,9 +191,8 @@ class Followers:
 
     async def _dismiss(self) -> None:
         """Let go those who may not stay."""
-        everyone = [each for channel in self._channels.values() for each in channel.subscribers]
-        refused = set(await run_in_threadpool(_refused, everyone))
-        for channel in self._channels.values():
+        for channel in tuple(self._channels.values()):
+            refused = await run_in_threadpool(channel.subscribers.refused)
             channel.end(AuthenticationFailed.code, only=refused)
 
     def _look_at_all(self) -> dict[int, _Found]:
@@ -220,11 +219,6 @@ class Followers:
         record = self._installation.store.deployments.get(deployment)
         logs = self._installation.engine.logs
         return record, logs.part(record.application, record.id, position, lines=_LINES)
-
-
-def _refused(subscribers: Sequence[Subscriber]) -> list[Subscriber]:
-    """Those that may not stay."""
-    return [each for each in subscribers if not each.may_stay()]
 
 
 def _error(code: str, position: int) -> str:

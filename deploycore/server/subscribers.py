@@ -136,6 +136,10 @@ class Subscribers:
         finally:
             self._all.discard(made)
 
+    def refused(self) -> list[Subscriber]:
+        """Return those that may not stay. Call it in a thread."""
+        return [each for each in self if not each.may_stay()]
+
     def put(self, batch: Batch) -> None:
         """Add a batch for all clients."""
         for each in self:

@@ -175,19 +175,12 @@ class Deployments:
         with self._database.reading() as connection:
             return _get(connection, deployment)
 
-    def find(self, ids: Sequence[int], *, after: int | None = None) -> dict[int, DeploymentRecord]:
-        """Find deployments by their ids. Those that do not exist or are damaged are left out.
-
-        Args:
-            after: Also find all deployments with a larger id than this one.
-        """
+    def find(self, ids: Sequence[int]) -> dict[int, DeploymentRecord]:
+        """Find deployments by their ids. Those that do not exist or are damaged are left out."""
         found: dict[int, DeploymentRecord] = {}
         with self._database.reading() as connection:
-            wanted = [deployments.c.id.in_(some) for some in chunks(ids)]
-            if after is not None:
-                wanted.append(deployments.c.id > after)
-            for each in wanted:
-                query = select(deployments).where(each)
+            for some in chunks(ids):
+                query = select(deployments).where(deployments.c.id.in_(some))
                 found |= {each.id: each for each in _records(connection, query)}
         return found
 
