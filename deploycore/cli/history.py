@@ -373,4 +373,6 @@ def _line_text(line: Mapping[str, Any]) -> str:
     text: str = line["text"]
     if line["kind"] == "state":
         return f"→ {line['phase']}{': ' if text else ''}{text}"
+    if line["kind"] == "hint":
+        return f"Next: {text}"
     return f"| {text}" if line["kind"] == "output" else text

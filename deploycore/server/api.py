@@ -40,6 +40,7 @@ _PRIORITY = 10
 
 _INTEGER_MOST = 2**31 - 1
 _LINES_MOST = 1000
+_LINES_WITH_HINT = 20
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,15 @@ class Api:
         return answer(views.DeploymentPage(items=views_of, next=following))
 
     def get_deployment(self, call: Call) -> Response:
-        """Get a deployment."""
-        return answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
+        """Get a deployment. If an error ended it, "hint" is the next step."""
+        record = self.deployment(call.path["deployment"])
+        view = views.DeploymentView.of(record)
+        if record.error_code is not None:
+            logs = self.installation.engine.logs
+            last = logs.end(record.application, record.id, lines=_LINES_WITH_HINT).lines
+            hint = next((line.text for _, line in reversed(last) if line.kind == "hint"), None)
+            view = view.model_copy(update={"hint": hint})
+        return answer(view)
 
     def request_deployment(self, call: Call) -> Response:
         """Request a deployment of an application's newest commit.
@@ -250,13 +258,20 @@ class Api:
         An event's id is a position in the log. To continue there, send it as Last-Event-ID.
         """
         record = self.deployment(call.path["deployment"])
-        part = self.installation.engine.logs.part(
-            record.application, record.id, call.query.after, lines=_LINES_MOST
-        )
+        query: views.LogQuery = call.query
+        logs, name, number = self.installation.engine.logs, record.application, record.id
+        if query.search:
+            after, most = query.after, query.last or _LINES_MOST
+            part = logs.search(name, number, query.search, after, lines=most)
+        elif query.last is not None:
+            part = logs.end(name, number, lines=query.last)
+        else:
+            part = logs.part(name, number, query.after, lines=_LINES_MOST)
         return answer(
             views.LogPage(
                 items=[views.LogLineView.of(line) for _, line in part.lines],
                 position=part.position,
+                start=part.start,
                 finished=record.is_finished,
             )
         )

@@ -38,6 +38,7 @@ from deploycore.server.deliveries import (
     Verdict,
 )
 from deploycore.server.edge import ROUTE, Edge, note_application
+from deploycore.server.feed import Feed
 from deploycore.server.followers import Followers
 from deploycore.server.health import Readiness
 from deploycore.server.known_webhooks import Directory
@@ -97,14 +98,16 @@ class Application:
 
     asgi: Starlette
     followers: Followers
+    feed: Feed
     rollbacks: Rollbacks
     directory: Directory
     acceptor: Acceptor
     accounts: Accounts
 
     def begin_to_stop(self) -> None:
-        """Disconnect clients that follow logs. This is fast enough for a signal handler."""
+        """Disconnect clients that follow logs or events. A signal handler may call it."""
         self.followers.stop()
+        self.feed.stop()
 
     def close(self, drain: float = 0.0) -> None:
         """Stop rollbacks and close providers, after the last request.
@@ -130,6 +133,7 @@ def create_application(
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
     followers = Followers(installation, most=options.followers_most)
+    feed = Feed(installation, most=options.followers_most)
     metrics = Metrics(installation.store, worker)
     readiness = Readiness(installation, worker)
     api = Api(
@@ -142,7 +146,7 @@ def create_application(
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     accounts = Accounts(installation)
-    rest = Rest(api, Access(installation.store), accounts, followers, options)
+    rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
     dashboard = Dashboard(rest, accounts, options)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
@@ -157,7 +161,7 @@ def create_application(
         exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
-    return Application(asgi, followers, rollbacks, directory, acceptor, accounts)
+    return Application(asgi, followers, feed, rollbacks, directory, acceptor, accounts)
 
 
 class _Webhooks:

@@ -14,7 +14,6 @@ import deploycore
 from deploycore.applications.application import Application
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
-from deploycore.server.api import METRICS_MEDIA_TYPE
 from deploycore.server.problems import MEDIA_TYPE
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.table import OPERATIONS
@@ -27,6 +26,7 @@ _DECLARATION = "Declaration"
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "application": {"type": "string", "pattern": NAME_PATTERN},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    "release": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,255}$"},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
 }
 _REFUSED_ALWAYS = (422, 500, 503)
@@ -97,8 +97,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if operation.can_follow and status == 200:
             content["text/event-stream"] = {"schema": {"type": "string"}}
         found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
-    if operation.run.__name__ == "metrics":
-        found["200"]["content"] = {METRICS_MEDIA_TYPE: {"schema": {"type": "string"}}}
+    if operation.media_type:
+        found["200"]["content"] = {operation.media_type: {"schema": {"type": "string"}}}
     if operation.run.__name__ == "openapi":
         found["200"]["content"] = {"application/json": {"schema": {"type": "object"}}}
     for status in sorted(_refusals(operation)):

@@ -154,7 +154,11 @@ class Changed(View):
 
 
 class DeploymentView(View):
-    """A deployment or a rollback."""
+    """A deployment or a rollback.
+
+    Attributes:
+        hint: The next step after the error, where one deployment is asked for.
+    """
 
     id: int
     application: str
@@ -177,6 +181,7 @@ class DeploymentView(View):
     finished_at: datetime | None
     error_code: str | None
     error: str | None
+    hint: str | None = None
     removed_at: datetime | None
 
     @classmethod
@@ -229,10 +234,17 @@ class LogLineView(View):
 
 
 class LogPage(View):
-    """Some lines of a log; ``position`` is what to give as ``after`` for those behind them."""
+    """Some lines of a log.
+
+    Attributes:
+        position: What to give as ``after`` for the lines behind them.
+        start: The position from which the lines were read; 0 at the beginning of the log.
+        finished: Whether the deployment has ended.
+    """
 
     items: Sequence[LogLineView]
     position: int
+    start: int
     finished: bool
 
 
@@ -254,9 +266,17 @@ class DeploymentQuery(Given):
 
 
 class LogQuery(Given):
-    """From where on a log is wanted."""
+    """Which lines of a log are wanted.
+
+    Attributes:
+        after: From which position on.
+        last: Only so many lines at the end; ``after`` has no effect then.
+        search: Only lines with this text, in any case.
+    """
 
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
+    last: Annotated[int, Field(ge=1, le=1000)] | None = None
+    search: Annotated[str, Field(max_length=200)] = ""
 
 
 class DeploymentRequest(Given):

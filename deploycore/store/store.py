@@ -24,11 +24,13 @@ from deploycore.store.applications import (
     refuse_unfinished,
     refuse_unknown_providers,
 )
+from deploycore.store.changes import Changes
 from deploycore.store.claims import Claims
 from deploycore.store.database import Database, check_writable, chunks
 from deploycore.store.deploy_keys import DeployKeys
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.overview import Overview
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
 from deploycore.store.provider_rows import ProviderRows
@@ -73,6 +75,8 @@ class Store(ProviderRows):
         reception: When a server last received deliveries.
         repositories: Which repository of its git host each application deploys.
         previews: Applications that were created for pull requests.
+        changes: What has changed since somebody looked.
+        overview: Where the applications stand, for lists of many.
         tokens: The tokens of the server's API.
         provider_tokens: The tokens of providers that are obtained and renewed.
 
@@ -91,6 +95,8 @@ class Store(ProviderRows):
         self.reception = Reception(self._database)
         self.repositories = Repositories(self._database)
         self.previews = Previews(self._database)
+        self.changes = Changes(self._database)
+        self.overview = Overview(self._database)
         self.tokens = Tokens(self._database)
         self.provider_tokens = ProviderTokens(self._database)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from deploycore.applications.application import Application
 from deploycore.server import views
-from deploycore.server.api import PREFIX, Api
-from deploycore.server.rest import diagnosis
+from deploycore.server.api import METRICS_MEDIA_TYPE, PREFIX, Api
+from deploycore.server.rest import diagnosis, events, logs, overview, releases
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -19,7 +19,7 @@ _DEPLOYMENT = f"{PREFIX}/deployments/{{deployment}}"
 OPERATIONS = (
     Operation("GET", "/healthz", None, Api.health, {200: views.Health}),
     Operation("GET", "/readyz", None, Api.ready, {200: views.Health, 503: views.Health}),
-    Operation("GET", "/metrics", "read", Api.metrics, {200: None}),
+    Operation("GET", "/metrics", "read", Api.metrics, {200: None}, media_type=METRICS_MEDIA_TYPE),
     Operation("GET", f"{PREFIX}/openapi.json", None, Api.openapi, {200: None}),
     Operation("GET", f"{PREFIX}/providers", "read", Api.list_providers, {200: views.ProviderPage}),
     Operation(
@@ -92,5 +92,9 @@ OPERATIONS = (
         "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
     ),
     *diagnosis.OPERATIONS,
+    *overview.OPERATIONS,
+    *releases.OPERATIONS,
+    *logs.OPERATIONS,
+    *events.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""
