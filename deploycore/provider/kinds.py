@@ -6,7 +6,7 @@ The forms of the dashboard and the REST API are made from this, and this from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint
@@ -25,6 +25,8 @@ from deploycore.provider.registry import (
     Plugin,
     entry_points_by_name,
     examine_each,
+    identity_of,
+    label_of,
     load_plugin,
     only_one,
 )
@@ -69,16 +71,32 @@ class Kind:
     problem: PluginError | None = None
 
 
-def installed_kinds() -> list[Kind]:
-    """Return all installed kinds, by name. A plugin that cannot be used has a ``problem``."""
-    installed = entry_points_by_name(PROVIDER_GROUP)
+def installed_kinds(only: Collection[str] | None = None) -> list[Kind]:
+    """Return installed kinds, by name. A plugin that cannot be used has a ``problem``.
+
+    What was found about a plugin is remembered, because it stays imported in this process.
+
+    Args:
+        only: The kinds that are wanted (default: all).
+    """
+    installed = {
+        kind: points
+        for kind, points in entry_points_by_name(PROVIDER_GROUP).items()
+        if only is None or kind in only
+    }
+    keys = {kind: tuple(map(identity_of, points)) for kind, points in installed.items()}
+    unknown = [kind for kind in installed if keys[kind] not in _known]
     examinations = [
-        (points[0], partial(_examined, kind, points)) for kind, points in installed.items()
+        (installed[kind][0], partial(_examined, kind, installed[kind])) for kind in unknown
     ]
-    return [
-        Kind(kind, kind, None, (), found) if isinstance(found, PluginError) else found
-        for kind, found in zip(installed, examine_each(examinations), strict=True)
-    ]
+    for kind, found in zip(unknown, examine_each(examinations), strict=True):
+        if isinstance(found, PluginError):
+            found = Kind(kind, label_of(installed[kind][0]), None, (), found)
+        _known[keys[kind]] = found
+    return [_known[keys[kind]] for kind in installed]
+
+
+_known: dict[tuple[tuple[str, ...], ...], Kind] = {}
 
 
 def kind_of(plugin: Plugin) -> Kind:

@@ -26,6 +26,9 @@ WEBHOOK_PATH = "/webhooks/{application}"
 _DECLARATION = "Declaration"
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "application": {"type": "string", "pattern": NAME_PATTERN},
+    "provider": {"type": "string", "pattern": NAME_PATTERN},
+    "kind": {"type": "string", "maxLength": 100},
+    "sign_in": {"type": "string", "maxLength": 100},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
 }

@@ -60,6 +60,17 @@ class ProviderRows:
             else:
                 connection.execute(insert(providers).values(values))
 
+    def refuse_taken_provider(self, name: str) -> None:
+        """See whether a provider of this name could be added.
+
+        Raises:
+            ConfigurationError: The name is invalid or already used.
+        """
+        refuse_malformed(name)
+        with self._database.reading() as connection:
+            if not is_damaged(connection, name):
+                refuse_taken(connection, "provider", providers, name)
+
     def get_provider(self, name: str) -> ProviderRecord:
         """Get the provider of a name, with its former secrets only while they may be used.
 

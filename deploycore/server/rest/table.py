@@ -8,6 +8,7 @@ from __future__ import annotations
 from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import PREFIX, Api
+from deploycore.server.rest import provider_kinds, providers, sign_ins
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -20,7 +21,6 @@ OPERATIONS = (
     Operation("GET", "/readyz", None, Api.ready, {200: views.Health, 503: views.Health}),
     Operation("GET", "/metrics", "read", Api.metrics, {200: None}),
     Operation("GET", f"{PREFIX}/openapi.json", None, Api.openapi, {200: None}),
-    Operation("GET", f"{PREFIX}/providers", "read", Api.list_providers, {200: views.ProviderPage}),
     Operation(
         "GET", f"{PREFIX}/applications", "read", Api.list_applications, {200: views.ApplicationPage}
     ),
@@ -90,5 +90,8 @@ OPERATIONS = (
     Operation(
         "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
     ),
+    *provider_kinds.OPERATIONS,
+    *providers.OPERATIONS,
+    *sign_ins.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""
