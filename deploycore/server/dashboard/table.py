@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.pages import overview, sign_in
+from deploycore.server.dashboard.pages import (
+    overview,
+    provider_forms,
+    provider_sign_in,
+    providers,
+    sign_in,
+)
 
 __all__ = ["PAGES"]
 
-PAGES: tuple[Page, ...] = (*sign_in.PAGES, *overview.PAGES)
+PAGES: tuple[Page, ...] = (
+    *sign_in.PAGES,
+    *overview.PAGES,
+    *provider_forms.PAGES,  # before providers: "new" is not the name of one
+    *provider_sign_in.PAGES,
+    *providers.PAGES,
+)
 """All pages, and what their forms are sent to."""

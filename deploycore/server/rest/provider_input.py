@@ -69,7 +69,7 @@ def _misplaced(
             continue
         if not field.may_be_plain or "@" in value:
             yield f"{name}: is a secret"
-    for name in [*secrets, *references]:
+    for name in dict.fromkeys([*secrets, *references]):
         field = known.get(name)
         if field is not None and not field.secret:
             yield f"{name}: is not a secret"
