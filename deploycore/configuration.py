@@ -11,7 +11,9 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
+from datetime import date
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,6 +21,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -28,7 +31,7 @@ from pydantic.fields import FieldInfo
 from deploycore.errors import ConfigurationError
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
-from deploycore.text.validation import describe_problems
+from deploycore.text.validation import find_problems
 from deploycore.tokens import RenewableAuth, SignIn
 
 __all__ = [
@@ -238,6 +241,13 @@ class ObserverConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+FieldFormat = Literal["text", "lines", "boolean", "integer", "number", "date"]
+"""The forms of a field's value, for input elements of forms."""
+
+SEVERAL_LINES: dict[str, JsonValue] = {"lines": True}
+"""A field's ``json_schema_extra`` if its value may have several lines."""
+
+
 @dataclass(frozen=True)
 class ConfigField:
     """One field of a ``Config``, for forms and command-line options.
@@ -253,6 +263,8 @@ class ConfigField:
         required_for: For unions, the values of the discriminator for which the field is required.
         may_be_plain: Whether a value without a password may be given and stored as plain text,
             although the field is secret.
+        default: The default value as text; ``None`` if there is none.
+        format: The form of the value. ``lines`` is a text with several lines.
     """
 
     name: str
@@ -263,6 +275,8 @@ class ConfigField:
     only_for: tuple[str, ...] = ()
     required_for: tuple[str, ...] = ()
     may_be_plain: bool = False
+    default: str | None = None
+    format: FieldFormat = "text"
 
 
 def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:
@@ -309,6 +323,8 @@ def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
                 choices=(known.choices if known else ()) + _choices(info),
                 only_for=(known.only_for if known else ()) + tag,
                 required_for=(known.required_for if known else ()) + (tag if required else ()),
+                default=known.default if known else _default(info),
+                format=known.format if known else _format(info),
             )
     return tuple(sorted(found.values(), key=lambda field: field.name != discriminator))
 
@@ -328,15 +344,17 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     try:
         config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))
     except ValidationError as error:
-        problems = describe_problems(error, config_type, values)
+        problems = find_problems(error, config_type, values)
     else:
         return config
     redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
-    name = values.get("name")
+    name, told = values.get("name"), [redactor.mask(each.text(".")) for each in problems]
     raise ConfigurationError(
-        redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: {problems}"),
+        redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: ")
+        + "; ".join(told),
         hint=f"See the fields of a {kind} provider: deploycore provider add --kind {kind} --help",
         provider=str(name),
+        fields=told,
     )
 
 
@@ -347,6 +365,37 @@ def is_secret(info: FieldInfo) -> bool:
 def _holds_secret(annotation: Any) -> bool:
     # Also of Annotated[SecretStr, …] | None, in which it is not at the top.
     return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
+def _default(info: FieldInfo) -> str | None:
+    value = info.default
+    if is_secret(info) or not isinstance(value, str | int | float | date):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_FORMATS: tuple[tuple[type, FieldFormat], ...] = (
+    (bool, "boolean"),  # before int, whose subclass it is
+    (int, "integer"),
+    (float, "number"),
+    (date, "date"),
+)
+
+
+def _format(info: FieldInfo) -> FieldFormat:
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("lines") is True:
+        return "lines"
+    types = [each for each in _types_in(info.annotation) if each is not type(None)]
+    return next((name for type_, name in _FORMATS if types == [type_]), "text")
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    """Return the types that a value may have: a union's members, without ``Annotated``."""
+    if get_origin(annotation) is Annotated:
+        return _types_in(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [each for member in get_args(annotation) for each in _types_in(member)]
+    return [annotation]
 
 
 def _joined(known: str, further: str) -> str:

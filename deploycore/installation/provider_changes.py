@@ -108,10 +108,10 @@ class ProviderChanges:
 
         plugin = load_plugin(kind)
         stored: dict[str, str | SecretStr] = {
-            field: given if isinstance(given, SecretStr) else self._reference(given)
+            field: given if isinstance(given, SecretStr) else self._reference(field, given)
             for field, given in secrets.items()
         }
-        revealed = {field: self._revealed(value) for field, value in stored.items()}
+        revealed = {field: self._revealed(field, value) for field, value in stored.items()}
         found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
         expires_at = None
         if found.config.sign_in is None:  # else there is nothing to prove before a person signs in
@@ -163,12 +163,14 @@ class ProviderChanges:
         }
         for key, given in secrets.items():
             new_secrets.pop(key, None)
-            if given is not None:
-                new_secrets[key] = given if isinstance(given, SecretStr) else self._reference(given)
+            if isinstance(given, SecretStr):
+                new_secrets[key] = given
+            elif given is not None:
+                new_secrets[key] = self._reference(key, given)
         own = {field.name for field in core_fields(plugin.config_type)}
         if "expires_on" in own and secrets.keys() - own and "expires_on" not in settings:
             new_settings.pop("expires_on", None)  # that was about the former secret
-        revealed = {key: self._revealed(value) for key, value in new_secrets.items()}
+        revealed = {key: self._revealed(key, value) for key, value in new_secrets.items()}
         found = parse_fields(
             plugin.config_type, new_settings, revealed, name=name, kind=plugin.kind
         )
@@ -338,11 +340,17 @@ class ProviderChanges:
         }
         return stored & applies
 
-    def _reference(self, given: SecretReference) -> str:
-        return self._secrets.keep_reference(given.text)
+    def _reference(self, field: str, given: SecretReference) -> str:
+        from deploycore.provider.core_fields import about_field
 
-    def _revealed(self, value: str | SecretStr) -> SecretStr:
-        return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
+        with about_field(field):
+            return self._secrets.keep_reference(given.text)
+
+    def _revealed(self, field: str, value: str | SecretStr) -> SecretStr:
+        from deploycore.provider.core_fields import about_field
+
+        with about_field(field):
+            return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
 
 
 def _client_of(sign_in: SignIn | None) -> tuple[object, ...]:

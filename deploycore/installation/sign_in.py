@@ -16,7 +16,12 @@ from deploycore.credentials.authorize import AuthorizationRequest
 from deploycore.credentials.keeper import StoredToken, TokenSource
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.http import HttpClient
-from deploycore.http.device import DeviceCode, request_device_code, wait_for_device
+from deploycore.http.device import (
+    DeviceCode,
+    DevicePolling,
+    request_device_code,
+    wait_for_device,
+)
 from deploycore.http.grants import exchange_code
 from deploycore.provider import Provider
 from deploycore.redaction import Redactor, secrets_in
@@ -121,6 +126,15 @@ class ProviderSignIn:
             ProviderError: The request failed.
         """
         return wait_for_device(self._http, flow, code, seconds=seconds, sleep=sleep, now=now)
+
+    def poll_device(self, polling: DevicePolling) -> Token | None:
+        """Return the token if the person has entered the code; ``None`` if not yet.
+
+        Raises:
+            AuthenticationFailed: The person denied the request, or the time is over.
+            ProviderError: The request failed.
+        """
+        return polling.poll(self._http)
 
     def store(self, token: Token, *, verify: Callable[[Provider], object] | None = None) -> None:
         """Test a token, and store it in place of the previous one.

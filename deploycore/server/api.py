@@ -27,6 +27,7 @@ from deploycore.server.known_webhooks import Directory
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
 from deploycore.server.rollbacks import Rollbacks
+from deploycore.server.sign_ins import SignIns
 from deploycore.store import ApplicationRecord, DeploymentRecord
 
 __all__ = ["PREFIX", "Api", "Call", "answer", "identifier", "missing"]
@@ -77,6 +78,7 @@ class Api:
         installation: What the operations are about.
         directory: The known webhooks; invalidate it after a change of applications or providers.
         rollbacks: Runs rollbacks.
+        sign_ins: Sign-ins of people to git hosts that have begun.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Api:
         self.installation = installation
         self.directory = directory
         self.rollbacks = rollbacks
+        self.sign_ins = SignIns()
         self._readiness = readiness
         self._metrics = metrics
         self._document = document
@@ -112,11 +115,6 @@ class Api:
     def openapi(self, call: Call) -> Response:
         """Get this document."""
         return json_response(self._document)
-
-    def list_providers(self, call: Call) -> Response:
-        """List the configured providers, without their secrets."""
-        records = self.installation.store.list_providers()
-        return answer(views.ProviderPage(items=[views.ProviderView.of(each) for each in records]))
 
     def list_applications(self, call: Call) -> Response:
         """List the applications."""

@@ -147,7 +147,8 @@ def create_application(
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     accounts = Accounts(installation)
     rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
-    dashboard = Dashboard(rest, accounts, options)
+    public_url = installation.settings.public_url
+    dashboard = Dashboard(rest, accounts, options, public_url=public_url)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
     webhooks = _Webhooks(acceptor, directory, metrics, options, threads=threads)

@@ -25,6 +25,9 @@ WEBHOOK_PATH = "/webhooks/{application}"
 _DECLARATION = "Declaration"
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "application": {"type": "string", "pattern": NAME_PATTERN},
+    "provider": {"type": "string", "pattern": NAME_PATTERN},
+    "kind": {"type": "string", "maxLength": 100},
+    "sign_in": {"type": "string", "maxLength": 100},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "release": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,255}$"},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},

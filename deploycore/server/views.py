@@ -17,7 +17,6 @@ from deploycore.store import (
     DeploymentKind,
     DeploymentRecord,
     DeploymentState,
-    ProviderRecord,
     TriggerRecord,
 )
 
@@ -36,8 +35,6 @@ __all__ = [
     "LogQuery",
     "NoQuery",
     "Problem",
-    "ProviderPage",
-    "ProviderView",
     "RemovalQuery",
     "Removed",
     "RollbackRequest",
@@ -88,33 +85,6 @@ class Health(View):
     status: Literal["ok", "failed"]
     checks: dict[str, Literal["ok", "failed"]]
     missing: dict[str, str] = {}
-
-
-class ProviderView(View):
-    """A configured provider; of its secrets, only their names."""
-
-    name: str
-    kind: str
-    settings: Mapping[str, str]
-    secrets: Sequence[str]
-    created_at: datetime
-
-    @classmethod
-    def of(cls, record: ProviderRecord) -> ProviderView:
-        """The view of a record."""
-        return cls(
-            name=record.name,
-            kind=record.kind,
-            settings=record.settings,
-            secrets=sorted(record.secrets),
-            created_at=record.created_at,
-        )
-
-
-class ProviderPage(View):
-    """All providers."""
-
-    items: Sequence[ProviderView]
 
 
 class ApplicationView(View):

@@ -79,6 +79,17 @@ ROLES = {
     "POST /api/v1/deployments/{deployment}/cancel": "deploy",
     "GET /api/v1/deployments/{deployment}/log": "read",
     "GET /api/v1/triggers/{trigger}": "read",
+    "GET /api/v1/provider-kinds": "read",
+    "GET /api/v1/provider-kinds/{kind}": "read",
+    "POST /api/v1/provider-kinds/recognize": "admin",
+    "POST /api/v1/providers": "admin",
+    "GET /api/v1/providers/{provider}": "read",
+    "PATCH /api/v1/providers/{provider}": "admin",
+    "DELETE /api/v1/providers/{provider}": "admin",
+    "POST /api/v1/providers/{provider}/test": "deploy",
+    "POST /api/v1/providers/{provider}/sign-ins": "admin",
+    "GET /api/v1/sign-ins/{sign_in}": "admin",
+    "POST /api/v1/sign-ins/{sign_in}/finish": "admin",
 }
 ORDER = ["read", "deploy", "admin"]
 
@@ -89,7 +100,8 @@ def test_the_table_of_roles_is_the_one_that_was_decided():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_each_role_may_what_the_table_says(client, token, operation):
-    path = operation.path.format(application="none", deployment="9", trigger="9")
+    names = dict.fromkeys(("application", "provider", "kind", "sign_in"), "none")
+    path = operation.path.format(deployment="9", trigger="9", **names)
     headers = {role: token(role) for role in ORDER}
     anonymous = client.request(operation.method, path).status_code
     if operation.role is None:

@@ -17,7 +17,15 @@ from schemathesis.specs.openapi.checks import (
 from deploycore.server.openapi import openapi_document
 from deploycore.server.rest.table import OPERATIONS
 
-KNOWN = {"application": "shop", "deployment": 1, "trigger": 1, "release": "none"}
+KNOWN = {
+    "application": "shop",
+    "deployment": 1,
+    "trigger": 1,
+    "release": "none",
+    "provider": "work",
+    "kind": "acme",
+    "sign_in": "unknown",
+}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -34,7 +34,15 @@ _MEDIA_TYPES = {
 class Dashboard:
     """The pages of the table, behind the session of a user."""
 
-    def __init__(self, rest: Rest, accounts: Accounts, options: ServerOptions) -> None:
+    def __init__(
+        self,
+        rest: Rest,
+        accounts: Accounts,
+        options: ServerOptions,
+        *,
+        public_url: str | None = None,
+    ) -> None:
+        self._public_url = public_url
         self._rest = rest
         self._accounts = accounts
         self._options = options
@@ -51,6 +59,7 @@ class Dashboard:
             request.scope[ROUTE] = page.path
             note_application(request.path_params.get("application"))
             request.scope["deploycore.accounts"] = self._accounts
+            request.scope["deploycore.public_url"] = self._public_url
             visitor = await self._accounts.visitor(request)
             try:
                 if page.role is not None:

@@ -31,6 +31,12 @@ DONE: Mapping[str, str] = {
     "deploy": "The deployment is requested.",
     "cancel": "The deployment is being canceled.",
     "rollback": "The rollback has started.",
+    "provider-added": "The provider is added.",
+    "provider-changed": "The provider is changed.",
+    "provider-unchanged": "The provider has these values already. Nothing is changed.",
+    "provider-rotated": "The secret is replaced.",
+    "provider-removed": "The provider is removed.",
+    "provider-authorized": "The provider is authorized.",
 }
 """The messages that a page shows after a form, by the key in its address."""
 

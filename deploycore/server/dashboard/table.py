@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.pages import diagnosis, overview, sign_in
+from deploycore.server.dashboard.pages import (
+    diagnosis,
+    overview,
+    provider_forms,
+    provider_sign_in,
+    providers,
+    sign_in,
+)
 
 __all__ = ["PAGES"]
 
@@ -11,5 +18,8 @@ PAGES: tuple[Page, ...] = (
     *sign_in.PAGES,
     *overview.PAGES,
     *diagnosis.PAGES,
+    *provider_forms.PAGES,  # before providers: "new" is not the name of one
+    *provider_sign_in.PAGES,
+    *providers.PAGES,
 )
 """All pages, and what their forms are sent to."""

@@ -8,7 +8,16 @@ from __future__ import annotations
 from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import METRICS_MEDIA_TYPE, PREFIX, Api
-from deploycore.server.rest import diagnosis, events, logs, overview, releases
+from deploycore.server.rest import (
+    diagnosis,
+    events,
+    logs,
+    overview,
+    provider_kinds,
+    providers,
+    releases,
+    sign_ins,
+)
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -21,7 +30,6 @@ OPERATIONS = (
     Operation("GET", "/readyz", None, Api.ready, {200: views.Health, 503: views.Health}),
     Operation("GET", "/metrics", "read", Api.metrics, {200: None}, media_type=METRICS_MEDIA_TYPE),
     Operation("GET", f"{PREFIX}/openapi.json", None, Api.openapi, {200: None}),
-    Operation("GET", f"{PREFIX}/providers", "read", Api.list_providers, {200: views.ProviderPage}),
     Operation(
         "GET", f"{PREFIX}/applications", "read", Api.list_applications, {200: views.ApplicationPage}
     ),
@@ -96,5 +104,8 @@ OPERATIONS = (
     *releases.OPERATIONS,
     *logs.OPERATIONS,
     *events.OPERATIONS,
+    *provider_kinds.OPERATIONS,
+    *providers.OPERATIONS,
+    *sign_ins.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""
