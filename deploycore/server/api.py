@@ -26,6 +26,7 @@ from deploycore.server.health import Readiness
 from deploycore.server.known_webhooks import Directory
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
+from deploycore.server.recorder import Recorder
 from deploycore.server.rollbacks import Rollbacks
 from deploycore.store import ApplicationRecord, DeploymentRecord
 
@@ -76,6 +77,7 @@ class Api:
         installation: What the operations are about.
         directory: The known webhooks; invalidate it after a change of applications or providers.
         rollbacks: Runs rollbacks.
+        recorder: Records webhook deliveries.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Api:
         *,
         directory: Directory,
         rollbacks: Rollbacks,
+        recorder: Recorder,
         readiness: Readiness,
         metrics: Metrics,
         document: Mapping[str, Any],
@@ -91,6 +94,7 @@ class Api:
         self.installation = installation
         self.directory = directory
         self.rollbacks = rollbacks
+        self.recorder = recorder
         self._readiness = readiness
         self._metrics = metrics
         self._document = document
