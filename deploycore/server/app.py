@@ -35,7 +35,9 @@ from deploycore.server.deliveries import Acceptor
 from deploycore.server.edge import ROUTE, Edge, note_application
 from deploycore.server.followers import Followers
 from deploycore.server.health import Readiness
+from deploycore.server.hosts import Hosts
 from deploycore.server.known_webhooks import Directory
+from deploycore.server.listings import Listings
 from deploycore.server.metrics import Metrics
 from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
 from deploycore.server.options import ServerOptions
@@ -90,6 +92,7 @@ class Application:
     directory: Directory
     acceptor: Acceptor
     recorder: Recorder
+    listings: Listings
     accounts: Accounts
 
     def begin_to_stop(self) -> None:
@@ -104,6 +107,7 @@ class Application:
         """
         self.rollbacks.stop(drain)
         self.directory.close()
+        self.listings.close()
 
 
 def create_application(
@@ -122,12 +126,15 @@ def create_application(
     followers = Followers(installation, most=options.followers_most)
     metrics = Metrics(installation.store, worker)
     readiness = Readiness(installation, worker)
-    recorder = Recorder(installation.store)
+    recorder, hosts = Recorder(installation.store), Hosts()
+    listings = Listings(installation.open_provider, hosts)
     api = Api(
         installation,
         directory=directory,
         rollbacks=rollbacks,
         recorder=recorder,
+        hosts=hosts,
+        listings=listings,
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
@@ -149,7 +156,9 @@ def create_application(
         exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
-    return Application(asgi, followers, rollbacks, directory, acceptor, recorder, accounts)
+    return Application(
+        asgi, followers, rollbacks, directory, acceptor, recorder, listings, accounts
+    )
 
 
 class _Webhooks:

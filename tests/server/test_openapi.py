@@ -17,7 +17,13 @@ from schemathesis.specs.openapi.checks import (
 from deploycore.server.openapi import openapi_document
 from deploycore.server.rest.table import OPERATIONS
 
-KNOWN = {"application": "shop", "deployment": 1, "trigger": 1}
+KNOWN = {
+    "application": "shop",
+    "deployment": 1,
+    "provider": "work",
+    "trigger": 1,
+    "variable": "TOKEN",
+}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

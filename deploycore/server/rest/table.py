@@ -8,6 +8,7 @@ from __future__ import annotations
 from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import PREFIX, Api
+from deploycore.server.rest import environment, removal, repositories, webhooks
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -31,7 +32,9 @@ OPERATIONS = (
         "admin",  # its steps run on this machine
         Api.put_application,
         {200: views.Changed, 201: views.Changed},
+        query=views.ApplicationQuery,
         body=Application,
+        refusals=(404, 409, 502, 504),
     ),
     Operation(
         "DELETE",
@@ -90,5 +93,9 @@ OPERATIONS = (
     Operation(
         "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
     ),
+    *repositories.OPERATIONS,
+    *environment.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *removal.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""
