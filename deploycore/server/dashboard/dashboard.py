@@ -81,7 +81,13 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _error_page(request: Request, visitor: Visitor | None, refusal: Refusal) -> Response:
-    context = {"visitor": visitor, "here": request.url.path, "form": Form(), "refusal": refusal}
+    context = {
+        "visitor": visitor,
+        "here": request.url.path,
+        "form": Form(),
+        "message": "",
+        "refusal": refusal,
+    }
     answer = render("error.html", context, status=refusal.status)
     answer.headers.update(refusal.headers)
     return answer

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.pages import overview, sign_in
+from deploycore.server.dashboard.pages import diagnosis, overview, sign_in
 
 __all__ = ["PAGES"]
 
-PAGES: tuple[Page, ...] = (*sign_in.PAGES, *overview.PAGES)
+PAGES: tuple[Page, ...] = (
+    *sign_in.PAGES,
+    *overview.PAGES,
+    *diagnosis.PAGES,
+)
 """All pages, and what their forms are sent to."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import PREFIX, Api
-from deploycore.server.rest import environment, removal, repositories, webhooks
+from deploycore.server.rest import diagnosis, environment, removal, repositories, webhooks
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -93,6 +93,7 @@ OPERATIONS = (
     Operation(
         "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
     ),
+    *diagnosis.OPERATIONS,
     *repositories.OPERATIONS,
     *environment.OPERATIONS,
     *webhooks.OPERATIONS,
