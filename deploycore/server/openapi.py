@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import deploycore
-from deploycore.applications.application import Application
+from deploycore.applications.application import VARIABLE_PATTERN, Application
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
 from deploycore.server.problems import MEDIA_TYPE
@@ -28,6 +28,7 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "provider": {"type": "string", "pattern": NAME_PATTERN},
     "kind": {"type": "string", "maxLength": 100},
     "sign_in": {"type": "string", "maxLength": 100},
+    "variable": {"type": "string", "pattern": VARIABLE_PATTERN},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "release": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,255}$"},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
@@ -82,8 +83,9 @@ def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     schema = operation.query.model_json_schema(ref_template="#/components/schemas/{model}")
+    required = schema.get("required", ())
     for name, described in schema.get("properties", {}).items():
-        yield {"name": name, "in": "query", "required": False, "schema": described}
+        yield {"name": name, "in": "query", "required": name in required, "schema": described}
     if operation.can_follow:
         yield {
             "name": "Last-Event-ID",

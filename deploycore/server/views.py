@@ -23,6 +23,7 @@ from deploycore.store import (
 __all__ = [
     "Accepted",
     "ApplicationPage",
+    "ApplicationQuery",
     "ApplicationView",
     "Changed",
     "DeploymentPage",
@@ -116,11 +117,40 @@ class ApplicationPage(View):
     items: Sequence[ApplicationView]
 
 
+class ApplicationQuery(Given):
+    """How an application is changed.
+
+    Attributes:
+        verify: Whether to check first that the repository and the ref exist at the git host.
+        dry_run: Whether only to check, without changing anything.
+        revision: The revision that the application must still have; 0 if it must not exist.
+    """
+
+    verify: bool = False
+    dry_run: bool = False
+    revision: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+
+class ChangedField(View):
+    """A field of a declaration, before and after a change; ``None`` if it is not set."""
+
+    before: Any
+    after: Any
+
+
 class Changed(View):
-    """What a declaration has changed."""
+    """What a declaration has changed.
+
+    Attributes:
+        application: The application; ``None`` if a dry run would create it.
+        fields: The changed fields, by their paths.
+        warnings: What may be wrong with the declaration, such as steps that seem to need a shell.
+    """
 
     change: Literal["create", "change", "unchanged"]
-    application: ApplicationView
+    application: ApplicationView | None
+    fields: Mapping[str, ChangedField]
+    warnings: Sequence[str]
 
 
 class DeploymentView(View):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from deploycore.store.records import (
         ApplicationRecord,
         ClaimRecord,
+        DeliveryOutcome,
+        DeliveryRecord,
         DeployKeyRecord,
         DeploymentKind,
         DeploymentRecord,
@@ -38,6 +40,8 @@ else:
             "deploycore.store.records": (
                 "ApplicationRecord",
                 "ClaimRecord",
+                "DeliveryOutcome",
+                "DeliveryRecord",
                 "DeployKeyRecord",
                 "DeploymentKind",
                 "DeploymentRecord",
@@ -61,6 +65,8 @@ __all__ = [
     "FINAL_STATES",
     "ApplicationRecord",
     "ClaimRecord",
+    "DeliveryOutcome",
+    "DeliveryRecord",
     "DeployKeyRecord",
     "DeploymentKind",
     "DeploymentRecord",

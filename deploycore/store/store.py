@@ -27,6 +27,7 @@ from deploycore.store.applications import (
 from deploycore.store.changes import Changes
 from deploycore.store.claims import Claims
 from deploycore.store.database import Database, check_writable, chunks
+from deploycore.store.deliveries import Deliveries
 from deploycore.store.deploy_keys import DeployKeys
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import named_row, refuse_taken
@@ -70,6 +71,7 @@ class Store(ProviderRows):
         triggers: The queue: requests to deploy, from webhooks, polls and people.
         claims: Which worker works on which application.
         webhooks: The webhooks of all applications.
+        deliveries: The last deliveries to each webhook.
         deploy_keys: The SSH keys that were made here.
         polls: When git hosts are polled.
         reception: When a server last received deliveries.
@@ -90,6 +92,7 @@ class Store(ProviderRows):
         self.triggers = Triggers(self._database)
         self.claims = Claims(self._database)
         self.webhooks = Webhooks(self._database, self._refuse_second_key)
+        self.deliveries = Deliveries(self._database)
         self.deploy_keys = DeployKeys(self._database, self._refuse_second_key)
         self.polls = Polls(self._database)
         self.reception = Reception(self._database)

@@ -25,6 +25,7 @@ KNOWN = {
     "provider": "work",
     "kind": "acme",
     "sign_in": "unknown",
+    "variable": "TOKEN",
 }
 CHECKS = [
     not_a_server_error,

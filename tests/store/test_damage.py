@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy import Column, create_engine
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.settings import Settings
-from deploycore.store import Store
+from deploycore.store import DeliveryRecord, Store
 from deploycore.store.columns import (
     Choice,
     Document,
@@ -91,6 +92,7 @@ def fill(store: Store, provider, application) -> None:
             public_key="ssh-ed25519 AAAA",
             secret="env:KEY",
         )
+        store.deliveries.add([_delivery(name)])
         store.polls.take([name], lease=-1)
         store.claims.register(f"worker-of-{name}", host="here", process=1)
         store.claims.take(name, f"worker-of-{name}", lease=-1)
@@ -108,6 +110,15 @@ def fill(store: Store, provider, application) -> None:
     store.provider_tokens.put("aaa", "", "fernet:aaa", 60)
     store.provider_tokens.put("acme", "", "fernet:acme", 60)
     store.reception.note()
+
+
+def _delivery(name: str) -> DeliveryRecord:
+    """A delivery about a commit, with a trigger."""
+    texts = dict.fromkeys(("reason", "message", "event", "ref", "actor", "sender", "delivery"), "x")
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    return DeliveryRecord(
+        name, "accepted", **texts, commit="c", trigger=1, received_at=at, first_at=at
+    )
 
 
 def reads(store: Store) -> dict[str, Callable[[], Any]]:
@@ -135,6 +146,7 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "targets": store.list_targets,
         "found": lambda: store.find_applications(["blog", "shop"]),
         "blog": lambda: [store.get_application("blog")],
+        "blog's deliveries": lambda: store.deliveries.list("blog"),
         "acme": lambda: [store.get_provider("acme")],
         "acme's token": lambda: [store.provider_tokens.load("acme", "").token],
         "blog's deployments": lambda: deployments.list("blog"),

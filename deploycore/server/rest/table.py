@@ -10,13 +10,17 @@ from deploycore.server import views
 from deploycore.server.api import METRICS_MEDIA_TYPE, PREFIX, Api
 from deploycore.server.rest import (
     diagnosis,
+    environment,
     events,
     logs,
     overview,
     provider_kinds,
     providers,
     releases,
+    removal,
+    repositories,
     sign_ins,
+    webhooks,
 )
 from deploycore.server.rest.operation import Operation
 
@@ -40,7 +44,9 @@ OPERATIONS = (
         "admin",  # its steps run on this machine
         Api.put_application,
         {200: views.Changed, 201: views.Changed},
+        query=views.ApplicationQuery,
         body=Application,
+        refusals=(404, 409, 502, 504),
     ),
     Operation(
         "DELETE",
@@ -107,5 +113,9 @@ OPERATIONS = (
     *provider_kinds.OPERATIONS,
     *providers.OPERATIONS,
     *sign_ins.OPERATIONS,
+    *repositories.OPERATIONS,
+    *environment.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *removal.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""
