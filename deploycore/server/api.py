@@ -19,6 +19,7 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.server import views
+from deploycore.server.accounts import Accounts
 from deploycore.server.callers import Caller
 from deploycore.server.checking import checked
 from deploycore.server.edge import note_application
@@ -76,6 +77,7 @@ class Api:
         installation: What the operations are about.
         directory: The known webhooks; invalidate it after a change of applications or providers.
         rollbacks: Runs rollbacks.
+        accounts: Checks passwords, and limits attempts.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Api:
         *,
         directory: Directory,
         rollbacks: Rollbacks,
+        accounts: Accounts,
         readiness: Readiness,
         metrics: Metrics,
         document: Mapping[str, Any],
@@ -91,6 +94,7 @@ class Api:
         self.installation = installation
         self.directory = directory
         self.rollbacks = rollbacks
+        self.accounts = accounts
         self._readiness = readiness
         self._metrics = metrics
         self._document = document

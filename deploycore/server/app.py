@@ -132,18 +132,20 @@ def create_application(
     followers = Followers(installation, most=options.followers_most)
     metrics = Metrics(installation.store, worker)
     readiness = Readiness(installation, worker)
+    accounts = Accounts(installation, openid=options.openid)
     api = Api(
         installation,
         directory=directory,
         rollbacks=rollbacks,
+        accounts=accounts,
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
-    accounts = Accounts(installation)
     rest = Rest(api, Access(installation.store), accounts, followers, options)
-    dashboard = Dashboard(rest, accounts, options)
+    public_url = installation.settings.public_url
+    dashboard = Dashboard(rest, accounts, options, public_url=public_url)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
     webhooks = _Webhooks(acceptor, directory, metrics, options, threads=threads)

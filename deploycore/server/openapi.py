@@ -26,6 +26,9 @@ WEBHOOK_PATH = "/webhooks/{application}"
 _DECLARATION = "Declaration"
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "application": {"type": "string", "pattern": NAME_PATTERN},
+    "user": {"type": "string", "pattern": NAME_PATTERN},
+    "token": {"type": "string", "pattern": NAME_PATTERN},
+    "session": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
 }

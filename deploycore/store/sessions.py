@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import SecretStr
 from sqlalchemy import Connection, delete, false, insert, select, update
 
-from deploycore.errors import StoreError
+from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.account_records import (
     LinkPurpose,
     LinkRecord,
@@ -15,8 +17,10 @@ from deploycore.store.account_records import (
     UserRecord,
 )
 from deploycore.store.database import Database, present
+from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.tables import sessions, sign_in_links, users
+from deploycore.store.token_digests import digest_of, new_secret
 from deploycore.store.users import add_user, has_administrator
 
 __all__ = ["IDLE", "LIFETIME", "Sessions", "SignInLinks", "SignedIn"]
@@ -25,6 +29,10 @@ LIFETIME = timedelta(days=7)
 IDLE = timedelta(hours=12)
 """Without a request for so long, a session ends."""
 
+_LINK_LIFETIMES: Mapping[LinkPurpose, timedelta] = {
+    "first-admin": timedelta(hours=1),
+    "reset": timedelta(hours=24),
+}
 _SEEN_EVERY = timedelta(minutes=1)
 _SESSIONS_MOST = 50
 
@@ -113,16 +121,39 @@ class SignInLinks:
 
         Args:
             user: The user whose password it sets.
+
+        Raises:
+            ConfigurationError: There is no such user, or the user is disabled.
         """
         with self._database.writing() as connection:
             at = present(connection)
             ended = sign_in_links.c.expires_at <= at
             if user is not None:
+                _refuse_disabled(connection, user)
                 ended |= sign_in_links.c.user == user
             connection.execute(delete(sign_in_links).where(ended))
             record = LinkRecord(digest, purpose, user, at, at + lifetime, None)
             connection.execute(insert(sign_in_links).values(vars(record)))
             return record
+
+    def create(self, user: str | None = None) -> tuple[SecretStr, LinkRecord]:
+        """Store a new link and return its secret.
+
+        Args:
+            user: The user whose password it sets; ``None`` for the first administrator's link.
+
+        Raises:
+            ConfigurationError: The user cannot sign in.
+        """
+        secret = new_secret()
+        purpose: LinkPurpose = "first-admin" if user is None else "reset"
+        record = self.add(
+            digest=digest_of(secret),
+            purpose=purpose,
+            lifetime=_LINK_LIFETIMES[purpose],
+            user=user,
+        )
+        return secret, record
 
     def find(self, digest: str) -> LinkRecord | None:
         """Return a link that can be used; ``None`` if it was used, has expired or is unknown."""
@@ -228,6 +259,13 @@ def _readable(connection: Connection, digest: str) -> SignedIn | None:
 
 def _holds(session: SessionRecord, at: datetime) -> bool:
     return at < session.expires_at and at - session.seen_at < IDLE
+
+
+def _refuse_disabled(connection: Connection, user: str) -> None:
+    if named_row(connection, "user", users, user)["disabled"]:
+        raise ConfigurationError(
+            f"The user {user} is disabled.", hint="Enable the user first.", user=user
+        )
 
 
 def _usable(connection: Connection, digest: str) -> LinkRecord | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import PREFIX, Api
+from deploycore.server.rest import account, audit, tokens, users
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -90,5 +91,9 @@ OPERATIONS = (
     Operation(
         "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
     ),
+    *users.OPERATIONS,
+    *tokens.OPERATIONS,
+    *audit.OPERATIONS,
+    *account.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""
