@@ -22,6 +22,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.installation.verification import verify_applications
 from deploycore.server import views
+from deploycore.server.accounts import Accounts
 from deploycore.server.callers import Caller
 from deploycore.server.checking import checked
 from deploycore.server.edge import note_application
@@ -88,6 +89,7 @@ class Api:
         recorder: Records webhook deliveries.
         hosts: Limits how many requests ask git hosts.
         listings: Lists what providers can read.
+        accounts: Checks passwords, and limits attempts.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Api:
         recorder: Recorder,
         hosts: Hosts,
         listings: Listings,
+        accounts: Accounts,
         readiness: Readiness,
         metrics: Metrics,
         document: Mapping[str, Any],
@@ -110,6 +113,7 @@ class Api:
         self.recorder = recorder
         self.hosts = hosts
         self.listings = listings
+        self.accounts = accounts
         self._readiness = readiness
         self._metrics = metrics
         self._document = document

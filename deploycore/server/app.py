@@ -132,6 +132,7 @@ def create_application(
     readiness = Readiness(installation, worker)
     recorder, hosts = Recorder(installation.store), Hosts()
     listings = Listings(installation.open_provider, hosts)
+    accounts = Accounts(installation, openid=options.openid)
     api = Api(
         installation,
         directory=directory,
@@ -139,12 +140,12 @@ def create_application(
         recorder=recorder,
         hosts=hosts,
         listings=listings,
+        accounts=accounts,
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
-    accounts = Accounts(installation)
     rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
     public_url = installation.settings.public_url
     dashboard = Dashboard(rest, accounts, options, public_url=public_url)

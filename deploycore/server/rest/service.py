@@ -31,6 +31,7 @@ from deploycore.server.rest.events import list_events
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.store import Role
+from deploycore.store.audit import DONE
 
 __all__ = ["Rest", "refuse_below"]
 
@@ -68,8 +69,14 @@ class Rest:
             request.scope[ROUTE] = operation.path
             note_application(request.path_params.get("application"))
             visitor, caller = await self._caller(request, operation)
-            query = checked(operation.query, request.query_params)
-            body = await read_json(request, self._options) if operation.body else {}
+            body: Mapping[str, Any] = {}
+            try:
+                query = checked(operation.query, request.query_params)
+                body = await read_json(request, self._options) if operation.body else {}
+            except Refusal as refusal:
+                call = Call(request.path_params, None, body, caller)
+                await run_in_threadpool(self._note, operation, call, refusal.code)
+                raise
             call = Call(request.path_params, query, body, caller)
             if operation.can_follow and _wants_events(request):
                 return await self._followed(request, operation, call, visitor)
@@ -104,10 +111,16 @@ class Rest:
             Refusal: The caller's role is too low (403), or as over HTTP.
         """
         operation = _OPERATIONS[method, path]
-        if operation.role is not None:
-            refuse_below(caller, operation.role)
         given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        call = Call(parameters or {}, checked(operation.query, given), body or {}, caller)
+        try:
+            if operation.role is not None:
+                refuse_below(caller, operation.role)
+            checked_query = checked(operation.query, given)
+        except Refusal as refusal:
+            call = Call(parameters or {}, None, body or {}, caller)
+            await run_in_threadpool(self._note, operation, call, refusal.code)
+            raise
+        call = Call(parameters or {}, checked_query, body or {}, caller)
         response = await run_in_threadpool(self._run, operation, call)
         return json.loads(bytes(response.body)) if response.body else None
 
@@ -140,15 +153,40 @@ class Rest:
                     hint="Send the request again in 30 seconds.",
                     headers={"Retry-After": "30"},
                 ) from None
-        return None, Caller.of_token(self._access.bearer(authorization, role))
+        try:
+            return None, Caller.of_token(self._access.bearer(authorization, role))
+        except Refusal as refusal:
+            token = self._access.holder(authorization)
+            if token is not None:
+                call = Call(request.path_params, None, {}, Caller.of_token(token))
+                await run_in_threadpool(self._note, operation, call, refusal.code)
+            raise
 
     def _run(self, operation: Operation, call: Call) -> Response:
         if call.caller is not None and call.caller.token is not None:
             self._access.note_use(call.caller.token)
         try:
-            return operation.run(self._api, call)
+            response = operation.run(self._api, call)
         except DeploycoreError as error:
+            self._note(operation, call, error.code)
             raise refused_by(error) from None
+        except Refusal as refusal:
+            self._note(operation, call, refusal.code)
+            raise
+        self._note(operation, call, DONE)
+        return response
+
+    def _note(self, operation: Operation, call: Call, outcome: str) -> None:
+        """Record in the audit log what an operation that changes something has done."""
+        if operation.method != "GET" and call.caller is not None:
+            self._accounts.auditor.note_operation(
+                call.caller,
+                operation.run.__name__,
+                operation.path,
+                parameters=call.path,
+                body=call.body,
+                outcome=outcome,
+            )
 
     async def _followed(
         self, request: Request, operation: Operation, call: Call, visitor: Visitor | None

@@ -9,6 +9,8 @@ from deploycore.applications.application import Application
 from deploycore.server import views
 from deploycore.server.api import METRICS_MEDIA_TYPE, PREFIX, Api
 from deploycore.server.rest import (
+    account,
+    audit,
     diagnosis,
     environment,
     events,
@@ -20,6 +22,8 @@ from deploycore.server.rest import (
     removal,
     repositories,
     sign_ins,
+    tokens,
+    users,
     webhooks,
 )
 from deploycore.server.rest.operation import Operation
@@ -117,5 +121,9 @@ OPERATIONS = (
     *environment.OPERATIONS,
     *webhooks.OPERATIONS,
     *removal.OPERATIONS,
+    *users.OPERATIONS,
+    *tokens.OPERATIONS,
+    *audit.OPERATIONS,
+    *account.OPERATIONS,
 )
 """All operations but the webhook's, which a signature opens, not a role."""

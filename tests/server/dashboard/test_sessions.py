@@ -10,14 +10,6 @@ def test_pages_ask_to_sign_in_first(client):
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
 
 
-def test_a_link_signs_in_once(client):
-    link = client.application.accounts.new_link().get_secret_value()
-    assert client.get(f"/sign-in/link/{link}").status_code == 200
-    assert "shop" in client.post("/sign-in/link", data={"link": link}).text
-    client.cookies.clear()
-    assert client.post("/sign-in/link", data={"link": link}).status_code == 403
-
-
 def test_a_form_without_the_token_of_its_session_is_refused(browser):
     for fields in ({}, {"form_token": "x"}):
         assert browser.client.post("/sign-out", data=fields).status_code == 403
