@@ -158,6 +158,7 @@ def _started_server() -> socket.socket:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
             cwd=_ROOT,
+            env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
