@@ -30,6 +30,7 @@ from dulwich.repo import Repo
 from dulwich.server import Backend, BackendRepo, ReceivePackHandler, UploadPackHandler
 
 from deploycore.errors import ConfigurationError
+from deploycore.testing.bare import find_conflict, make_bare, write_refs
 from deploycore.testing.messages import Answer, Write
 
 __all__ = [
@@ -299,18 +300,19 @@ class GitRepositories:
             known = self._paths.get(repository.full_name)
             if known is None:
                 known = Path(self._directory.name, f"{len(self._paths)}.git")
-                main = repository.default_branch.encode()
-                Repo.init_bare(str(known), mkdir=True, default_branch=main).close()
+                make_bare(known, repository.default_branch)
                 self._paths[repository.full_name] = known
             return known
 
     def _set(self, repo: Repo, repository: Served, branches: Mapping[str, ObjectID]) -> None:
-        try:
-            for name, commit in branches.items():
-                repo.refs[branch_ref(name)] = commit
-        except OSError as error:
-            message = f"{repository.full_name} has a branch whose name conflicts with {name!r}."
-            raise ConfigurationError(message) from error
+        refs = {branch_ref(name): commit for name, commit in branches.items()}
+        conflict = find_conflict(repo.refs.allkeys(), refs)
+        if conflict is not None:
+            name = conflict.removeprefix(BRANCHES).decode()
+            raise ConfigurationError(
+                f"{repository.full_name} has a branch whose name conflicts with {name!r}."
+            )
+        write_refs(repo, refs)
         self._refresh(repo, repository)
 
     def _refresh(self, repo: Repo, repository: Served) -> None:
