@@ -8,7 +8,7 @@ removed at the host once another one is in use. Each step may be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -21,6 +21,13 @@ from deploycore.errors import (
     RemoteRefused,
 )
 from deploycore.events import DeployKey
+from deploycore.installation.deploy_key_results import (
+    KeyOutcome,
+    KeyOwner,
+    KeyUse,
+    ListedKey,
+    RemainingKey,
+)
 from deploycore.models import RepositoryId
 from deploycore.provider.background import Unanswered, call_within
 from deploycore.secrets import SecretBox, is_sealed
@@ -37,85 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["DeployKeys", "KeyOutcome", "KeyOwner", "ListedKey", "RemainingKey"]
 
 _SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class KeyOwner:
-    """Whose a key is: an application's or, without one, a provider's."""
-
-    application: str | None
-    provider: str
-
-    @property
-    def name(self) -> str:
-        """The name of the application or the provider."""
-        return self.provider if self.application is None else self.application
-
-    @property
-    def noun(self) -> str:
-        """What it is."""
-        return "provider" if self.application is None else "application"
-
-
-KeyUse = Literal["waiting", "in use", "not used", "left over"]
-
-
-@dataclass(frozen=True)
-class ListedKey:
-    """A key, and what it is to git.
-
-    Attributes:
-        use: ``waiting`` until the host accepts it. ``not used`` if a person has given the provider
-            another key, or the application another provider or repository. ``left over`` if it was
-            replaced, and the host may still have it.
-    """
-
-    key: DeployKeyRecord
-    use: KeyUse
-
-
-@dataclass(frozen=True)
-class RemainingKey:
-    """A key that the git host may still have.
-
-    Attributes:
-        repository: Empty where a person has added the key.
-        page: Where a person removes it; empty if that is not known.
-        error: Why it could not be removed, if that was tried.
-    """
-
-    key: DeployKeyRecord
-    repository: str = ""
-    page: str = ""
-    error: DeploycoreError | None = None
-
-    def __str__(self) -> str:
-        what = f"the deploy key {fingerprint_of(self.key.public_key)}"
-        of = self.repository or self.key.repository
-        where = f" of {of}" if of else ""
-        page = f": {self.page}" if self.page else ""
-        return f"{what}{where} (provider {self.key.provider}){page}"
-
-
-@dataclass(frozen=True)
-class KeyOutcome:
-    """What became of a new key.
-
-    Attributes:
-        by_hand: Why a person has to add the key at the git host; empty if it is registered.
-        pages: Where to add it.
-        remains: The former keys that the git host may still have.
-    """
-
-    key: DeployKeyRecord
-    by_hand: str = ""
-    pages: tuple[str, ...] = ()
-    remains: tuple[RemainingKey, ...] = field(default=())
-
-    @property
-    def is_live(self) -> bool:
-        """Whether the key is in use."""
-        return self.key.state == "live"
 
 
 class DeployKeys:
@@ -182,7 +110,11 @@ class DeployKeys:
             ProviderError: The host cannot be reached, or refuses the key.
             GitError: The key is registered, and the SSH server does not accept it.
         """
-        if any(each.state == "live" for each in self._of(owner)) or self._has_own_key(owner):
+        keys = self._of(owner)
+        # A process that ended early may have given a provider a key that still waits.
+        has_new = any(each.state == "new" and self._is_of_provider(each) for each in keys)
+        is_live = any(each.state == "live" for each in keys)
+        if not has_new and (is_live or self._has_own_key(owner)):
             raise ConfigurationError(
                 f"The {owner.noun} {owner.name!r} has an SSH key already.",
                 hint=f"Replace it: deploycore key rotate {owner.name}",
@@ -434,21 +366,29 @@ class DeployKeys:
         return is_sealed(stored) and is_pair(self._secrets.reveal(stored), key.public_key)
 
     def _use_of(self, key: DeployKeyRecord) -> KeyUse:
-        if key.state == "live":
-            try:
-                return "in use" if self._is_used(key) else "not used"
-            except DeploycoreError:  # a damaged record, or a secret that cannot be read
-                return "in use"
-        return "waiting" if key.state == "new" else "left over"
+        try:
+            is_used = self._is_used(key)
+        except DeploycoreError:  # a damaged record, or a secret that cannot be read
+            is_used = key.state == "live"
+        if is_used:
+            return "in use"
+        others: dict[str, KeyUse] = {"new": "waiting", "live": "not used", "former": "left over"}
+        return others[key.state]
 
     def _is_left_over(self, key: DeployKeyRecord) -> bool:
         return self._use_of(key) in ("left over", "not used")
 
     def _is_used(self, key: DeployKeyRecord) -> bool:
-        """Whether git clones with a key that was taken into use. It does not if a person has given
-        the provider another key since, or the application another provider or repository."""
+        """Whether git clones with a key.
+
+        The state alone does not tell: a process may have ended between giving the key to a provider
+        and noting that. And a person may have given the provider another key since, or the
+        application another provider or repository.
+        """
         if key.application is None:
             return self._is_of_provider(key)
+        if key.state != "live":
+            return False
         definition = self._store.get_application(key.application).definition
         return (definition.provider, definition.repository) == (key.provider, key.repository)
 

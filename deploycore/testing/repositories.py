@@ -21,7 +21,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from dulwich.errors import GitProtocolError
+from dulwich.errors import GitProtocolError, HangupException
 from dulwich.object_store import peel_sha
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.protocol import ReceivableProtocol, pkt_line
@@ -268,6 +268,21 @@ class GitRepositories:
             self._serve(repository, service, body, write, advertise_refs=False)
 
         return _answer(f"application/x-{service}-result", send)
+
+    def talk(self, repository: Served, read: Callable[[int], bytes], write: Write) -> None:
+        """A fetch over a connection that stays open, as over SSH.
+
+        Args:
+            read: Returns at most so many bytes of the client; none when it has ended.
+        """
+        with Repo(str(self._path(repository))) as repo:
+            protocol = ReceivableProtocol(read, _counting(write))
+            try:
+                UploadPackHandler(_OneRepository(repo), ["/"], protocol).handle()
+            except HangupException:
+                pass  # a client that only wanted the refs
+            except GitProtocolError as error:
+                write(pkt_line(b"ERR " + str(error).encode()))
 
     def _serve(
         self,

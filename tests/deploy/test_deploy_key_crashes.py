@@ -207,6 +207,30 @@ def test_a_crash_at_each_call_of_a_rotation_leaves_a_key_that_works(
     assert world.host.keys == {}
 
 
+def test_a_key_that_a_provider_was_given_before_a_crash_is_in_use(world, monkeypatch):
+    has_own_key(world, monkeypatch)
+
+    def die(key):
+        raise Died
+
+    monkeypatch.setattr(world.store.deploy_keys, "activate", die)
+    with pytest.raises(Died):
+        world.keys.create(OF_PROVIDER)
+    monkeypatch.undo()
+    record = world.store.get_provider("work")
+    sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
+    world.store.change_provider(record, settings={}, secrets=sealed)
+    assert [(each.key.state, each.use) for each in world.keys.listed()] == [("new", "in use")]
+    with pytest.raises(ConfigurationError, match="no deploy key that was replaced"):
+        world.keys.remove(OF_PROVIDER, left_over=True)
+    prove = lambda self, provider, repository: None  # noqa: E731
+    monkeypatch.setattr(DeployKeys, "_prove", prove)
+    done = world.keys.create(OF_PROVIDER)
+    assert done.key.public_key == public_of(world.changes.key)
+    assert [(each.key.state, each.use) for each in world.keys.listed()] == [("live", "in use")]
+    assert len(world.host.keys) == 1
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_crash_while_a_key_is_removed_is_made_good_by_removing_again(world, after):
     for step in range(1, 10):

@@ -225,6 +225,7 @@ def make_good(world, owner, verb):
             keys.remove(owner)
 
 
+@pytest.mark.outside_description("the host sends refusals that are not its own")
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_request_to_the_host_is_refused_in_turn(world, owner, verb, caplog):
