@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.installation.provider_test import count_repositories, prove_credentials
 from deploycore.models import Account
@@ -100,8 +102,9 @@ def add_provider(api: Api, call: Call) -> Response:
     """
     given = checked(ProviderGiven, call.body)
     installation, accounts = api.installation, list[Account]()
-    with about_field("name"):  # before the git host is asked
-        installation.store.refuse_taken_provider(given.name)
+    if re.fullmatch(NAME_PATTERN, given.name):  # else it is told with all other problems
+        with about_field("name"):  # before the git host is asked
+            installation.store.refuse_taken_provider(given.name)
     plugin = load_plugin(given.kind)
     secrets = secrets_of(plugin.config_type, given.settings, given.secrets, given.references)
     with explaining_host_keys():

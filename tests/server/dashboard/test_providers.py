@@ -195,7 +195,8 @@ def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, p
     assert "workspace slug" in form.described["field.workspace"]
     assert form.values["field.email"] == "not-an-address"
     assert form.values["field.token"] == ""
-    assert answer.text.count('aria-invalid="true"') == 4
+    assert "Should be a number" in form.described["field.connect_timeout"]
+    assert answer.text.count('aria-invalid="true"') == 5
     assert "hunter2" not in "".join(pages).replace("hunter2x", "") + caplog.text
 
 
