@@ -264,6 +264,12 @@ def test_a_provider_gets_another_mode(browser, installation):
     assert [*record.secrets] == ["token"]
 
 
+def test_a_form_for_a_mode_that_its_kind_does_not_have_is_refused(browser):
+    answer = browser.send("/providers/new", kind="bitbucket", mode="<b>")
+    assert answer.status_code == 422
+    assert "Choose the way to sign in again." in answer.text
+
+
 def test_a_secret_is_rotated(browser, pages, installation):
     before = installation.store.get_provider("work")
     new = {"token": SecretStr("hunter3-of-acme")}
@@ -393,6 +399,7 @@ def test_the_texts_of_plugins_and_hosts_are_escaped(browser, pages, install_dist
         browser.get(path)
     browser.get("/providers/new", params={"kind": HOSTILE, "mode": HOSTILE, "url": HOSTILE})
     browser.get("/callback", params={"state": HOSTILE})
+    assert browser.get("/providers/new?kind=worse").status_code == 502
     assert HOSTILE in unescape("".join(pages))
     assert not re.search(r"<script>|<img", "".join(pages))
 
