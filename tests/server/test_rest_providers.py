@@ -15,7 +15,8 @@ from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from pydantic import SecretStr
 
-from deploycore.http.device import DeviceCode
+from deploycore.errors import AuthenticationFailed
+from deploycore.http.device import DeviceCode, DevicePolling
 from deploycore.server.sign_ins import SignIns
 from deploycore.tokens import DeviceFlow
 from tests.distributions import GOOD_PROVIDER
@@ -411,6 +412,18 @@ def test_an_address_that_a_browser_would_run_is_refused(api, installation, monke
         answer = api("POST", "/providers/hub/sign-ins")
     assert answer.status_code == 502
     assert "javascript" not in answer.text
+
+
+def test_a_code_is_polled_no_more_often_than_the_host_allows():
+    at = [0.0]
+    code = DeviceCode("A-B", "https://git.example.com/device", 900, 5, SecretStr("x"))
+    flow = DeviceFlow(device_path="d", token_path="t", client_id="c")
+    polling = DevicePolling(flow, code, lambda: at[0])
+    at[0] = 4.9
+    assert polling.poll(None) is None  # without a client nothing can be asked
+    at[0] = 900.0
+    with pytest.raises(AuthenticationFailed, match="not entered in time"):
+        polling.poll(None)
 
 
 def test_sign_ins_are_forgotten_in_time_and_when_there_are_too_many():
