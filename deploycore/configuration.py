@@ -35,6 +35,7 @@ from deploycore.text.validation import find_problems
 from deploycore.tokens import RenewableAuth, SignIn
 
 __all__ = [
+    "SEVERAL_LINES",
     "ClientIdStr",
     "ClientSecretStr",
     "ConfigField",
@@ -185,9 +186,11 @@ class ProviderConfig(BaseModel):
     """The base class of every provider's ``Config``.
 
     Define the fields that your host needs in a subclass. The type of every secret must be
-    ``SecretStr``. The core creates command-line options and prompts from the fields:
-    ``description`` becomes the help text, ``Literal`` a choice, and ``SecretStr`` a hidden prompt.
-    If the host has several ways to sign in, ``Config`` is a discriminated union of subclasses.
+    ``SecretStr``. The core creates command-line options, prompts and the dashboard's forms from the
+    fields: ``description`` becomes the help text, ``Literal`` a choice, and ``SecretStr`` a hidden
+    prompt. If the host has several ways to sign in, ``Config`` is a discriminated union of
+    subclasses. If a text may have several lines, give ``Field`` the argument
+    ``json_schema_extra=SEVERAL_LINES``.
 
     Attributes:
         NEEDS_SSH_KEY: Whether this way to sign in requires the core's SSH key or agent. Without
@@ -245,7 +248,7 @@ FieldFormat = Literal["text", "lines", "boolean", "integer", "number", "date"]
 """The forms of a field's value, for input elements of forms."""
 
 SEVERAL_LINES: dict[str, JsonValue] = {"lines": True}
-"""A field's ``json_schema_extra`` if its value may have several lines."""
+"""The ``json_schema_extra`` of a field whose value may have several lines."""
 
 
 @dataclass(frozen=True)

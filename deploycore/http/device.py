@@ -122,9 +122,7 @@ def wait_for_device(
             interval += _SLOWER_BY if error.slow_down else 0
         except ProviderUnavailable:
             interval *= 2  # RFC 8628, 3.5
-    raise AuthenticationFailed(
-        "The code was not entered in time.", hint="Sign in again, and enter the new code."
-    )
+    raise _too_late()
 
 
 class DevicePolling:
@@ -153,9 +151,7 @@ class DevicePolling:
         """
         now = self._now()
         if now >= self._ends_at:
-            raise AuthenticationFailed(
-                "The code was not entered in time.", hint="Sign in again, and enter the new code."
-            )
+            raise _too_late()
         if now < self._next_at:
             return None
         try:
@@ -179,6 +175,12 @@ def _poll(http: HttpClient, flow: DeviceFlow, code: DeviceCode) -> Token:
     return read_token(answer)
 
 
+def _too_late() -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "The code was not entered in time.", hint="Sign in again, and enter the new code."
+    )
+
+
 def _not_yet(code: str) -> DeploycoreError | None:
     if code in ("authorization_pending", "slow_down"):
         return _NotYet(slow_down=code == "slow_down")
@@ -188,7 +190,5 @@ def _not_yet(code: str) -> DeploycoreError | None:
             hint="Sign in again, and allow the access.",
         )
     if code == "expired_token":
-        return AuthenticationFailed(
-            "The code was not entered in time.", hint="Sign in again, and enter the new code."
-        )
+        return _too_late()
     return None

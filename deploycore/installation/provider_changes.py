@@ -104,6 +104,7 @@ class ProviderChanges:
         """Validate and store a new provider; see ``Installation.add_provider``."""
         from deploycore.provider.core_fields import parse_fields
         from deploycore.provider.registry import load_plugin
+        from deploycore.provider.stored_credentials import flow_of
         from deploycore.store import ProviderRecord
 
         plugin = load_plugin(kind)
@@ -114,7 +115,7 @@ class ProviderChanges:
         revealed = {field: self._revealed(field, value) for field, value in stored.items()}
         found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
         expires_at = None
-        if found.config.sign_in is None:  # else there is nothing to prove before a person signs in
+        if flow_of(found.config) is None:  # else there is nothing to prove before a person signs in
             expires_at = self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
@@ -248,8 +249,10 @@ class ProviderChanges:
         Raises:
             ConfigurationError: The provider does not exist, or its configuration is not valid.
         """
+        from deploycore.provider.stored_credentials import flow_of
+
         config = self.plan(name, {}, {}).config
-        auth = config.api_auth if config.sign_in is not None else None
+        auth = config.api_auth if flow_of(config) is not None else None
         return isinstance(auth, RenewableAuth) and self._vault(name).load(auth.key) is None
 
     def _vault(self, name: str, generation: int | None = None) -> TokenVault:
@@ -269,10 +272,11 @@ class ProviderChanges:
         again.
         """
         from deploycore.credentials.keeper import TokenSource
+        from deploycore.provider.stored_credentials import flow_of
         from deploycore.store.token_vault import Unproved
 
         name, config = change.record.name, change.config
-        if config.sign_in is None:
+        if flow_of(config) is None:
             return self._prove(change.plugin, config, change.core, verify)
         if not self._needs_new_sign_in(change) and not self.needs_sign_in(name):
             vault: TokenStorage = self._vault(name)
@@ -284,11 +288,14 @@ class ProviderChanges:
 
     def _needs_new_sign_in(self, change: ProviderChange) -> bool:
         """Whether the tokens of the former sign-in are not for what the provider will be."""
+        from deploycore.provider.stored_credentials import flow_of
+
+        following = flow_of(change.config)
         try:
-            former = self.plan(change.record.name, {}, {}).config.sign_in
+            former = flow_of(self.plan(change.record.name, {}, {}).config)
         except DeploycoreError:  # such as a reference that can no longer be read
-            return change.config.sign_in is not None
-        return _client_of(former) != _client_of(change.config.sign_in)
+            return following is not None
+        return _client_of(former) != _client_of(following)
 
     def _prove(
         self,

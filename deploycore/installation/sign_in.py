@@ -24,6 +24,7 @@ from deploycore.http.device import (
 )
 from deploycore.http.grants import exchange_code
 from deploycore.provider import Provider
+from deploycore.provider.stored_credentials import flow_of
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.tokens import DeviceFlow, RenewableAuth, SignIn, Token
 
@@ -58,7 +59,7 @@ class ProviderSignIn:
         *,
         http_settings: HttpSettings | None = None,
     ) -> None:
-        flow, auth = config.sign_in, config.api_auth
+        flow, auth = flow_of(config), config.api_auth
         if flow is None:
             raise ConfigurationError(
                 f"Provider {config.name} does not need to be authorized: its configuration has all"

@@ -310,8 +310,23 @@ def split_fields(
     own = {field.name for field in core_fields(config_type)}
     core = {key: value for key, value in values.items() if key in own}
     rest = {key: value for key, value in values.items() if key not in own}
-    config = parse_config(config_type, rest, kind=kind)
+    try:
+        config = parse_config(config_type, rest, kind=kind)
+    except ConfigurationError as error:
+        _add_core_problems(error, core)
+        raise
     return config, _parse_core(core, config.name, kind)
+
+
+def _add_core_problems(error: ConfigurationError, values: Mapping[str, object]) -> None:
+    """Add what is wrong with the core's fields, so that all problems are told at once."""
+    try:
+        CoreFields.model_validate(values)
+    except ValidationError as invalid:
+        problems = [each.text(".") for each in find_problems(invalid, CoreFields, values)]
+        error.message = "; ".join([error.message, *problems])
+        error.args = (error.message,)
+        error.details["fields"] = [*error.details.get("fields", ()), *problems]
 
 
 def _parse_core(values: Mapping[str, object], name: str, kind: str) -> CoreFields:

@@ -128,6 +128,6 @@ def _ended() -> Refusal:
     return Refusal(
         404,
         "not_found",
-        "This sign-in has ended, or somebody else has begun it.",
+        "This sign-in has ended, or another user or token has begun it.",
         hint="Sign in again.",
     )

@@ -15,9 +15,11 @@ from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from pydantic import SecretStr
 
-from deploycore.http.device import DeviceCode
+from deploycore.errors import AuthenticationFailed
+from deploycore.http.device import DeviceCode, DevicePolling
 from deploycore.server.sign_ins import SignIns
 from deploycore.tokens import DeviceFlow
+from tests.distributions import GOOD_PROVIDER
 
 V1 = "/api/v1"
 NEW_SECRET = "hunter3-of-acme"
@@ -219,6 +221,9 @@ def test_a_change_of_what_somebody_else_has_changed_is_refused(api):
     assert api("PATCH", "/providers/work", body).status_code == 200
     again = api("PATCH", "/providers/work", {**body, "settings": {"read_timeout": "30"}})
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    body["generation"] = api("GET", "/providers/work").json()["provider"]["generation"]
+    repeated = api("PATCH", "/providers/work", {**body, "settings": {"read_timeout": "30"}})
+    assert repeated.json()["provider"]["settings"] == {"read_timeout": "30"}
 
 
 def test_a_change_is_shown_and_not_stored_if_that_is_wanted(api):
@@ -269,6 +274,28 @@ def test_more_repositories_than_are_counted_are_told(api, monkeypatch):
     monkeypatch.setattr("deploycore.server.rest.providers._COUNTED_MOST", 2)
     found = api("POST", "/providers/work/test").json()
     assert (found["repositories"], found["has_more"]) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["none", "no%20good", "%00", "x" * 500])
+def test_a_provider_that_does_not_exist_is_not_found(api, name):
+    for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "/test")):
+        answer = api(method, f"/providers/{name}{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_plugin_that_cannot_tell_how_to_sign_in_is_named(api, install_distribution):
+    broken = """
+    @property
+    def sign_in(self):
+        raise RuntimeError("hunter9")
+
+class AcmeProvider:"""
+    source = GOOD_PROVIDER.replace("\nclass AcmeProvider:", broken)
+    install_distribution("deploycore-silent", "silent", source)
+    answer = api("POST", "/providers", {"name": "s", "kind": "silent", "secrets": {"token": "x"}})
+    assert (answer.status_code, answer.json()["code"]) == (502, "plugin")
+    assert "RuntimeError" in answer.json()["detail"]
+    assert "hunter9" not in answer.text
 
 
 def test_what_a_provider_lacks_is_told_without_a_request(api, installation, monkeypatch):
@@ -385,6 +412,18 @@ def test_an_address_that_a_browser_would_run_is_refused(api, installation, monke
         answer = api("POST", "/providers/hub/sign-ins")
     assert answer.status_code == 502
     assert "javascript" not in answer.text
+
+
+def test_a_code_is_polled_no_more_often_than_the_host_allows():
+    at = [0.0]
+    code = DeviceCode("A-B", "https://git.example.com/device", 900, 5, SecretStr("x"))
+    flow = DeviceFlow(device_path="d", token_path="t", client_id="c")
+    polling = DevicePolling(flow, code, lambda: at[0])
+    at[0] = 4.9
+    assert polling.poll(None) is None  # without a client nothing can be asked
+    at[0] = 900.0
+    with pytest.raises(AuthenticationFailed, match="not entered in time"):
+        polling.poll(None)
 
 
 def test_sign_ins_are_forgotten_in_time_and_when_there_are_too_many():

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from deploycore.server.dashboard.forms import Form
 
-__all__ = ["FieldInput", "Group", "errors_of", "groups_of", "restored_key", "values_of"]
+__all__ = ["FieldInput", "Group", "errors_of", "groups_of", "label_of", "restored_key", "values_of"]
 
 FIELD, REFERENCE, UNSET = "field.", "reference.", "unset."
 
@@ -45,6 +45,7 @@ class FieldInput:
         name: The field's name.
         type: The type of its input: that of an ``input`` element, ``select`` or ``textarea``.
         value: What it shows; never a secret.
+        is_set: Whether the value is another one than the default.
         options: The values of a ``select`` with their texts.
         stored: Where the secret is stored; empty if none is.
         reference: A reference that was typed in place of a secret.
@@ -59,6 +60,7 @@ class FieldInput:
     secret: bool
     type: str
     value: str = ""
+    is_set: bool = False
     options: Sequence[tuple[str, str]] = ()
     stored: str = ""
     reference: str = ""
@@ -116,7 +118,7 @@ def groups_of(
 
 
 def _is_open(name: str, fields: Sequence[FieldInput], *, needs_key: bool) -> bool:
-    has_something = any(each.error or each.value or each.stored for each in fields)
+    has_something = any(each.error or each.is_set or each.stored for each in fields)
     return name == "plugin" or has_something or (name == "ssh" and needs_key)
 
 
@@ -136,12 +138,13 @@ def _input(
         given = default
     return FieldInput(
         name=name,
-        label=_label(name),
+        label=label_of(name),
         help=_help(field),
         required=field["required"] and not kept,
         secret=field["secret"],
         type=_type(field),
         value="" if field["secret"] else given,
+        is_set=given not in ("", default) or bool(reference),
         options=options,
         stored=kept,
         # What is no reference may be a secret in the wrong place.
@@ -169,10 +172,11 @@ def _options(field: Mapping[str, Any]) -> list[tuple[str, str]]:
     return values if not field["secret"] else []
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
+    """Return the label of a field, from its name."""
     words = [_WORDS.get(word, word) for word in name.split("_")]
     first = words[0]
-    return " ".join([first if first.isupper() else first.capitalize(), *words[1:]])
+    return " ".join([first if first.isupper() else first[:1].upper() + first[1:], *words[1:]])
 
 
 def _help(field: Mapping[str, Any]) -> str:

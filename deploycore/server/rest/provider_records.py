@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from deploycore.configuration import NAME_PATTERN, ProviderConfig
-from deploycore.errors import ConfigurationError, PluginError
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import ConfigurationError
 from deploycore.provider import Provider
 from deploycore.provider.kinds import Kind, host_in, installed_kinds
 from deploycore.provider.limits import CallLimit
@@ -14,9 +14,8 @@ from deploycore.server.api import PREFIX, Api, missing
 from deploycore.server.problems import Refusal
 from deploycore.server.rest.provider_views import ProviderView
 from deploycore.store import ProviderRecord
-from deploycore.tokens import SignIn
 
-__all__ = ["flow_of", "limited", "provider_record", "views_of"]
+__all__ = ["limited", "provider_record", "views_of"]
 
 _NAMES_MOST = 10
 _CALL_SECONDS = 60.0
@@ -52,32 +51,30 @@ def views_of(api: Api, records: Sequence[ProviderRecord]) -> list[ProviderView]:
     used = api.installation.store.applications_of_providers(
         [each.name for each in records], most=_NAMES_MOST
     )
-    return [_view(each, kinds.get(each.kind), used.get(each.name, (0, ()))) for each in records]
-
-
-def flow_of(record: ProviderRecord, config: ProviderConfig) -> SignIn | None:
-    """Return how a person signs in.
-
-    Raises:
-        PluginError: The plugin cannot tell.
-    """
-    try:
-        return config.sign_in
-    except Exception as error:
-        reason = type(error).__name__
-    raise PluginError(
-        f"The plugin of provider {record.name} cannot tell how a person signs in: {reason}.",
-        hint="Upgrade the plugin. If that does not help, report this to its author.",
-        provider=record.name,
-    )
+    signed_in = api.installation.store.provider_tokens.holders([each.name for each in records])
+    return [
+        _view(
+            each,
+            kinds.get(each.kind),
+            used.get(each.name, (0, ())),
+            is_signed_in=each.name in signed_in,
+        )
+        for each in records
+    ]
 
 
 def _view(
-    record: ProviderRecord, kind: Kind | None, applications: tuple[int, Sequence[str]]
+    record: ProviderRecord,
+    kind: Kind | None,
+    applications: tuple[int, Sequence[str]],
+    *,
+    is_signed_in: bool,
 ) -> ProviderView:
     discriminator = kind.discriminator if kind else None
     mode = record.settings.get(discriminator, "") if discriminator else ""
     modes = kind.modes if kind else ()
     fields = next((each.fields for each in modes if each.name == mode), ())
     host = host_in(fields, record.settings)
-    return ProviderView.of(record, mode=mode, host=host, applications=applications)
+    return ProviderView.of(
+        record, mode=mode, host=host, applications=applications, is_signed_in=is_signed_in
+    )

@@ -40,7 +40,7 @@ __all__ = [
     "StoredProvider",
 ]
 
-Credentials = Literal["none", "stored", "expiring", "expired"]
+Credentials = Literal["none", "stored", "signed_in", "expiring", "expired"]
 FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Text = Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=65_536)]
@@ -182,6 +182,7 @@ class ProviderView(View):
         mode: str = "",
         host: str = "",
         applications: tuple[int, Sequence[str]] = (0, ()),
+        is_signed_in: bool = False,
     ) -> ProviderView:
         """The view of a record."""
         return cls(
@@ -192,7 +193,7 @@ class ProviderView(View):
             settings=record.settings,
             secrets=sorted(record.secrets),
             stored={name: describe_stored(each) for name, each in record.secrets.items()},
-            credentials=credentials_of(record, datetime.now(UTC)),
+            credentials=_credentials_of(record, datetime.now(UTC), is_signed_in=is_signed_in),
             created_at=record.created_at,
             changed_at=record.changed_at,
             expires_at=record.expires_at,
@@ -203,14 +204,14 @@ class ProviderView(View):
         )
 
 
-def credentials_of(record: ProviderRecord, now: datetime) -> Credentials:
+def _credentials_of(record: ProviderRecord, now: datetime, *, is_signed_in: bool) -> Credentials:
     """Return the state of a provider's credentials."""
-    if record.expires_at is None:
-        return "stored" if record.secrets else "none"
-    if record.expires_at <= now:
+    left = timedelta.max if record.expires_at is None else record.expires_at - now
+    if left <= timedelta(0):
         return "expired"
-    is_soon = record.expires_at - now <= timedelta(days=max(WARNING_DAYS))
-    return "expiring" if is_soon else "stored"
+    if left <= timedelta(days=max(WARNING_DAYS)):
+        return "expiring"
+    return "signed_in" if is_signed_in else "stored" if record.secrets else "none"
 
 
 class ProviderPage(View):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.installation.provider_test import count_repositories, prove_credentials
 from deploycore.models import Account
 from deploycore.provider.core_fields import about_field
 from deploycore.provider.registry import load_plugin
+from deploycore.provider.stored_credentials import flow_of
 from deploycore.server.api import PREFIX, Api, Call, answer
 from deploycore.server.checking import checked
 from deploycore.server.problems import refused_by
@@ -24,7 +27,7 @@ from deploycore.server.rest.provider_input import (
     secrets_of,
     verifying,
 )
-from deploycore.server.rest.provider_records import flow_of, limited, provider_record, views_of
+from deploycore.server.rest.provider_records import limited, provider_record, views_of
 from deploycore.server.rest.provider_views import (
     AccountView,
     ChangedProvider,
@@ -74,7 +77,7 @@ def get_provider(api: Api, call: Call) -> Response:
     changes = api.installation.provider_changes
     flow, must_sign_in, problem = None, False, None
     try:
-        flow = flow_of(record, changes.plan(record.name, {}, {}).config)
+        flow = flow_of(changes.plan(record.name, {}, {}).config)
         must_sign_in = flow is not None and changes.needs_sign_in(record.name)
     except DeploycoreError as error:
         problem = error
@@ -100,8 +103,9 @@ def add_provider(api: Api, call: Call) -> Response:
     """
     given = checked(ProviderGiven, call.body)
     installation, accounts = api.installation, list[Account]()
-    with about_field("name"):  # before the git host is asked
-        installation.store.refuse_taken_provider(given.name)
+    if re.fullmatch(NAME_PATTERN, given.name):  # else it is told with all other problems
+        with about_field("name"):  # before the git host is asked
+            installation.store.refuse_taken_provider(given.name)
     plugin = load_plugin(given.kind)
     secrets = secrets_of(plugin.config_type, given.settings, given.secrets, given.references)
     with explaining_host_keys():
@@ -143,7 +147,7 @@ def change_provider(api: Api, call: Call) -> Response:
         with explaining_host_keys(), refusing_conflicts(api, record):
             record = changes.store(change, verify=verify, keep_former=kept)
         api.directory.invalidate()
-    must_sign_in = change.config.sign_in is not None and not accounts
+    must_sign_in = flow_of(change.config) is not None and not accounts
     return answer(
         ChangedProvider(
             provider=views_of(api, [record])[0],

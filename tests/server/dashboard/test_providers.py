@@ -22,6 +22,7 @@ from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from pydantic import SecretStr
 
+from deploycore.errors import HostKeyRefused
 from deploycore.server.dashboard.provider_form import restored_key
 from deploycore.server.dashboard.table import PAGES
 from tests.distributions import GOOD_PROVIDER
@@ -195,7 +196,8 @@ def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, p
     assert "workspace slug" in form.described["field.workspace"]
     assert form.values["field.email"] == "not-an-address"
     assert form.values["field.token"] == ""
-    assert answer.text.count('aria-invalid="true"') == 4
+    assert "Should be a number" in form.described["field.connect_timeout"]
+    assert answer.text.count('aria-invalid="true"') == 5
     assert "hunter2" not in "".join(pages).replace("hunter2x", "") + caplog.text
 
 
@@ -263,6 +265,12 @@ def test_a_provider_gets_another_mode(browser, installation):
     assert [*record.secrets] == ["token"]
 
 
+def test_a_form_for_a_mode_that_its_kind_does_not_have_is_refused(browser):
+    answer = browser.send("/providers/new", kind="bitbucket", mode="<b>")
+    assert answer.status_code == 422
+    assert "Choose the way to sign in again." in answer.text
+
+
 def test_a_secret_is_rotated(browser, pages, installation):
     before = installation.store.get_provider("work")
     new = {"token": SecretStr("hunter3-of-acme")}
@@ -293,6 +301,61 @@ def test_a_provider_is_removed_by_typing_its_name(browser, installation):
     removed = browser.send("/providers/spare/remove", name="spare")
     assert "The provider is removed." in removed.text
     assert browser.get("/providers/spare").status_code == 404
+
+
+def test_the_unknown_key_of_an_ssh_server_is_trusted_after_a_comparison(
+    browser, installation, monkeypatch
+):
+    line = "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+    told = {"host": "git.example.com", "algorithm": "ssh-ed25519", "fingerprint": "SHA256:abc"}
+    refusals = [HostKeyRefused("Unknown key.", line=line, known=[], revoked=False, **told)]
+
+    def verify(provider, settings):
+        if refusals:
+            raise refusals.pop()
+
+    monkeypatch.setattr("deploycore.server.rest.provider_input.verify_ssh", verify)
+    values = {"token": SecretStr("x")}
+    refused = fill(browser, "/providers/new?kind=acme", values, name="team")
+    assert refused.status_code == 422
+    assert "ssh-ed25519 SHA256:abc" in refused.text
+    form = forms_of(refused.text)["/providers/new"]
+    assert "trusted_key" not in form.values
+    added = send(browser, form, values, trusted_key=form.boxes["trusted_key"])
+    assert added.url.path == "/providers/team", text_of(added)
+    assert installation.store.get_provider("team").settings == {"ssh_host_keys": line}
+
+
+def test_each_input_has_its_label_and_each_id_is_there_once(browser, installation):
+    installation.add_provider("spare", "acme", {}, {"token": SecretStr("x")})
+    for path in (
+        "/providers",
+        "/providers/new",
+        "/providers/new?kind=bitbucket",
+        "/providers/new?kind=gitlab&mode=deploy-token",
+        "/providers/spare",
+        "/providers/spare/edit",
+        "/providers/spare/rotate",
+        "/providers/spare/remove",
+        "/providers/spare/authorize",
+    ):
+        text = browser.get(path).text
+        ids = re.findall(r'\sid="([^"]+)"', text)
+        assert len(ids) == len(set(ids)), path
+        named = {
+            target
+            for each in re.findall(r'aria-(?:describedby|labelledby)="([^"]+)"', text)
+            for target in each.split()
+        }
+        labels = set(re.findall(r'<label for="([^"]+)"', text))
+        inputs = [
+            each
+            for each in re.findall(r"<(?:input|select|textarea)\b[^>]*>", text)
+            if 'type="hidden"' not in each
+        ]
+        assert named | labels <= set(ids), path
+        assert {re.search(r'id="([^"]+)"', each)[1] for each in inputs} == labels, path
+        assert text.count("<h1") == 1, path
 
 
 def begin(browser, way):
@@ -392,6 +455,7 @@ def test_the_texts_of_plugins_and_hosts_are_escaped(browser, pages, install_dist
         browser.get(path)
     browser.get("/providers/new", params={"kind": HOSTILE, "mode": HOSTILE, "url": HOSTILE})
     browser.get("/callback", params={"state": HOSTILE})
+    assert browser.get("/providers/new?kind=worse").status_code == 502
     assert HOSTILE in unescape("".join(pages))
     assert not re.search(r"<script>|<img", "".join(pages))
 

@@ -9,7 +9,12 @@ from starlette.responses import Response
 
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.pages.providers import page_of
-from deploycore.server.dashboard.provider_form import errors_of, groups_of, values_of
+from deploycore.server.dashboard.provider_form import (
+    errors_of,
+    groups_of,
+    label_of,
+    values_of,
+)
 from deploycore.server.dashboard.visit import Visit
 from deploycore.server.problems import Refusal
 
@@ -28,7 +33,8 @@ async def choose(visit: Visit) -> Response:
     recognized = await _recognized(visit, kind)
     mode = _mode(found, visit.query.get("mode", "") or recognized.get(found["discriminator"], ""))
     if mode is None:
-        return visit.render("provider_mode.html", kind=found, url=visit.query.get("url", ""))
+        url = visit.query.get("url", "")
+        return visit.render("provider_mode.html", kind=found, url=url, label_of=label_of)
     return _add_form(visit, found, mode, recognized=recognized)
 
 
@@ -54,9 +60,7 @@ async def recognize(visit: Visit) -> Response:
 async def add(visit: Visit) -> Response:
     """Add a provider."""
     kind = await _kind(visit, visit.form.get("kind", ""))
-    mode = _mode(kind, visit.form.get("mode", ""))
-    if mode is None:
-        raise Refusal(422, "configuration", "The form names no way to sign in.")
+    mode = _sent_mode(visit, kind)
     body = values_of(mode, visit.form)
     _pin(body, visit, {})
     if kind["discriminator"]:
@@ -83,9 +87,7 @@ async def change(visit: Visit) -> Response:
     """Change a provider."""
     provider = await _provider(visit)
     kind = await _kind(visit, provider["kind"])
-    mode = _mode(kind, visit.form.get("mode", ""))
-    if mode is None:
-        raise Refusal(422, "configuration", "The form names no way to sign in.")
+    mode = _sent_mode(visit, kind)
     body = values_of(mode, visit.form, settings=provider["settings"])
     _pin(body, visit, provider["settings"])
     if kind["discriminator"] and mode["name"] != provider["mode"]:
@@ -150,7 +152,9 @@ async def _kinds(visit: Visit, **context: Any) -> Response:
 async def _kind(visit: Visit, kind: str) -> Any:
     found = await visit.ask("GET", "/provider-kinds/{kind}", kind=kind[:100])
     if found["problem"]:
-        raise Refusal(502, "plugin", found["problem"])
+        raise Refusal(
+            502, "plugin", found["problem"], hint="Upgrade the plugin, and restart the server."
+        )
     return found
 
 
@@ -177,6 +181,23 @@ def _mode(kind: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
         only: Mapping[str, Any] = modes[0]
         return only
     return next((each for each in modes if each["name"] == name), None)
+
+
+def _sent_mode(visit: Visit, kind: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The way to sign in that a form is for.
+
+    Raises:
+        Refusal: The kind does not have it (422).
+    """
+    mode = _mode(kind, visit.form.get("mode", ""))
+    if mode is None:
+        raise Refusal(
+            422,
+            "configuration",
+            f"The kind {kind['kind']} does not have the way to sign in that the form is for.",
+            hint="Choose the way to sign in again.",
+        )
+    return mode
 
 
 def _add_form(
@@ -206,7 +227,9 @@ async def _edit_form(visit: Visit, *, failure: Refusal | None = None) -> Respons
     wanted = visit.form.get("mode") or visit.query.get("mode") or provider["mode"]
     mode = _mode(kind, wanted) or _mode(kind, provider["mode"])
     if mode is None:
-        return visit.render("provider_mode.html", kind=kind, url="", provider=provider)
+        return visit.render(
+            "provider_mode.html", kind=kind, url="", provider=provider, label_of=label_of
+        )
     errors = errors_of(failure.details) if failure else {}
     groups = groups_of(
         mode,
