@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.pages import diagnosis, overview, sign_in
+from deploycore.server.dashboard.pages import (
+    application_parts,
+    applications,
+    diagnosis,
+    overview,
+    sign_in,
+)
 
 __all__ = ["PAGES"]
 
 PAGES: tuple[Page, ...] = (
     *sign_in.PAGES,
     *overview.PAGES,
+    *applications.PAGES,  # before those of one application, which might be called "new"
+    *application_parts.PAGES,
     *diagnosis.PAGES,
 )
 """All pages, and what their forms are sent to."""
