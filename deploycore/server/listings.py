@@ -6,6 +6,7 @@ that becomes longer as a user types, and the next page, seldom ask the host agai
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -39,6 +40,7 @@ Kind = Literal["owners", "repositories", "branches", "tags"]
 _SECONDS = {"owners": 300.0, "repositories": 300.0, "branches": 60.0, "tags": 60.0}
 """How long a listing is remembered."""
 
+_SEPARATORS = re.compile(r"[-_.\s]+")
 _LISTINGS_MOST = 100
 _ITEMS_MOST = 20_000
 _ALL_ITEMS_MOST = 60_000
@@ -161,17 +163,20 @@ class Listings:
             DeploycoreError: The host or the plugin has failed.
             Refusal: As for ``Hosts.ask``.
         """
-        search = wanted.search.casefold()
-        key = _Key(
-            record.name,
-            record.created_at,
-            record.generation,
-            wanted.kind,
-            wanted.about,
-            _asked(wanted),
-        )
+        asked = _asked(wanted)
+        provider = (record.name, record.created_at, record.generation)
+        key = _Key(*provider, wanted.kind, wanted.about, asked)
         if refresh:
             self._forget(key)
+        page = self._page(key, wanted.search, after, limit)
+        word = max(_words(asked), key=len, default="")
+        if not page.items and page.following is None and word != asked:
+            # Hosts compare the name: one that is called "My Shop" has the address "my-shop".
+            page = self._page(key._replace(search=word), wanted.search, after, limit)
+        return page
+
+    def _page(self, key: _Key, searched: str, after: int, limit: int) -> Page:
+        search = _folded(searched).strip()
         key, listing = self._listing(key)
         with _held(listing):
             found = _matching(listing.items, search)
@@ -285,6 +290,15 @@ def _asked(wanted: Wanted) -> str:
     return search.rpartition("/")[2] if wanted.kind == "repositories" else search
 
 
+def _words(text: str) -> list[str]:
+    return _SEPARATORS.sub(" ", text).split()
+
+
+def _folded(text: str) -> str:
+    """A text for comparison: without case, and with spaces for what may separate words."""
+    return _SEPARATORS.sub(" ", text.casefold())
+
+
 def _matching(items: Sequence[Item], search: str) -> Sequence[Item]:
     return [each for each in items if search in each.text] if search else items
 
@@ -323,7 +337,7 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
         fields = (value, found.commit)
     if len(value) > _VALUE_LENGTH:
         return None
-    return Item(f"{value}\n{name}".casefold(), fields)
+    return Item(_folded(f"{value}\0{name}"), fields)
 
 
 def _link(url: str) -> str | None:

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 import deploycore
 from deploycore.applications.application import VARIABLE_PATTERN, Application
+from deploycore.applications.descriptions import describe_fields, models_within
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
 from deploycore.server.problems import MEDIA_TYPE
@@ -183,7 +184,13 @@ def _schemas() -> dict[str, Any]:
     declaration["required"].remove("name")
     declaration["title"] = _DECLARATION
     schemas = {**found["$defs"], **parts, _DECLARATION: declaration}
-    return {name: _for_machines(schema) for name, schema in sorted(schemas.items())}
+    plain = {name: _for_machines(schema) for name, schema in sorted(schemas.items())}
+    for name, model in models_within(Application).items():
+        properties = plain[_DECLARATION if model is Application else name]["properties"]
+        for field, text in describe_fields(model).items():
+            if field in properties:
+                properties[field]["description"] = text
+    return plain
 
 
 def _for_machines(schema: Any) -> Any:

@@ -39,6 +39,14 @@ DONE: Mapping[str, str] = {
     "provider-rotated": "The secret is replaced.",
     "provider-removed": "The provider is removed.",
     "provider-authorized": "The provider is authorized.",
+    "created": "The application is created. It is not deployed yet.",
+    "settings": "The settings are saved. They apply to the next deployment.",
+    "variable": "The variable is saved. It applies to the next deployment.",
+    "variable_removed": "The variable is removed.",
+    "webhook": "The webhook is set up.",
+    "webhook_rotated": "The webhook has a new secret.",
+    "webhook_removed": "The webhook is removed.",
+    "application_removed": "The application is removed.",
 }
 """The messages that a page shows after a form, by the key in its address."""
 

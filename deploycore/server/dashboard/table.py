@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.pages import (
+    application_parts,
+    applications,
     diagnosis,
     overview,
     provider_forms,
@@ -17,6 +19,8 @@ __all__ = ["PAGES"]
 PAGES: tuple[Page, ...] = (
     *sign_in.PAGES,
     *overview.PAGES,
+    *applications.PAGES,  # before those of one application, which might be called "new"
+    *application_parts.PAGES,
     *diagnosis.PAGES,
     *provider_forms.PAGES,  # before providers: "new" is not the name of one
     *provider_sign_in.PAGES,
