@@ -79,6 +79,14 @@ ROLES = {
     "POST /api/v1/deployments/{deployment}/cancel": "deploy",
     "GET /api/v1/deployments/{deployment}/log": "read",
     "GET /api/v1/triggers/{trigger}": "read",
+    "GET /api/v1/overview": "read",
+    "GET /api/v1/applications/{application}/overview": "read",
+    "GET /api/v1/applications/{application}/previews": "read",
+    "GET /api/v1/applications/{application}/releases": "read",
+    "GET /api/v1/applications/{application}/releases/{release}/changes": "read",
+    "GET /api/v1/applications/{application}/statistics": "read",
+    "GET /api/v1/deployments/{deployment}/log/text": "read",
+    "GET /api/v1/events": "read",
 }
 ORDER = ["read", "deploy", "admin"]
 
@@ -89,7 +97,7 @@ def test_the_table_of_roles_is_the_one_that_was_decided():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_each_role_may_what_the_table_says(client, token, operation):
-    path = operation.path.format(application="none", deployment="9", trigger="9")
+    path = operation.path.format(application="none", deployment="9", trigger="9", release="none")
     headers = {role: token(role) for role in ORDER}
     anonymous = client.request(operation.method, path).status_code
     if operation.role is None:

@@ -43,7 +43,10 @@ class Dashboard:
         """Return the routes."""
         return [
             Route(_STATIC, _send_static, methods=["GET"]),
-            *(Route(each.path, self._endpoint(each), methods=[each.method]) for each in PAGES),
+            *(
+                Route(each.path, self._endpoint(each), methods=[each.method])
+                for each in sorted(PAGES, key=_order)
+            ),
         ]
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -71,6 +74,11 @@ class Dashboard:
         if visitor is not None and page.role is not None:
             refuse_forged(form, visitor)
         return form
+
+
+def _order(page: Page) -> list[bool]:
+    """Fixed parts of paths before parameters: ``/applications/new`` is the page, no application."""
+    return [part.startswith("{") for part in page.path.split("/")]
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.pages import overview, sign_in
+from deploycore.server.dashboard.pages import activity, application, deployment, overview, sign_in
 
 __all__ = ["PAGES"]
 
-PAGES: tuple[Page, ...] = (*sign_in.PAGES, *overview.PAGES)
+PAGES: tuple[Page, ...] = (
+    *sign_in.PAGES,
+    *overview.PAGES,
+    *application.PAGES,
+    *deployment.PAGES,
+    *activity.PAGES,
+)
 """All pages, and what their forms are sent to."""

@@ -67,6 +67,13 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def took(deployment: Mapping[str, Any]) -> float | None:
+    """Return the seconds from a deployment's start to its end; ``None`` while it runs."""
+    began = when(deployment["started_at"] or deployment["requested_at"])
+    ended = when(deployment["finished_at"])
+    return None if began is None or ended is None else (ended - began).total_seconds()
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "when": when,
     "ago": ago,
@@ -75,5 +82,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "size": size,
     "state": state,
     "count": count,
+    "took": took,
 }
 """The filters of templates by name, beyond those of Jinja."""
