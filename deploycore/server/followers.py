@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -40,6 +41,7 @@ _CHECK_SECONDS = 1.0
 _LINES = 500
 _LINES_AT_ONCE = 2000
 _DIGITS = 16
+_LAST_LINES = timedelta(seconds=0.5)
 
 
 def position_of(last_event_id: str | None) -> int:
@@ -139,6 +141,9 @@ class Followers:
                     yield "".join(text for _, text in _lines(part))
                     continue
                 if record.is_finished:
+                    if _has_just_ended(record):
+                        await asyncio.sleep(_LOOK_SECONDS)
+                        continue
                     yield _end(record, position)
                     return
                 channel = self._channel_at(record, position)
@@ -205,7 +210,11 @@ class Followers:
             record, end = records.get(number), ""
             if record is None:
                 end = _error(ConfigurationError.code, part.position)
-            elif record.is_finished and len(part.lines) < _LINES_AT_ONCE:
+            elif (
+                record.is_finished
+                and not _has_just_ended(record)
+                and len(part.lines) < _LINES_AT_ONCE
+            ):
                 end = _end(record, part.position)
             found[number] = _Found(Batch.of(_lines(part)), part.position, end)
         return found
@@ -219,6 +228,12 @@ class Followers:
         record = self._installation.store.deployments.get(deployment)
         logs = self._installation.engine.logs
         return record, logs.part(record.application, record.id, position, lines=_LINES)
+
+
+def _has_just_ended(record: DeploymentRecord) -> bool:
+    """Whether the last lines may still be written: the end is recorded before it is logged."""
+    ended = record.finished_at
+    return ended is not None and abs(datetime.now(UTC) - ended) < _LAST_LINES
 
 
 def _error(code: str, position: int) -> str:

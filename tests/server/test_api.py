@@ -90,6 +90,14 @@ ROLES = {
     "POST /api/v1/providers/{provider}/sign-ins": "admin",
     "GET /api/v1/sign-ins/{sign_in}": "admin",
     "POST /api/v1/sign-ins/{sign_in}/finish": "admin",
+    "GET /api/v1/overview": "read",
+    "GET /api/v1/applications/{application}/overview": "read",
+    "GET /api/v1/applications/{application}/previews": "read",
+    "GET /api/v1/applications/{application}/releases": "read",
+    "GET /api/v1/applications/{application}/releases/{release}/changes": "read",
+    "GET /api/v1/applications/{application}/statistics": "read",
+    "GET /api/v1/deployments/{deployment}/log/text": "read",
+    "GET /api/v1/events": "read",
 }
 ORDER = ["read", "deploy", "admin"]
 
@@ -100,7 +108,7 @@ def test_the_table_of_roles_is_the_one_that_was_decided():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_each_role_may_what_the_table_says(client, token, operation):
-    names = dict.fromkeys(("application", "provider", "kind", "sign_in"), "none")
+    names = dict.fromkeys(("application", "provider", "kind", "sign_in", "release"), "none")
     path = operation.path.format(deployment="9", trigger="9", **names)
     headers = {role: token(role) for role in ORDER}
     anonymous = client.request(operation.method, path).status_code

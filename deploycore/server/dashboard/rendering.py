@@ -71,7 +71,10 @@ def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> R
         template: The template's file name.
         context: What the template uses.
     """
-    text = _environment().get_template(template).render(context)
+    visitor = context.get("visitor")
+    role: Role | None = visitor.caller.role if visitor else None
+    given = {"may": lambda wanted: role is not None and may(role, wanted), **context}
+    text = _environment().get_template(template).render(given)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 

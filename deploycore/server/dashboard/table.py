@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.pages import (
+    activity,
+    application,
     application_parts,
     applications,
+    deployment,
     diagnosis,
     overview,
     provider_forms,
@@ -25,5 +28,8 @@ PAGES: tuple[Page, ...] = (
     *provider_forms.PAGES,  # before providers: "new" is not the name of one
     *provider_sign_in.PAGES,
     *providers.PAGES,
+    *application.PAGES,
+    *deployment.PAGES,
+    *activity.PAGES,
 )
 """All pages, and what their forms are sent to."""
