@@ -130,7 +130,8 @@ def _issuer(text: str) -> str:
             and not (parts.username or parts.password or parts.query or parts.fragment)
             and re.fullmatch(r"[!-~]+", text) is not None
             and (
-                parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+                parts.scheme == "https"
+                or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
             )
         )
     except ValueError:

@@ -31,6 +31,11 @@ DONE: Mapping[str, str] = {
     "deploy": "The deployment is requested.",
     "cancel": "The deployment is being canceled.",
     "rollback": "The rollback has started.",
+    "user-changed": "The user is changed.",
+    "user-removed": "The user is removed.",
+    "token-removed": "The token is removed.",
+    "password-changed": "The password is changed, and you are signed out in all other browsers.",
+    "session-ended": "You are signed out in that browser.",
 }
 """The messages that a page shows after a form, by the key in its address."""
 
