@@ -93,6 +93,7 @@ class Application:
     Attributes:
         asgi: The application for an ASGI server.
         accounts: The users of the dashboard.
+        rest: The operations of the REST API.
     """
 
     asgi: Starlette
@@ -101,6 +102,7 @@ class Application:
     directory: Directory
     acceptor: Acceptor
     accounts: Accounts
+    rest: Rest
 
     def begin_to_stop(self) -> None:
         """Disconnect clients that follow logs. This is fast enough for a signal handler."""
@@ -159,7 +161,7 @@ def create_application(
         exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
-    return Application(asgi, followers, rollbacks, directory, acceptor, accounts)
+    return Application(asgi, followers, rollbacks, directory, acceptor, accounts, rest)
 
 
 class _Webhooks:

@@ -17,7 +17,14 @@ from schemathesis.specs.openapi.checks import (
 from deploycore.server.openapi import openapi_document
 from deploycore.server.rest.table import OPERATIONS
 
-KNOWN = {"application": "shop", "deployment": 1, "trigger": 1}
+KNOWN = {
+    "application": "shop",
+    "deployment": 1,
+    "trigger": 1,
+    "user": "ada",
+    "token": "ci",
+    "session": 1,
+}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -71,6 +78,8 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
     header = token("admin")
     installation.store.deployments.request("shop", ref="main")
     installation.store.triggers.add("shop", cause="poll")
+    installation.store.users.add("ada", role="read")
+    token("read", name="ci")
     client = serving()
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app)
 

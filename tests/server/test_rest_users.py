@@ -144,7 +144,7 @@ def test_an_account_is_who_asks(api):
 )
 def test_a_token_has_neither_sessions_nor_a_password(api, method, path, body):
     answer = api(method, path, json=body)
-    assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+    assert (answer.status_code, answer.json()["code"]) == (409, "configuration")
 
 
 def test_what_changes_something_is_in_the_audit_log(api, client, token):
