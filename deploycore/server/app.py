@@ -85,6 +85,7 @@ class Application:
         asgi: The application for an ASGI server.
         recorder: Records how deliveries were judged; start it when the server responds.
         accounts: The users of the dashboard.
+        rest: The operations of the REST API.
     """
 
     asgi: Starlette
@@ -96,6 +97,7 @@ class Application:
     recorder: Recorder
     listings: Listings
     accounts: Accounts
+    rest: Rest
 
     def begin_to_stop(self) -> None:
         """Disconnect clients that follow logs or events. A signal handler may call it."""
@@ -163,7 +165,7 @@ def create_application(
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
     return Application(
-        asgi, followers, feed, rollbacks, directory, acceptor, recorder, listings, accounts
+        asgi, followers, feed, rollbacks, directory, acceptor, recorder, listings, accounts, rest
     )
 
 

@@ -27,6 +27,7 @@ from deploycore.server.edge import RequestIdFilter
 from deploycore.server.problems import refused_by, status_of
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.server.rollbacks import Rollbacks
+from tests.server.routes import filled
 
 V1 = "/api/v1"
 
@@ -98,6 +99,21 @@ ROLES = {
     "GET /api/v1/applications/{application}/statistics": "read",
     "GET /api/v1/deployments/{deployment}/log/text": "read",
     "GET /api/v1/events": "read",
+    "GET /api/v1/users": "admin",
+    "POST /api/v1/users": "admin",
+    "GET /api/v1/users/{user}": "admin",
+    "PATCH /api/v1/users/{user}": "admin",
+    "DELETE /api/v1/users/{user}": "admin",
+    "POST /api/v1/users/{user}/link": "admin",
+    "GET /api/v1/tokens": "admin",
+    "POST /api/v1/tokens": "admin",
+    "DELETE /api/v1/tokens/{token}": "admin",
+    "GET /api/v1/audit": "admin",
+    "GET /api/v1/account": "read",
+    "GET /api/v1/account/sessions": "read",
+    "DELETE /api/v1/account/sessions": "read",
+    "DELETE /api/v1/account/sessions/{session}": "read",
+    "POST /api/v1/account/password": "read",
 }
 ORDER = ["read", "deploy", "admin"]
 
@@ -108,8 +124,7 @@ def test_the_table_of_roles_is_the_one_that_was_decided():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_each_role_may_what_the_table_says(client, token, operation):
-    names = dict.fromkeys(("application", "provider", "kind", "sign_in", "release"), "none")
-    path = operation.path.format(deployment="9", trigger="9", **names)
+    path = filled(operation.path)
     headers = {role: token(role) for role in ORDER}
     anonymous = client.request(operation.method, path).status_code
     if operation.role is None:

@@ -47,6 +47,11 @@ DONE: Mapping[str, str] = {
     "webhook_rotated": "The webhook has a new secret.",
     "webhook_removed": "The webhook is removed.",
     "application_removed": "The application is removed.",
+    "user-changed": "The user is changed.",
+    "user-removed": "The user is removed.",
+    "token-removed": "The token is removed.",
+    "password-changed": "The password is changed, and you are signed out in all other browsers.",
+    "session-ended": "You are signed out in that browser.",
 }
 """The messages that a page shows after a form, by the key in its address."""
 

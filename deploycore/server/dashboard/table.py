@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.pages import (
+    account,
     activity,
     application,
     application_parts,
     applications,
+    audit,
     deployment,
     diagnosis,
     overview,
@@ -15,6 +17,8 @@ from deploycore.server.dashboard.pages import (
     provider_sign_in,
     providers,
     sign_in,
+    tokens,
+    users,
 )
 
 __all__ = ["PAGES"]
@@ -31,5 +35,9 @@ PAGES: tuple[Page, ...] = (
     *application.PAGES,
     *deployment.PAGES,
     *activity.PAGES,
+    *users.PAGES,
+    *tokens.PAGES,
+    *audit.PAGES,
+    *account.PAGES,
 )
 """All pages, and what their forms are sent to."""

@@ -133,8 +133,8 @@ def _user(call: Call) -> Caller:
     caller = _caller(call)
     if caller.kind != "user":
         raise Refusal(
-            403,
-            "permission_denied",
+            409,
+            "configuration",
             "Tokens have neither sessions nor a password.",
             hint="Sign in to the dashboard, and open your account there.",
         )
@@ -147,8 +147,10 @@ _SESSIONS = f"{_ACCOUNT}/sessions"
 OPERATIONS = (
     Operation("GET", _ACCOUNT, "read", get_account, {200: AccountView}),
     Operation("GET", _SESSIONS, "read", list_sessions, {200: SessionPage}),
-    Operation("DELETE", _SESSIONS, "read", end_sessions, {204: None}),
-    Operation("DELETE", f"{_SESSIONS}/{{session}}", "read", end_session, {204: None}),
+    Operation("DELETE", _SESSIONS, "read", end_sessions, {204: None}, refusals=(409,)),
+    Operation(
+        "DELETE", f"{_SESSIONS}/{{session}}", "read", end_session, {204: None}, refusals=(409,)
+    ),
     Operation(
         "POST",
         f"{_ACCOUNT}/password",
@@ -156,6 +158,6 @@ OPERATIONS = (
         change_password,
         {204: None},
         body=PasswordChange,
-        refusals=(429,),
+        refusals=(409, 429),
     ),
 )
