@@ -34,7 +34,10 @@ WRONG = {
         "Right._refs = lambda self, repository, prefix, name: [('main', 'a' * 40)]",
         LISTS,
     ),
-    "no-default-branch": ("RefsOnlyProvider._default_branch = lambda self, repository: None", LISTS),
+    "no-default-branch": (
+        "RefsOnlyProvider._default_branch = lambda self, repository: None",
+        LISTS,
+    ),
     "without-git": (
         "Right.authenticate = hookimpl(lambda self: Account(username='acme'))",
         REFUSES,
