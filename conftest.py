@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent
 SLOW_KINDS = {
     "faults": ("tests/faults/",),
     "hostile": ("tests/hostile/",),
-    "end_to_end": ("tests/end_to_end/",),
+    "end_to_end": ("tests/end_to_end/", "tests/browser/"),
     "documentation": ("tests/docs/",),
     # Gitea's runs of the kit are part of the fast suite: one plugin that runs through it.
     "conformance": (

@@ -36,16 +36,22 @@ from deploycore.tokens import RenewableAuth, SignIn
 
 __all__ = [
     "SEVERAL_LINES",
+    "ClientIdStr",
+    "ClientSecretStr",
     "ConfigField",
     "HttpAuth",
     "HttpsAddress",
     "ObserverConfig",
+    "PasswordStr",
     "ProviderConfig",
     "ProviderName",
+    "ScopesStr",
     "TokenStr",
+    "UsernameStr",
     "config_fields",
     "is_loopback",
     "parse_config",
+    "refuse_prefixes",
 ]
 
 _HTTP = re.compile("https?://")
@@ -81,6 +87,55 @@ def _address(text: str) -> str:
     return text
 
 
+def _username(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value.strip():
+        raise ValueError("it is empty")
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("it contains line breaks or control characters")
+    return secret
+
+
+def _client_id(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[!-9;-~]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _client_secret(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError("it is empty, or has white space or control characters; copy it again")
+    return secret
+
+
+def _scopes(text: str) -> str:
+    return " ".join(text.replace(",", " ").split())
+
+
+def refuse_prefixes(secret: SecretStr, others: Mapping[str, str], *, host: str = "") -> SecretStr:
+    """Refuse a secret that belongs elsewhere, which its first characters tell.
+
+    Args:
+        others: What a secret is that begins with a text, such as ``a token of GitHub``.
+        host: The host that the secret is not for, if the error is to name it.
+
+    Raises:
+        ValueError: The secret begins with one of these texts. Only that text is quoted.
+    """
+    for prefix, what in others.items():
+        if secret.get_secret_value().startswith(prefix):
+            raise ValueError(f"this is {what} ({prefix}…){f', not of {host}' if host else ''}")
+    return secret
+
+
 def _token(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value().strip()
     if not value:
@@ -95,6 +150,21 @@ HttpsAddress = Annotated[str, AfterValidator(_address)]
 
 TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 """A secret of one word, such as a token or key. White space around it is removed."""
+
+UsernameStr = Annotated[str, AfterValidator(_username)]
+"""A username that can be sent with a password: without white space and colons."""
+
+PasswordStr = Annotated[SecretStr, AfterValidator(_password)]
+"""A password, which may contain spaces."""
+
+ClientIdStr = Annotated[str, AfterValidator(_client_id)]
+"""The ID of an OAuth application."""
+
+ClientSecretStr = Annotated[SecretStr, AfterValidator(_client_secret)]
+"""The secret of an OAuth application."""
+
+ScopesStr = Annotated[str, AfterValidator(_scopes)]
+"""OAuth scopes, with spaces or commas between. They are stored with one space between."""
 
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="name of the provider")]
 """The name of a configured provider: letters, digits, dots, dashes and underscores."""

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_STORE_SECONDS = 30.0
+
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Connect git hosts.")
 
 Kind = Annotated[
@@ -266,11 +268,16 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
         if keys:
             lines.append("Deploy keys are removed at its git host, as far as it allows that.")
         confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
-        remains = [each for key in keys for each in installation.deploy_keys.remove_at_host(key)]
+        # Found out before the host is asked: a provider that stays keeps its keys.
+        installation.store.check_writing(patience=_STORE_SECONDS)
+        ask = installation.deploy_keys.remove_at_host_in_time
+        remains = [each for key in keys for each in ask(key)]
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
     for each in remains:
-        say_aside(f"Not removed; remove it yourself: {each}")
+        say_aside(
+            f"Not removed; remove it yourself: {each}{f'. {each.error}' if each.error else ''}"
+        )
 
 
 def _as_dict(record: ProviderRecord) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _LEAST_INTERVAL = 0.5
 
 
 class _DeviceAnswer(BaseModel):
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     device_code: SecretStr = Field(min_length=1)
     user_code: str = Field(min_length=1, max_length=100)

@@ -104,7 +104,9 @@ _Seconds = Annotated[float, Field(gt=0, le=600)]
 class CoreFields(BaseModel):
     """The values of a provider's core fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     ca_bundle: _File | None = Field(
         None,

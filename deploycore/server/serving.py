@@ -52,7 +52,7 @@ def serve(
     port: int,
     worker: Worker | None,
     drain: float,
-    on_started: Callable[[str, SecretStr], None],
+    on_started: Callable[[str, SecretStr | None], None],
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP. Call it in the main thread.
 
@@ -61,7 +61,8 @@ def serve(
         port: The port; 0 for any free one.
         worker: The worker. It is started before the first request, and stopped after the last.
         drain: Seconds that running deployments have to finish at shutdown.
-        on_started: Called with the address, and the secret of a one-time link to sign in.
+        on_started: Called with the address, and the secret of a one-time link that creates the
+            first administrator; ``None`` if there is an administrator.
 
     Raises:
         ConfigurationError: The address or port cannot be used.
@@ -75,6 +76,7 @@ def serve(
 
         def started() -> None:
             reception.start()
+            application.recorder.start()
             on_started(url, application.accounts.new_link())
 
         server.on_started = started
@@ -89,7 +91,8 @@ def serve(
                 if worker is not None:
                     worker.start()
                 _warm_up(application)
-                with reception, nullcontext() if worker else _without_worker(installation):
+                aside = nullcontext() if worker else _without_worker(installation)
+                with reception, application.recorder, aside:
                     server.run(sockets=[listener])
             finally:
                 logger.info("stopping: running deployments have %d s to finish", drain)

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from sqlalchemy import Column, create_engine
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.settings import Settings
-from deploycore.store import Store
+from deploycore.store import DeliveryRecord, Store
+from deploycore.store.audit import Entry
 from deploycore.store.columns import (
     Choice,
     Document,
@@ -91,6 +93,7 @@ def fill(store: Store, provider, application) -> None:
             public_key="ssh-ed25519 AAAA",
             secret="env:KEY",
         )
+        store.deliveries.add([_delivery(name)])
         store.polls.take([name], lease=-1)
         store.claims.register(f"worker-of-{name}", host="here", process=1)
         store.claims.take(name, f"worker-of-{name}", lease=-1)
@@ -105,9 +108,26 @@ def fill(store: Store, provider, application) -> None:
         )
         store.tokens.add(name, digest=name * 16, role="read", expires_at=None)
         store.repositories.learn(given, "17")
+        store.users.add(
+            name, role="admin", password="$argon2id$x", issuer="https://id", subject=name
+        )
+        store.sessions.add(name, digest=name * 16, browser="Firefox", address="192.0.2.x")
+        store.sign_in_links.add(
+            digest=name * 16, purpose="reset", lifetime=timedelta(hours=1), user=name
+        )
+        store.audit.add(Entry(f"user {name}", "deploy", "application", name))
     store.provider_tokens.put("aaa", "", "fernet:aaa", 60)
     store.provider_tokens.put("acme", "", "fernet:acme", 60)
     store.reception.note()
+
+
+def _delivery(name: str) -> DeliveryRecord:
+    """A delivery about a commit, with a trigger."""
+    texts = dict.fromkeys(("reason", "message", "event", "ref", "actor", "sender", "delivery"), "x")
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    return DeliveryRecord(
+        name, "accepted", **texts, commit="c", trigger=1, received_at=at, first_at=at
+    )
 
 
 def reads(store: Store) -> dict[str, Callable[[], Any]]:
@@ -128,6 +148,14 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "blog's deploy keys": lambda: store.deploy_keys.of("blog", "acme"),
         "previews": store.previews.list,
         "tokens": store.tokens.list,
+        "users": store.users.list,
+        "blog's user": lambda: [store.users.get("blog")],
+        "blog's identity": lambda: [store.users.find_identity("https://id", "blog")],
+        "blog's sessions": lambda: store.sessions.list("blog"),
+        "blog's session": lambda: [store.sessions.find("blog" * 16).session],
+        "blog's link": lambda: [store.sign_in_links.find("blog" * 16).user],
+        "audit": store.audit.list,
+        "blog's audit": lambda: store.audit.list(subject="blog"),
         "polls": lambda: store.polls.due(host="here"),
         "requested": store.polls.requested,
         "repositories": store.repositories.list,
@@ -135,6 +163,7 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "targets": store.list_targets,
         "found": lambda: store.find_applications(["blog", "shop"]),
         "blog": lambda: [store.get_application("blog")],
+        "blog's deliveries": lambda: store.deliveries.list("blog"),
         "acme": lambda: [store.get_provider("acme")],
         "acme's token": lambda: [store.provider_tokens.load("acme", "").token],
         "blog's deployments": lambda: deployments.list("blog"),
@@ -205,7 +234,7 @@ def filled(template, tmp_path, provider, application) -> Settings:
 
 def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
     names = metadata.tables[table].c
-    known = ("application", "parent", "name", "id", "provider")
+    known = ("application", "parent", "name", "user", "subject", "id", "provider")
     column = next(each for each in known if each in names)
     wanted = {
         "workers": "worker-of-shop",
@@ -276,6 +305,8 @@ FLIPPED = [
     ("providers", "settings", "me", "mg"),
     ("providers", "kind", "acme", "acmd"),
     ("providers", "secrets", "env:TOKEN", "env:UOKEN"),
+    ("users", "password", "argon2id$x", "argon2id$y"),
+    ("users", "subject", "shop", "shoq"),
     ("webhooks", "secret", "env:WEBHOOK", "env:WEBHOOJ"),
 ]
 
@@ -295,6 +326,7 @@ def test_a_bit_that_flips_in_a_definition_or_a_secret_is_found(filled, table, co
             {
                 "applications": store.get_application,
                 "providers": store.get_provider,
+                "users": store.users.get,
                 "webhooks": store.webhooks.get,
             }[table](name)
     assert (caught.value.details["table"], caught.value.details["key"]) == (table, repr(name))

@@ -25,6 +25,8 @@ _HEADERS = {
     " img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'",
     "Cache-Control": "no-store",
+    # With "no-referrer", as elsewhere, browsers would not say which page sends a form.
+    "Referrer-Policy": "same-origin",
 }
 
 DONE: Mapping[str, str] = {
@@ -37,6 +39,19 @@ DONE: Mapping[str, str] = {
     "provider-rotated": "The secret is replaced.",
     "provider-removed": "The provider is removed.",
     "provider-authorized": "The provider is authorized.",
+    "created": "The application is created. It is not deployed yet.",
+    "settings": "The settings are saved. They apply to the next deployment.",
+    "variable": "The variable is saved. It applies to the next deployment.",
+    "variable_removed": "The variable is removed.",
+    "webhook": "The webhook is set up.",
+    "webhook_rotated": "The webhook has a new secret.",
+    "webhook_removed": "The webhook is removed.",
+    "application_removed": "The application is removed.",
+    "user-changed": "The user is changed.",
+    "user-removed": "The user is removed.",
+    "token-removed": "The token is removed.",
+    "password-changed": "The password is changed, and you are signed out in all other browsers.",
+    "session-ended": "You are signed out in that browser.",
 }
 """The messages that a page shows after a form, by the key in its address."""
 
@@ -61,7 +76,10 @@ def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> R
         template: The template's file name.
         context: What the template uses.
     """
-    text = _environment().get_template(template).render(context)
+    visitor = context.get("visitor")
+    role: Role | None = visitor.caller.role if visitor else None
+    given = {"may": lambda wanted: role is not None and may(role, wanted), **context}
+    text = _environment().get_template(template).render(given)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup, escape
+
+from deploycore.text.printable import printable
+
 __all__ = ["FILTERS"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -67,6 +71,28 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def shown(text: object, most: int = 200) -> str:
+    """Return a text of somebody else: control characters escaped, and cut if it is very long."""
+    found = str(text)
+    return printable(found if len(found) <= most else f"{found[:most]}…")
+
+
+def spans(text: str) -> Markup:
+    """Return a text whose parts in backticks are code."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
+
+
+def took(deployment: Mapping[str, Any]) -> float | None:
+    """Return the seconds from a deployment's start to its end; ``None`` while it runs."""
+    began = when(deployment["started_at"] or deployment["requested_at"])
+    ended = when(deployment["finished_at"])
+    return None if began is None or ended is None else (ended - began).total_seconds()
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "when": when,
     "ago": ago,
@@ -75,5 +101,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "size": size,
     "state": state,
     "count": count,
+    "shown": shown,
+    "spans": spans,
+    "took": took,
 }
 """The filters of templates by name, beyond those of Jinja."""
