@@ -14,6 +14,7 @@ from typing import Any
 
 from deploycore.configuration import (
     ConfigField,
+    ProviderConfig,
     config_fields,
     discriminator_of,
     members,
@@ -41,12 +42,14 @@ class Mode:
     Attributes:
         name: The value of the discriminator; empty if there is only one way.
         needs_ssh_key: Whether an SSH key, or the agent, is required.
+        signs_in: Whether a person may have to sign in after the provider was added.
         fields: The fields of the plugin for this way, without the discriminator.
         core_fields: The fields of the core.
     """
 
     name: str
     needs_ssh_key: bool
+    signs_in: bool
     fields: Sequence[ConfigField]
     core_fields: Sequence[ConfigField]
 
@@ -110,7 +113,13 @@ def modes_of(config_type: Any) -> tuple[Mode, ...]:
     discriminator = discriminator_of(config_type)
     own = core_fields(config_type)
     return tuple(
-        Mode(tag, member.NEEDS_SSH_KEY, _without(fields, discriminator), own)
+        Mode(
+            tag,
+            needs_ssh_key=member.NEEDS_SSH_KEY,
+            signs_in=member.sign_in is not ProviderConfig.sign_in,
+            fields=_without(fields, discriminator),
+            core_fields=own,
+        )
         for member in members(config_type)
         for fields in [config_fields(member)]
         for tag in _tags(fields, discriminator)

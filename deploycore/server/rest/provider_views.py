@@ -75,10 +75,15 @@ class FieldView(View):
 
 
 class ModeView(View):
-    """A way to sign in; the name is empty if there is only one."""
+    """A way to sign in; the name is empty if there is only one.
+
+    Attributes:
+        signs_in: Whether a person may have to sign in after the provider was added.
+    """
 
     name: str
     needs_ssh_key: bool
+    signs_in: bool
     fields: Sequence[FieldView]
 
     @classmethod
@@ -87,7 +92,12 @@ class ModeView(View):
         own = sorted(mode.fields, key=lambda field: not field.required)
         fields = [FieldView.of(each, "plugin") for each in own]
         fields += [FieldView.of(each, core_group(each)) for each in mode.core_fields]
-        return cls(name=mode.name, needs_ssh_key=mode.needs_ssh_key, fields=fields)
+        return cls(
+            name=mode.name,
+            needs_ssh_key=mode.needs_ssh_key,
+            signs_in=mode.signs_in,
+            fields=fields,
+        )
 
 
 class KindView(View):

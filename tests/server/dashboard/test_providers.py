@@ -11,6 +11,7 @@ from dataclasses import replace
 from html import unescape
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,8 +22,10 @@ from deploycore_bitbucket.sandbox import Sandbox as BitbucketSandbox
 from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from pydantic import SecretStr
+from starlette.datastructures import URL
 
 from deploycore.errors import HostKeyRefused
+from deploycore.server.dashboard.pages.provider_sign_in import redirect_uri_of
 from deploycore.server.dashboard.provider_form import restored_key
 from deploycore.server.dashboard.table import PAGES
 from tests.distributions import GOOD_PROVIDER
@@ -159,7 +162,7 @@ def test_a_third_partys_plugin_has_its_form(browser, pages, tmp_path, monkeypatc
 
 
 def test_a_pasted_address_leads_to_the_form_with_its_fields(browser):
-    chosen = browser.send("/providers/recognize", url="https://bitbucket.org/acme/shop.git")
+    chosen = browser.send("/providers/new", url="https://bitbucket.org/acme/shop.git")
     assert chosen.url.path == "/providers/new"
     assert "api-token" in chosen.text
     [link] = re.findall(r'href="(/providers/new\?[^"]*mode=api-token[^"]*)"', chosen.text)
@@ -168,14 +171,14 @@ def test_a_pasted_address_leads_to_the_form_with_its_fields(browser):
 
 
 def test_an_address_with_a_password_is_refused_and_not_repeated(browser, pages):
-    answer = browser.send("/providers/recognize", url="https://ada:hunter2@git.example.com/a/b")
+    answer = browser.send("/providers/new", url="https://ada:hunter2@git.example.com/a/b")
     assert answer.status_code == 422
-    assert "password" in forms_of(answer.text)["/providers/recognize"].described["url"]
+    assert "password" in forms_of(answer.text)["/providers/new"].described["url"]
     assert "hunter2" not in "".join(pages)
 
 
 def test_an_address_that_no_plugin_knows_leaves_the_choice(browser):
-    answer = text_of(browser.send("/providers/recognize", url="https://git.example.com/a/b"))
+    answer = text_of(browser.send("/providers/new", url="https://git.example.com/a/b"))
     assert "No installed plugin recognizes https://git.example.com/a/b" in answer
 
 
@@ -269,6 +272,20 @@ def test_a_form_for_a_mode_that_its_kind_does_not_have_is_refused(browser):
     answer = browser.send("/providers/new", kind="bitbucket", mode="<b>")
     assert answer.status_code == 422
     assert "Choose the way to sign in again." in answer.text
+
+
+def test_the_address_of_a_form_can_be_opened_again(browser):
+    for path, shown in (
+        ("/providers/work/test", "/providers/work"),
+        ("/providers/work/authorize/finish", "/providers/work/authorize"),
+    ):
+        assert browser.get(path).url.path == shown
+
+
+def test_the_redirect_address_is_told_before_the_client_is_registered(browser):
+    told = "register http://127.0.0.1:8000/callback to return"
+    assert told in text_of(browser.get("/providers/new?kind=gitea&mode=oauth"))
+    assert told not in text_of(browser.get("/providers/new?kind=gitea&mode=token"))
 
 
 def test_a_secret_is_rotated(browser, pages, installation):
@@ -386,11 +403,19 @@ def test_a_person_signs_in_and_comes_back(browser, gitea, pages):
     assert not any(clear(each) in "".join(pages) for each in gitea.oauth.secrets)
 
 
-def test_the_public_url_is_the_redirect_address_behind_a_proxy(browser, gitea, monkeypatch):
-    public = "deploycore.server.dashboard.pages.provider_sign_in._origin"
-    assert "http://127.0.0.1:8000/callback" in browser.get("/providers/team/authorize").text
-    monkeypatch.setattr(public, lambda visit: "https://deploy.example.com")
-    assert "https://deploy.example.com/callback" in browser.get("/providers/team/authorize").text
+@pytest.mark.parametrize(
+    ("seen", "public", "expected"),
+    [
+        ("http://127.0.0.1:8000", None, "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000", "https://deploy.example.com", "http://127.0.0.1:8000"),
+        ("http://deploy.example.com", "https://deploy.example.com", "https://deploy.example.com"),
+        ("http://deploy.internal", "https://deploy.example.com", "http://deploy.internal"),
+    ],
+)
+def test_the_redirect_address_is_where_the_browser_sees_the_server(seen, public, expected):
+    scope = {"deploycore.public_url": public}
+    visit = SimpleNamespace(request=SimpleNamespace(url=URL(f"{seen}/providers"), scope=scope))
+    assert redirect_uri_of(visit) == f"{expected}/callback"
 
 
 def test_a_person_pastes_the_address(browser, gitea):
@@ -466,17 +491,18 @@ def test_pages_have_the_roles_that_were_decided():
         "GET /providers": "read",
         "GET /providers/new": "admin",
         "POST /providers/new": "admin",
-        "POST /providers/recognize": "admin",
         "GET /providers/{provider}": "read",
         "GET /providers/{provider}/edit": "admin",
         "POST /providers/{provider}/edit": "admin",
         "GET /providers/{provider}/rotate": "admin",
         "POST /providers/{provider}/rotate": "admin",
+        "GET /providers/{provider}/test": "read",
         "POST /providers/{provider}/test": "deploy",
         "GET /providers/{provider}/remove": "admin",
         "POST /providers/{provider}/remove": "admin",
         "GET /providers/{provider}/authorize": "admin",
         "POST /providers/{provider}/authorize": "admin",
+        "GET /providers/{provider}/authorize/finish": "admin",
         "POST /providers/{provider}/authorize/finish": "admin",
     }
     assert {e.role for e in PAGES if e.path == "/callback"} == {"admin"}

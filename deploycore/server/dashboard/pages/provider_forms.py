@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from deploycore.server.dashboard.page import Page
+from deploycore.server.dashboard.pages.provider_sign_in import redirect_uri_of
 from deploycore.server.dashboard.pages.providers import page_of
 from deploycore.server.dashboard.provider_form import (
     errors_of,
@@ -38,7 +39,7 @@ async def choose(visit: Visit) -> Response:
     return _add_form(visit, found, mode, recognized=recognized)
 
 
-async def recognize(visit: Visit) -> Response:
+async def _recognize(visit: Visit) -> Response:
     """Find the kind that a pasted address belongs to.
 
     The address may have a password in it, so it must not be in an address of ours.
@@ -58,7 +59,9 @@ async def recognize(visit: Visit) -> Response:
 
 
 async def add(visit: Visit) -> Response:
-    """Add a provider."""
+    """Add a provider, or find the kind of a pasted address."""
+    if "kind" not in visit.form:
+        return await _recognize(visit)
     kind = await _kind(visit, visit.form.get("kind", ""))
     mode = _sent_mode(visit, kind)
     body = values_of(mode, visit.form)
@@ -216,6 +219,7 @@ def _add_form(
         mode=mode,
         groups=groups,
         url=visit.query.get("url", ""),
+        redirect_uri=redirect_uri_of(visit),
         status=_status(failure),
         **_told(failure, errors, groups),
     )
@@ -294,7 +298,6 @@ def _status(failure: Refusal | None) -> int:
 PAGES = (
     Page("GET", "/providers/new", "admin", choose),
     Page("POST", "/providers/new", "admin", add),
-    Page("POST", "/providers/recognize", "admin", recognize),
     Page("GET", "/providers/{provider}/edit", "admin", edit),
     Page("POST", "/providers/{provider}/edit", "admin", change),
     Page("GET", "/providers/{provider}/rotate", "admin", rotate),

@@ -13,7 +13,7 @@ from deploycore.server.dashboard.pages.providers import page_of
 from deploycore.server.dashboard.visit import Visit
 from deploycore.server.problems import Refusal
 
-__all__ = ["PAGES"]
+__all__ = ["PAGES", "redirect_uri_of"]
 
 
 async def authorize(visit: Visit) -> Response:
@@ -29,7 +29,7 @@ async def begin(visit: Visit) -> Response:
     """
     name, body = visit.path["provider"], {}
     if visit.form.get("way") == "redirect":
-        body["redirect_uri"] = _redirect_uri(visit)
+        body["redirect_uri"] = redirect_uri_of(visit)
     try:
         begun = await visit.ask("POST", "/providers/{provider}/sign-ins", provider=name, body=body)
     except Refusal as refusal:
@@ -37,6 +37,11 @@ async def begin(visit: Visit) -> Response:
             raise
         return await _shown(visit, name, failure=refusal)
     return visit.go(f"{page_of(name)}/authorize", sign_in=begun["id"])
+
+
+async def show_again(visit: Visit) -> Response:
+    """Show how to sign in, if the address of a form that failed is opened again."""
+    return visit.go(f"{page_of(visit.path['provider'])}/authorize")
 
 
 async def finish(visit: Visit) -> Response:
@@ -81,7 +86,7 @@ async def receive(visit: Visit) -> Response:
 
 async def _shown(visit: Visit, name: str, *, failure: Refusal | None = None) -> Response:
     detail = await visit.ask("GET", "/providers/{provider}", provider=name)
-    redirect_uri = _redirect_uri(visit)
+    redirect_uri = redirect_uri_of(visit)
     begun, wanted = None, visit.query.get("sign_in", "") or visit.form.get("sign_in", "")
     if wanted:
         try:
@@ -102,7 +107,8 @@ async def _shown(visit: Visit, name: str, *, failure: Refusal | None = None) -> 
     )
 
 
-def _redirect_uri(visit: Visit) -> str:
+def redirect_uri_of(visit: Visit) -> str:
+    """Return the address of ours to which a git host sends the browser after a sign-in."""
     return f"{_origin(visit)}{CALLBACK}"
 
 
@@ -121,6 +127,7 @@ def _origin(visit: Visit) -> str:
 PAGES = (
     Page("GET", "/providers/{provider}/authorize", "admin", authorize),
     Page("POST", "/providers/{provider}/authorize", "admin", begin),
+    Page("GET", "/providers/{provider}/authorize/finish", "admin", show_again),
     Page("POST", "/providers/{provider}/authorize/finish", "admin", finish),
     Page("GET", CALLBACK, "admin", receive),
 )

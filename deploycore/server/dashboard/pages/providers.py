@@ -33,6 +33,11 @@ async def provider(visit: Visit) -> Response:
     return await _shown(visit)
 
 
+async def show_again(visit: Visit) -> Response:
+    """Show a provider, if the address of its test is opened again."""
+    return visit.go(page_of(visit.path["provider"]))
+
+
 async def test(visit: Visit) -> Response:
     """Test the connection, and show the provider with the result."""
     repository = visit.form.get("repository", "").strip()
@@ -91,6 +96,7 @@ async def _detail(visit: Visit) -> Any:
 PAGES = (
     Page("GET", "/providers", "read", providers),
     Page("GET", "/providers/{provider}", "read", provider),
+    Page("GET", "/providers/{provider}/test", "read", show_again),
     Page("POST", "/providers/{provider}/test", "deploy", test),
     Page("GET", "/providers/{provider}/remove", "admin", show_removal),
     Page("POST", "/providers/{provider}/remove", "admin", remove),
