@@ -29,7 +29,7 @@ from deploycore.server.problems import Refusal, json_response, refused_by
 from deploycore.server.rollbacks import Rollbacks
 from deploycore.store import ApplicationRecord, DeploymentRecord
 
-__all__ = ["PREFIX", "Api", "Call", "answer", "identifier", "missing"]
+__all__ = ["PREFIX", "Api", "Call", "answer", "checked_name", "identifier", "missing"]
 
 PREFIX = "/api/v1"
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -155,7 +155,7 @@ class Api:
         unfinished deployments. The status is 204 if nothing is left to do, and otherwise 200 with
         a list of what you have to remove yourself.
         """
-        name = _checked(call.path["application"])
+        name = checked_name(call.path["application"])
         query: views.RemovalQuery = call.query
         try:
             done = self.installation.removals.remove(
@@ -296,13 +296,17 @@ class Api:
             Refusal: There is none (404).
         """
         try:
-            return self.installation.store.get_application(_checked(name))
+            return self.installation.store.get_application(checked_name(name))
         except ConfigurationError as error:
             raise missing(error) from None
 
 
-def _checked(name: str) -> str:
-    """A name from a path, if an application can have it."""
+def checked_name(name: str) -> str:
+    """Return a name from a path, if an application can have it.
+
+    Raises:
+        Refusal: It cannot (404).
+    """
     if not re.fullmatch(NAME_PATTERN, name):
         raise Refusal(
             404,
