@@ -151,9 +151,7 @@ def test_an_unknown_application_is_an_error(shop):
 def test_a_damaged_application_does_not_hide_the_others(shop):
     with shop._database.writing() as connection:
         is_this = applications.c.name == "blog"
-        connection.execute(
-            update(applications).where(is_this).values(definition_checksum="0" * 64)
-        )
+        connection.execute(update(applications).where(is_this).values(definition_checksum="0" * 64))
     assert "blog" not in names(shop.overview.list(limit=10).items)
     assert len(shop.overview.list(limit=10).items) == 4
 
