@@ -27,9 +27,10 @@ from sqlalchemy import (
 )
 
 from deploycore.applications.application import Application
-from deploycore.store.applications import readable_application
+from deploycore.store.applications import application_of, readable_application
 from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks, present
+from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import DeploymentRecord, PollRecord, PreviewRecord, TriggerRecord
 from deploycore.store.states import may_precede
@@ -179,12 +180,18 @@ class Overview:
             is_last = len(found) <= limit
             return Standings(items, Counts(*map(int, rows[0][:4])), is_last=is_last)
 
-    def get(self, application: str) -> Standing | None:
-        """Get where an application stands; ``None`` if it does not exist or is damaged."""
+    def get(self, application: str) -> Standing:
+        """Get where an application stands.
+
+        Raises:
+            ConfigurationError: The application does not exist.
+            StoreError: Its record is damaged.
+        """
         with self._database.reading() as connection:
+            application_of(named_row(connection, "application", applications, application))
             now = present(connection)
             rows = connection.execute(select(_listed(now, names=[application]))).all()
-            return next(iter(_standings(connection, rows, now)), None)
+            return _standings(connection, rows, now)[0]
 
     def previews(self, parent: str) -> Sequence[Standing]:
         """List the previews of an application, by their pull requests."""
