@@ -46,7 +46,8 @@ COMMANDS = {
     ),
     "key": ("deploycore.cli.key", "Manage SSH deploy keys: create, list, rotate, remove"),
     "token": ("deploycore.cli.token", "Manage API tokens: add, list, remove"),
-    "serve": ("deploycore.cli.serve", "Run the server: webhooks, a REST API, metrics"),
+    "user": ("deploycore.cli.user", "Manage users of the dashboard: add, list, remove"),
+    "serve": ("deploycore.cli.serve", "Run the server: dashboard, webhooks, REST API, metrics"),
     "plugin": ("deploycore.cli.plugin", "Develop a provider plugin: create it, and check it"),
     "plugins": (
         "deploycore.cli.plugins",
