@@ -264,7 +264,9 @@ def _holds(session: SessionRecord, at: datetime) -> bool:
 def _refuse_disabled(connection: Connection, user: str) -> None:
     if named_row(connection, "user", users, user)["disabled"]:
         raise ConfigurationError(
-            f"The user {user} is disabled.", hint="Enable the user first.", user=user
+            f"The user {user} is disabled.",
+            hint="Enable the user first, on the page of the user in the dashboard.",
+            user=user,
         )
 
 
