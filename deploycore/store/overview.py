@@ -55,6 +55,8 @@ Which = Literal["all", "attention", "running", "healthy", "failed", "never"]
 STUCK_AFTER = timedelta(hours=1)
 
 _FAILED = ("failed", "rolled_back")
+_WITHOUT_EFFECT = ("skipped", "superseded")
+"""The states of deployments that had nothing to do: what was before them still stands."""
 _UNFINISHED = may_precede("failed")
 _DEPLOYMENT = as_record(DeploymentRecord, deployments)
 _PREVIEW = as_record(PreviewRecord, previews)
@@ -99,7 +101,7 @@ class Standing:
     """Where an application stands.
 
     Attributes:
-        last: Its newest deployment or rollback.
+        last: Its newest deployment or rollback that had something to do.
         live: The newest one that ended ``healthy``, so what is live.
         request: The oldest request for a deployment that has not been settled.
         poll: When its git host is polled; ``None`` if it is not.
@@ -217,8 +219,13 @@ def _listed(
 ) -> CTE:
     """Applications with their newest deployment, and the reason for attention."""
     newest = (
-        select(func.max(deployments.c.id))
-        .where(deployments.c.application == applications.c.name)
+        select(deployments.c.id)
+        .where(
+            deployments.c.application == applications.c.name,
+            deployments.c.state.not_in(_WITHOUT_EFFECT),
+        )
+        .order_by(deployments.c.id.desc())
+        .limit(1)
         .scalar_subquery()
     )
     some = select(applications.c.name, applications.c.provider, newest.label("last"))

@@ -68,6 +68,14 @@ def test_a_later_success_ends_the_attention(shop, deployed):
     assert shop.overview.get("shop").attention is None
 
 
+@pytest.mark.parametrize("state", ["skipped", "superseded"])
+def test_a_deployment_without_anything_to_do_changes_no_state(shop, deployed, state):
+    bad = deployed("shop", "failed", error_code="step_failed", error="It failed.")
+    deployed("shop", state)
+    [found] = shop.overview.list(search="shop", limit=1).items
+    assert (found.last.id, found.attention) == (bad, "failed")
+
+
 @pytest.mark.parametrize(
     "values", [{"attempts": 1}, {"received_at": LONG_AGO}], ids=["fails again", "waits for long"]
 )
