@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from deploycore.errors import ConfigurationError
@@ -44,8 +44,7 @@ _PAGE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Pasted:
+class _Pasted(NamedTuple):
     """The parts of an address.
 
     Attributes:

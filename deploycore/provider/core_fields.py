@@ -9,10 +9,10 @@ field belongs to the plugin.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -215,8 +215,7 @@ NO_CORE_FIELDS = CoreFields()
 """Those of a provider for which none is set."""
 
 
-@dataclass(frozen=True)
-class ParsedFields:
+class ParsedFields(NamedTuple):
     """The parsed fields of a provider.
 
     Attributes:
