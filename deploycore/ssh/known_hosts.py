@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["SSH_PORT", "HostKey", "KnownHosts", "host_key_line", "read_host_keys"]
 
@@ -55,8 +56,7 @@ class HostKey:
         return f"{self.kind} {self.fingerprint}"
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     names: str
     key: HostKey
     is_revoked: bool
