@@ -35,8 +35,7 @@ Of = Annotated[
     Literal["application", "provider"] | None,
     typer.Option(
         "--of",
-        help="Whether the name is that of an application or of a provider. Required if both have"
-        " it.",
+        help="What has the name: an application or a provider. Required if both have it.",
     ),
 ]
 Type = Annotated[
@@ -80,7 +79,7 @@ def create(
     """Make an SSH key, and register it at the git host.
 
     Git uses the key of an application to read the application's repository, in place of the
-    provider's credentials. If these credentials may not register keys, the command prints the
+    provider's credentials. If these credentials cannot register keys, the command prints the
     public key. Add it at the git host, and run the command again.
     """
     with deploycore.Installation() as installation:
@@ -107,7 +106,10 @@ def rotate(
 
 
 def list_(as_json: AsJson = False) -> None:
-    """List the keys that git uses, and other keys that the git host may still have."""
+    """List SSH keys and their states.
+
+    Keys that were replaced are listed until the git host has removed them.
+    """
     with deploycore.Installation() as installation:
         found = installation.deploy_keys.listed()
     if as_json:
@@ -148,9 +150,10 @@ def remove(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Remove the SSH keys of an application or a provider, here and at the git host.
+    """Remove the SSH keys of an application or a provider.
 
-    If the git host does not remove a key, deploycore keeps it too.
+    The keys are removed here and at the git host. If the git host does not remove a key, deploycore
+    keeps it too.
     """
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
