@@ -90,7 +90,7 @@ ROLES = {
     "POST /api/v1/providers/{provider}/test": "deploy",
     "POST /api/v1/providers/{provider}/sign-ins": "admin",
     "GET /api/v1/sign-ins/{sign_in}": "admin",
-    "POST /api/v1/sign-ins/{sign_in}/finish": "admin",
+    "POST /api/v1/providers/{provider}/sign-ins/{sign_in}/finish": "admin",
     "GET /api/v1/overview": "read",
     "GET /api/v1/applications/{application}/overview": "read",
     "GET /api/v1/applications/{application}/previews": "read",
