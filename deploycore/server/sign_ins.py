@@ -88,8 +88,11 @@ class SignIns:
             self._begun[begun.id] = begun
         return begun
 
-    def get(self, id_: str, actor: str) -> Begun:
+    def get(self, id_: str, actor: str, *, provider: str | None = None) -> Begun:
         """Return a sign-in.
+
+        Args:
+            provider: The name of its provider, if that is known.
 
         Raises:
             Refusal: It does not exist, has ended, or somebody else has begun it (404).
@@ -97,7 +100,8 @@ class SignIns:
         with self._lock:
             self._forget_ended()
             found = self._begun.get(id_)
-        if found is None or found.actor != actor:
+        is_other = found is not None and provider not in (None, found.provider)
+        if found is None or found.actor != actor or is_other:
             raise _ended()
         return found
 

@@ -90,7 +90,7 @@ ROLES = {
     "POST /api/v1/providers/{provider}/test": "deploy",
     "POST /api/v1/providers/{provider}/sign-ins": "admin",
     "GET /api/v1/sign-ins/{sign_in}": "admin",
-    "POST /api/v1/sign-ins/{sign_in}/finish": "admin",
+    "POST /api/v1/providers/{provider}/sign-ins/{sign_in}/finish": "admin",
     "GET /api/v1/overview": "read",
     "GET /api/v1/applications/{application}/overview": "read",
     "GET /api/v1/applications/{application}/previews": "read",
@@ -498,7 +498,8 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
     def fail():
         raise RuntimeError("hunter2-in-a-message")
 
-    monkeypatch.setattr("deploycore.store.store.Store.list_providers", lambda self: fail())
+    page = "deploycore.store.store.Store.page_of_providers"
+    monkeypatch.setattr(page, lambda self, **given: fail())
     monkeypatch.setattr(caplog.handler, "filters", [RequestIdFilter()])  # as the server's log has
     with caplog.at_level(logging.DEBUG):
         answer = client.get(f"{V1}/providers", headers=admin)
@@ -512,11 +513,11 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
 
 
 def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin, monkeypatch):
-    def fail(self):
+    def fail(self, **given):
         raise StoreError("The database is locked.", hint="Wait.")
 
     client.get(f"{V1}/providers", headers=admin)
-    monkeypatch.setattr("deploycore.store.store.Store.list_providers", fail)
+    monkeypatch.setattr("deploycore.store.store.Store.page_of_providers", fail)
     answer = client.get(f"{V1}/providers", headers=admin)
     assert (answer.status_code, answer.json()["hint"]) == (503, "Wait.")
     assert answer.headers["retry-after"] == "30"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
+import threading
 import time
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -15,8 +17,9 @@ from deploycore_gitea.sandbox import GiteaSandbox
 from deploycore_github.sandbox import GitHubSandbox
 from pydantic import SecretStr
 
-from deploycore.errors import AuthenticationFailed
+from deploycore.errors import AuthenticationFailed, Cancelled
 from deploycore.http.device import DeviceCode, DevicePolling
+from deploycore.server.problems import Refusal
 from deploycore.server.sign_ins import SignIns
 from deploycore.tokens import DeviceFlow
 from tests.distributions import GOOD_PROVIDER
@@ -283,6 +286,28 @@ def test_a_provider_that_does_not_exist_is_not_found(api, name):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+def test_a_host_that_answers_too_late_prevents_that_anything_is_stored(api, monkeypatch):
+    told, asked = threading.Event(), threading.Event()
+
+    def ask(hosts, action, **options):
+        threading.Thread(target=lambda: (suppressed(action), asked.set())).start()
+        raise Refusal(504, "timed_out", "The git host did not answer.")
+
+    def suppressed(action):
+        with contextlib.suppress(Cancelled):
+            action()
+
+    monkeypatch.setattr("deploycore.server.hosts.Hosts.ask", ask)
+    monkeypatch.setattr(
+        "deploycore.server.rest.provider_input.verify_ssh", lambda *given: told.wait(60)
+    )
+    body = {"name": "late", "kind": "acme", "secrets": {"token": "x"}}
+    assert api("POST", "/providers", body).status_code == 504
+    told.set()
+    assert asked.wait(60)
+    assert api("GET", "/providers/late").status_code == 404
+
+
 def test_a_plugin_that_cannot_tell_how_to_sign_in_is_named(api, install_distribution):
     broken = """
     @property
@@ -319,6 +344,10 @@ def gitea(installation):
         yield sandbox
 
 
+def finish_of(begun):
+    return f"/providers/{begun['provider']}/sign-ins/{begun['id']}/finish"
+
+
 def signed_in_at(address):
     """What a browser is redirected to after a person has allowed the access."""
     return requests.get(address, allow_redirects=False, timeout=10).headers["Location"]
@@ -334,7 +363,7 @@ def test_a_person_signs_in_with_a_browser(api, gitea, installation):
     assert query["state"] == [begun["id"]]
     answer = signed_in_at(begun["address"])
     assert answer.startswith(redirect)
-    done = api("POST", f"/sign-ins/{begun['id']}/finish", {"answer": answer})
+    done = api("POST", finish_of(begun), {"answer": answer})
     assert (done.json()["is_done"], done.json()["account"]) == (True, gitea.OWNER)
     assert not any(each.get_secret_value() in done.text for each in gitea.oauth.secrets)
     assert not api("GET", "/providers/team").json()["must_sign_in"]
@@ -346,8 +375,10 @@ def test_a_response_is_accepted_once_and_from_who_has_begun(api, gitea, token, m
     monkeypatch.setattr("deploycore.server.access._FRESH_SECONDS", 0)
     other = token("admin", name="other")
     begun = api("POST", "/providers/team/sign-ins").json()
-    path, answer = f"/sign-ins/{begun['id']}", signed_in_at(begun["address"])
-    assert api("GET", path, headers=other).status_code == 404
+    path, answer = f"/providers/team/sign-ins/{begun['id']}", signed_in_at(begun["address"])
+    assert api("GET", f"/sign-ins/{begun['id']}", headers=other).status_code == 404
+    elsewhere = f"/providers/work/sign-ins/{begun['id']}/finish"
+    assert api("POST", elsewhere, {"answer": answer}).status_code == 404
     assert api("POST", f"{path}/finish", {"answer": answer}, headers=other).status_code == 404
     assert api("POST", f"{path}/finish", {"answer": answer}).status_code == 200
     assert api("POST", f"{path}/finish", {"answer": answer}).status_code == 404
@@ -364,7 +395,7 @@ def test_a_response_is_accepted_once_and_from_who_has_begun(api, gitea, token, m
 def test_a_wrong_response_ends_the_sign_in(api, gitea, answer, said):
     begun = api("POST", "/providers/team/sign-ins").json()
     body = {"answer": answer.format(id=begun["id"])} if answer else {}
-    refused = api("POST", f"/sign-ins/{begun['id']}/finish", body)
+    refused = api("POST", finish_of(begun), body)
     assert refused.status_code in (422, 502)
     assert said in refused.json()["detail"]
     assert api("GET", f"/sign-ins/{begun['id']}").status_code == 404
@@ -375,7 +406,7 @@ def test_a_code_is_not_sent_to_a_server_that_the_provider_got_meanwhile(api, git
     begun = api("POST", "/providers/team/sign-ins").json()
     answer = signed_in_at(begun["address"])
     api("PATCH", "/providers/team", {"settings": {"client_id": "another"}, "verify": False})
-    refused = api("POST", f"/sign-ins/{begun['id']}/finish", {"answer": answer})
+    refused = api("POST", finish_of(begun), {"answer": answer})
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
 
 
@@ -387,8 +418,8 @@ def test_a_person_enters_a_code(api, installation):
         begun = api("POST", "/providers/hub/sign-ins").json()
         assert begun["way"] == "device"
         assert re.fullmatch(r"[A-Z]{4}-[A-Z]{4}", begun["user_code"])
-        path = f"/sign-ins/{begun['id']}/finish"
-        assert not api("POST", path).json()["is_done"]  # before the interval nothing is asked
+        path = finish_of(begun)
+        assert api("POST", path).status_code == 202  # before the interval nothing is asked
         sandbox.oauth.enter(begun["user_code"], sandbox.OWNER)
         ends_at = time.monotonic() + 60
         while not (done := api("POST", path).json())["is_done"] and time.monotonic() < ends_at:

@@ -31,6 +31,8 @@ class Operation:
         refusals: Additional statuses of error responses.
         can_follow: Whether it can respond with server-sent events.
         media_type: What its content is, if that is not JSON.
+        changes_nothing_at: The status at which nothing was changed, so that the audit log has no
+            entry; ``None`` if there is none.
     """
 
     method: str
@@ -43,3 +45,4 @@ class Operation:
     refusals: tuple[int, ...] = field(default=())
     can_follow: bool = False
     media_type: str = ""
+    changes_nothing_at: int | None = None

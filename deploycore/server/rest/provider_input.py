@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from deploycore.configuration import ConfigField
-from deploycore.errors import ConfigurationError, HostKeyRefused
+from deploycore.errors import Cancelled, ConfigurationError, HostKeyRefused
 from deploycore.installation import SecretReference
 from deploycore.installation.host_keys import verify_ssh
-from deploycore.models import Account
 from deploycore.provider import Provider
 from deploycore.provider.core_fields import all_fields
 from deploycore.server.api import Api
@@ -21,12 +21,14 @@ from deploycore.server.rest.provider_records import limited
 from deploycore.store import ProviderRecord
 
 __all__ = [
+    "Proof",
     "explaining_host_keys",
     "refuse_other_generation",
     "refusing_conflicts",
     "secrets_of",
-    "verifying",
 ]
+
+T = TypeVar("T")
 
 
 def secrets_of(
@@ -77,19 +79,38 @@ def _misplaced(
             yield f"{name}: is given twice"
 
 
-def verifying(api: Api, accounts: list[Account]) -> Callable[[Provider], None]:
-    """Return what proves an opened provider at its git host, and collects the account.
+class Proof:
+    """Proves an opened provider at its git host, in time, or prevents that it is stored.
 
-    Args:
-        accounts: Gets the account that is signed in.
+    Attributes:
+        account: Who is signed in; ``None`` if nothing was proved.
     """
 
-    def verify(opened: Provider) -> None:
-        provider = limited(opened)
-        accounts.append(provider.authenticate())
-        verify_ssh(provider, api.installation.git_settings)
+    def __init__(self, api: Api) -> None:
+        self.account: str | None = None
+        self._api = api
+        self._is_over = threading.Event()
 
-    return verify
+    def verify(self, opened: Provider) -> None:
+        """Prove a provider; the ``verify`` of calls that store one."""
+        provider = limited(opened)
+        account = provider.authenticate()
+        verify_ssh(provider, self._api.installation.git_settings)
+        if self._is_over.is_set():  # the client has been told that it is not stored
+            raise Cancelled("The git host answered too late. Nothing is stored.")
+        self.account = account.username
+
+    def store(self, action: Callable[[], T]) -> T:
+        """Run an action that asks the git host by ``verify``, and then stores something.
+
+        Raises:
+            Refusal: The host did not answer in time (504), or too many requests ask hosts (503).
+        """
+        try:
+            return self._api.hosts.ask(action)
+        except Refusal:
+            self._is_over.set()
+            raise
 
 
 @contextmanager

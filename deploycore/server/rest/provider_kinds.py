@@ -78,5 +78,6 @@ OPERATIONS = (
         recognize_address,
         {200: RecognizedAddress},
         body=AddressGiven,
+        changes_nothing_at=200,
     ),
 )

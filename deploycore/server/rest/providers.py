@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -12,7 +13,6 @@ from starlette.responses import Response
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError, DeploycoreError
 from deploycore.installation.provider_test import count_repositories, prove_credentials
-from deploycore.models import Account
 from deploycore.provider.core_fields import about_field
 from deploycore.provider.registry import load_plugin
 from deploycore.provider.stored_credentials import flow_of
@@ -21,11 +21,11 @@ from deploycore.server.checking import checked
 from deploycore.server.problems import refused_by
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.provider_input import (
+    Proof,
     explaining_host_keys,
     refuse_other_generation,
     refusing_conflicts,
     secrets_of,
-    verifying,
 )
 from deploycore.server.rest.provider_records import limited, provider_record, views_of
 from deploycore.server.rest.provider_views import (
@@ -49,8 +49,8 @@ __all__ = ["OPERATIONS"]
 PROVIDER = f"{PREFIX}/providers/{{provider}}"
 
 _COUNTED_MOST = 1000
-_HOST_REFUSALS = (404, 502)
-"""What operations respond that ask the git host: it has no such repository, or it failed."""
+_HOST_REFUSALS = (404, 502, 504)
+"""What operations respond that ask the git host: not found, failed, or too late."""
 
 
 def list_providers(api: Api, call: Call) -> Response:
@@ -102,25 +102,28 @@ def add_provider(api: Api, call: Call) -> Response:
     fields have the list "fields", with the name and the problem of each.
     """
     given = checked(ProviderGiven, call.body)
-    installation, accounts = api.installation, list[Account]()
+    installation, proof = api.installation, Proof(api)
     if re.fullmatch(NAME_PATTERN, given.name):  # else it is told with all other problems
         with about_field("name"):  # before the git host is asked
             installation.store.refuse_taken_provider(given.name)
     plugin = load_plugin(given.kind)
     secrets = secrets_of(plugin.config_type, given.settings, given.secrets, given.references)
     with explaining_host_keys():
-        record = installation.add_provider(
-            given.name,
-            plugin.kind,
-            given.settings,
-            {name: each for name, each in secrets.items() if each is not None},
-            verify=verifying(api, accounts) if given.verify else None,
+        record = proof.store(
+            lambda: installation.add_provider(
+                given.name,
+                plugin.kind,
+                given.settings,
+                {name: each for name, each in secrets.items() if each is not None},
+                verify=proof.verify if given.verify else None,
+            )
         )
     api.directory.invalidate()
-    must_sign_in = not accounts and installation.provider_changes.needs_sign_in(record.name)
+    is_proved = proof.account is not None
+    must_sign_in = not is_proved and installation.provider_changes.needs_sign_in(record.name)
     view = StoredProvider(
         provider=views_of(api, [record])[0],
-        account=accounts[0].username if accounts else None,
+        account=proof.account,
         must_sign_in=must_sign_in,
     )
     location = f"{PREFIX}/providers/{record.name}"
@@ -136,22 +139,22 @@ def change_provider(api: Api, call: Call) -> Response:
     given = checked(ProviderChangeGiven, call.body)
     record = provider_record(api, call.path["provider"])
     refuse_other_generation(record, given.generation)
-    changes, accounts = api.installation.provider_changes, list[Account]()
+    changes, proof = api.installation.provider_changes, Proof(api)
     config_type = load_plugin(record.kind).config_type
     secrets = secrets_of(config_type, given.settings, given.secrets, given.references)
     change = changes.plan(record.name, given.settings, secrets)
     is_stored = bool(change.differences) and not given.dry_run
     if is_stored:
         kept = None if given.keep_old is None else timedelta(seconds=given.keep_old)
-        verify = verifying(api, accounts) if given.verify else None
+        verify = proof.verify if given.verify else None
         with explaining_host_keys(), refusing_conflicts(api, record):
-            record = changes.store(change, verify=verify, keep_former=kept)
+            record = proof.store(lambda: changes.store(change, verify=verify, keep_former=kept))
         api.directory.invalidate()
-    must_sign_in = flow_of(change.config) is not None and not accounts
+    must_sign_in = flow_of(change.config) is not None and proof.account is None
     return answer(
         ChangedProvider(
             provider=views_of(api, [record])[0],
-            account=accounts[0].username if accounts else None,
+            account=proof.account,
             must_sign_in=must_sign_in and changes.needs_sign_in(record.name),
             is_stored=is_stored,
             differences=[DifferenceView.model_validate(each) for each in change.differences],
@@ -170,7 +173,8 @@ def remove_provider(api: Api, call: Call) -> Response:
     try:
         store.refuse_provider_removal(record.name)
         keys = store.deploy_keys.at(record.name)
-        remains = [each for key in keys for each in installation.deploy_keys.remove_at_host(key)]
+        remove = installation.deploy_keys.remove_at_host
+        remains = [each for key in keys for each in api.hosts.ask(partial(remove, key))]
         store.remove_provider(record.name)
     except ConfigurationError as error:
         raise refused_by(error, status=409) from None
@@ -184,24 +188,26 @@ def test_provider(api: Api, call: Call) -> Response:
     At most 1000 repositories are counted.
     """
     given = checked(ProviderTestGiven, call.body)
-    record, installation = provider_record(api, call.path["provider"]), api.installation
-    with installation.open_provider(record.name) as opened:
+    record = provider_record(api, call.path["provider"])
+    return answer(api.hosts.ask(lambda: _tested(api, record.name, given.repository)))
+
+
+def _tested(api: Api, name: str, repository: str | None) -> ProviderTestView:
+    installation, wanted = api.installation, None
+    with installation.open_provider(name) as opened:
         provider = limited(opened)
-        wanted = None
-        if given.repository is not None:
-            wanted = installation.read_repository(record.name, given.repository)
+        if repository is not None:
+            wanted = installation.read_repository(name, repository)
         started = time.monotonic()
         account = prove_credentials(provider, wanted)
         milliseconds = round((time.monotonic() - started) * 1000)
         found = count_repositories(provider, wanted, most=_COUNTED_MOST)
-    return answer(
-        ProviderTestView(
-            account=AccountView.model_validate(account),
-            milliseconds=milliseconds,
-            repositories=found.count,
-            has_more=found.has_more,
-            hint=found.hint,
-        )
+    return ProviderTestView(
+        account=AccountView.model_validate(account),
+        milliseconds=milliseconds,
+        repositories=found.count,
+        has_more=found.has_more,
+        hint=found.hint,
     )
 
 

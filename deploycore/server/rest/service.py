@@ -173,7 +173,8 @@ class Rest:
         except Refusal as refusal:
             self._note(operation, call, refusal.code)
             raise
-        self._note(operation, call, DONE)
+        if response.status_code != operation.changes_nothing_at:
+            self._note(operation, call, DONE)
         return response
 
     def _note(self, operation: Operation, call: Call, outcome: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -18,7 +17,8 @@ from deploycore.server.api import PREFIX, Api, Call, answer
 from deploycore.server.checking import checked
 from deploycore.server.problems import Refusal
 from deploycore.server.rest.operation import Operation
-from deploycore.server.rest.provider_records import limited, provider_record
+from deploycore.server.rest.provider_input import Proof
+from deploycore.server.rest.provider_records import provider_record
 from deploycore.server.rest.provider_views import SignInAnswer, SignInGiven, SignInView
 from deploycore.server.sign_ins import Begun
 from deploycore.tokens import DeviceFlow, Token
@@ -39,10 +39,10 @@ def begin_sign_in(api: Api, call: Call) -> Response:
     """
     given = checked(SignInGiven, call.body)
     record = provider_record(api, call.path["provider"])
-    with _sign_in(api, record.name) as sign_in:
+    with api.installation.provider_changes.sign_in(record.name) as sign_in:
         flow = sign_in.flow
         if isinstance(flow, DeviceFlow):
-            device = sign_in.begin_device(flow)
+            device = api.hosts.ask(partial(sign_in.begin_device, flow))
             _refuse_unsafe(device.verification_uri)
             polling = DevicePolling(flow, device, time.monotonic)
             begun = api.sign_ins.begin(
@@ -66,15 +66,15 @@ def finish_sign_in(api: Api, call: Call) -> Response:
     """Finish a sign-in. The token replaces the previous one only if the git host accepts it.
 
     If the way is "browser", send the response of the git host; it is accepted once. If it is
-    "device", send no answer. If the person has not entered the code yet, "is_done" is false: wait
+    "device", send no answer. If the person has not entered the code yet, the status is 202: wait
     for the interval, and send the request again.
     """
     given = checked(SignInAnswer, call.body)
-    begun = api.sign_ins.get(call.path["sign_in"], call.actor)
+    begun = api.sign_ins.get(call.path["sign_in"], call.actor, provider=call.path["provider"])
     if begun.polling is None:
         begun = api.sign_ins.take(begun.id, call.actor)
     if not begun.lock.acquire(blocking=False):
-        return answer(_view(begun))  # another request is polling
+        return answer(_view(begun), status=202)  # another request is polling
     try:
         account = _finished(api, begun, given.answer)
     except AuthenticationFailed:
@@ -82,24 +82,26 @@ def finish_sign_in(api: Api, call: Call) -> Response:
         raise
     finally:
         begun.lock.release()
-    if account is not None:
-        api.sign_ins.forget(begun.id)
-        api.directory.invalidate()
+    if account is None:
+        return answer(_view(begun), status=202)
+    api.sign_ins.forget(begun.id)
+    api.directory.invalidate()
     return answer(_view(begun, account=account))
 
 
 def _finished(api: Api, begun: Begun, response: SecretStr | None) -> str | None:
     """Store the token; returns who has signed in, or ``None`` if the code was not entered yet."""
-    accounts: list[str] = []
-    with _sign_in(api, begun.provider) as sign_in:
-        _refuse_other_flow(begun, sign_in)
-        token = _token(begun, sign_in, response)
-        if token is None:
-            return None
-        sign_in.store(
-            token, verify=lambda opened: accounts.append(limited(opened).authenticate().username)
-        )
-    return accounts[0]
+    proof = Proof(api)
+
+    def finish() -> None:
+        with api.installation.provider_changes.sign_in(begun.provider) as sign_in:
+            _refuse_other_flow(begun, sign_in)
+            token = _token(begun, sign_in, response)
+            if token is not None:
+                sign_in.store(token, verify=proof.verify)
+
+    proof.store(finish)
+    return proof.account
 
 
 def _token(begun: Begun, sign_in: ProviderSignIn, response: SecretStr | None) -> Token | None:
@@ -113,12 +115,6 @@ def _token(begun: Begun, sign_in: ProviderSignIn, response: SecretStr | None) ->
             fields=["answer: is missing"],
         )
     return sign_in.exchange(request, request.read_pasted(response.get_secret_value()))
-
-
-@contextmanager
-def _sign_in(api: Api, provider: str) -> Iterator[ProviderSignIn]:
-    with api.installation.provider_changes.sign_in(provider) as sign_in:
-        yield sign_in
 
 
 def _refuse_other_flow(begun: Begun, sign_in: ProviderSignIn) -> None:
@@ -167,16 +163,17 @@ OPERATIONS = (
         begin_sign_in,
         {201: SignInView},
         body=SignInGiven,
-        refusals=(502,),
+        refusals=(502, 504),
     ),
     Operation("GET", _SIGN_IN, "admin", get_sign_in, {200: SignInView}),
     Operation(
         "POST",
-        f"{_SIGN_IN}/finish",
+        f"{PREFIX}/providers/{{provider}}/sign-ins/{{sign_in}}/finish",
         "admin",
         finish_sign_in,
-        {200: SignInView},
+        {200: SignInView, 202: SignInView},
         body=SignInAnswer,
-        refusals=(409, 502),
+        refusals=(409, 502, 504),
+        changes_nothing_at=202,
     ),
 )

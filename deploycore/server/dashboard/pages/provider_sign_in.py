@@ -46,22 +46,23 @@ async def show_again(visit: Visit) -> Response:
 
 async def finish(visit: Visit) -> Response:
     """Finish a sign-in with a pasted address, or ask whether a code was entered."""
-    sign_in = visit.form.get("sign_in", "")
+    name, sign_in = visit.path["provider"], visit.form.get("sign_in", "")[:100]
     given = visit.form.get("answer", "").strip()
     try:
         found = await visit.ask(
             "POST",
-            "/sign-ins/{sign_in}/finish",
-            sign_in=sign_in,
+            "/providers/{provider}/sign-ins/{sign_in}/finish",
+            provider=name,
+            sign_in=sign_in or "none",
             body={"answer": given} if given else {},
         )
     except Refusal as refusal:
         if refusal.status == 403:
             raise
-        return await _shown(visit, visit.path["provider"], failure=refusal)
+        return await _shown(visit, name, failure=refusal)
     if found["is_done"]:
-        return visit.go(page_of(found["provider"]), done="provider-authorized")
-    return visit.go(f"{page_of(found['provider'])}/authorize", sign_in=sign_in, waiting="1")
+        return visit.go(page_of(name), done="provider-authorized")
+    return visit.go(f"{page_of(name)}/authorize", sign_in=sign_in, waiting="1")
 
 
 async def receive(visit: Visit) -> Response:
@@ -77,7 +78,11 @@ async def receive(visit: Visit) -> Response:
     name, answer = begun["provider"], f"?{visit.request.url.query}"
     try:
         await visit.ask(
-            "POST", "/sign-ins/{sign_in}/finish", sign_in=state, body={"answer": answer}
+            "POST",
+            "/providers/{provider}/sign-ins/{sign_in}/finish",
+            provider=name,
+            sign_in=state,
+            body={"answer": answer},
         )
     except Refusal as refusal:
         return await _shown(visit, name, failure=refusal)
