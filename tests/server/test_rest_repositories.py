@@ -150,9 +150,8 @@ def test_a_listing_is_forgotten_after_minutes_and_with_new_credentials(memory, i
     assert (read(), read()) == (1, 1)
     memory_clock[0] = 301.0
     assert read() == 2
-    installation.provider_changes.replace_secrets(
-        "work", {"token": SecretStr("hunter2-of-another")}
-    )
+    changes = installation.provider_changes
+    changes.store(changes.plan("work", {}, {"token": SecretStr("hunter2-of-another")}))
     assert read() == 3
 
 
