@@ -52,7 +52,6 @@ Repositories = Annotated[
         " provider's applications). Repeatable.",
     ),
 ]
-_STATES = {"new": "waiting", "live": "in use", "former": "left over"}
 
 
 def register(application: typer.Typer) -> None:
@@ -106,9 +105,9 @@ def rotate(
 def list_(as_json: AsJson = False) -> None:
     """List the keys, with those that are left over at the git host."""
     with deploycore.Installation() as installation:
-        records = installation.store.deploy_keys.list()
+        found = installation.deploy_keys.listed()
     if as_json:
-        show_json_array(map(_as_dict, records))
+        show_json_array(_as_dict(each.key) | {"use": each.use} for each in found)
         return
     show_table(
         [
@@ -123,12 +122,12 @@ def list_(as_json: AsJson = False) -> None:
             [
                 record.owner,
                 _noun(record),
-                _STATES[record.state],
+                use,
                 _fingerprint(record),
                 ", ".join(record.registered) or "(by hand)",
                 for_people(record.created_at),
             ]
-            for record in records
+            for record, use in ((each.key, each.use) for each in found)
         ),
         empty="No deploy keys yet. Make one: deploycore key create --help",
     )
@@ -138,7 +137,7 @@ def remove(
     name: Name,
     of: Of = None,
     left_over: Annotated[
-        bool, typer.Option("--left-over", help="Remove only keys that were replaced.")
+        bool, typer.Option("--left-over", help="Remove only keys that git no longer uses.")
     ] = False,
     keep_at_host: Annotated[
         bool, typer.Option("--keep-at-host", help="Leave the keys at the git host.")

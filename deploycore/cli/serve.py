@@ -1,9 +1,10 @@
-"""``deploycore serve``: run the server with webhooks, the REST API and metrics."""
+"""``deploycore serve``: run the server with webhooks, the REST API, metrics and the dashboard."""
 
 from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -103,6 +104,7 @@ def serve(
     support TLS: put a reverse proxy in front of it.
     """
     try:
+        from deploycore.server.accounts.openid_settings import OpenIdSettings
         from deploycore.server.options import ServerOptions
         from deploycore.server.serving import serve as run
     except ModuleNotFoundError as error:
@@ -124,6 +126,7 @@ def serve(
         replay_window=timedelta(hours=replay_window),
         metrics_open=metrics_open,
         behind_proxy=behind_proxy,
+        openid=OpenIdSettings.from_environment(),
     )
     from deploycore.cli.service_watchdog import telling_watchdog
 
@@ -135,7 +138,7 @@ def serve(
             port=port,
             worker=_worker(installation, workers, lease, per_provider),
             drain=drain,
-            on_started=_tell,
+            on_started=partial(_tell, installation.settings.public_url),
         )
 
 
@@ -149,9 +152,11 @@ def _worker(
     return Worker(installation, threads=threads, lease=lease, per_provider=per_provider)
 
 
-def _tell(url: str, link: SecretStr) -> None:
+def _tell(public_url: str | None, url: str, link: SecretStr | None) -> None:
     say(f"deploycore serves at {url} (stop it with Ctrl-C).")
-    say(f"Sign in, once: {url}/sign-in/link/{link.get_secret_value()}")
+    if link is not None:
+        say("There is no administrator yet. Open this link within an hour to create one:")
+        say(f"{public_url or url}/sign-in/link/{link.get_secret_value()}")
     sys.stdout.flush()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from deploycore.disk.durable import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
-from deploycore.git.checkout.changes import AppliedAttributes, Changes
+from deploycore.git.checkout.applied import NO_ATTRIBUTES, AppliedAttributes
 from deploycore.git.checkout.checkout import Checkout
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.former import FormerCheckout
@@ -25,13 +25,8 @@ from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.packs.pack import Objects
 from deploycore.git.progress import CheckedOut
-from deploycore.git.repositories.cache import RepositoryCache
-from deploycore.git.repositories.cached_repository import CachedRepository
-from deploycore.git.repositories.comparison import watched_path_differs
-from deploycore.git.repositories.repository import make_repository
 from deploycore.git.repository_fetch import RepositoryFetch, peeled, refusing_damage
 from deploycore.git.submodules import Submodule, find_submodules
-from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wire.fetch import fetch
@@ -40,11 +35,17 @@ from deploycore.git.wording import file_failure, limit_hint, quoted, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from deploycore.git.checkout.changes import Changes
+    from deploycore.git.repositories.cache import RepositoryCache
+    from deploycore.git.repositories.cached_repository import CachedRepository
+    from deploycore.git.watched import Watched
+
 __all__ = ["Options", "run"]
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = AppliedAttributes()
 _MAX_NOTES = 100
 
 
@@ -66,7 +67,7 @@ class Options:
     """
 
     submodules: bool = False
-    applied: AppliedAttributes = _NOTHING
+    applied: AppliedAttributes = NO_ATTRIBUTES
     repository: bool = False
     cache: RepositoryCache | None = None
     former: Path | None = None
@@ -219,7 +220,7 @@ class _Run:
                 staging=self._staging.directory,
                 cached=trusted,
                 open_files=lambda: self._open_files(what),
-                early=self._options.applied == _NOTHING and self._options.watched is None,
+                early=self._options.applied == NO_ATTRIBUTES and self._options.watched is None,
             ) as fetching,
         ):
             try:
@@ -254,6 +255,9 @@ class _Run:
         watched = self._options.watched
         if watched is None:
             return
+        from deploycore.git.repositories.comparison import watched_path_differs
+        from deploycore.git.watched import NothingWatchedChanged
+
         commit = peeled(objects.object_format.unhex(fetched.commit), objects)
         if watched_path_differs(objects, watched, commit, self._operation):
             return
@@ -325,8 +329,10 @@ class _Run:
 
     def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
         applied = self._options.applied
-        if applied == _NOTHING:
+        if applied == NO_ATTRIBUTES:
             return None
+        from deploycore.git.checkout.changes import Changes
+
         tree = read_commit(objects.read(commit, COMMIT), objects.object_format).tree
         return Changes(tree, objects, self._staging.directory, self._operation, applied)
 
@@ -371,6 +377,8 @@ class _Run:
     ) -> None:
         if fetching.received is None:
             raise Damaged("nothing was received")
+        from deploycore.git.repositories.repository import make_repository
+
         make_repository(
             self._staging.tree,
             fetching.received,

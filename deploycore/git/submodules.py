@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from dulwich.config import ConfigFile
-
 from deploycore.errors import DeploycoreError, GitError, UnsafeRepository
 from deploycore.git.granted import FindSource, no_source
 from deploycore.git.wire.address import is_address
@@ -28,6 +26,10 @@ from deploycore.git.wording import clean, quoted, shown
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 from deploycore.ssh.server import is_ssh
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dulwich.config import ConfigFile
 
 __all__ = ["Submodule", "find_submodules"]
 
@@ -141,6 +143,8 @@ def _entries(content: bytes) -> dict[bytes, _Entry]:
     Names of sections and keys are case-insensitive, names of submodules are not. If an entry is
     repeated, the last one counts (git-config, "Syntax").
     """
+    from dulwich.config import ConfigFile  # few repositories have submodules
+
     reason = ""
     try:
         # An include would read any file of this machine that the repository names.

@@ -92,6 +92,14 @@ class Access:
             )
         return found
 
+    def holder(self, header: str | None) -> TokenRecord | None:
+        """Return the token of a request, whatever its role; ``None`` if there is none.
+
+        Args:
+            header: The request's ``Authorization`` header.
+        """
+        return self._find(header or "")
+
     def still_holds(self, token: TokenRecord) -> bool:
         """Whether a valid token has neither expired nor been removed since. Call it in a thread.
 

@@ -22,6 +22,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
 from deploycore.installation.verification import verify_applications
 from deploycore.server import views
+from deploycore.server.accounts import Accounts
 from deploycore.server.callers import Caller
 from deploycore.server.checking import checked
 from deploycore.server.edge import note_application
@@ -33,6 +34,7 @@ from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
 from deploycore.server.recorder import Recorder
 from deploycore.server.rollbacks import Rollbacks
+from deploycore.server.sign_ins import SignIns
 from deploycore.store import ApplicationRecord, DeploymentRecord
 
 __all__ = ["PREFIX", "Api", "Call", "answer", "checked_name", "identifier", "missing"]
@@ -46,6 +48,7 @@ _PRIORITY = 10
 
 _INTEGER_MOST = 2**31 - 1
 _LINES_MOST = 1000
+_LINES_WITH_HINT = 20
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,11 @@ class Api:
         installation: What the operations are about.
         directory: The known webhooks; invalidate it after a change of applications or providers.
         rollbacks: Runs rollbacks.
+        sign_ins: Sign-ins of people to git hosts that have begun.
         recorder: Records webhook deliveries.
         hosts: Limits how many requests ask git hosts.
         listings: Lists what providers can read.
+        accounts: Checks passwords, and limits attempts.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Api:
         recorder: Recorder,
         hosts: Hosts,
         listings: Listings,
+        accounts: Accounts,
         readiness: Readiness,
         metrics: Metrics,
         document: Mapping[str, Any],
@@ -103,9 +109,11 @@ class Api:
         self.installation = installation
         self.directory = directory
         self.rollbacks = rollbacks
+        self.sign_ins = SignIns()
         self.recorder = recorder
         self.hosts = hosts
         self.listings = listings
+        self.accounts = accounts
         self._readiness = readiness
         self._metrics = metrics
         self._document = document
@@ -126,11 +134,6 @@ class Api:
     def openapi(self, call: Call) -> Response:
         """Get this document."""
         return json_response(self._document)
-
-    def list_providers(self, call: Call) -> Response:
-        """List the configured providers, without their secrets."""
-        records = self.installation.store.list_providers()
-        return answer(views.ProviderPage(items=[views.ProviderView.of(each) for each in records]))
 
     def list_applications(self, call: Call) -> Response:
         """List the applications."""
@@ -262,8 +265,15 @@ class Api:
         return answer(views.DeploymentPage(items=views_of, next=following))
 
     def get_deployment(self, call: Call) -> Response:
-        """Get a deployment."""
-        return answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
+        """Get a deployment. If an error ended it, "hint" is the next step."""
+        record = self.deployment(call.path["deployment"])
+        view = views.DeploymentView.of(record)
+        if record.error_code is not None:
+            logs = self.installation.engine.logs
+            last = logs.end(record.application, record.id, lines=_LINES_WITH_HINT).lines
+            hint = next((line.text for _, line in reversed(last) if line.kind == "hint"), None)
+            view = view.model_copy(update={"hint": hint})
+        return answer(view)
 
     def request_deployment(self, call: Call) -> Response:
         """Request a deployment of an application's newest commit.
@@ -318,13 +328,20 @@ class Api:
         An event's id is a position in the log. To continue there, send it as Last-Event-ID.
         """
         record = self.deployment(call.path["deployment"])
-        part = self.installation.engine.logs.part(
-            record.application, record.id, call.query.after, lines=_LINES_MOST
-        )
+        query: views.LogQuery = call.query
+        logs, name, number = self.installation.engine.logs, record.application, record.id
+        if query.search:
+            after, most = query.after, query.last or _LINES_MOST
+            part = logs.search(name, number, query.search, after, lines=most)
+        elif query.last is not None:
+            part = logs.end(name, number, lines=query.last)
+        else:
+            part = logs.part(name, number, query.after, lines=_LINES_MOST)
         return answer(
             views.LogPage(
                 items=[views.LogLineView.of(line) for _, line in part.lines],
                 position=part.position,
+                start=part.start,
                 finished=record.is_finished,
             )
         )

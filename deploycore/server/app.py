@@ -33,6 +33,7 @@ from deploycore.server.bodies import Room, read_body
 from deploycore.server.dashboard import Dashboard
 from deploycore.server.deliveries import Acceptor
 from deploycore.server.edge import ROUTE, Edge, note_application
+from deploycore.server.feed import Feed
 from deploycore.server.followers import Followers
 from deploycore.server.health import Readiness
 from deploycore.server.hosts import Hosts
@@ -84,20 +85,24 @@ class Application:
         asgi: The application for an ASGI server.
         recorder: Records how deliveries were judged; start it when the server responds.
         accounts: The users of the dashboard.
+        rest: The operations of the REST API.
     """
 
     asgi: Starlette
     followers: Followers
+    feed: Feed
     rollbacks: Rollbacks
     directory: Directory
     acceptor: Acceptor
     recorder: Recorder
     listings: Listings
     accounts: Accounts
+    rest: Rest
 
     def begin_to_stop(self) -> None:
-        """Disconnect clients that follow logs. This is fast enough for a signal handler."""
+        """Disconnect clients that follow logs or events. A signal handler may call it."""
         self.followers.stop()
+        self.feed.stop()
 
     def close(self, drain: float = 0.0) -> None:
         """Stop rollbacks and close providers, after the last request.
@@ -124,10 +129,12 @@ def create_application(
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
     followers = Followers(installation, most=options.followers_most)
+    feed = Feed(installation, most=options.followers_most)
     metrics = Metrics(installation.store, worker)
     readiness = Readiness(installation, worker)
     recorder, hosts = Recorder(installation.store), Hosts()
     listings = Listings(installation.open_provider, hosts)
+    accounts = Accounts(installation, openid=options.openid)
     api = Api(
         installation,
         directory=directory,
@@ -135,14 +142,15 @@ def create_application(
         recorder=recorder,
         hosts=hosts,
         listings=listings,
+        accounts=accounts,
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
-    accounts = Accounts(installation)
-    rest = Rest(api, Access(installation.store), accounts, followers, options)
-    dashboard = Dashboard(rest, accounts, options)
+    rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
+    public_url = installation.settings.public_url
+    dashboard = Dashboard(rest, accounts, options, public_url=public_url)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
     webhooks = _Webhooks(acceptor, directory, recorder, metrics, options, threads=threads)
@@ -157,7 +165,7 @@ def create_application(
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
     return Application(
-        asgi, followers, rollbacks, directory, acceptor, recorder, listings, accounts
+        asgi, followers, feed, rollbacks, directory, acceptor, recorder, listings, accounts, rest
     )
 
 

@@ -21,12 +21,14 @@ class Caller:
         name: The name of the token or user.
         role: What the caller may do.
         token: The token, if the caller is one.
+        session: The number of the session, if the caller is a user.
     """
 
     kind: Literal["token", "user"]
     name: str
     role: Role
     token: TokenRecord | None = None
+    session: int | None = None
 
     @classmethod
     def of_token(cls, token: TokenRecord) -> Caller:

@@ -23,7 +23,14 @@ from deploycore.server.problems import Refusal, problem_of
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.senders import forwarded_address
 
-__all__ = ["ROUTE", "Edge", "RequestIdFilter", "note_application", "request_id"]
+__all__ = [
+    "ROUTE",
+    "Edge",
+    "RequestIdFilter",
+    "client_address",
+    "note_application",
+    "request_id",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +39,9 @@ ROUTE = "deploycore.route"
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request that is being answered."""
+
+client_address: ContextVar[str] = ContextVar("client_address", default="")
+"""The address of the client that sent the request."""
 
 _subject: ContextVar[list[str]] = ContextVar("subject")
 """The application that the request is about, once it is known: a list, which threads share."""
@@ -97,6 +107,7 @@ class Edge:
             _believe_proxy(scope)
         request = self._request_id(scope)
         request_id.set(request)
+        client_address.set((scope.get("client") or ("",))[0])
         _subject.set([])
         began, status = time.perf_counter(), 0
 
@@ -149,10 +160,15 @@ class Edge:
 
 
 def _believe_proxy(scope: Scope) -> None:
-    """Set the client's address to the one that the proxy saw."""
-    address = forwarded_address(Headers(scope=scope).getlist("x-forwarded-for"))
+    """Set the client's address and scheme to those that the proxy saw."""
+    headers = Headers(scope=scope)
+    address = forwarded_address(headers.getlist("x-forwarded-for"))
     if address is not None:
         scope["client"] = (address, 0)
+    # Only the last entry comes from the proxy.
+    scheme = ",".join(headers.getlist("x-forwarded-proto")).rpartition(",")[2].strip().lower()
+    if scheme in ("http", "https"):
+        scope["scheme"] = scheme
 
 
 def _has_two_lengths(scope: Scope) -> bool:

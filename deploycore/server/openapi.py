@@ -15,7 +15,6 @@ from deploycore.applications.application import VARIABLE_PATTERN, Application
 from deploycore.applications.descriptions import describe_fields, models_within
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
-from deploycore.server.api import METRICS_MEDIA_TYPE
 from deploycore.server.problems import MEDIA_TYPE
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.table import OPERATIONS
@@ -28,8 +27,14 @@ _DECLARATION = "Declaration"
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "application": {"type": "string", "pattern": NAME_PATTERN},
     "provider": {"type": "string", "pattern": NAME_PATTERN},
+    "kind": {"type": "string", "maxLength": 100},
+    "sign_in": {"type": "string", "maxLength": 100},
     "variable": {"type": "string", "pattern": VARIABLE_PATTERN},
+    "user": {"type": "string", "pattern": NAME_PATTERN},
+    "token": {"type": "string", "pattern": NAME_PATTERN},
+    "session": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    "release": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,255}$"},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
 }
 _REFUSED_ALWAYS = (422, 500, 503)
@@ -101,8 +106,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if operation.can_follow and status == 200:
             content["text/event-stream"] = {"schema": {"type": "string"}}
         found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
-    if operation.run.__name__ == "metrics":
-        found["200"]["content"] = {METRICS_MEDIA_TYPE: {"schema": {"type": "string"}}}
+    if operation.media_type:
+        found["200"]["content"] = {operation.media_type: {"schema": {"type": "string"}}}
     if operation.run.__name__ == "openapi":
         found["200"]["content"] = {"application/json": {"schema": {"type": "object"}}}
     for status in sorted(_refusals(operation)):

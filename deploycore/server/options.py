@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploycore.server.accounts.openid_settings import OpenIdSettings
 
 __all__ = ["ServerOptions"]
 
@@ -19,8 +23,10 @@ class ServerOptions:
         body_seconds_most: The maximum time for a body to arrive.
         replay_window: The maximum difference between a delivery's own time and now.
         metrics_open: Whether metrics need no token.
-        behind_proxy: Whether to trust a proxy's headers for addresses and request ids.
-        followers_most: The maximum number of clients that follow logs.
+        behind_proxy: Whether to trust a proxy's headers for addresses, schemes and request ids.
+        followers_most: The maximum number of clients that follow logs, and of those that follow
+            events.
+        openid: The issuer where users can sign in; ``None`` if there is none.
     """
 
     body_bytes_most: int = 1024 * 1024
@@ -29,4 +35,5 @@ class ServerOptions:
     replay_window: timedelta = timedelta(hours=24)
     metrics_open: bool = False
     behind_proxy: bool = False
-    followers_most: int = 100
+    followers_most: int = 500
+    openid: OpenIdSettings | None = None

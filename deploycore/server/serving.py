@@ -52,7 +52,7 @@ def serve(
     port: int,
     worker: Worker | None,
     drain: float,
-    on_started: Callable[[str, SecretStr], None],
+    on_started: Callable[[str, SecretStr | None], None],
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP. Call it in the main thread.
 
@@ -61,7 +61,8 @@ def serve(
         port: The port; 0 for any free one.
         worker: The worker. It is started before the first request, and stopped after the last.
         drain: Seconds that running deployments have to finish at shutdown.
-        on_started: Called with the address, and the secret of a one-time link to sign in.
+        on_started: Called with the address, and the secret of a one-time link that creates the
+            first administrator; ``None`` if there is an administrator.
 
     Raises:
         ConfigurationError: The address or port cannot be used.

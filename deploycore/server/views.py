@@ -17,7 +17,6 @@ from deploycore.store import (
     DeploymentKind,
     DeploymentRecord,
     DeploymentState,
-    ProviderRecord,
     TriggerRecord,
 )
 
@@ -37,8 +36,6 @@ __all__ = [
     "LogQuery",
     "NoQuery",
     "Problem",
-    "ProviderPage",
-    "ProviderView",
     "RemovalQuery",
     "Removed",
     "RollbackRequest",
@@ -89,33 +86,6 @@ class Health(View):
     status: Literal["ok", "failed"]
     checks: dict[str, Literal["ok", "failed"]]
     missing: dict[str, str] = {}
-
-
-class ProviderView(View):
-    """A configured provider; of its secrets, only their names."""
-
-    name: str
-    kind: str
-    settings: Mapping[str, str]
-    secrets: Sequence[str]
-    created_at: datetime
-
-    @classmethod
-    def of(cls, record: ProviderRecord) -> ProviderView:
-        """The view of a record."""
-        return cls(
-            name=record.name,
-            kind=record.kind,
-            settings=record.settings,
-            secrets=sorted(record.secrets),
-            created_at=record.created_at,
-        )
-
-
-class ProviderPage(View):
-    """All providers."""
-
-    items: Sequence[ProviderView]
 
 
 class ApplicationView(View):
@@ -184,7 +154,11 @@ class Changed(View):
 
 
 class DeploymentView(View):
-    """A deployment or a rollback."""
+    """A deployment or a rollback.
+
+    Attributes:
+        hint: The next step after the error, where one deployment is asked for.
+    """
 
     id: int
     application: str
@@ -207,6 +181,7 @@ class DeploymentView(View):
     finished_at: datetime | None
     error_code: str | None
     error: str | None
+    hint: str | None = None
     removed_at: datetime | None
 
     @classmethod
@@ -259,10 +234,17 @@ class LogLineView(View):
 
 
 class LogPage(View):
-    """Some lines of a log; ``position`` is what to give as ``after`` for those behind them."""
+    """Some lines of a log.
+
+    Attributes:
+        position: What to give as ``after`` for the lines behind them.
+        start: The position from which the lines were read; 0 at the beginning of the log.
+        finished: Whether the deployment has ended.
+    """
 
     items: Sequence[LogLineView]
     position: int
+    start: int
     finished: bool
 
 
@@ -284,9 +266,17 @@ class DeploymentQuery(Given):
 
 
 class LogQuery(Given):
-    """From where on a log is wanted."""
+    """Which lines of a log are wanted.
+
+    Attributes:
+        after: From which position on.
+        last: Only so many lines at the end; ``after`` has no effect then.
+        search: Only lines with this text, in any case.
+    """
 
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
+    last: Annotated[int, Field(ge=1, le=1000)] | None = None
+    search: Annotated[str, Field(max_length=200)] = ""
 
 
 class DeploymentRequest(Given):

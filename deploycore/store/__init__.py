@@ -10,6 +10,7 @@ from deploycore.lazy import lazy_exports
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
+    from deploycore.store.account_records import AuditRecord, SessionRecord, UserRecord
     from deploycore.store.listed_records import PreviewRecord, ProviderRecord
     from deploycore.store.records import (
         ApplicationRecord,
@@ -36,6 +37,7 @@ else:
     __getattr__ = lazy_exports(
         __name__,
         {
+            "deploycore.store.account_records": ("AuditRecord", "SessionRecord", "UserRecord"),
             "deploycore.store.listed_records": ("PreviewRecord", "ProviderRecord"),
             "deploycore.store.records": (
                 "ApplicationRecord",
@@ -64,6 +66,7 @@ else:
 __all__ = [
     "FINAL_STATES",
     "ApplicationRecord",
+    "AuditRecord",
     "ClaimRecord",
     "DeliveryOutcome",
     "DeliveryRecord",
@@ -78,10 +81,12 @@ __all__ = [
     "ReleaseHistory",
     "RepositoryRecord",
     "Role",
+    "SessionRecord",
     "Store",
     "TokenRecord",
     "TriggerCounts",
     "TriggerRecord",
+    "UserRecord",
     "WebhookRecord",
     "WorkerRecord",
 ]

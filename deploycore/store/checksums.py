@@ -38,6 +38,7 @@ CHECKSUMS: Mapping[str, tuple[Checksum, ...]] = {
         Checksum("secrets_checksum", ("secrets",)),
     ),
     "deploy_keys": (Checksum("secret_checksum", ("secret", "public_key")),),
+    "users": (Checksum("identity_checksum", ("password", "issuer", "subject")),),
     "webhooks": (Checksum("secret_checksum", ("secret", "former")),),
 }
 """The checksums of each table that has some."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "provider": "deploycore provider",
     "application": "deploycore app",
     "token": "deploycore token",
+    "user": "deploycore user",
 }
 """The command of each noun."""
 

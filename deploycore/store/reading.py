@@ -146,6 +146,7 @@ _HINTS = {
     "providers": "Add the provider again under the same name, which replaces the record, or restore"
     " a backup of the database.",
     "tokens": "Remove the token and add it again: deploycore token remove NAME",
+    "users": "Remove the user and add it again: deploycore user remove NAME",
     "webhooks": "Remove the webhook and register it again: deploycore webhook remove APPLICATION",
 }
 

@@ -24,12 +24,15 @@ from deploycore.store.applications import (
     refuse_unfinished,
     refuse_unknown_providers,
 )
+from deploycore.store.audit import Audit
+from deploycore.store.changes import Changes
 from deploycore.store.claims import Claims
 from deploycore.store.database import Database, check_writable, chunks
 from deploycore.store.deliveries import Deliveries
 from deploycore.store.deploy_keys import DeployKeys
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.overview import Overview
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
 from deploycore.store.provider_rows import ProviderRows
@@ -48,10 +51,12 @@ from deploycore.store.records import (
 )
 from deploycore.store.removed import forget_removed, move_to_removed
 from deploycore.store.repositories import Repositories, find_repository
+from deploycore.store.sessions import Sessions, SignInLinks
 from deploycore.store.tables import applications, providers
 from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
 from deploycore.store.tokens import Tokens
 from deploycore.store.triggers import Triggers
+from deploycore.store.users import Users
 from deploycore.store.webhooks import Webhooks, find_webhook
 
 __all__ = ["Store"]
@@ -75,8 +80,14 @@ class Store(ProviderRows):
         reception: When a server last received deliveries.
         repositories: Which repository of its git host each application deploys.
         previews: Applications that were created for pull requests.
+        changes: What has changed since somebody looked.
+        overview: Where the applications stand, for lists of many.
         tokens: The tokens of the server's API.
         provider_tokens: The tokens of providers that are obtained and renewed.
+        users: The users of the dashboard.
+        sessions: The browsers in which users are signed in.
+        sign_in_links: One-time links that sign in.
+        audit: Who did what.
 
     Use it as a context manager, or ``close`` it.
     """
@@ -94,8 +105,14 @@ class Store(ProviderRows):
         self.reception = Reception(self._database)
         self.repositories = Repositories(self._database)
         self.previews = Previews(self._database)
+        self.changes = Changes(self._database)
+        self.overview = Overview(self._database)
         self.tokens = Tokens(self._database)
         self.provider_tokens = ProviderTokens(self._database)
+        self.users = Users(self._database)
+        self.sessions = Sessions(self._database)
+        self.sign_in_links = SignInLinks(self._database)
+        self.audit = Audit(self._database)
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""

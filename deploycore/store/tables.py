@@ -11,6 +11,7 @@ from typing import get_args
 
 from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, UniqueConstraint
 
+from deploycore.store.account_records import LinkPurpose
 from deploycore.store.columns import (
     BigNumber,
     Choice,
@@ -30,6 +31,7 @@ from deploycore.store.states import DeploymentState
 __all__ = [
     "REVISION",
     "applications",
+    "audit",
     "claims",
     "closed_pull_requests",
     "deliveries",
@@ -43,8 +45,11 @@ __all__ = [
     "reception",
     "removed_deployments",
     "repositories",
+    "sessions",
+    "sign_in_links",
     "tokens",
     "triggers",
+    "users",
     "webhooks",
     "workers",
 ]
@@ -398,4 +403,70 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("used_at", UtcDateTime),
+)
+
+# People who sign in to the dashboard: with a password, of which there is a hash, or at an OpenID
+# Connect issuer, which names each of them by a subject.
+users = Table(
+    "users",
+    metadata,
+    Column("name", Line(NAME_LENGTH), primary_key=True),
+    Column("role", Choice(16, get_args(Role)), nullable=False),
+    Column("password", Words),
+    Column("issuer", Words),
+    Column("subject", Words),
+    Column("disabled", Flag, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("signed_in_at", UtcDateTime),
+    Column("identity_checksum", Line(64)),
+    UniqueConstraint("issuer", "subject", name="uq_users_issuer"),
+)
+
+# Browsers that are signed in: digests of their cookies, never the cookies.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("digest", Line(64), nullable=False, unique=True),
+    Column("user", ForeignKey(users.c.name, ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    Column("browser", Words, nullable=False),
+    Column("address", Words, nullable=False),
+    sqlite_autoincrement=True,  # who ends a session must not end a later one
+)
+
+# What can be used once: links that sign in, and states of sign-ins at an issuer. ``user`` is empty
+# for the link of the first administrator.
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("digest", Line(64), primary_key=True),
+    Column("purpose", Choice(16, get_args(LinkPurpose)), nullable=False),
+    Column("user", ForeignKey(users.c.name, ondelete="CASCADE"), index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    Column("used_at", UtcDateTime),
+)
+
+# Who did what. ``kind`` and ``subject`` say what it was done to, ``outcome`` is "done" or the code
+# of the error.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("actor", Words, nullable=False),
+    Column("operation", Words, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("outcome", Words, nullable=False),
+    Column("request", Words, nullable=False),
+    Column("address", Words, nullable=False),
+    Index(None, "actor", "id"),
+    Index(None, "operation", "id"),
+    Index(None, "subject", "id"),
+    sqlite_autoincrement=True,
 )

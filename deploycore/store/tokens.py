@@ -54,10 +54,15 @@ class Tokens:
             connection.execute(insert(tokens).values(vars(record)))
         return record
 
-    def list(self) -> list[TokenRecord]:
-        """List all tokens, by name."""
+    def list(self, *, after: str = "", limit: int | None = None) -> list[TokenRecord]:
+        """List tokens by name.
+
+        Args:
+            after: Start behind this name.
+            limit: The maximum number.
+        """
+        query = select(tokens).where(tokens.c.name > after).order_by(tokens.c.name).limit(limit)
         with self._database.reading() as connection:
-            query = select(tokens).order_by(tokens.c.name)
             return list(read_records(connection, tokens, query, _TOKEN))
 
     def note_use(self, name: str) -> None:

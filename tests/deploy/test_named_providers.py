@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +24,8 @@ from deploycore.errors import (
 )
 from deploycore.testing.repositories import Submodule
 from tests.distributions import GOOD_PROVIDER
-from tests.git.servers import Content
+from tests.git.lfs_server import LfsServer, pointer_file
+from tests.git.servers import SECRET, Content
 from tests.git.test_submodules import modules, tip
 from tests.ssh_server import make_key
 
@@ -225,17 +228,20 @@ SSH = """
 """
 
 
+FILES = {"lib.txt": b"lib"}
+
+
 @pytest.fixture
 def over_ssh(sshd, tmp_path, installation, install_distribution):
     """Adds a provider that clones over SSH: ``over_ssh(key)``; gives the submodule's commit."""
     below = sshd.root / f"{tmp_path.name}-named"
     below.mkdir()
-    lib = Content(below / "lib.git")
-    lib.commit(lib.files({"lib.txt": b"lib"}))
-    lib.repo.close()
     place = f"ssh://{sshd.user}@127.0.0.1:{sshd.port}{below}"
 
-    def make(key, *, host_keys=tuple(sshd.host_keys)):
+    def make(key, *, host_keys=tuple(sshd.host_keys), files=FILES):
+        lib = Content(below / "lib.git")
+        lib.commit(lib.files(files))
+        lib.repo.close()
         hook = SSH.format(place=place, keys=repr(host_keys))
         source = (GOOD_PROVIDER + hook).replace("https://api.acme.example", "http://127.0.0.1:9")
         install_distribution("deploycore-acme", "acme", source)
@@ -270,6 +276,44 @@ def test_a_submodule_over_ssh_is_fetched_with_the_key_of_the_named_provider(
     create(form.format(port=sshd.port), commit, "team")
     installation.deploy("shop")
     assert (target / "current/lib/lib.txt").read_bytes() == b"lib"
+
+
+@pytest.fixture
+def lfs():
+    running = LfsServer()
+    running.credential = f"ada:{SECRET}"
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def authenticate(sshd, lfs):
+    """Has the SSH server grant access to the LFS server; gives the file with what was asked."""
+    program, asked = sshd.programs / "git-lfs-authenticate", sshd.directory / "asked"
+    basic = base64.b64encode(lfs.credential.encode()).decode()
+    header = {"Authorization": f"Basic {basic}"}
+    granted = json.dumps({"href": f"{lfs.url}/info/lfs", "header": header})
+    program.write_text(f"""#!/bin/sh\nprintf '%s\\n' "$@" > {asked}\necho '{granted}'\n""")
+    program.chmod(0o755)
+    yield asked
+    program.unlink()
+
+
+def test_files_in_lfs_of_a_submodule_are_fetched_with_the_key_of_the_named_provider(
+    installation, over_ssh, sshd, at_localhost, create, target, lfs, authenticate
+):
+    pointer = lfs.add(b"large")
+    files = {
+        ".gitattributes": b"*.bin filter=lfs\n",
+        "a.bin": pointer_file(pointer.oid, pointer.size),
+    }
+    commit = over_ssh(sshd.key, files=files)
+    create(f"ssh://git@127.0.0.1:{sshd.port}/guild/lib.git", commit, "team", lfs=True)
+    installation.deploy("shop")
+    assert (target / "current/lib/a.bin").read_bytes() == b"large"
+    path, operation = authenticate.read_text().splitlines()
+    assert (path.endswith("/lib.git"), operation) == (True, "download")
+    assert len(lfs.batches) == 1
 
 
 def test_a_rejected_key_is_told_with_its_provider(

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from deploycore.errors import Cancelled, LimitExceeded
 from deploycore.git import Cancellation, GitSettings, RepositoryCache, export
 from deploycore.git import operation as operation_module
+from deploycore.git.checkout.applied import AppliedAttributes
 from deploycore.git.checkout.attributes import Attributes, LineEnding, convert
-from deploycore.git.checkout.changes import AppliedAttributes, Changes
+from deploycore.git.checkout.changes import Changes
 from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1
 from deploycore.git.progress import no_progress

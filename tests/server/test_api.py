@@ -27,6 +27,7 @@ from deploycore.server.edge import RequestIdFilter
 from deploycore.server.problems import refused_by, status_of
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.server.rollbacks import Rollbacks
+from tests.server.routes import filled
 
 V1 = "/api/v1"
 
@@ -79,6 +80,40 @@ ROLES = {
     "POST /api/v1/deployments/{deployment}/cancel": "deploy",
     "GET /api/v1/deployments/{deployment}/log": "read",
     "GET /api/v1/triggers/{trigger}": "read",
+    "GET /api/v1/provider-kinds": "read",
+    "GET /api/v1/provider-kinds/{kind}": "read",
+    "POST /api/v1/provider-kinds/recognize": "admin",
+    "POST /api/v1/providers": "admin",
+    "GET /api/v1/providers/{provider}": "read",
+    "PATCH /api/v1/providers/{provider}": "admin",
+    "DELETE /api/v1/providers/{provider}": "admin",
+    "POST /api/v1/providers/{provider}/test": "deploy",
+    "POST /api/v1/providers/{provider}/sign-ins": "admin",
+    "GET /api/v1/sign-ins/{sign_in}": "admin",
+    "POST /api/v1/sign-ins/{sign_in}/finish": "admin",
+    "GET /api/v1/overview": "read",
+    "GET /api/v1/applications/{application}/overview": "read",
+    "GET /api/v1/applications/{application}/previews": "read",
+    "GET /api/v1/applications/{application}/releases": "read",
+    "GET /api/v1/applications/{application}/releases/{release}/changes": "read",
+    "GET /api/v1/applications/{application}/statistics": "read",
+    "GET /api/v1/deployments/{deployment}/log/text": "read",
+    "GET /api/v1/events": "read",
+    "GET /api/v1/users": "admin",
+    "POST /api/v1/users": "admin",
+    "GET /api/v1/users/{user}": "admin",
+    "PATCH /api/v1/users/{user}": "admin",
+    "DELETE /api/v1/users/{user}": "admin",
+    "POST /api/v1/users/{user}/link": "admin",
+    "GET /api/v1/tokens": "admin",
+    "POST /api/v1/tokens": "admin",
+    "DELETE /api/v1/tokens/{token}": "admin",
+    "GET /api/v1/audit": "admin",
+    "GET /api/v1/account": "read",
+    "GET /api/v1/account/sessions": "read",
+    "DELETE /api/v1/account/sessions": "read",
+    "DELETE /api/v1/account/sessions/{session}": "read",
+    "POST /api/v1/account/password": "read",
 }
 ORDER = ["read", "deploy", "admin"]
 
@@ -89,7 +124,7 @@ def test_the_table_of_roles_is_the_one_that_was_decided():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_each_role_may_what_the_table_says(client, token, operation):
-    path = operation.path.format(application="none", deployment="9", trigger="9")
+    path = filled(operation.path)
     headers = {role: token(role) for role in ORDER}
     anonymous = client.request(operation.method, path).status_code
     if operation.role is None:

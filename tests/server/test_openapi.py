@@ -20,9 +20,15 @@ from deploycore.server.rest.table import OPERATIONS
 KNOWN = {
     "application": "shop",
     "deployment": 1,
-    "provider": "work",
     "trigger": 1,
+    "release": "none",
+    "provider": "work",
+    "kind": "acme",
+    "sign_in": "unknown",
     "variable": "TOKEN",
+    "user": "ada",
+    "token": "ci",
+    "session": 1,
 }
 CHECKS = [
     not_a_server_error,
@@ -77,6 +83,8 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
     header = token("admin")
     installation.store.deployments.request("shop", ref="main")
     installation.store.triggers.add("shop", cause="poll")
+    installation.store.users.add("ada", role="read")
+    token("read", name="ci")
     client = serving()
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app)
 

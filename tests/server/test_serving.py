@@ -17,7 +17,7 @@ from deploycore.server.options import ServerOptions
 def serve(installation):
     """Serves in this thread, the main one, with a worker; gives what was told meanwhile."""
 
-    def run(worker=None, on_started=lambda url: None):
+    def run(worker=None, on_started=lambda url, link: None):
         module.serve(
             installation,
             ServerOptions(),
@@ -60,7 +60,7 @@ def test_a_server_without_a_worker_notifies_the_fleet(serve, monkeypatch):
         yield
         told.append("no longer")
 
-    def started(url):
+    def started(url, link):
         told.append("started")
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from deploycore.applications.application import AutoDeploy
 from deploycore.errors import DeploycoreError, StoreError
 from deploycore.settings import Settings
 from deploycore.store import DeliveryRecord, Store
+from deploycore.store.audit import Entry
 from deploycore.store.columns import (
     Choice,
     Document,
@@ -107,6 +108,14 @@ def fill(store: Store, provider, application) -> None:
         )
         store.tokens.add(name, digest=name * 16, role="read", expires_at=None)
         store.repositories.learn(given, "17")
+        store.users.add(
+            name, role="admin", password="$argon2id$x", issuer="https://id", subject=name
+        )
+        store.sessions.add(name, digest=name * 16, browser="Firefox", address="192.0.2.x")
+        store.sign_in_links.add(
+            digest=name * 16, purpose="reset", lifetime=timedelta(hours=1), user=name
+        )
+        store.audit.add(Entry(f"user {name}", "deploy", "application", name))
     store.provider_tokens.put("aaa", "", "fernet:aaa", 60)
     store.provider_tokens.put("acme", "", "fernet:acme", 60)
     store.reception.note()
@@ -139,6 +148,14 @@ def reads(store: Store) -> dict[str, Callable[[], Any]]:
         "blog's deploy keys": lambda: store.deploy_keys.of("blog", "acme"),
         "previews": store.previews.list,
         "tokens": store.tokens.list,
+        "users": store.users.list,
+        "blog's user": lambda: [store.users.get("blog")],
+        "blog's identity": lambda: [store.users.find_identity("https://id", "blog")],
+        "blog's sessions": lambda: store.sessions.list("blog"),
+        "blog's session": lambda: [store.sessions.find("blog" * 16).session],
+        "blog's link": lambda: [store.sign_in_links.find("blog" * 16).user],
+        "audit": store.audit.list,
+        "blog's audit": lambda: store.audit.list(subject="blog"),
         "polls": lambda: store.polls.due(host="here"),
         "requested": store.polls.requested,
         "repositories": store.repositories.list,
@@ -217,7 +234,7 @@ def filled(template, tmp_path, provider, application) -> Settings:
 
 def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
     names = metadata.tables[table].c
-    known = ("application", "parent", "name", "id", "provider")
+    known = ("application", "parent", "name", "user", "subject", "id", "provider")
     column = next(each for each in known if each in names)
     wanted = {
         "workers": "worker-of-shop",
@@ -288,6 +305,8 @@ FLIPPED = [
     ("providers", "settings", "me", "mg"),
     ("providers", "kind", "acme", "acmd"),
     ("providers", "secrets", "env:TOKEN", "env:UOKEN"),
+    ("users", "password", "argon2id$x", "argon2id$y"),
+    ("users", "subject", "shop", "shoq"),
     ("webhooks", "secret", "env:WEBHOOK", "env:WEBHOOJ"),
 ]
 
@@ -307,6 +326,7 @@ def test_a_bit_that_flips_in_a_definition_or_a_secret_is_found(filled, table, co
             {
                 "applications": store.get_application,
                 "providers": store.get_provider,
+                "users": store.users.get,
                 "webhooks": store.webhooks.get,
             }[table](name)
     assert (caught.value.details["table"], caught.value.details["key"]) == (table, repr(name))

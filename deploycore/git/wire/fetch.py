@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 
-from dulwich.client import FetchPackResult
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref, check_ref_format
 
@@ -35,6 +34,10 @@ from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, 
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
 from deploycore.text.suggestions import about_hashes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dulwich.client import FetchPackResult
 
 __all__ = ["fetch"]
 

@@ -1,20 +1,44 @@
-"""The sessions of browsers: who is signed in, and how they came in."""
+"""Sign users in and out, and find out who sends a request."""
 
 from __future__ import annotations
 
-import secrets
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from pydantic import SecretStr
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from deploycore.configuration import NAME_PATTERN
+from deploycore.errors import DeploycoreError
 from deploycore.installation import Installation
+from deploycore.server.accounts.attempts import Attempts
+from deploycore.server.accounts.auditing import Auditor
+from deploycore.server.accounts.clients import describe_browser, shorten_address
+from deploycore.server.accounts.cookies import SESSION, form_token_of, read_cookie
+from deploycore.server.accounts.issuer_sign_in import IssuerSignIn
+from deploycore.server.accounts.openid import Started
+from deploycore.server.accounts.openid_settings import OpenIdSettings
+from deploycore.server.accounts.passwords import AT_ONCE, Passwords
 from deploycore.server.callers import Caller
-from deploycore.store.token_digests import digest_of
+from deploycore.server.edge import client_address
+from deploycore.server.problems import Refusal, refused_by
+from deploycore.store import UserRecord
+from deploycore.store.sessions import SignedIn
+from deploycore.store.token_digests import digest_of, new_secret
 
-__all__ = ["COOKIE", "Accounts", "Visitor"]
+__all__ = ["Accounts", "Visitor"]
 
-COOKIE = "deploycore_session"
+_WAITING_MOST = 20
+_HELD_SECONDS = 1.0
+_HELD_MOST = 1000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,41 +57,241 @@ class Visitor:
 
 
 class Accounts:
-    """Users and their sessions."""
+    """Users and their sessions.
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
-        self._sessions: dict[str, Visitor] = {}
-        self._links: set[str] = set()
+    Attributes:
+        passwords: Hashes and verifies passwords.
+        attempts: Limits attempts to sign in.
+        auditor: Records who did what.
+        issuer: Sign-in at an OpenID Connect issuer; ``None`` if there is none.
+    """
+
+    def __init__(self, installation: Installation, *, openid: OpenIdSettings | None = None) -> None:
+        self._store = installation.store
+        public_url = installation.settings.public_url
+        self.issuer = IssuerSignIn(self._store, openid, public_url) if openid else None
+        self.passwords = Passwords()
+        self.attempts = Attempts()
+        self.auditor = Auditor(installation.store)
+        self._hashing = CapacityLimiter(AT_ONCE)
+        self._waiting = 0
+        self._held: OrderedDict[str, tuple[bool, float]] = OrderedDict()
 
     async def visitor(self, request: Request) -> Visitor | None:
-        """Return who sends a request, by its session cookie; ``None`` if nobody is signed in."""
-        given = request.cookies.get(COOKIE)
-        return self._sessions.get(digest_of(SecretStr(given))) if given else None
+        """Return who sends a request, by its session cookie; ``None`` if nobody is signed in.
+
+        Raises:
+            Refusal: The database cannot be used (503).
+        """
+        cookie = read_cookie(request, SESSION)
+        if cookie is None:
+            return None
+        try:
+            found = await run_in_threadpool(self._store.sessions.find, digest_of(cookie))
+        except DeploycoreError as error:
+            raise refused_by(error) from None
+        return None if found is None else _visitor_of(found, form_token_of(cookie))
 
     def still_holds(self, visitor: Visitor) -> bool:
-        """Whether a session has neither ended nor been removed. Call it in a thread."""
-        return visitor.session in self._sessions
+        """Whether a session has neither ended nor been removed. Call it in a thread.
 
-    def new_link(self) -> SecretStr:
-        """Return a secret that signs in the first administrator, once."""
-        link = SecretStr(secrets.token_urlsafe(32))
-        self._links.add(digest_of(link))
-        return link
+        The answer is up to a second old: many connections of one session may ask.
 
-    def enter(self, link: SecretStr) -> SecretStr | None:
-        """Begin a session with a link's secret, and return its cookie; ``None`` if it is used up
-        or wrong."""
-        digest = digest_of(link)
-        if digest not in self._links:
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        now, known = time.monotonic(), self._held.get(visitor.session)
+        if known is not None and now - known[1] < _HELD_SECONDS:
+            return known[0]
+        holds = self._store.sessions.find(visitor.session) is not None
+        self._held[visitor.session] = holds, now
+        while len(self._held) > _HELD_MOST:
+            self._held.popitem(last=False)
+        return holds
+
+    def new_link(self) -> SecretStr | None:
+        """Return the secret of a link that creates the first administrator; ``None`` if there is an
+        administrator.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        if self._store.users.has_administrator():
             return None
-        self._links.discard(digest)
-        cookie = SecretStr(secrets.token_urlsafe(32))
-        session = digest_of(cookie)
-        caller = Caller("user", "admin", "admin")
-        self._sessions[session] = Visitor(caller, session, SecretStr(secrets.token_urlsafe(32)))
+        return self._store.sign_in_links.create()[0]
+
+    def link_user(self, link: SecretStr) -> str | None:
+        """Return the user whose password a one-time link sets; empty for the link of the first
+        administrator, ``None`` if the link cannot be used. Call it in a thread."""
+        found = self._store.sign_in_links.find(digest_of(link))
+        return None if found is None else found.user or ""
+
+    async def sign_in(self, request: Request, name: str, password: SecretStr) -> SecretStr:
+        """Sign in with a password, and return the cookie of the new session.
+
+        Raises:
+            Refusal: The name or password is wrong (422), or there were too many attempts (429), or
+                there are too many at once (503).
+        """
+        return await self._hashed(lambda: self._sign_in(request, name, password))
+
+    async def sign_in_at_issuer(self, request: Request, started: Started | None) -> SecretStr:
+        """Sign a user in who comes back from the issuer, and return the cookie of the new session.
+
+        Args:
+            started: What the browser has kept of the sign-in that it has begun.
+
+        Raises:
+            Refusal: As :meth:`IssuerSignIn.finish`.
+        """
+        assert self.issuer is not None  # noqa: S101  the page asks for it
+        try:
+            user = await self.issuer.finish(request, started)
+        except Refusal as refusal:
+            await run_in_threadpool(self.note_sign_in, None, refusal.code)
+            raise
+
+        def begin() -> SecretStr:
+            self.note_sign_in(user)
+            return self.begin_session(request, user.name)
+
+        return await run_in_threadpool(begin)
+
+    async def use_link(
+        self, request: Request, link: SecretStr, name: str, password: SecretStr
+    ) -> SecretStr:
+        """Sign in with a one-time link, and return the cookie of the new session.
+
+        Args:
+            name: The name of the first administrator. Other links have a user already.
+            password: The new password of the user.
+
+        Raises:
+            Refusal: The link cannot be used (403), or the name or the password is invalid (422).
+        """
+        return await self._hashed(lambda: self._use_link(request, link, name, password))
+
+    def begin_session(self, request: Request, user: str) -> SecretStr:
+        """Begin a session of a user, and return its cookie. A session that the browser had ends,
+        so that nobody can have prepared it. Call it in a thread.
+
+        Raises:
+            DeploycoreError: The session cannot be stored.
+        """
+        former = read_cookie(request, SESSION)
+        if former is not None:
+            found = self._store.sessions.find(digest_of(former))
+            if found is not None:
+                self._store.sessions.end(found.user.name, found.session.id)
+        cookie = new_secret()
+        self._store.sessions.add(
+            user,
+            digest=digest_of(cookie),
+            browser=describe_browser(request.headers.get("user-agent", "")),
+            address=shorten_address(client_address.get()),
+        )
         return cookie
 
     def leave(self, visitor: Visitor) -> None:
-        """End a session."""
-        self._sessions.pop(visitor.session, None)
+        """End a session. Call it in a thread."""
+        assert visitor.caller.session is not None  # noqa: S101  a visitor is a user
+        self._store.sessions.end(visitor.caller.name, visitor.caller.session)
+        self._held.pop(visitor.session, None)
+        self.auditor.note(visitor.caller, "sign_out", kind="user", subject=visitor.caller.name)
+
+    def note_sign_in(self, user: UserRecord | None, outcome: str = "done") -> None:
+        """Record an attempt to sign in. Call it in a thread.
+
+        Args:
+            user: The user; ``None`` if there is none with the given name, which is not recorded,
+                because people enter passwords there by mistake.
+        """
+        caller = Caller("user", user.name, user.role) if user else None
+        name = user.name if user else ""
+        self.auditor.note(caller, "sign_in", kind="user", subject=name, outcome=outcome)
+
+    def check_password(self, name: str, password: SecretStr) -> UserRecord | None:
+        """Return a user whose password is right and who can sign in; ``None`` for any other.
+
+        Raises:
+            Refusal: There were too many attempts (429).
+        """
+        address = client_address.get()
+        self.attempts.begin(name, address)
+        user = self._store.users.find(name) if re.fullmatch(NAME_PATTERN, name) else None
+        is_right = self.passwords.verify(user.password if user else None, password)
+        if user is None or user.disabled or not is_right:
+            self.note_sign_in(user, "authentication_failed")
+            return None
+        self.attempts.succeed(name, address)
+        return user
+
+    def _sign_in(self, request: Request, name: str, password: SecretStr) -> SecretStr:
+        user = self.check_password(name, password)
+        if user is None or user.password is None:
+            raise Refusal(
+                422,
+                "authentication_failed",
+                "The name or the password is wrong.",
+                hint="Enter both again. For a link that sets a new password, ask an administrator,"
+                " or run on the server's machine: deploycore user link NAME",
+            )
+        if self.passwords.is_outdated(user.password):
+            self._store.users.replace_hash(user.name, user.password, self.passwords.hash(password))
+        self.note_sign_in(user)
+        return self.begin_session(request, user.name)
+
+    def _use_link(
+        self, request: Request, link: SecretStr, name: str, password: SecretStr
+    ) -> SecretStr:
+        links, digest = self._store.sign_in_links, digest_of(link)
+        owner = self.link_user(link)
+        if owner is None:
+            raise _unusable()
+        hashed = self.passwords.hash(password)
+        if owner:
+            is_used = links.use_reset(digest, hashed) is not None
+        else:
+            is_used = links.use_first(digest, name, hashed)
+        if not is_used:
+            raise _unusable()
+        user = self._store.users.get(owner or name)
+        self.auditor.note(
+            Caller("user", user.name, user.role), "use_link", kind="user", subject=user.name
+        )
+        self.note_sign_in(user)
+        return self.begin_session(request, user.name)
+
+    async def _hashed(self, work: Callable[[], T]) -> T:
+        """Run what hashes a password in a thread. Only a few may wait for their turn."""
+        if self._waiting >= _WAITING_MOST:
+            raise Refusal(
+                503,
+                "busy",
+                "Too many people are signing in at once.",
+                hint="Try again in a few seconds.",
+                headers={"Retry-After": "5"},
+            )
+        self._waiting += 1
+        try:
+            return await to_thread.run_sync(work, limiter=self._hashing)
+        except DeploycoreError as error:
+            raise refused_by(error) from None
+        finally:
+            self._waiting -= 1
+
+
+def _visitor_of(found: SignedIn, form_token: SecretStr) -> Visitor:
+    user, session = found.user, found.session
+    caller = Caller("user", user.name, user.role, session=session.id)
+    return Visitor(caller, session.digest, form_token)
+
+
+def _unusable() -> Refusal:
+    return Refusal(
+        403,
+        "authentication_failed",
+        "The link was used before, has expired, or is wrong.",
+        hint="Restart the server for a link for the first administrator. For another user, run on"
+        " the server's machine: deploycore user link NAME",
+    )

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+from pydantic import SecretStr
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from deploycore.errors import DeploycoreError
 from deploycore.server.accounts import Accounts, Visitor
-from deploycore.server.dashboard.forms import Form, read_form, refuse_forged
+from deploycore.server.accounts.cookies import VISIT, form_token_of, read_cookie, set_cookie
+from deploycore.server.dashboard.forms import Form, read_form, refuse_foreign, refuse_forged
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.rendering import render, static_files
 from deploycore.server.dashboard.table import PAGES
 from deploycore.server.dashboard.visit import Visit
 from deploycore.server.edge import ROUTE, note_application
 from deploycore.server.options import ServerOptions
-from deploycore.server.problems import Refusal
+from deploycore.server.problems import Refusal, refused_by
 from deploycore.server.rest.service import Rest, refuse_below
+from deploycore.store.token_digests import new_secret
 
 __all__ = ["Dashboard"]
 
@@ -32,60 +37,127 @@ _MEDIA_TYPES = {
 
 
 class Dashboard:
-    """The pages of the table, behind the session of a user."""
+    """The pages of the table, behind the session of a user.
 
-    def __init__(self, rest: Rest, accounts: Accounts, options: ServerOptions) -> None:
+    Args:
+        public_url: The address of the server for its users, if it is set.
+    """
+
+    def __init__(
+        self, rest: Rest, accounts: Accounts, options: ServerOptions, *, public_url: str | None
+    ) -> None:
         self._rest = rest
         self._accounts = accounts
         self._options = options
+        self._public_url = public_url
+        self._hosts = frozenset([urlsplit(public_url).netloc] if public_url else [])
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             Route(_STATIC, _send_static, methods=["GET"]),
-            *(Route(each.path, self._endpoint(each), methods=[each.method]) for each in PAGES),
+            *(
+                Route(each.path, self._endpoint(each), methods=[each.method])
+                for each in sorted(PAGES, key=_order)
+            ),
         ]
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             request.scope[ROUTE] = page.path
             note_application(request.path_params.get("application"))
-            request.scope["deploycore.accounts"] = self._accounts
-            visitor = await self._accounts.visitor(request)
+            visitor, form_token = None, SecretStr("")
+            new_visit = None
+            request.scope["deploycore.public_url"] = self._public_url
             try:
-                if page.role is not None:
-                    if visitor is None:
-                        return _to_sign_in(request)
-                    refuse_below(visitor.caller, page.role)
-                form = await self._form(request, page, visitor)
-                return await page.render(Visit(request, self._rest, visitor, form))
+                visitor = await self._accounts.visitor(request)
+                if visitor is None and page.role is not None:
+                    return _to_sign_in(request)
+                form_token, new_visit = _form_token(request, visitor)
+                form = await self._admitted(request, page, visitor, form_token)
+                visit = Visit(
+                    request,
+                    self._rest,
+                    visitor,
+                    form,
+                    accounts=self._accounts,
+                    form_token=form_token,
+                )
+                response = await page.render(visit)
             except Refusal as refusal:
-                return _error_page(request, visitor, refusal)
+                return _error_page(request, visitor, refusal, form_token)
+            except DeploycoreError as error:
+                return _error_page(request, visitor, refused_by(error), form_token)
+            if new_visit is not None:
+                set_cookie(response, request, VISIT, new_visit)
+            return response
 
         return respond
 
-    async def _form(self, request: Request, page: Page, visitor: Visitor | None) -> Form:
-        if page.method != "POST":
-            return Form()
-        form = await read_form(request, self._options)
-        if visitor is not None and page.role is not None:
-            refuse_forged(form, visitor)
-        return form
+    async def _admitted(
+        self, request: Request, page: Page, visitor: Visitor | None, form_token: SecretStr
+    ) -> Form:
+        """Return the form of a request whose user may see the page, and which is not forged.
+
+        Refused forms of users are recorded in the audit log.
+        """
+        try:
+            if visitor is not None and page.role is not None:
+                refuse_below(visitor.caller, page.role)
+            if page.method != "POST":
+                return Form()
+            refuse_foreign(request, own_hosts=self._hosts)
+            form = await read_form(request, self._options)
+            refuse_forged(form, form_token)
+            return form
+        except Refusal as refusal:
+            if visitor is not None and page.method == "POST":
+                await run_in_threadpool(
+                    self._accounts.auditor.note_operation,
+                    visitor.caller,
+                    page.render.__name__,
+                    page.path,
+                    parameters=request.path_params,
+                    body={},
+                    outcome=refusal.code,
+                )
+            raise
+
+
+def _form_token(request: Request, visitor: Visitor | None) -> tuple[SecretStr, SecretStr | None]:
+    """Return what forms must hold, and a new cookie that it belongs to, if there is none yet."""
+    if visitor is not None:
+        return visitor.form_token, None
+    known = read_cookie(request, VISIT)
+    if known is not None:
+        return form_token_of(known), None
+    made = new_secret()
+    return form_token_of(made), made
+
+
+def _order(page: Page) -> list[bool]:
+    """Fixed parts of paths before parameters: ``/applications/new`` is the page, no application."""
+    return [part.startswith("{") for part in page.path.split("/")]
 
 
 def _to_sign_in(request: Request) -> Response:
     """Have somebody sign in, and come back to the page; what a form held has to be sent again."""
     path = request.url.path if request.method == "GET" else "/"
+    if request.method == "GET" and request.url.query:
+        path += f"?{request.url.query}"
     back = f"?{urlencode({'next': path})}" if path != "/" else ""
     return RedirectResponse(f"/sign-in{back}", status_code=303)
 
 
-def _error_page(request: Request, visitor: Visitor | None, refusal: Refusal) -> Response:
+def _error_page(
+    request: Request, visitor: Visitor | None, refusal: Refusal, form_token: SecretStr
+) -> Response:
     context = {
         "visitor": visitor,
         "here": request.url.path,
         "form": Form(),
         "message": "",
+        "form_token": form_token.get_secret_value(),
         "refusal": refusal,
     }
     answer = render("error.html", context, status=refusal.status)
@@ -98,7 +170,7 @@ async def _send_static(request: Request) -> Response:
     name = request.path_params["name"]
     content = static_files().get(name)
     if content is None:
-        raise Refusal(404, "not_found", "There is no such file.")
+        raise Refusal(404, "not_found", "The file does not exist.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
     return Response(content, headers=headers, media_type=media_type)

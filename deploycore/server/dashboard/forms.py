@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator, Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
+from pydantic import SecretStr
 from starlette.requests import Request
 
-from deploycore.server.accounts import Visitor
 from deploycore.server.bodies import read_body
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal
 
-__all__ = ["FORM_TOKEN", "Form", "read_form", "refuse_forged"]
+__all__ = ["FORM_TOKEN", "Form", "read_form", "refuse_foreign", "refuse_forged"]
 
 FORM_TOKEN = "form_token"  # noqa: S105  the name of a field
 _FIELDS_MOST = 1000
@@ -70,17 +70,54 @@ async def read_form(request: Request, options: ServerOptions) -> Form:
     return Form([(name, value.replace("\r\n", "\n")) for name, value in fields])
 
 
-def refuse_forged(form: Form, visitor: Visitor) -> None:
+def refuse_forged(form: Form, wanted: SecretStr | None) -> None:
     """Refuse a form that a page of another site may have made the browser send.
 
+    Args:
+        wanted: The form token that belongs to the request's cookie; ``None`` without a cookie.
+
     Raises:
-        Refusal: It does not have the session's form token (403).
+        Refusal: The form does not have the token (403).
     """
-    wanted = visitor.form_token.get_secret_value().encode()
-    if not hmac.compare_digest(form.get(FORM_TOKEN, "").encode(), wanted):
+    token = (wanted or SecretStr("")).get_secret_value().encode()
+    given = form.get(FORM_TOKEN, "").encode("utf-8", "replace")
+    if not token or not hmac.compare_digest(given, token):
         raise Refusal(
             403,
             "forged",
             "The form is from another session.",
-            hint="Go back, load the page again, and send the form once more.",
+            hint="Allow cookies of this site, load the page again, and send the form once more.",
         )
+
+
+def refuse_foreign(request: Request, *, own_hosts: frozenset[str]) -> None:
+    """Refuse a form that the browser says a page of another site sends.
+
+    Args:
+        own_hosts: The hosts of this server besides the one in the request, with their ports.
+
+    Raises:
+        Refusal: It does (403).
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:  # only with TLS, and on this machine
+        is_own = site in ("same-origin", "none")
+    else:
+        hosts = own_hosts | {request.headers.get("host", "")}
+        is_own = origin is None or (origin != "null" and _host_of(origin) in hosts)
+    if not is_own:
+        raise Refusal(
+            403,
+            "forged",
+            "The form was sent by a page of another site.",
+            hint="Open the page on this site, and send its form. If a proxy changes the Host"
+            " header, set DEPLOYCORE_PUBLIC_URL to the address in the browser.",
+        )
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

@@ -25,12 +25,20 @@ _HEADERS = {
     " img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'",
     "Cache-Control": "no-store",
+    # With "no-referrer", as elsewhere, browsers would not say which page sends a form.
+    "Referrer-Policy": "same-origin",
 }
 
 DONE: Mapping[str, str] = {
     "deploy": "The deployment is requested.",
     "cancel": "The deployment is being canceled.",
     "rollback": "The rollback has started.",
+    "provider-added": "The provider is added.",
+    "provider-changed": "The provider is changed.",
+    "provider-unchanged": "The provider has these values already. Nothing is changed.",
+    "provider-rotated": "The secret is replaced.",
+    "provider-removed": "The provider is removed.",
+    "provider-authorized": "The provider is authorized.",
     "created": "The application is created. It is not deployed yet.",
     "settings": "The settings are saved. They apply to the next deployment.",
     "variable": "The variable is saved. It applies to the next deployment.",
@@ -39,6 +47,11 @@ DONE: Mapping[str, str] = {
     "webhook_rotated": "The webhook has a new secret.",
     "webhook_removed": "The webhook is removed.",
     "application_removed": "The application is removed.",
+    "user-changed": "The user is changed.",
+    "user-removed": "The user is removed.",
+    "token-removed": "The token is removed.",
+    "password-changed": "The password is changed, and you are signed out in all other browsers.",
+    "session-ended": "You are signed out in that browser.",
 }
 """The messages that a page shows after a form, by the key in its address."""
 
@@ -63,7 +76,10 @@ def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> R
         template: The template's file name.
         context: What the template uses.
     """
-    text = _environment().get_template(template).render(context)
+    visitor = context.get("visitor")
+    role: Role | None = visitor.caller.role if visitor else None
+    given = {"may": lambda wanted: role is not None and may(role, wanted), **context}
+    text = _environment().get_template(template).render(given)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 

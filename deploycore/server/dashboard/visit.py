@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from deploycore.server.accounts import Visitor
+from deploycore.server.accounts import Accounts, Visitor
 from deploycore.server.api import PREFIX
 from deploycore.server.dashboard.forms import Form
 from deploycore.server.dashboard.rendering import DONE, render
@@ -25,12 +26,25 @@ class Visit:
         request: The request.
         visitor: Who is signed in; ``None`` on pages for everybody.
         form: The fields of the form that was sent; empty for GET.
+        accounts: Signs users in and out.
+        form_token: What forms of this page must hold.
     """
 
-    def __init__(self, request: Request, rest: Rest, visitor: Visitor | None, form: Form) -> None:
+    def __init__(
+        self,
+        request: Request,
+        rest: Rest,
+        visitor: Visitor | None,
+        form: Form,
+        *,
+        accounts: Accounts,
+        form_token: SecretStr,
+    ) -> None:
         self.request = request
         self.visitor = visitor
         self.form = form
+        self.accounts = accounts
+        self.form_token = form_token
         self._rest = rest
 
     @property
@@ -90,6 +104,7 @@ class Visit:
             "here": self.request.url.path,
             "form": self.form,
             "message": DONE.get(self.query.get("done", ""), ""),
+            "form_token": self.form_token.get_secret_value(),
         }
         return render(template, given | context, status=status)
 

@@ -86,6 +86,13 @@ def spans(text: str) -> Markup:
     return Markup("").join(parts)
 
 
+def took(deployment: Mapping[str, Any]) -> float | None:
+    """Return the seconds from a deployment's start to its end; ``None`` while it runs."""
+    began = when(deployment["started_at"] or deployment["requested_at"])
+    ended = when(deployment["finished_at"])
+    return None if began is None or ended is None else (ended - began).total_seconds()
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "when": when,
     "ago": ago,
@@ -96,5 +103,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "count": count,
     "shown": shown,
     "spans": spans,
+    "took": took,
 }
 """The filters of templates by name, beyond those of Jinja."""

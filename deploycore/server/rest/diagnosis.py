@@ -114,7 +114,7 @@ def _one_at_a_time() -> Iterator[None]:
         raise Refusal(
             503,
             "busy",
-            "The installation is being checked for somebody else.",
+            "Another request is checking the installation.",
             hint="Send the request again in a minute.",
             headers={"Retry-After": "60"},
         )

@@ -30,6 +30,7 @@ class Operation:
         body: The model of the body, a JSON object; ``None`` if there is none.
         refusals: Additional statuses of error responses.
         can_follow: Whether it can respond with server-sent events.
+        media_type: What its content is, if that is not JSON.
     """
 
     method: str
@@ -41,3 +42,4 @@ class Operation:
     body: type[BaseModel] | None = None
     refusals: tuple[int, ...] = field(default=())
     can_follow: bool = False
+    media_type: str = ""

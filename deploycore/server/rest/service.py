@@ -22,13 +22,16 @@ from deploycore.server.bodies import read_json
 from deploycore.server.callers import Caller, may
 from deploycore.server.checking import checked
 from deploycore.server.edge import ROUTE, note_application
+from deploycore.server.feed import Feed, Position
 from deploycore.server.followers import Followers, position_of
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, refused_by
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.rest.events import list_events
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.store import Role
+from deploycore.store.audit import DONE
 
 __all__ = ["Rest", "refuse_below"]
 
@@ -48,12 +51,14 @@ class Rest:
         access: Access,
         accounts: Accounts,
         followers: Followers,
+        feed: Feed,
         options: ServerOptions,
     ) -> None:
         self._api = api
         self._access = access
         self._accounts = accounts
         self._followers = followers
+        self._feed = feed
         self._options = options
         self._quiet = QuietLogger(logger)
 
@@ -64,11 +69,17 @@ class Rest:
             request.scope[ROUTE] = operation.path
             note_application(request.path_params.get("application"))
             visitor, caller = await self._caller(request, operation)
-            query = checked(operation.query, request.query_params)
-            body = await read_json(request, self._options) if operation.body else {}
+            body: Mapping[str, Any] = {}
+            try:
+                query = checked(operation.query, request.query_params)
+                body = await read_json(request, self._options) if operation.body else {}
+            except Refusal as refusal:
+                call = Call(request.path_params, None, body, caller)
+                await run_in_threadpool(self._note, operation, call, refusal.code)
+                raise
             call = Call(request.path_params, query, body, caller)
             if operation.can_follow and _wants_events(request):
-                return await self._followed(request, call, visitor)
+                return await self._followed(request, operation, call, visitor)
             if operation.run is Api.health:  # told even while all threads wait for something
                 return self._api.health(call)
             return await run_in_threadpool(self._run, operation, call)
@@ -100,10 +111,16 @@ class Rest:
             Refusal: The caller's role is too low (403), or as over HTTP.
         """
         operation = _OPERATIONS[method, path]
-        if operation.role is not None:
-            refuse_below(caller, operation.role)
         given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        call = Call(parameters or {}, checked(operation.query, given), body or {}, caller)
+        try:
+            if operation.role is not None:
+                refuse_below(caller, operation.role)
+            checked_query = checked(operation.query, given)
+        except Refusal as refusal:
+            call = Call(parameters or {}, None, body or {}, caller)
+            await run_in_threadpool(self._note, operation, call, refusal.code)
+            raise
+        call = Call(parameters or {}, checked_query, body or {}, caller)
         response = await run_in_threadpool(self._run, operation, call)
         return json.loads(bytes(response.body)) if response.body else None
 
@@ -136,19 +153,45 @@ class Rest:
                     hint="Send the request again in 30 seconds.",
                     headers={"Retry-After": "30"},
                 ) from None
-        return None, Caller.of_token(self._access.bearer(authorization, role))
+        try:
+            return None, Caller.of_token(self._access.bearer(authorization, role))
+        except Refusal as refusal:
+            token = self._access.holder(authorization)
+            if token is not None:
+                call = Call(request.path_params, None, {}, Caller.of_token(token))
+                await run_in_threadpool(self._note, operation, call, refusal.code)
+            raise
 
     def _run(self, operation: Operation, call: Call) -> Response:
         if call.caller is not None and call.caller.token is not None:
             self._access.note_use(call.caller.token)
         try:
-            return operation.run(self._api, call)
+            response = operation.run(self._api, call)
         except DeploycoreError as error:
+            self._note(operation, call, error.code)
             raise refused_by(error) from None
+        except Refusal as refusal:
+            self._note(operation, call, refusal.code)
+            raise
+        self._note(operation, call, DONE)
+        return response
 
-    async def _followed(self, request: Request, call: Call, visitor: Visitor | None) -> Response:
-        record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
-        position = position_of(request.headers.get("last-event-id")) or call.query.after
+    def _note(self, operation: Operation, call: Call, outcome: str) -> None:
+        """Record in the audit log what an operation that changes something has done."""
+        if operation.method != "GET" and call.caller is not None:
+            self._accounts.auditor.note_operation(
+                call.caller,
+                operation.run.__name__,
+                operation.path,
+                parameters=call.path,
+                body=call.body,
+                outcome=outcome,
+            )
+
+    async def _followed(
+        self, request: Request, operation: Operation, call: Call, visitor: Visitor | None
+    ) -> Response:
+        last = request.headers.get("last-event-id")
         token = call.caller.token if call.caller else None
 
         def may_stay() -> bool:
@@ -156,7 +199,13 @@ class Rest:
                 return self._accounts.still_holds(visitor)
             return token is None or self._access.still_holds(token)
 
-        return self._followers.answer(record, position, may_stay=may_stay)
+        if operation.run is list_events:
+            position = Position.of(last) or Position.of(call.query.after)
+            return self._feed.answer(position, may_stay=may_stay)
+        record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
+        return self._followers.answer(
+            record, position_of(last) or call.query.after, may_stay=may_stay
+        )
 
 
 def refuse_below(caller: Caller, wanted: Role) -> None:

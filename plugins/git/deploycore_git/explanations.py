@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from deploycore.errors import (
-    AuthenticationFailed,
-    ConfigurationError,
-    NotFound,
-    PermissionDenied,
-)
-from deploycore.models import RepositoryId
+from deploycore.errors import ConfigurationError
 
 from deploycore_git.configuration import AnyConfig, BasicConfig, BearerConfig, SshConfig
 
-__all__ = ["explain_git_refusal", "explained", "no_key_over_https", "unknown_owner"]
-
-
-@contextmanager
-def explained(config: AnyConfig, repository: RepositoryId) -> Iterator[None]:
-    """Say about which repository and which values of the configuration an error is."""
-    try:
-        yield
-    except NotFound as error:
-        error.message = (
-            f"Repository {repository} was not found at {config.url}, or these credentials cannot"
-            f" read it. {error.message}"
-        )
-        error.hint = check_path(config)
-        error.add_context(repository=str(repository))
-        raise
-    except (AuthenticationFailed, PermissionDenied) as error:
-        error.hint = check_credentials(config)
-        error.add_context(repository=str(repository))
-        raise
+__all__ = ["check_credentials", "check_path", "explain_git_refusal", "no_key_over_https"]
 
 
 def check_path(config: AnyConfig) -> str:
@@ -73,17 +45,6 @@ def explain_git_refusal(config: AnyConfig, status: int | None) -> str | None:
     if status in (401, 403):
         return check_credentials(config)
     return check_path(config) if status in (404, 410) else None
-
-
-def unknown_owner(config: AnyConfig, owner: str) -> NotFound:
-    """Return the error for an owner without configured repositories."""
-    return NotFound(
-        f"Provider {config.name} has no repository of {owner!r}: a git server without an API cannot"
-        " list repositories, so the provider has only those of its field repositories.",
-        hint=f"Add its repositories: deploycore provider edit {config.name} --repositories"
-        f" '{config.repositories} …'",
-        owner=owner,
-    )
 
 
 def no_key_over_https(config: AnyConfig) -> ConfigurationError:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from argon2 import PasswordHasher
+
+from deploycore.server.accounts import passwords
+from deploycore.server.accounts.cookies import SESSION
+from deploycore.store.token_digests import digest_of, new_secret
 
 BROWSER = {"Accept": "text/html"}
+PASSWORD = "correct-horse-battery"
 
 
 class Browser:
@@ -33,8 +39,31 @@ class Browser:
 
 
 @pytest.fixture
-def browser(client):
+def sign_in_as(installation):
+    """Signs a client's user in, with a session in the store: ``sign_in_as(client, "bob", "read")``.
+    Gives the browser."""
+
+    def sign_in(client, name, role) -> Browser:
+        store = installation.store
+        if store.users.find(name) is None:
+            store.users.add(name, role=role)
+        cookie = new_secret()
+        store.sessions.add(name, digest=digest_of(cookie))
+        client.cookies.clear()
+        client.cookies.set(SESSION, cookie.get_secret_value())
+        return Browser(client)
+
+    return sign_in
+
+
+@pytest.fixture
+def browser(client, sign_in_as):
     """A browser whose user is an administrator."""
-    link = client.application.accounts.new_link().get_secret_value()
-    client.post("/sign-in/link", data={"link": link})
-    return Browser(client)
+    return sign_in_as(client, "admin", "admin")
+
+
+@pytest.fixture
+def cheap_hashes(monkeypatch):
+    """Hashes take no time: what is tested is not Argon2."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "new_hasher", lambda: cheap)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deploycore.server.rest import diagnosis
+
 
 def test_plugins_are_listed_with_their_problems(browser, install_distribution):
     install_distribution("deploycore-broken", "broken", "raise ImportError('<b>no</b>')")
@@ -24,3 +26,13 @@ def test_only_administrators_ask(client, token):
     deploy = token("deploy")
     for path in ("/api/v1/plugins", "/api/v1/doctor"):
         assert client.get(path, headers=deploy).status_code == 403
+
+
+def test_only_one_request_checks_at_a_time(client, token, monkeypatch):
+    class Taken:
+        def acquire(self, timeout):
+            return False
+
+    monkeypatch.setattr(diagnosis, "_examining", Taken())
+    answer = client.get("/api/v1/doctor", headers=token("admin"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")

@@ -10,14 +10,6 @@ def test_pages_ask_to_sign_in_first(client):
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
 
 
-def test_a_link_signs_in_once(client):
-    link = client.application.accounts.new_link().get_secret_value()
-    assert client.get(f"/sign-in/link/{link}").status_code == 200
-    assert "shop" in client.post("/sign-in/link", data={"link": link}).text
-    client.cookies.clear()
-    assert client.post("/sign-in/link", data={"link": link}).status_code == 403
-
-
 def test_a_form_without_the_token_of_its_session_is_refused(browser):
     for fields in ({}, {"form_token": "x"}):
         assert browser.client.post("/sign-out", data=fields).status_code == 403
@@ -46,3 +38,16 @@ def test_static_files_may_be_kept(browser):
     assert answer.status_code == 200
     assert "immutable" in answer.headers["cache-control"]
     assert answer.headers["content-type"].startswith("text/css")
+
+
+def test_only_forms_are_read(browser):
+    sent = browser.client.post("/sign-out", json={"form_token": browser.form_token()})
+    assert sent.status_code == 415
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"\xff=1", b"&".join([b"a=1"] * 1001), b"a=%ff"):
+        assert browser.client.post("/sign-out", content=body, headers=form).status_code == 400
+
+
+def test_a_static_file_that_is_not_there(browser):
+    for name in ("nothing.css", "..%2f__init__.py"):
+        assert browser.get(f"/static/{name}").status_code == 404

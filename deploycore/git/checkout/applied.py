@@ -1,0 +1,23 @@
+"""Which attributes of ``.gitattributes`` an export applies. ``changes`` applies them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["NO_ATTRIBUTES", "AppliedAttributes"]
+
+
+@dataclass(frozen=True)
+class AppliedAttributes:
+    """Which attributes are applied.
+
+    Attributes:
+        archive: ``export-ignore``, ``text`` and ``eol``.
+        lfs: ``filter=lfs``.
+    """
+
+    archive: bool = False
+    lfs: bool = False
+
+
+NO_ATTRIBUTES = AppliedAttributes()

@@ -1,0 +1,115 @@
+"""Sign users in who come back from an OpenID Connect issuer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import SecretStr
+from starlette.requests import Request
+
+from deploycore.errors import DeploycoreError
+from deploycore.server.accounts.openid import Issuer, Started
+from deploycore.server.accounts.openid_settings import OpenIdSettings
+from deploycore.server.accounts.openid_users import user_of
+from deploycore.server.problems import Refusal, refused_by
+from deploycore.store import Store, UserRecord
+from deploycore.store.token_digests import digest_of
+
+__all__ = ["ANSWER_PATH", "IssuerSignIn"]
+
+ANSWER_PATH = "/sign-in/issuer/answer"
+"""The page to which the issuer sends browsers back."""
+
+_THREADS = 4
+_WAITING_MOST = 40
+_STATE_LIFETIME = timedelta(days=1)
+
+T = TypeVar("T")
+
+
+class IssuerSignIn:
+    """Sign-in at the issuer of the settings.
+
+    Args:
+        public_url: The address of the server for its users; by default that of each request.
+    """
+
+    def __init__(self, store: Store, settings: OpenIdSettings, public_url: str | None) -> None:
+        self.settings = settings
+        self._store = store
+        self._issuer = Issuer(settings)
+        self._public_url = public_url
+        # The issuer may hang, or many people may come at once: nothing else waits for that.
+        self._threads = CapacityLimiter(_THREADS)
+        self._waiting = 0
+
+    async def begin(self, request: Request, following: str) -> tuple[str, Started]:
+        """Return the issuer's page to go to, and what the browser has to keep.
+
+        Args:
+            following: The page to go to in the end.
+
+        Raises:
+            Refusal: The issuer cannot be used (502), or too many people are signing in (503).
+        """
+        started, redirect_uri = Started.new(following), self._redirect_uri(request)
+        address = await self._in_thread(lambda: self._issuer.address(started, redirect_uri))
+        return address, started
+
+    async def finish(self, request: Request, started: Started | None) -> UserRecord:
+        """Return the user who comes back from the issuer.
+
+        Args:
+            started: What the browser has kept.
+
+        Raises:
+            Refusal: The answer is invalid or was used before, or the user may not sign in (403), or
+                the issuer cannot be used (502).
+        """
+        if started is None:
+            raise Refusal(
+                403,
+                "authentication_failed",
+                "This browser has not begun to sign in at the issuer, or it took too long.",
+                hint="Sign in again, and allow cookies of this site.",
+            )
+        kept, query = started, dict(request.query_params)
+        redirect_uri = self._redirect_uri(request)
+
+        def finish() -> UserRecord:
+            claims = self._issuer.claims(kept, query, redirect_uri)
+            state = digest_of(SecretStr(kept.state))
+            if not self._store.sign_in_links.use_state(state, lifetime=_STATE_LIFETIME):
+                raise Refusal(
+                    403,
+                    "authentication_failed",
+                    "This answer of the issuer was used before.",
+                    hint="Sign in again.",
+                )
+            return user_of(self._store, self.settings, claims)
+
+        return await self._in_thread(finish)
+
+    def _redirect_uri(self, request: Request) -> str:
+        base = self._public_url or str(request.base_url).rstrip("/")
+        return f"{base}{ANSWER_PATH}"
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._waiting >= _WAITING_MOST:
+            raise Refusal(
+                503,
+                "busy",
+                "Too many people are signing in at once.",
+                hint="Try again in a few seconds.",
+                headers={"Retry-After": "5"},
+            )
+        self._waiting += 1
+        try:
+            return await to_thread.run_sync(work, limiter=self._threads)
+        except DeploycoreError as error:
+            raise refused_by(error) from None
+        finally:
+            self._waiting -= 1

@@ -1,0 +1,19 @@
+"""Check addresses that come with a request before a browser is sent there."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["own_page"]
+
+_LENGTH_MOST = 1000
+_PAGE = re.compile(r"/(?![/\\])[!-\[\]-~]*")
+"""A path on this server: one slash, and no backslash, which some browsers take for one. A control
+character, which browsers leave out, is not in it either."""
+
+
+def own_page(given: str) -> str:
+    """Return an address if it is a page of this server that can follow a sign-in; otherwise the
+    first page."""
+    is_own = len(given) <= _LENGTH_MOST and _PAGE.fullmatch(given) is not None
+    return given if is_own and not given.startswith(("/sign-in", "/sign-out", "/api/")) else "/"

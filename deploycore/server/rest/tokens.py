@@ -1,0 +1,116 @@
+"""Operations on the API's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+
+from pydantic import Field
+from starlette.responses import Response
+
+from deploycore.errors import ConfigurationError
+from deploycore.server.api import PREFIX, Api, Call, answer, missing
+from deploycore.server.checking import checked
+from deploycore.server.rest.operation import Operation
+from deploycore.server.views import Given, View
+from deploycore.store import Role, TokenRecord
+from deploycore.store.token_digests import digest_of, new_token
+
+__all__ = ["OPERATIONS"]
+
+
+class TokenView(View):
+    """A token, without its secret."""
+
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    used_at: datetime | None
+
+    @classmethod
+    def of(cls, record: TokenRecord) -> TokenView:
+        """The view of a record."""
+        return cls.model_validate(record)
+
+
+class TokenPage(View):
+    """Some tokens by name, and where the next ones are."""
+
+    items: Sequence[TokenView]
+    next: str | None
+
+
+class TokenAdded(View):
+    """A new token. Its secret is not shown again."""
+
+    token: TokenView
+    secret: str
+
+
+class TokenQuery(Given):
+    """Which tokens are wanted.
+
+    Attributes:
+        after: Only those whose names come after this one.
+    """
+
+    after: Annotated[str, Field(max_length=63)] = ""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class NewToken(Given):
+    """A token to add.
+
+    Attributes:
+        days: After so many days it expires (default: never).
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=63)]
+    role: Role
+    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+
+
+def list_tokens(api: Api, call: Call) -> Response:
+    """List the tokens of the API, by name."""
+    query: TokenQuery = call.query
+    found = api.installation.store.tokens.list(after=query.after, limit=query.limit + 1)
+    items, following = found[: query.limit], None
+    if len(found) > len(items):
+        given = {"after": items[-1].name, "limit": query.limit}
+        following = f"{PREFIX}/tokens?{urlencode(given)}"
+    return answer(TokenPage(items=[TokenView.of(each) for each in items], next=following))
+
+
+def add_token(api: Api, call: Call) -> Response:
+    """Add a token. Only this response has its secret: the server stores a digest of it."""
+    wanted, secret = checked(NewToken, call.body), new_token()
+    lifetime = None if wanted.days is None else timedelta(days=wanted.days)
+    record = api.installation.store.tokens.add(
+        wanted.name,
+        digest=digest_of(secret),
+        role=wanted.role,
+        expires_at=None if lifetime is None else datetime.now(UTC) + lifetime,
+    )
+    added = TokenAdded(token=TokenView.of(record), secret=secret.get_secret_value())
+    return answer(added, status=201)
+
+
+def delete_token(api: Api, call: Call) -> Response:
+    """Remove a token. The server rejects it within a second."""
+    try:
+        api.installation.store.tokens.remove(call.path["token"])
+    except ConfigurationError as error:
+        raise missing(error) from None
+    return Response(status_code=204)
+
+
+_TOKENS = f"{PREFIX}/tokens"
+
+OPERATIONS = (
+    Operation("GET", _TOKENS, "admin", list_tokens, {200: TokenPage}, query=TokenQuery),
+    Operation("POST", _TOKENS, "admin", add_token, {201: TokenAdded}, body=NewToken),
+    Operation("DELETE", f"{_TOKENS}/{{token}}", "admin", delete_token, {204: None}),
+)

@@ -1,0 +1,118 @@
+"""The page of the audit log, and what users do in pages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from deploycore.store.audit import Entry
+
+
+@pytest.fixture
+def entries(installation):
+    """The entries, the newest first, as tuples."""
+
+    def read(**query):
+        return [
+            (each.actor, each.operation, each.kind, each.subject, each.outcome)
+            for each in installation.store.audit.list(**query)
+        ]
+
+    return read
+
+
+def test_what_users_do_is_listed(browser, entries):
+    browser.send("/tokens/new", name="ci", role="read")
+    browser.send("/tokens/ci/remove")
+    browser.send("/tokens/ci/remove")
+    assert entries() == [
+        ("user admin", "delete_token", "token", "ci", "not_found"),
+        ("user admin", "delete_token", "token", "ci", "done"),
+        ("user admin", "add_token", "token", "ci", "done"),
+    ]
+    page = browser.get("/audit").text
+    assert ("user admin" in page, "delete token" in page, "not found" in page) == (True,) * 3
+
+
+def test_reading_is_not_recorded(browser, entries):
+    for path in ("/", "/users", "/audit", "/account", "/api/v1/applications"):
+        browser.get(path)
+    assert entries() == []
+
+
+def test_refused_and_forged_forms_of_users_are_recorded(serving, secret, sign_in_as, entries):
+    browser = sign_in_as(serving(), "bob", "read")
+    assert browser.send("/users/ada", role="admin").status_code == 403
+    assert browser.client.post("/sign-out", data={"form_token": "x"}).status_code == 403
+    assert entries() == [
+        ("user bob", "sign_out", "sign-out", "", "forged"),
+        ("user bob", "change_user", "user", "ada", "permission_denied"),
+    ]
+
+
+def test_signing_out_is_recorded(browser, entries):
+    browser.send("/sign-out")
+    assert entries() == [("user admin", "sign_out", "user", "admin", "done")]
+
+
+def test_the_log_is_filtered_by_who_what_and_when(browser, installation):
+    for actor, operation, subject in (
+        ("user ada", "deploy", "shop"),
+        ("user ada", "delete_application", "blog"),
+        ("token ci", "deploy", "wiki"),
+    ):
+        installation.store.audit.add(Entry(actor, operation, "application", subject))
+    shown = {
+        query: {name for name in ("shop", "blog", "wiki") if f"subject={name}" in page}
+        for query in (
+            "",
+            "actor=user+ada",
+            "operation=deploy",
+            "subject=wiki",
+            "since=2100-01-01",
+            "until=2100-01-01",
+            "until=2020-01-01",
+        )
+        if (page := browser.get(f"/audit?{query}").text)
+    }
+    assert shown == {
+        "": {"shop", "blog", "wiki"},
+        "actor=user+ada": {"shop", "blog"},
+        "operation=deploy": {"shop", "wiki"},
+        "subject=wiki": {"wiki"},
+        "since=2100-01-01": set(),
+        "until=2100-01-01": {"shop", "blog", "wiki"},
+        "until=2020-01-01": set(),
+    }
+
+
+def test_the_last_day_belongs_to_the_range(browser, installation):
+    installation.store.audit.add(Entry("user ada", "deploy", "application", "shop"))
+    day = installation.store.audit.list()[0].at.date().isoformat()
+    assert "subject=shop" in browser.get(f"/audit?since={day}&until={day}").text
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "until=9999-12-31", "actor=%00", "before=x"])
+def test_a_wrong_filter_is_told_on_the_page(browser, query):
+    page = browser.get(f"/audit?{query}")
+    assert (page.status_code, 'role="alert"' in page.text) == (422, True)
+
+
+def test_the_log_leads_to_older_entries_of_the_same_filter(browser, installation):
+    for number in range(60):
+        installation.store.audit.add(Entry("user ada", "deploy", "application", f"app-{number}"))
+    page = browser.get("/audit?actor=user+ada").text
+    older = re.search(r'href="(/audit\?[^"]*before=[^"]+)"', page).group(1).replace("&amp;", "&")
+    assert "actor=user+ada" in older
+    second = browser.get(older).text
+    assert ("app-10<" in page, "app-9<" in page, "app-9<" in second) == (True, False, True)
+    assert "Older entries" not in second
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x>', "\u202eevil"])
+def test_what_was_recorded_is_escaped(browser, installation, hostile):
+    installation.store.audit.add(Entry(hostile, hostile, hostile, hostile, hostile))
+    page = browser.get("/audit").text
+    assert hostile not in page
+    assert "<script>alert" not in page

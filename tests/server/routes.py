@@ -1,0 +1,19 @@
+"""Paths of the tables of operations and pages, with values for their parameters."""
+
+from __future__ import annotations
+
+import re
+
+from deploycore.server.openapi import _PARAMETERS
+
+__all__ = ["filled"]
+
+
+def filled(path: str) -> str:
+    """A path about what does not exist."""
+
+    def value(match: re.Match[str]) -> str:
+        schema = _PARAMETERS.get(match.group(1), {})
+        return "9" if schema.get("type") == "integer" else "none"
+
+    return re.sub(r"{(\w+)}", value, path)
