@@ -168,6 +168,17 @@ def test_what_is_remembered_is_bounded(memory, installation, monkeypatch):
     assert sum(len(each.items) for each in memory._known.values()) <= 100
 
 
+def test_one_request_at_a_time_reads_a_listing(memory, installation, monkeypatch):
+    record = installation.store.get_provider("work")
+    memory.page(record, Wanted("repositories"), limit=1)
+    monkeypatch.setattr(listings, "_HANGS_SECONDS", 0.0)
+    (listing,) = memory._known.values()
+    with listing.lock, pytest.raises(Refusal) as caught:
+        memory.page(record, Wanted("repositories"), limit=1)
+    assert (caught.value.status, caught.value.code) == (503, "busy")
+    assert memory.page(record, Wanted("repositories"), limit=1).items
+
+
 def test_a_listing_that_fails_is_not_remembered(upgrade, client, token, monkeypatch):
     failing = """
 def fail(self, query):
