@@ -150,9 +150,8 @@ def test_a_listing_is_forgotten_after_minutes_and_with_new_credentials(memory, i
     assert (read(), read()) == (1, 1)
     memory_clock[0] = 301.0
     assert read() == 2
-    installation.provider_changes.replace_secrets(
-        "work", {"token": SecretStr("hunter2-of-another")}
-    )
+    changes = installation.provider_changes
+    changes.store(changes.plan("work", {}, {"token": SecretStr("hunter2-of-another")}))
     assert read() == 3
 
 
@@ -167,6 +166,17 @@ def test_what_is_remembered_is_bounded(memory, installation, monkeypatch):
     monkeypatch.setattr(listings, "_ALL_ITEMS_MOST", 100)
     memory.page(record, Wanted("owners"))
     assert sum(len(each.items) for each in memory._known.values()) <= 100
+
+
+def test_one_request_at_a_time_reads_a_listing(memory, installation, monkeypatch):
+    record = installation.store.get_provider("work")
+    memory.page(record, Wanted("repositories"), limit=1)
+    monkeypatch.setattr(listings, "_HANGS_SECONDS", 0.0)
+    (listing,) = memory._known.values()
+    with listing.lock, pytest.raises(Refusal) as caught:
+        memory.page(record, Wanted("repositories"), limit=1)
+    assert (caught.value.status, caught.value.code) == (503, "busy")
+    assert memory.page(record, Wanted("repositories"), limit=1).items
 
 
 def test_a_listing_that_fails_is_not_remembered(upgrade, client, token, monkeypatch):
