@@ -67,6 +67,13 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def short(text: str | None, most: int = 160) -> str:
+    """Return a text that committers and git hosts send, cut where it is very long."""
+    if not text:
+        return ""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def took(deployment: Mapping[str, Any]) -> float | None:
     """Return the seconds from a deployment's start to its end; ``None`` while it runs."""
     began = when(deployment["started_at"] or deployment["requested_at"])
@@ -83,5 +90,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "state": state,
     "count": count,
     "took": took,
+    "short": short,
 }
 """The filters of templates by name, beyond those of Jinja."""
