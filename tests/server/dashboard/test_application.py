@@ -121,13 +121,13 @@ def test_releases_that_cannot_be_read_do_not_hide_the_rest(browser, released, in
 
 
 def test_what_committers_and_hosts_send_is_text(browser, released):
+    names = []
     for number, text in enumerate(HOSTILE, start=1):
         values = {"subject": text, "author": text, "ref": text, "requested_by": text}
         state = "failed" if number == 2 else "healthy"
         is_last = number == len(HOSTILE)
-        name = released(number, live=is_last, state=state, error=text, **values)
-        first = name if number == 1 else first
-    for path in ("", "/releases", f"/rollback?to={first}"):
+        names.append(released(number, live=is_last, state=state, error=text, **values))
+    for path in ("", "/releases", f"/rollback?to={names[0]}"):
         page = browser.get(f"/applications/shop{path}")
         assert (page.status_code, faults_of(page.text)) == (200, [])
 
