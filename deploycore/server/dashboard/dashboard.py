@@ -159,7 +159,7 @@ async def _send_static(request: Request) -> Response:
     name = request.path_params["name"]
     content = static_files().get(name)
     if content is None:
-        raise Refusal(404, "not_found", "There is no such file.")
+        raise Refusal(404, "not_found", "The file does not exist.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
     return Response(content, headers=headers, media_type=media_type)
