@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS"]
 
-PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = '''
+PARAMETERS: dict[str, tuple[tuple[Source, ...], dict[str, Source]]] = '''
 
 
 def parameters() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS"]
 
-PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
+PARAMETERS: dict[str, tuple[tuple[Source, ...], dict[str, Source]]] = {
     "repos": (
         ("providers",),
         {"--owner": "owners", "--filter": "", "--limit": "", "--json": None, "--help": None},

@@ -149,9 +149,7 @@ def test_an_own_password_is_changed_with_the_present_one(own, installation):
         (PASSWORD, "short", "short", "12 to 1,000 characters", "new"),
     ],
 )
-def test_an_own_password_stays_if_a_field_is_wrong(
-    own, installation, old, new, again, why, field
-):
+def test_an_own_password_stays_if_a_field_is_wrong(own, installation, old, new, again, why, field):
     before = installation.store.users.get("admin").password
     page = own.send("/account/password", old=old, new=new, again=again)
     assert (page.status_code, why in page.text) == (422, True)
