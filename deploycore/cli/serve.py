@@ -28,6 +28,7 @@ _PACKAGES = {
     "authlib",
     "httptools",
     "jinja2",
+    "joserfc",
     "prometheus_client",
     "starlette",
     "uvicorn",
