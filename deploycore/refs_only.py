@@ -63,7 +63,7 @@ def _ssh_url(text: str) -> str:
     # Raised out here, since the errors above quote what may be a password.
     if address is None or re.search(r"[\s\\]", text):
         raise ValueError(
-            "it is not an ssh URL without a password, such as ssh://git@git.example.com:2222"
+            "it must be an ssh URL without a password, such as ssh://git@git.example.com:2222"
         )
     return address.url
 
@@ -114,12 +114,12 @@ class RefsOnlyConfig(ProviderConfig):
 
     mode: Literal["deploy-key"] = Field(description="how to sign in")
     repositories: str = Field(
-        description="repositories that the SSH key can read, OWNER/REPOSITORY, with spaces or"
+        description="repositories that the SSH key can read, as OWNER/REPOSITORY, with spaces or"
         " commas between"
     )
     ssh_url: Annotated[str, AfterValidator(_ssh_url)] | None = Field(
         None,
-        description="SSH address that the repositories' paths begin after, such as"
+        description="SSH address that comes before the repositories' paths, such as"
         " ssh://git@git.example.com:2222 (default: that of the host)",
     )
 

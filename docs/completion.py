@@ -37,6 +37,7 @@ _SOURCES = {
     "provider name": "providers",
     "releases name": "applications",
     "token name": "tokens",
+    "user name": "users",
     "key name": "owners of keys",
     "webhook name": "webhooks",
     # Exceptions: a name that is to be new, and what only some things can have.
@@ -46,6 +47,7 @@ _SOURCES = {
     "provider add name": "",
     "sandbox kind": "sandboxes",
     "token add name": "",
+    "user add name": "",
     "webhook register name": "applications",
 }
 """What a parameter's value may be, by its name alone, or behind its command's words."""
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS"]
 
-PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = '''
+PARAMETERS: dict[str, tuple[tuple[Source, ...], dict[str, Source]]] = '''
 
 
 def parameters() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from deploycore.errors import ConfigurationError
@@ -44,8 +44,7 @@ _PAGE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Pasted:
+class _Pasted(NamedTuple):
     """The parts of an address.
 
     Attributes:
@@ -107,7 +106,7 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
     if pasted.is_page:
         path = _without_page(path)
     if by_host and len(path) == 1:  # some hosts have repositories without an owner
-        found = by_host(replace(pasted, path=path).url)
+        found = by_host(pasted._replace(path=path).url)
     return _repository((found.owner, found.slug) if found else path)
 
 

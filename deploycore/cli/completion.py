@@ -33,6 +33,7 @@ QUERIES = {
     "tokens": "SELECT name, role FROM tokens ORDER BY name",
     "unfinished": "SELECT id, application || ' ' || state FROM deployments"
     " WHERE finished_at IS NULL ORDER BY id DESC LIMIT 100",
+    "users": "SELECT name, role FROM users ORDER BY name",
     "webhooks": "SELECT application, '' FROM webhooks ORDER BY application",
 }
 """The queries for names in the database. Each returns values and descriptions."""

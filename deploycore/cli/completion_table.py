@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS"]
 
-PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
+PARAMETERS: dict[str, tuple[tuple[Source, ...], dict[str, Source]]] = {
     "repos": (
         ("providers",),
         {"--owner": "owners", "--filter": "", "--limit": "", "--json": None, "--help": None},
@@ -260,6 +260,11 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], dict[str, Source]]] = {
     ),
     "token list": ((), {"--json": None, "--help": None}),
     "token remove": (("tokens",), {"--yes": None, "-y": None, "--help": None}),
+    "user add": (("",), {"--role": ("read", "deploy", "admin"), "--json": None, "--help": None}),
+    "user list": ((), {"--json": None, "--help": None}),
+    "user role": (("users", ("read", "deploy", "admin")), {"--help": None}),
+    "user link": (("users",), {"--json": None, "--help": None}),
+    "user remove": (("users",), {"--yes": None, "-y": None, "--help": None}),
     "plugin new": (("",), {"--dir": "", "--observer": None, "--json": None, "--help": None}),
     "plugin check": (("kinds",), {"--only": "", "--timeout": "", "--json": None, "--help": None}),
     "cache list": ((), {"--json": None, "--help": None}),

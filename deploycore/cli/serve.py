@@ -28,6 +28,7 @@ _PACKAGES = {
     "authlib",
     "httptools",
     "jinja2",
+    "joserfc",
     "prometheus_client",
     "starlette",
     "uvicorn",
@@ -98,8 +99,9 @@ def serve(
     lease: Lease = None,
     per_provider: PerProvider = None,
 ) -> None:
-    """Run the server until SIGTERM or Ctrl-C: webhooks, REST API, metrics.
+    """Run the server until SIGTERM or Ctrl-C: dashboard, webhooks, REST API, metrics.
 
+    While there is no administrator, it prints a one-time link that creates one.
     The server stores webhook deliveries in the database, and a worker deploys them. It does not
     support TLS: put a reverse proxy in front of it.
     """

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from deploycore.disk.durable import real_path
@@ -129,8 +130,7 @@ def _published(target: Path) -> Iterator[Staging]:
         raise file_failure(target, error) from error
 
 
-@dataclass(frozen=True)
-class _Written:
+class _Written(NamedTuple):
     """One repository whose files are on disk."""
 
     fetched: Fetched

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from deploycore.errors import DeploycoreError, GitError, UnsafeRepository
@@ -53,8 +53,7 @@ _SCP = re.compile(r"(?:[^@:/\s]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!//)/?(
 _PATH_CHARACTERS = "/~!$&'()*+,;=:@%"
 
 
-@dataclass(frozen=True)
-class Submodule:
+class Submodule(NamedTuple):
     """A repository within another.
 
     Attributes:
@@ -71,8 +70,7 @@ class Submodule:
     depth: int
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """An entry of ``.gitmodules`` for one path."""
 
     url: str | None
@@ -166,8 +164,7 @@ def _read(config: ConfigFile) -> Iterator[tuple[bytes, _Entry]]:
             )
 
 
-@dataclass(frozen=True)
-class _Where:
+class _Where(NamedTuple):
     """The URL that a submodule is fetched from, and the one that ``.gitmodules`` has."""
 
     source: CloneUrl

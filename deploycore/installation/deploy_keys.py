@@ -83,7 +83,7 @@ class DeployKeys:
             if is_application and is_provider:
                 raise ConfigurationError(
                     f"Both an application and a provider are named {name!r}.",
-                    hint="Say which one is meant: --of application or --of provider",
+                    hint="Add --of application or --of provider.",
                     name=name,
                 )
             noun = "application" if is_application else "provider"
@@ -345,7 +345,7 @@ class DeployKeys:
         found += [each.repository for each in self._applications_of(owner.provider)]
         if not found:
             raise ConfigurationError(
-                f"No repository of provider {owner.provider} is known to try the key with.",
+                f"Provider {owner.provider} has no repository to test the key with.",
                 hint="Name one: --repository OWNER/SLUG",
                 provider=owner.provider,
             )
@@ -407,8 +407,8 @@ def _refuse_without_ssh(provider: Provider) -> None:
     """Refuse to register a key that could not be used."""
     if not provider.supports("ssh_clone_url"):
         raise ConfigurationError(
-            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, which deploy keys are"
-            " for.",
+            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, so they cannot use"
+            " deploy keys.",
             hint="Upgrade the plugin, or use the provider's other credentials.",
             provider=provider.name,
             plugin=provider.plugin.label,
@@ -418,7 +418,7 @@ def _refuse_without_ssh(provider: Provider) -> None:
 def _raise_missing(owner: KeyOwner, *, left_over: bool = False) -> NoReturn:
     raise ConfigurationError(
         f"The {owner.noun} {owner.name!r} has no deploy key"
-        f"{' that was replaced' if left_over else ''}.",
+        f"{' that git no longer uses' if left_over else ''}.",
         hint="List the keys: deploycore key list"
         if left_over
         else f"Make one: deploycore key create {owner.name}",

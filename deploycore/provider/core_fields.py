@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -226,8 +226,7 @@ NO_CORE_FIELDS = CoreFields()
 """Those of a provider for which none is set."""
 
 
-@dataclass(frozen=True)
-class ParsedFields:
+class ParsedFields(NamedTuple):
     """The parsed fields of a provider.
 
     Attributes:

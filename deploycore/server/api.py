@@ -64,7 +64,7 @@ class Call:
 
     path: Mapping[str, str]
     query: Any
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)  # it may have secrets
     caller: Caller | None = None
 
     @property

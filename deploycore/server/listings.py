@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -264,24 +264,21 @@ class Listings:
         listing.close()
 
 
-class _held:  # noqa: N801  used as a function
-    """Holds a listing while one request reads it; others wait for it."""
-
-    def __init__(self, listing: _Listing) -> None:
-        self._lock = listing.lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=_HANGS_SECONDS):
-            raise Refusal(
-                503,
-                "busy",
-                "Another request reads this listing.",
-                hint="Send the request again in a minute.",
-                headers={"Retry-After": "60"},
-            )
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
+@contextmanager
+def _held(listing: _Listing) -> Iterator[None]:
+    """Hold a listing while one request reads it; others wait for it."""
+    if not listing.lock.acquire(timeout=_HANGS_SECONDS):
+        raise Refusal(
+            503,
+            "busy",
+            "Another request reads this listing.",
+            hint="Send the request again in a minute.",
+            headers={"Retry-After": "60"},
+        )
+    try:
+        yield
+    finally:
+        listing.lock.release()
 
 
 def _asked(wanted: Wanted) -> str:

@@ -27,9 +27,10 @@ from sqlalchemy import (
 )
 
 from deploycore.applications.application import Application
-from deploycore.store.applications import readable_application
+from deploycore.store.applications import application_of, readable_application
 from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks, present
+from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import DeploymentRecord, PollRecord, PreviewRecord, TriggerRecord
 from deploycore.store.states import may_precede
@@ -54,6 +55,8 @@ Which = Literal["all", "attention", "running", "healthy", "failed", "never"]
 STUCK_AFTER = timedelta(hours=1)
 
 _FAILED = ("failed", "rolled_back")
+_WITHOUT_EFFECT = ("skipped", "superseded")
+"""The states of deployments that had nothing to do: what was before them still stands."""
 _UNFINISHED = may_precede("failed")
 _DEPLOYMENT = as_record(DeploymentRecord, deployments)
 _PREVIEW = as_record(PreviewRecord, previews)
@@ -98,7 +101,7 @@ class Standing:
     """Where an application stands.
 
     Attributes:
-        last: Its newest deployment or rollback.
+        last: Its newest deployment or rollback that had something to do.
         live: The newest one that ended ``healthy``, so what is live.
         request: The oldest request for a deployment that has not been settled.
         poll: When its git host is polled; ``None`` if it is not.
@@ -179,12 +182,18 @@ class Overview:
             is_last = len(found) <= limit
             return Standings(items, Counts(*map(int, rows[0][:4])), is_last=is_last)
 
-    def get(self, application: str) -> Standing | None:
-        """Get where an application stands; ``None`` if it does not exist or is damaged."""
+    def get(self, application: str) -> Standing:
+        """Get where an application stands.
+
+        Raises:
+            ConfigurationError: The application does not exist.
+            StoreError: Its record is damaged.
+        """
         with self._database.reading() as connection:
+            application_of(named_row(connection, "application", applications, application))
             now = present(connection)
             rows = connection.execute(select(_listed(now, names=[application]))).all()
-            return next(iter(_standings(connection, rows, now)), None)
+            return _standings(connection, rows, now)[0]
 
     def previews(self, parent: str) -> Sequence[Standing]:
         """List the previews of an application, by their pull requests."""
@@ -210,8 +219,13 @@ def _listed(
 ) -> CTE:
     """Applications with their newest deployment, and the reason for attention."""
     newest = (
-        select(func.max(deployments.c.id))
-        .where(deployments.c.application == applications.c.name)
+        select(deployments.c.id)
+        .where(
+            deployments.c.application == applications.c.name,
+            deployments.c.state.not_in(_WITHOUT_EFFECT),
+        )
+        .order_by(deployments.c.id.desc())
+        .limit(1)
         .scalar_subquery()
     )
     some = select(applications.c.name, applications.c.provider, newest.label("last"))
@@ -228,15 +242,22 @@ def _listed(
         )
     # Materialized, so that a database finds the newest deployments once, not for each use.
     inner = some.cte("some").prefix_with("MATERIALIZED")
-    reason = case(*((each, reason) for reason, each in _attention(now, inner).items()), else_="")
+    # Not joined with each newest deployment: the few states that matter are found in an index.
+    notable = (
+        select(deployments.c.id, deployments.c.state)
+        .where(deployments.c.state.in_([*_FAILED, *_UNFINISHED]))
+        .cte("notable")
+        .prefix_with("MATERIALIZED")
+    )
+    reasons = _attention(now, inner, notable)
     return (
         select(
             inner.c.name,
             func.coalesce(inner.c.last, 0).label("last"),
-            deployments.c.state,
-            reason.label("reason"),
+            notable.c.state,
+            case(*((each, reason) for reason, each in reasons.items()), else_="").label("reason"),
         )
-        .select_from(inner.outerjoin(deployments, deployments.c.id == inner.c.last))
+        .select_from(inner.outerjoin(notable, notable.c.id == inner.c.last))
         .cte("listed")
         .prefix_with("MATERIALIZED")
     )
@@ -255,18 +276,20 @@ def _needs_attention(listed: CTE) -> ColumnElement[int]:
     return case((listed.c.reason != "", 1), else_=0)
 
 
-def _attention(now: datetime, inner: CTE) -> dict[Attention, ColumnElement[bool]]:
+def _attention(now: datetime, inner: CTE, notable: CTE) -> dict[Attention, ColumnElement[bool]]:
     """The reasons for attention, the most important first."""
     long_ago = now - STUCK_AFTER
     requests = select(triggers.c.application).where(
         triggers.c.settled_at.is_(None),
         or_(triggers.c.attempts > 0, triggers.c.received_at < long_ago),
     )
+    slow = select(deployments.c.id).where(
+        deployments.c.state.in_(_UNFINISHED), deployments.c.requested_at < long_ago
+    )
     expired = select(providers.c.name).where(providers.c.expires_at < now)
-    takes_long = and_(deployments.c.state.in_(_UNFINISHED), deployments.c.requested_at < long_ago)
     return {
-        "failed": func.coalesce(deployments.c.state, "").in_(_FAILED),
-        "stuck": or_(inner.c.name.in_(requests), func.coalesce(takes_long, False)),
+        "failed": func.coalesce(notable.c.state, "").in_(_FAILED),
+        "stuck": or_(inner.c.name.in_(requests), func.coalesce(inner.c.last, 0).in_(slow)),
         "credentials": inner.c.provider.in_(expired),
     }
 
@@ -276,7 +299,9 @@ def _is(which: Which, listed: CTE) -> ColumnElement[bool]:
     conditions: Mapping[str, ColumnElement[bool]] = {
         "attention": listed.c.reason != "",
         "running": state.in_(_UNFINISHED),
-        "healthy": state == "healthy",
+        "healthy": listed.c.last.in_(
+            select(deployments.c.id).where(deployments.c.state == "healthy")
+        ),
         "failed": state.in_(_FAILED),
         "never": listed.c.last == 0,
     }
@@ -349,18 +374,21 @@ def _deployments(
     connection: Connection, rows: Sequence[Row[Any]], names: Sequence[str]
 ) -> dict[int, DeploymentRecord]:
     """The newest deployment, and the newest healthy one, of each application."""
+    found = _by_id(connection, [row.last for row in rows if row.last])
+    # The newest one is healthy for nearly all: what is asked for the others is their history.
+    good = {each.application for each in found.values() if each.state == "healthy"}
+    others = [name for name in names if name not in good]
     healthy = (
         select(func.max(deployments.c.id))
         .where(deployments.c.application == applications.c.name, deployments.c.state == "healthy")
         .scalar_subquery()
     )
-    # The newest one is healthy for nearly all: what is asked for the others is their history.
-    others = [row.name for row in rows if row.state != "healthy" and row.last]
-    ids = {row.last for row in rows if row.last}
-    if others:
-        found = connection.scalars(select(healthy).where(applications.c.name.in_(others)))
-        ids |= {each for each in found if isinstance(each, int)}
-    query = select(deployments).where(deployments.c.id.in_(sorted(ids)))
+    ids = connection.scalars(select(healthy).where(applications.c.name.in_(others)))
+    return found | _by_id(connection, [each for each in ids if isinstance(each, int)])
+
+
+def _by_id(connection: Connection, ids: Sequence[int]) -> dict[int, DeploymentRecord]:
+    query = select(deployments).where(deployments.c.id.in_(ids))
     records = read_records(connection, deployments, query, _DEPLOYMENT)
     return {each.id: each for each in records}
 

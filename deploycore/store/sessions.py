@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -80,7 +81,8 @@ class Sessions:
             return None
         if at - found.session.seen_at >= _SEEN_EVERY:
             seen = update(sessions).where(sessions.c.digest == digest).values(seen_at=at)
-            with self._database.writing() as connection:
+            # Pages can be read while nothing can be written.
+            with suppress(StoreError), self._database.writing(patience=1.0) as connection:
                 connection.execute(seen)
         return found
 
@@ -264,7 +266,9 @@ def _holds(session: SessionRecord, at: datetime) -> bool:
 def _refuse_disabled(connection: Connection, user: str) -> None:
     if named_row(connection, "user", users, user)["disabled"]:
         raise ConfigurationError(
-            f"The user {user} is disabled.", hint="Enable the user first.", user=user
+            f"The user {user} is disabled.",
+            hint="Enable the user first, on the page of the user in the dashboard.",
+            user=user,
         )
 
 

@@ -6,6 +6,7 @@ A page that writes to the console, asks another address or fails on its own ends
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -133,7 +134,10 @@ class Site:
 
     def sign_in_link(self) -> str:
         """The address of the one-time link, which a server without users prints."""
-        return self._process.line().split()[-1]
+        while True:
+            found = re.search(r"https?://\S+/sign-in/link/\S+", self._process.line())
+            if found:
+                return found[0]
 
     def stop(self) -> None:
         """Stop the server as a service manager does."""

@@ -95,6 +95,7 @@ def fill(installation, target, settings, secrets):
     installation.deploy("shop")
     installation.webhooks.prepare("shop")
     installation.store.tokens.add("ci", digest=digest_of(new_token()), role="read", expires_at=None)
+    installation.store.users.add("ada", role="read")
 
 
 @pytest.fixture
@@ -127,6 +128,8 @@ def test_the_table_is_that_of_the_commands():
         ("deploycore app create x --provider = w", {"work"}),  # as bash cuts --provider=w
         ("deploycore token remove ", {"ci"}),
         ("deploycore token add x --role ", {"read", "deploy", "admin"}),
+        ("deploycore user role ", {"ada"}),
+        ("deploycore user role ada ", {"read", "deploy", "admin"}),
         ("deploycore webhook show ", {"shop"}),
         ("deploycore logs ", {"1", "shop", "blog"}),
         ("deploycore cancel ", set()),

@@ -69,6 +69,11 @@ LINES = """
     token add ci --role read
     token list
     token remove ci
+    user add ada --role read
+    user list
+    user role ada deploy
+    user link ada
+    user remove ada
     cache list
     cache remove nope
     cache prune

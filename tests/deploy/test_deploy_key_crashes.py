@@ -221,7 +221,7 @@ def test_a_key_that_a_provider_was_given_before_a_crash_is_in_use(world, monkeyp
     sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
     world.store.change_provider(record, settings={}, secrets=sealed)
     assert [(each.key.state, each.use) for each in world.keys.listed()] == [("new", "in use")]
-    with pytest.raises(ConfigurationError, match="no deploy key that was replaced"):
+    with pytest.raises(ConfigurationError, match="no deploy key that git no longer uses"):
         world.keys.remove(OF_PROVIDER, left_over=True)
     prove = lambda self, provider, repository: None  # noqa: E731
     monkeypatch.setattr(DeployKeys, "_prove", prove)
@@ -380,7 +380,7 @@ def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(world, owne
             world.keys.rotate(owner)
 
     monkeypatch.setattr(DeployKeys, "_prove", overtaken)
-    with pytest.raises(ConfigurationError, match="in the meantime") as caught:
+    with pytest.raises(ConfigurationError, match="Another process has") as caught:
         world.keys.rotate(owner)
     assert "deploycore key list" in caught.value.hint
     assert list(world.host.keys.values()) == [used_key(world, owner)]
@@ -411,7 +411,7 @@ def test_a_key_that_a_person_has_replaced_is_listed_as_not_used(world, is_theirs
     [listed] = world.keys.listed()
     assert listed.use == ("not used" if is_theirs else "in use")
     if not is_theirs:
-        with pytest.raises(ConfigurationError, match="has no deploy key that was replaced"):
+        with pytest.raises(ConfigurationError, match="has no deploy key that git no longer uses"):
             world.keys.remove(OF_PROVIDER, left_over=True)
         return
     assert world.keys.remove(OF_PROVIDER, left_over=True) == ()

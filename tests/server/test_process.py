@@ -170,7 +170,7 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(server, secret, sent)
 def test_whatever_strangers_send_is_logged_a_bounded_number_of_times(server):
     url = server()
     host, port = url.removeprefix("http://").split(":")
-    upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    upgrade = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     for sent in (b"\x00\r\n\r\n", upgrade) * 30:
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(sent)
@@ -233,6 +233,22 @@ def test_other_commands_import_nothing_of_the_server(command):
         [sys.executable, "-c", program], env=command.environ, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_link_for_the_first_administrator_is_printed_until_there_is_one(
+    command, server, installation
+):
+    url = server()
+    assert "There is no administrator yet" in server.process.stdout.readline()
+    link = server.process.stdout.readline().strip()
+    assert link.startswith(f"{url}/sign-in/link/")
+    assert "Create the first administrator" in httpx2.get(link).text
+    installation.store.users.add("ada", role="admin")
+    server()
+    server.process.terminate()
+    said, logged = server.process.communicate(timeout=60)
+    assert "sign-in/link" not in said
+    assert link.rpartition("/")[2] not in logged
 
 
 def test_a_token_is_shown_once_and_opens_what_its_role_may(command, server, secret):

@@ -278,3 +278,14 @@ def test_old_entries_are_deleted(store, monkeypatch, sql):
     )
     store.audit.prune()
     assert [each.subject for each in store.audit.list()] == ["4", "3"]
+
+
+def test_a_session_can_be_read_while_nothing_can_be_written(ada, sql, monkeypatch):
+    ada.sessions.add("ada", digest="d" * 64)
+    sql("UPDATE sessions SET seen_at = :at", at=datetime.now(UTC) - timedelta(minutes=2))
+
+    def refuse(**options):
+        raise StoreError("The database is read-only.")
+
+    monkeypatch.setattr(ada._database, "writing", refuse)
+    assert ada.sessions.find("d" * 64).user.name == "ada"

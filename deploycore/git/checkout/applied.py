@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["NO_ATTRIBUTES", "AppliedAttributes"]
 
 
-@dataclass(frozen=True)
-class AppliedAttributes:
+class AppliedAttributes(NamedTuple):
     """Which attributes are applied.
 
     Attributes:

@@ -64,12 +64,13 @@ class Accounts:
         attempts: Limits attempts to sign in.
         auditor: Records who did what.
         issuer: Sign-in at an OpenID Connect issuer; ``None`` if there is none.
+        public_url: The address of the server for its users; ``None`` if it is not set.
     """
 
     def __init__(self, installation: Installation, *, openid: OpenIdSettings | None = None) -> None:
         self._store = installation.store
-        public_url = installation.settings.public_url
-        self.issuer = IssuerSignIn(self._store, openid, public_url) if openid else None
+        self.public_url = installation.settings.public_url
+        self.issuer = IssuerSignIn(self._store, openid, self.public_url) if openid else None
         self.passwords = Passwords()
         self.attempts = Attempts()
         self.auditor = Auditor(installation.store)

@@ -62,7 +62,7 @@ class Auditor:
         """
         actor = caller.actor if caller else ""
         if outcome != DONE and not self._has_room(actor):
-            self._quiet.warn("refusals", "the audit log leaves out refusals of %s", actor or "-")
+            self._quiet.warn("refusals", "the audit log leaves out failures of %s", actor or "-")
             return
         entry = Entry(
             actor, operation, kind, subject, outcome, request_id.get(), client_address.get()

@@ -86,6 +86,13 @@ def spans(text: str) -> Markup:
     return Markup("").join(parts)
 
 
+def short(text: str | None, most: int = 160) -> str:
+    """Return a text that committers and git hosts send, cut where it is very long."""
+    if not text:
+        return ""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def took(deployment: Mapping[str, Any]) -> float | None:
     """Return the seconds from a deployment's start to its end; ``None`` while it runs."""
     began = when(deployment["started_at"] or deployment["requested_at"])
@@ -104,5 +111,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "shown": shown,
     "spans": spans,
     "took": took,
+    "short": short,
 }
 """The filters of templates by name, beyond those of Jinja."""

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from starlette.responses import Response
 
 from deploycore.errors import ConfigurationError
-from deploycore.server.api import PREFIX, Api, Call, answer, missing
+from deploycore.server.api import PREFIX, Api, Call, answer, checked_name, missing
 from deploycore.server.feed import position_text
 from deploycore.server.rest.operation import Operation
 from deploycore.server.views import DeploymentView, Given, TriggerView, View
@@ -185,15 +185,10 @@ def get_standing(api: Api, call: Call) -> Response:
     """Get where an application stands: what is live, what runs, and what needs attention."""
     store = api.installation.store
     position = position_text(store.changes.mark())
-    name = api.application(call.path["application"]).name
-    found = store.overview.get(name)
-    if found is None:  # removed since
-        raise missing(
-            ConfigurationError(
-                f"There is no application {name!r}.",
-                hint=f"List the applications: GET {PREFIX}/applications",
-            )
-        )
+    try:
+        found = store.overview.get(checked_name(call.path["application"]))
+    except ConfigurationError as error:
+        raise missing(error) from None
     return answer(OneStanding(position=position, **StandingView.of(found).model_dump()))
 
 

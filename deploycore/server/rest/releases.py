@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from deploycore.deploy import Release
 from deploycore.deploy.release_changes import compare_releases
-from deploycore.errors import ConfigurationError
 from deploycore.server.api import PREFIX, Api, Call, answer
 from deploycore.server.problems import Refusal
 from deploycore.server.rest.operation import Operation
@@ -209,8 +208,12 @@ def get_statistics(api: Api, call: Call) -> Response:
     name = api.application(call.path["application"]).name
     query: StatisticsQuery = call.query
     records = api.installation.store.deployments.list(name, limit=query.limit + 10)
-    ended = [each for each in records if each.finished_at and each.state != "superseded"]
-    items = [_timing(each) for each in reversed(ended[: query.limit])]
+    ended = [
+        _timing(each, each.finished_at)
+        for each in records
+        if each.finished_at and each.state != "superseded"
+    ]
+    items = ended[: query.limit][::-1]
     good = [each for each in items if each.state == "healthy"]
     failed = sum(each.state in ("failed", "rolled_back") for each in items)
     judged = len(good) + failed
@@ -264,10 +267,7 @@ def _commits_between(
     return list(known.values())
 
 
-def _timing(record: DeploymentRecord) -> TimingView:
-    ended = record.finished_at
-    if ended is None:
-        raise ConfigurationError(f"Deployment {record.id} has not ended.")
+def _timing(record: DeploymentRecord, ended: datetime) -> TimingView:
     began = record.started_at or record.requested_at
     seconds = {phase: took for phase, took in record.seconds.items() if phase != "queued"}
     return TimingView(

@@ -47,7 +47,7 @@ class TokenAdded(View):
     """A new token. Its secret is not shown again."""
 
     token: TokenView
-    secret: str
+    secret: Annotated[str, Field(repr=False)]
 
 
 class TokenQuery(Given):

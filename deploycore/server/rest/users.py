@@ -60,7 +60,7 @@ class UserPage(View):
 class LinkView(View):
     """The path of a one-time link that sets a user's password. It is not shown again."""
 
-    path: str
+    path: Annotated[str, Field(repr=False)]
     expires_at: datetime
 
 

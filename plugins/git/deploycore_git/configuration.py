@@ -83,9 +83,7 @@ def _ssh_address(text: str) -> str:
         parts = urlsplit(text)
         _ = parts.port
     except ValidationError:
-        raise ValueError(
-            "it must be an ssh URL without a password, a query and a fragment"
-        ) from None
+        raise ValueError("it must be an ssh URL without a password, query or fragment") from None
     except ValueError:
         raise ValueError(fault) from None
     if re.search(r"[\s\\]", text):
@@ -128,8 +126,8 @@ class HttpConfig(_GitMode):
     """The fields of all modes over HTTPS."""
 
     url: HttpsAddress = Field(
-        description="address that the repositories' paths begin after: over HTTPS, such as"
-        " https://git.example.com/git; in mode ssh, such as ssh://git@git.example.com/srv"
+        description="address that comes before the repositories' paths, such as"
+        " https://git.example.com/git or, in mode ssh, ssh://git@git.example.com/srv"
     )
 
     @property
@@ -166,7 +164,9 @@ class BasicConfig(HttpConfig):
 
     mode: Literal["basic"] = Field(description="how to sign in")
     username: UsernameStr = Field(description="username for git")
-    password: PasswordStr = Field(description="password, or a token that the server takes for one")
+    password: PasswordStr = Field(
+        description="password, or a token that the server accepts as the password"
+    )
 
     @property
     def api_auth(self) -> HttpAuth:
@@ -207,8 +207,8 @@ class SshConfig(_GitMode):
 
     mode: Literal["ssh"] = Field(description="how to sign in")
     url: Annotated[str, AfterValidator(_ssh_address)] = Field(
-        description="address that the repositories' paths begin after: over HTTPS, such as"
-        " https://git.example.com/git; in mode ssh, such as ssh://git@git.example.com/srv"
+        description="address that comes before the repositories' paths, such as"
+        " https://git.example.com/git or, in mode ssh, ssh://git@git.example.com/srv"
     )
 
     @property

@@ -12,8 +12,8 @@ __all__ = ["check_credentials", "check_path", "explain_git_refusal", "no_key_ove
 def check_path(config: AnyConfig) -> str:
     """What to do if a repository is not found."""
     return (
-        "Check the repository's path: the url and the path together are its clone URL, and .git at"
-        " its end is part of the path if the server needs it. To correct it: deploycore provider"
+        "Check the repository's path: the url and the path together must be its clone URL. Write"
+        " .git at the end of the path if the server needs it. To correct it: deploycore provider"
         f" edit {config.name} --repositories 'OWNER/REPOSITORY …'"
     )
 
@@ -23,9 +23,8 @@ def check_credentials(config: AnyConfig) -> str:
     rotate = f"deploycore provider rotate {config.name}"
     if isinstance(config, SshConfig):
         return (
-            "Check that the server has authorized the public key of the provider's"
-            " ssh_private_key, or a key of your SSH agent with ssh_agent. To replace"
-            f" ssh_private_key: {rotate}"
+            "Check that the server accepts the public key of the provider's ssh_private_key or,"
+            f" with ssh_agent, a key of your SSH agent. To replace ssh_private_key: {rotate}"
         )
     if isinstance(config, BasicConfig):
         return (
@@ -34,8 +33,9 @@ def check_credentials(config: AnyConfig) -> str:
         )
     if isinstance(config, BearerConfig):
         return (
-            "Check that the token has not expired, and that the server takes it as a bearer token;"
-            f" many servers take it as the password in mode basic. To replace it: {rotate}"
+            "Check that the token has not expired, and that the server accepts it as a bearer"
+            f" token. Many servers accept it only as the password in mode basic. To replace"
+            f" it: {rotate}"
         )
     return "The server requires credentials. Add the provider again with mode basic, bearer or ssh."
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -74,8 +73,7 @@ Action = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class _Task:
+class _Task(NamedTuple):
     """What errors say about an operation that is not reading.
 
     Attributes:
@@ -111,8 +109,7 @@ _TASKS: dict[Action, _Task] = {
 }
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """The request, and the credentials of the request.
 
     Attributes:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from deploycore.errors import NotFound
+from deploycore.errors import GitError, NotFound
 from deploycore.server.dashboard.application_form import (
     declaration_of,
     errors_of,
@@ -103,8 +103,11 @@ def test_each_error_is_at_its_field_and_nothing_typed_is_lost(
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
 
-def test_a_test_asks_the_host_and_stores_nothing(browser, installation, filled, upgrade):
-    upgrade("deploycore_acme", acme.PLUGIN + MANY)
+def test_a_test_asks_the_host_and_stores_nothing(browser, installation, filled, monkeypatch):
+    def resolve(source, ref, **options):
+        raise GitError(f"The git server has no {ref}.", ref=ref)
+
+    monkeypatch.setattr("deploycore.git.resolve", resolve)
     del filled["offline"]
     good = browser.send("/applications/new", action="test", **filled)
     assert (good.status_code, "The repository and the ref exist" in good.text) == (200, True)

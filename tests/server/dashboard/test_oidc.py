@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from deploycore.errors import ConfigurationError
 from deploycore.http.settings import HttpSettings
-from deploycore.server.accounts import openid
+from deploycore.server.accounts import openid, openid_users
 from deploycore.server.accounts.openid import Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.accounts.openid_users import role_of
@@ -126,6 +126,20 @@ def test_a_name_does_not_give_the_account_of_another_user(person, issuer, instal
     assert sign_in(person, issuer).status_code == 303
     assert person.name() == "ada-2"
     assert installation.store.users.get("ada-2").role == "read"
+
+
+def test_of_one_name_there_are_only_so_many_users(person, issuer, installation, monkeypatch):
+    monkeypatch.setattr(openid_users, "_SAME_NAMES_MOST", 3)
+    for name in ("ada", "ada-2"):
+        installation.store.users.add(name, role="read")
+    answer = sign_in(person, issuer)
+    assert (answer.status_code, "Too many users are named ada." in answer.text) == (409, True)
+
+
+def test_of_many_who_come_at_once_only_some_wait(person, issuer):
+    person.client.application.accounts.issuer._waiting = 40
+    answer = person.go()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
 @pytest.mark.parametrize(

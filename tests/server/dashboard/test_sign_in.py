@@ -85,6 +85,15 @@ def test_a_link_of_an_hour_ago_is_refused(client, installation):
     assert client.get(f"/sign-in/link/{link}").status_code == 403
 
 
+@pytest.mark.parametrize("link", ["", "made-up", "x" * 5000, "\0"])
+def test_a_link_of_which_nothing_is_known_signs_nobody_in(client, ada, link):
+    accounts = client.application.accounts
+    given = {"link": link, "name": "eve", "password": PASSWORD, "again": PASSWORD}
+    answer = ada.send("/sign-in/link", page="/sign-in", **given)
+    assert (answer.status_code, "deploycore user link NAME" in answer.text) == (403, True)
+    assert accounts.new_link() is None
+
+
 def test_a_link_sets_a_password_and_ends_other_sessions(client, installation, sign_in_as, ada):
     installation.store.sessions.add("ada", digest="d" * 64)
     secret, _ = installation.store.sign_in_links.create("ada")

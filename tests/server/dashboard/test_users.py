@@ -149,9 +149,7 @@ def test_an_own_password_is_changed_with_the_present_one(own, installation):
         (PASSWORD, "short", "short", "12 to 1,000 characters", "new"),
     ],
 )
-def test_an_own_password_stays_if_something_is_wrong(
-    own, installation, old, new, again, why, field
-):
+def test_an_own_password_stays_if_a_field_is_wrong(own, installation, old, new, again, why, field):
     before = installation.store.users.get("admin").password
     page = own.send("/account/password", old=old, new=new, again=again)
     assert (page.status_code, why in page.text) == (422, True)
@@ -210,3 +208,13 @@ def test_a_new_role_holds_at_the_next_request(browser, installation, sign_in_as,
 
 def test_a_user_without_a_password_sees_no_form_for_it(browser):
     assert "Present password" not in browser.get("/account").text
+
+
+def test_a_link_has_the_address_that_users_have(
+    serving, secret, installation, monkeypatch, sign_in_as
+):
+    client = serving()
+    monkeypatch.setattr(client.application.accounts, "public_url", "https://deploy.example.com")
+    installation.store.users.add("ada", role="read")
+    page = sign_in_as(client, "admin", "admin").send("/users/ada/link")
+    assert "https://deploy.example.com/sign-in/link/" in page.text

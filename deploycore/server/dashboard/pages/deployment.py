@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import escape
 from starlette.responses import Response
 
 from deploycore.deployment_records import FINAL_STATES
@@ -19,8 +20,9 @@ _ONE = "/deployments/{deployment}"
 _PHASES = ("authenticating", "resolving", "fetching", "building", "activating")
 _LINES = 300
 _LINE_MOST = 2000
-_TEXT_MOST = 60_000
-"""The most characters of a log that a page has; each may need several bytes."""
+_BYTES_MOST = 100_000
+"""The most bytes of a log that a page has."""
+_LINE_BYTES, _SEGMENT_BYTES = 100, 50  # of what is around their text
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,12 @@ def phases_of(record: Mapping[str, Any]) -> list[Phase]:
 def _shown(items: Sequence[Mapping[str, str]], *, is_end: bool) -> tuple[list[Line], bool]:
     """As many lines as a page may have, from the end or the beginning; and whether they are all."""
     found: list[Line] = []
-    room = _TEXT_MOST
+    room = _BYTES_MOST
     for each in reversed(items) if is_end else items:
         line = Line(each["at"][11:19], each["kind"], list(_cut(_segments(each))))
-        room -= sum(len(part.text) for part in line.segments) + 40
+        room -= _LINE_BYTES + sum(
+            len(escape(part.text).encode()) + _SEGMENT_BYTES for part in line.segments
+        )
         if room < 0:
             return (found[::-1] if is_end else found), False
         found.append(line)

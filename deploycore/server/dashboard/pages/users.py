@@ -141,7 +141,7 @@ async def _user_page(visit: Visit, *, refusal: Refusal | None = None) -> Respons
 
 
 def _link_page(visit: Visit, name: str, link: Any) -> Response:
-    base = str(visit.request.base_url).rstrip("/")
+    base = visit.accounts.public_url or str(visit.request.base_url).rstrip("/")
     address = f"{base}{link['path']}" if link else None
     return visit.render("user_link.html", name=name, link=link, address=address)
 
