@@ -6,6 +6,7 @@ import html
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from deploycore.errors import GitError, NotFound
 from deploycore.server.dashboard.application_form import (
@@ -252,6 +253,14 @@ def test_what_a_host_names_is_shown_escaped(browser, upgrade, installation):
     assert "&lt;script&gt;alert" in page
     assert len(page) < 150_000
     assert len(re.findall(r"<bdi>[^<]{0,400}</bdi>", page)) >= len(HOSTILE_NAMES) - 1
+
+
+def test_with_very_many_providers_the_name_is_typed(browser, installation, monkeypatch):
+    monkeypatch.setattr("deploycore.server.dashboard.pages.applications._PROVIDERS", 1)
+    installation.add_provider("zeta", "acme", {}, {"token": SecretStr("hunter2-of-zeta")})
+    page = browser.get("/applications/new?provider=zeta&search=x").text
+    assert '<input id="provider" name="provider" value="zeta"' in page
+    assert '<option value="work">' in page
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ __all__ = ["PAGES"]
 _APPLICATION = "/applications/{application}"
 _LISTED = 20
 _REFS = 50
+_PROVIDERS = 200
 _NAME_LENGTH = 63
 
 
@@ -127,7 +128,7 @@ async def _new_page(
     refusal: Refusal | None = None,
     tested: Mapping[str, Any] | None = None,
 ) -> Response:
-    providers = (await visit.ask("GET", "/providers"))["items"]
+    providers, more = await _providers(visit, values["provider"])
     if not values["provider"] and len(providers) == 1:
         values = {**values, "provider": providers[0]["name"]}
     listed, listing_refusal = await _repositories(visit, values["provider"])
@@ -137,6 +138,7 @@ async def _new_page(
         values=values,
         locked=set(),
         providers=providers,
+        has_more_providers=more,
         listed=listed,
         listing_refusal=listing_refusal,
         search=visit.query.get("search", ""),
@@ -160,6 +162,7 @@ async def _settings_page(
 ) -> Response:
     is_text = visit.form.get("part") == "declaration"
     text = visit.form.get("declaration", "") if is_text else render_fields(found["declaration"])
+    providers, more = await _providers(visit, values["provider"])
     return visit.render(
         "application_settings.html",
         status=max(422, refusal.status) if refusal else 200,
@@ -167,7 +170,8 @@ async def _settings_page(
         values=values,
         locked=locked_fields(found["declaration"]),
         declaration=text,
-        providers=(await visit.ask("GET", "/providers"))["items"],
+        providers=providers,
+        has_more_providers=more,
         refs=[],
         refusal=refusal,
         errors=errors_of(None if is_text else refusal),
@@ -177,6 +181,15 @@ async def _settings_page(
         offline="offline" in visit.form,
         **await _descriptions(visit),
     )
+
+
+async def _providers(visit: Visit, chosen: str) -> tuple[list[Mapping[str, Any]], bool]:
+    """The providers to choose from, and whether there are more of them."""
+    page = await visit.ask("GET", "/providers", query={"limit": _PROVIDERS})
+    found = page["items"]
+    if chosen and not any(each["name"] == chosen for each in found) and page["next"]:
+        found = [{"name": chosen, "kind": "…"}, *found]
+    return found, bool(page["next"])
 
 
 async def _repositories(
