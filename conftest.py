@@ -7,6 +7,7 @@ during which an exchange was not as described.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.util
 import re
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent
 SLOW_KINDS = {
     "faults": ("tests/faults/",),
     "hostile": ("tests/hostile/",),
-    "end_to_end": ("tests/end_to_end/",),
+    "end_to_end": ("tests/end_to_end/", "tests/browser/"),
     "documentation": ("tests/docs/",),
     # Gitea's runs of the kit are part of the fast suite: one plugin that runs through it.
     "conformance": (
@@ -59,6 +60,18 @@ def pytest_configure(config):
         # Time-outs are for what hangs; how long an example takes is up to the machine.
         hypothesis.settings.register_profile("patient", deadline=None)
         hypothesis.settings.load_profile("patient")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Have the garbage collector pass over modules and tests, which all last until the end: a third
+    of the time of collecting went to looking at them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):

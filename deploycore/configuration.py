@@ -11,7 +11,9 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
+from datetime import date
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,6 +21,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -28,20 +31,27 @@ from pydantic.fields import FieldInfo
 from deploycore.errors import ConfigurationError
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
-from deploycore.text.validation import describe_problems
+from deploycore.text.validation import find_problems
 from deploycore.tokens import RenewableAuth, SignIn
 
 __all__ = [
+    "SEVERAL_LINES",
+    "ClientIdStr",
+    "ClientSecretStr",
     "ConfigField",
     "HttpAuth",
     "HttpsAddress",
     "ObserverConfig",
+    "PasswordStr",
     "ProviderConfig",
     "ProviderName",
+    "ScopesStr",
     "TokenStr",
+    "UsernameStr",
     "config_fields",
     "is_loopback",
     "parse_config",
+    "refuse_prefixes",
 ]
 
 _HTTP = re.compile("https?://")
@@ -77,6 +87,55 @@ def _address(text: str) -> str:
     return text
 
 
+def _username(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value.strip():
+        raise ValueError("it is empty")
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("it contains line breaks or control characters")
+    return secret
+
+
+def _client_id(text: str) -> str:
+    text = text.strip()
+    if not re.fullmatch(r"[!-9;-~]+", text):
+        raise ValueError("it is empty, or contains white space, a colon or control characters")
+    return text
+
+
+def _client_secret(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError("it is empty, or has white space or control characters; copy it again")
+    return secret
+
+
+def _scopes(text: str) -> str:
+    return " ".join(text.replace(",", " ").split())
+
+
+def refuse_prefixes(secret: SecretStr, others: Mapping[str, str], *, host: str = "") -> SecretStr:
+    """Refuse a secret that belongs elsewhere, which its first characters tell.
+
+    Args:
+        others: What a secret is that begins with a text, such as ``a token of GitHub``.
+        host: The host that the secret is not for, if the error is to name it.
+
+    Raises:
+        ValueError: The secret begins with one of these texts. Only that text is quoted.
+    """
+    for prefix, what in others.items():
+        if secret.get_secret_value().startswith(prefix):
+            raise ValueError(f"this is {what} ({prefix}…){f', not of {host}' if host else ''}")
+    return secret
+
+
 def _token(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value().strip()
     if not value:
@@ -91,6 +150,21 @@ HttpsAddress = Annotated[str, AfterValidator(_address)]
 
 TokenStr = Annotated[SecretStr, AfterValidator(_token)]
 """A secret of one word, such as a token or key. White space around it is removed."""
+
+UsernameStr = Annotated[str, AfterValidator(_username)]
+"""A username that can be sent with a password: without white space and colons."""
+
+PasswordStr = Annotated[SecretStr, AfterValidator(_password)]
+"""A password, which may contain spaces."""
+
+ClientIdStr = Annotated[str, AfterValidator(_client_id)]
+"""The ID of an OAuth application."""
+
+ClientSecretStr = Annotated[SecretStr, AfterValidator(_client_secret)]
+"""The secret of an OAuth application."""
+
+ScopesStr = Annotated[str, AfterValidator(_scopes)]
+"""OAuth scopes, with spaces or commas between. They are stored with one space between."""
 
 ProviderName = Annotated[str, Field(pattern=NAME_PATTERN, description="name of the provider")]
 """The name of a configured provider: letters, digits, dots, dashes and underscores."""
@@ -112,9 +186,11 @@ class ProviderConfig(BaseModel):
     """The base class of every provider's ``Config``.
 
     Define the fields that your host needs in a subclass. The type of every secret must be
-    ``SecretStr``. The core creates command-line options and prompts from the fields:
-    ``description`` becomes the help text, ``Literal`` a choice, and ``SecretStr`` a hidden prompt.
-    If the host has several ways to sign in, ``Config`` is a discriminated union of subclasses.
+    ``SecretStr``. The core creates command-line options, prompts and the dashboard's forms from the
+    fields: ``description`` becomes the help text, ``Literal`` a choice, and ``SecretStr`` a hidden
+    prompt. If the host has several ways to sign in, ``Config`` is a discriminated union of
+    subclasses. If a text may have several lines, give ``Field`` the argument
+    ``json_schema_extra=SEVERAL_LINES``.
 
     Attributes:
         NEEDS_SSH_KEY: Whether this way to sign in requires the core's SSH key or agent. Without
@@ -168,6 +244,13 @@ class ObserverConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+FieldFormat = Literal["text", "lines", "boolean", "integer", "number", "date"]
+"""The forms of a field's value, for input elements of forms."""
+
+SEVERAL_LINES: dict[str, JsonValue] = {"lines": True}
+"""The ``json_schema_extra`` of a field whose value may have several lines."""
+
+
 @dataclass(frozen=True)
 class ConfigField:
     """One field of a ``Config``, for forms and command-line options.
@@ -183,6 +266,8 @@ class ConfigField:
         required_for: For unions, the values of the discriminator for which the field is required.
         may_be_plain: Whether a value without a password may be given and stored as plain text,
             although the field is secret.
+        default: The default value as text; ``None`` if there is none.
+        format: The form of the value. ``lines`` is a text with several lines.
     """
 
     name: str
@@ -193,6 +278,8 @@ class ConfigField:
     only_for: tuple[str, ...] = ()
     required_for: tuple[str, ...] = ()
     may_be_plain: bool = False
+    default: str | None = None
+    format: FieldFormat = "text"
 
 
 def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:
@@ -239,6 +326,8 @@ def config_fields(config_type: Any) -> tuple[ConfigField, ...]:
                 choices=(known.choices if known else ()) + _choices(info),
                 only_for=(known.only_for if known else ()) + tag,
                 required_for=(known.required_for if known else ()) + (tag if required else ()),
+                default=known.default if known else _default(info),
+                format=known.format if known else _format(info),
             )
     return tuple(sorted(found.values(), key=lambda field: field.name != discriminator))
 
@@ -258,15 +347,17 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     try:
         config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))
     except ValidationError as error:
-        problems = describe_problems(error, config_type, values)
+        problems = find_problems(error, config_type, values)
     else:
         return config
     redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
-    name = values.get("name")
+    name, told = values.get("name"), [redactor.mask(each.text(".")) for each in problems]
     raise ConfigurationError(
-        redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: {problems}"),
+        redactor.mask(f"The configuration of {kind} provider {name!r} is not valid: ")
+        + "; ".join(told),
         hint=f"See the fields of a {kind} provider: deploycore provider add --kind {kind} --help",
         provider=str(name),
+        fields=told,
     )
 
 
@@ -277,6 +368,37 @@ def is_secret(info: FieldInfo) -> bool:
 def _holds_secret(annotation: Any) -> bool:
     # Also of Annotated[SecretStr, …] | None, in which it is not at the top.
     return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
+def _default(info: FieldInfo) -> str | None:
+    value = info.default
+    if is_secret(info) or not isinstance(value, str | int | float | date):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_FORMATS: tuple[tuple[type, FieldFormat], ...] = (
+    (bool, "boolean"),  # before int, whose subclass it is
+    (int, "integer"),
+    (float, "number"),
+    (date, "date"),
+)
+
+
+def _format(info: FieldInfo) -> FieldFormat:
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("lines") is True:
+        return "lines"
+    types = [each for each in _types_in(info.annotation) if each is not type(None)]
+    return next((name for type_, name in _FORMATS if types == [type_]), "text")
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    """Return the types that a value may have: a union's members, without ``Annotated``."""
+    if get_origin(annotation) is Annotated:
+        return _types_in(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [each for member in get_args(annotation) for each in _types_in(member)]
+    return [annotation]
 
 
 def _joined(known: str, further: str) -> str:

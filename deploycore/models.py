@@ -69,7 +69,9 @@ def is_commit_hash(text: str) -> bool:
 class Model(BaseModel):
     """The base of all models. It is frozen and rejects unknown fields, such as misspelled ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
 
 class Account(Model):

@@ -1,9 +1,13 @@
-"""A mode of a hosted kind that has an SSH key and no API: git is asked for refs, and nothing else.
+"""A provider without an API: git is asked for refs, and nothing else.
 
-A plugin offers it by a subclass of :class:`RefsOnlyConfig`, which is a member of its ``Config``,
-and a subclass of :class:`RefsOnlyProvider`, which the ``CLASSES_OF_MODES`` of its provider class
-names. The key is in the core's own fields, so the plugin does not see it. Hooks that need an API
-are left out: the core tells users which mode does not support them.
+A plugin of a host with an API uses it for its mode ``deploy-key``: by a subclass of
+:class:`RefsOnlyConfig`, which is a member of its ``Config``, and a subclass of
+:class:`RefsOnlyProvider`, which the ``CLASSES_OF_MODES`` of its provider class names. The key is in
+the core's own fields, so the plugin does not see it. Hooks that need an API are left out: the core
+tells users which mode does not support them.
+
+A plugin of a host without an API has a subclass of :class:`RefsOnlyProvider` alone, with a
+configuration of its own that has the properties of :class:`RefsConfig`.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -22,8 +26,9 @@ from deploycore.errors import (
     ConfigurationError,
     NotFound,
     PermissionDenied,
+    ProviderError,
 )
-from deploycore.git_reader import GitReader
+from deploycore.git_reader import GitReader, GitSource
 from deploycore.hookspecs import API_VERSION, hookimpl
 from deploycore.http import HttpClient
 from deploycore.models import (
@@ -41,7 +46,7 @@ from deploycore.models import (
     TagQuery,
 )
 
-__all__ = ["RefsOnlyConfig", "RefsOnlyProvider"]
+__all__ = ["RefsConfig", "RefsOnlyConfig", "RefsOnlyProvider"]
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
@@ -58,9 +63,39 @@ def _ssh_url(text: str) -> str:
     # Raised out here, since the errors above quote what may be a password.
     if address is None or re.search(r"[\s\\]", text):
         raise ValueError(
-            "it is not an ssh URL without a password, such as ssh://git@git.example.com:2222"
+            "it must be an ssh URL without a password, such as ssh://git@git.example.com:2222"
         )
     return address.url
+
+
+class RefsConfig(Protocol):
+    """What :class:`RefsOnlyProvider` needs to know of a configuration."""
+
+    @property
+    def name(self) -> str:
+        """The name of the provider."""
+
+    @property
+    def mode(self) -> str:
+        """The way to sign in."""
+
+    @property
+    def repositories(self) -> str:
+        """The configured repositories, as the user wrote them, with spaces between."""
+
+    @property
+    def repository_ids(self) -> tuple[RepositoryId, ...]:
+        """The configured repositories, in the order of the configuration."""
+
+    @property
+    def account(self) -> str:
+        """Whose credentials these are, as far as the configuration says."""
+
+    def source_of(self, repository: RepositoryId) -> GitSource:
+        """Where to ask git for the refs of a repository."""
+
+    def page_of(self, repository: RepositoryId) -> str:
+        """The address of the repository's page on the host, or else its clone URL."""
 
 
 class RefsOnlyConfig(ProviderConfig):
@@ -79,12 +114,12 @@ class RefsOnlyConfig(ProviderConfig):
 
     mode: Literal["deploy-key"] = Field(description="how to sign in")
     repositories: str = Field(
-        description="repositories that the SSH key can read, OWNER/REPOSITORY, with spaces or"
+        description="repositories that the SSH key can read, as OWNER/REPOSITORY, with spaces or"
         " commas between"
     )
     ssh_url: Annotated[str, AfterValidator(_ssh_url)] | None = Field(
         None,
-        description="SSH address that the repositories' paths begin after, such as"
+        description="SSH address that comes before the repositories' paths, such as"
         " ssh://git@git.example.com:2222 (default: that of the host)",
     )
 
@@ -113,6 +148,11 @@ class RefsOnlyConfig(ProviderConfig):
         return tuple(map(RepositoryId.parse, self.repositories.split()))
 
     @property
+    def account(self) -> str:
+        """The owner of the first repository: a deploy key belongs to no person."""
+        return self.repository_ids[0].owner
+
+    @property
     def api_auth(self) -> HttpAuth | None:
         return None
 
@@ -132,6 +172,10 @@ class RefsOnlyConfig(ProviderConfig):
         url = f"{self.ssh_url or self.default_ssh_url}/{repository.path}{GIT}"
         return SshAddress(url=url, host_keys=self.published_host_keys)
 
+    def source_of(self, repository: RepositoryId) -> SshAddress:
+        """The SSH address: this mode has no other way."""
+        return self.ssh_address_of(repository)
+
     def page_of(self, repository: RepositoryId) -> str:
         """The address of the repository's page on the host."""
         return f"{self.api_base_url}/{repository.path}"
@@ -146,31 +190,40 @@ class RefsOnlyProvider:
     Args:
         config: Which repositories there are, and where.
         http: Not used: there is no API.
-        git: Asks the host for refs, with the provider's SSH key.
+        git: Asks the host for refs. Over SSH, the core adds the provider's key.
+
+    Attributes:
+        IGNORES_CASE_OF_OWNERS: Whether ``Acme`` and ``acme`` are one owner.
+        REFUSALS_OF_ONE: Errors that are about one repository, so the others are listed first.
     """
 
     API_VERSION = API_VERSION
     Config: ClassVar[Any] = RefsOnlyConfig
     NO_REPOSITORIES_HINT = "Name the repositories in the provider's field repositories."
+    IGNORES_CASE_OF_OWNERS: ClassVar[bool] = True
+    REFUSALS_OF_ONE: ClassVar[tuple[type[ProviderError], ...]] = (
+        AuthenticationFailed,
+        NotFound,
+        PermissionDenied,
+    )
 
-    def __init__(self, config: RefsOnlyConfig, http: HttpClient, git: GitReader) -> None:
+    def __init__(self, config: RefsConfig, http: HttpClient, git: GitReader) -> None:
         self.config = config
         self._git = git
 
     @hookimpl
     def authenticate(self) -> Account:
         """``HEAD`` of the first configured repository: git has no other way to sign in."""
-        first = self.config.repository_ids[0]
-        self._default_branch(first)
-        return Account(username=first.owner)
+        self._default_branch(self.config.repository_ids[0])
+        return Account(username=self.config.account)
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """The configured repositories; each is asked for its ``HEAD`` when it is wanted."""
+        """The configured repositories. The host is asked for the ``HEAD`` of each when the caller
+        reaches it. Those that it refuses are reported after the others.
+        """
         owned = [
-            each
-            for each in self.config.repository_ids
-            if query.owner is None or each.owner.lower() == query.owner.lower()
+            each for each in self.config.repository_ids if self._is_owner(query.owner, each.owner)
         ]
         if query.owner is not None and not owned:
             raise self._unknown_owner(query.owner)
@@ -191,7 +244,10 @@ class RefsOnlyProvider:
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Only asked for without an SSH key, which this mode cannot do without."""
+        """Only asked for without an SSH key, which a mode over SSH cannot do without."""
+        source = self.config.source_of(repository)
+        if isinstance(source, CloneUrl):
+            return source
         name = self.config.name
         raise ConfigurationError(
             f"Provider {name} has no SSH key, and in mode {self.config.mode} git clones only over"
@@ -203,17 +259,69 @@ class RefsOnlyProvider:
     @hookimpl
     def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
         """Build the SSH address from the configuration, without a request."""
-        return self.config.ssh_address_of(repository)
+        source = self.config.source_of(repository)
+        if isinstance(source, SshAddress):
+            return source
+        raise self.no_key_over_https(source)
+
+    def not_found_at(self, repository: RepositoryId) -> str:
+        """Say in one sentence which repository was not found, and with which credentials."""
+        return (
+            f"Repository {repository} was not found, or the SSH key of provider"
+            f" {self.config.name} cannot read it."
+        )
+
+    def check_name(self, repository: RepositoryId) -> str:
+        """The hint if a repository is not found."""
+        return (
+            "Check the repository's name, and that the public key is a deploy key of it. To"
+            f" correct the names: deploycore provider edit {self.config.name} --repositories"
+            " 'OWNER/REPOSITORY …'"
+        )
+
+    def check_credentials(self, repository: RepositoryId) -> str:
+        """The hint if the host rejects the credentials."""
+        return (
+            f"Check that the public key of the provider's SSH key is a deploy key of {repository}."
+            f" To replace the key: deploycore provider rotate {self.config.name}"
+        )
+
+    def no_key_over_https(self, source: CloneUrl) -> ConfigurationError:
+        """Return the error for a provider that has an SSH key and an address over HTTPS."""
+        name, mode = self.config.name, self.config.mode
+        return ConfigurationError(
+            f"Provider {name} has an SSH key, but in mode {mode} git clones over HTTPS.",
+            hint="Add the provider again in a mode over SSH, or without the key.",
+            provider=name,
+        )
+
+    def describe(self, repository: RepositoryId, branch: str | None) -> Repository:
+        """Describe a repository as far as git and the configuration tell."""
+        source = self.config.source_of(repository)
+        kind = "ssh" if isinstance(source, SshAddress) else "https"
+        return Repository(
+            name=repository.slug,
+            slug=repository.slug,
+            url=self.config.page_of(repository),
+            owner=Owner(username=repository.owner),
+            default_branch=branch,
+            clone_links=(CloneLink(name=kind, href=source.url),),
+        )
+
+    def _is_owner(self, wanted: str | None, owner: str) -> bool:
+        if wanted is None or wanted == owner:
+            return True
+        return self.IGNORES_CASE_OF_OWNERS and wanted.lower() == owner.lower()
 
     def _default_branch(self, repository: RepositoryId) -> str | None:
         with self._explained(repository):
-            return self._git.default_branch(self.config.ssh_address_of(repository))
+            return self._git.default_branch(self.config.source_of(repository))
 
     def _refs(
         self, repository: RepositoryId, prefix: str, name: str | None
     ) -> Iterator[tuple[str, str]]:
         """Short names and commits; only those of one name, if it is given."""
-        source = self.config.ssh_address_of(repository)
+        source = self.config.source_of(repository)
         with self._explained(repository):
             for ref in self._git.refs(source, prefix=prefix + (name or "")):
                 short = ref.name.removeprefix(prefix)
@@ -221,60 +329,37 @@ class RefsOnlyProvider:
                     yield short, ref.commit
 
     def _described(self, repositories: Iterable[RepositoryId]) -> Iterator[Repository]:
-        """Those that the key cannot read are told once the others are listed."""
-        failed: AuthenticationFailed | NotFound | PermissionDenied | None = None
+        failed: ProviderError | None = None
         for each in repositories:
             try:
                 branch = self._default_branch(each)
-            except (AuthenticationFailed, NotFound, PermissionDenied) as error:
+            except self.REFUSALS_OF_ONE as error:
                 failed = failed or error
                 continue
-            yield self._repository(each, branch)
+            yield self.describe(each, branch)
         if failed is not None:
             raise failed
 
-    def _repository(self, repository: RepositoryId, branch: str | None) -> Repository:
-        address = self.config.ssh_address_of(repository)
-        return Repository(
-            name=repository.slug,
-            slug=repository.slug,
-            url=self.config.page_of(repository),
-            owner=Owner(username=repository.owner),
-            default_branch=branch,
-            clone_links=(CloneLink(name="ssh", href=address.url),),
-        )
-
     @contextmanager
     def _explained(self, repository: RepositoryId) -> Iterator[None]:
-        """Say about which repository an error is, and what to do about the key."""
-        name = self.config.name
+        """Say about which repository an error is, and what to do."""
         try:
             yield
         except NotFound as error:
-            error.message = (
-                f"Repository {repository} was not found, or the SSH key of provider {name} cannot"
-                f" read it. {error.message}"
-            )
-            error.hint = (
-                "Check the repository's name, and that the public key is a deploy key of it. To"
-                f" correct the names: deploycore provider edit {name} --repositories"
-                " 'OWNER/REPOSITORY …'"
-            )
+            error.message = f"{self.not_found_at(repository)} {error.message}"
+            error.hint = self.check_name(repository)
             error.add_context(repository=str(repository))
             raise
         except (AuthenticationFailed, PermissionDenied) as error:
-            error.hint = (
-                f"Check that the public key of the provider's SSH key is a deploy key of"
-                f" {repository}. To replace the key: deploycore provider rotate {name}"
-            )
+            error.hint = self.check_credentials(repository)
             error.add_context(repository=str(repository))
             raise
 
     def _unknown_owner(self, owner: str) -> NotFound:
         config = self.config
         return NotFound(
-            f"Provider {config.name} has no repository of {owner!r}: in mode {config.mode} it has"
-            " the repositories that it is given.",
+            f"Provider {config.name} has no repository of {owner!r}: in mode {config.mode}, a"
+            " provider has only the repositories of its field repositories.",
             hint=f"Add its repositories: deploycore provider edit {config.name} --repositories"
             f" '{config.repositories} …'",
             owner=owner,

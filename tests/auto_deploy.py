@@ -28,9 +28,11 @@ from pydantic import SecretStr
 from deploycore import Installation, RepositoryId, Settings
 from deploycore.errors import StoreError
 from deploycore.testing.webhooks import hmac_sha256
+from tests.processes import Process
 
 __all__ = [
     "BUILD",
+    "PYTHON",
     "Promises",
     "Push",
     "Site",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
+PYTHON = (sys.executable, "-I", "-S")  # it begins twice as fast as with its packages
 PAGE = "page"
 
 # Each build notes that it runs, and what it did, in files that no part of deploycore knows.
@@ -85,13 +88,19 @@ class Site:
     Args:
         place: All of it is below this directory.
         database: An address; by default SQLite.
+        program: What makes the processes: those of benchmarks are real ones.
 
     Attributes:
         environment: Of the processes.
         port: Where the server listens, each time that it is started.
     """
 
-    def __init__(self, place: Path, database: str | None = None) -> None:
+    def __init__(
+        self,
+        place: Path,
+        database: str | None = None,
+        program: type[subprocess.Popen[bytes]] = Process,
+    ) -> None:
         from deploycore_bitbucket.sandbox import Sandbox
 
         self.environment = {"DEPLOYCORE_HOME": str(place / "home")}
@@ -102,6 +111,7 @@ class Site:
         self.names: list[str] = []
         self.port = _free_port()
         self._place = place
+        self._program = program
         self._record = place / "builds"
         self._logs = place / "logs"
         self._secrets: dict[str, SecretStr] = {}
@@ -122,7 +132,7 @@ class Site:
             seconds: How long a build takes; ``None`` for applications without one.
             more: Other fields of the applications.
         """
-        build = [sys.executable, str(self._place / "build.py"), str(self._record), str(seconds)]
+        build = [*PYTHON, str(self._place / "build.py"), str(self._record), str(seconds)]
         names = [f"{prefix}{number}" for number in range(count)]
         for name in names:
             commit = self._publish(name, 0)
@@ -301,7 +311,7 @@ class Site:
 
     def _start(self, *arguments: str, lease: float | None) -> subprocess.Popen[bytes]:
         with open(self._logs / f"{len(self._running):04d}-{arguments[0]}", "wb") as log:
-            process = subprocess.Popen(
+            process = self._program(
                 [*command(lease), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -394,13 +404,17 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) ->
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+        time.sleep(0.04)
 
 
 @contextmanager
-def site_at(place: Path, database: str | None = None) -> Iterator[Site]:
+def site_at(
+    place: Path,
+    database: str | None = None,
+    program: type[subprocess.Popen[bytes]] = Process,
+) -> Iterator[Site]:
     """A site that ends with the block."""
-    site = Site(place, database)
+    site = Site(place, database, program)
     try:
         yield site
     finally:

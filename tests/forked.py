@@ -1,52 +1,107 @@
-"""Programs in processes of their own that begin with what was imported before.
+"""Python programs in processes of their own that begin with what was imported before.
 
-Most of what a short command takes is importing libraries. A fork server (see ``multiprocessing``)
-has done that once; each program is a fork of it that has imported nothing of the command line
-yet, with its own environment, directory and streams.
+They are forked from a process that has all of deploycore loaded; see ``tests.fork_server``. What is
+about the beginning or the end of a process itself, about imports or Python's own variables, is
+tested with a real one: ``tests.processes``.
 """
 
 from __future__ import annotations
 
 import atexit
-import importlib
-import multiprocessing
+import functools
+import json
 import os
-import runpy
-import signal
+import select
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-__all__ = ["run"]
+from tests.fork_server import NUMBER
+from tests.processes import Process
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        "_pytest.junitxml",
-        "alembic.command",
-        "deploycore.deploy",
-        "deploycore.doctor",
-        "deploycore.git",
-        "deploycore.installation.installation",
-        "deploycore_bitbucket",
-        "deploycore_bitbucket_datacenter",
-        "deploycore_git",
-        "deploycore_gitea",
-        "deploycore_github",
-        "deploycore_gitlab",
-        "deploycore.sandbox",
-        "deploycore.server",
-        "deploycore.worker",
-        "pytest",
-        "rich.console",
-        "rich.progress",
-        "rich.table",
-        "sqlalchemy.dialects.sqlite",
-        "typer.main",
-    ]
-)
+__all__ = ["ForkedProcess", "run"]
+
+_ROOT = Path(__file__).parents[1]
+
+
+class ForkedProcess(Process):
+    """What ``Process([sys.executable, "-m", …])`` is, with all modules loaded when it begins.
+
+    It is forked from another process, so ``os.waitpid`` does not know it; its methods do. It takes
+    the options of ``Popen`` but those that make a child differ before it begins.
+
+    Args:
+        args: ``[sys.executable, "-m", MODULE, …]`` or ``[sys.executable, "-c", PROGRAM, …]``.
+    """
+
+    def __init__(self, args: Sequence[str | os.PathLike[str]], **options: Any) -> None:
+        unknown = options.keys() & {
+            *("executable", "extra_groups", "group", "pass_fds", "preexec_fn", "shell"),
+            *("umask", "user"),
+        }
+        if unknown or args[0] != sys.executable or args[1] not in ("-c", "-m"):
+            raise TypeError(f"no forked process can be {args[:2]} with {sorted(unknown)}")
+        self._status = -1
+        super().__init__(args, **options)
+
+    def _execute_child(self, args: Sequence[Any], *given: Any) -> None:  # type: ignore[override]
+        # Popen's own, which is not typed; Python 3.11 to 3.14 give it the same.
+        directory, environment = given[4:6]
+        streams = given[9:15]
+        request = {
+            "arguments": [os.fspath(each) for each in args[1:]],
+            "directory": os.path.abspath(directory or "."),
+            "environment": dict(os.environ if environment is None else environment),
+            "start_new_session": given[-2],
+            "process_group": given[-1],
+        }
+        theirs = [
+            number if own == -1 else own
+            for number, own in enumerate((streams[0], streams[3], streams[5]))
+        ]
+        self._status, status = os.pipe()
+        try:
+            socket.send_fds(_server(), [json.dumps(request).encode()], [status, *theirs])
+        finally:
+            os.close(status)
+            self._close_pipe_fds(*streams)
+        self.pid = self._told()
+        self._child_created = True
+
+    def _internal_poll(self, _deadstate: object = None, **_: object) -> int | None:
+        if self.returncode is None and self._has_ended(0):
+            self._end()
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        while self.returncode is None:
+            if not self._has_ended(timeout):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self._end()
+        return self.returncode
+
+    def _has_ended(self, timeout: float | None) -> bool:
+        waiting = select.poll()
+        waiting.register(self._status, select.POLLIN)
+        return bool(waiting.poll(None if timeout is None else max(0, timeout) * 1000))
+
+    def _end(self) -> None:
+        with self._waitpid_lock:
+            if self.returncode is None:
+                self.returncode = self._told()
+                os.close(self._status)
+
+    def _told(self) -> int:
+        told = os.read(self._status, NUMBER.size)
+        assert told, "the server of forks has ended"
+        number: int = NUMBER.unpack(told)[0]
+        return number
 
 
 def run(
@@ -68,52 +123,53 @@ def run(
     Raises:
         subprocess.TimeoutExpired: It took longer.
     """
-    with tempfile.TemporaryDirectory() as name:
-        streams = [Path(name) / each for each in ("stdin", "stdout", "stderr")]
-        streams[0].write_text(given)
-        process = _CONTEXT.Process(
-            target=_become,
-            args=(module, list(arguments), dict(environment), str(directory), streams),
+    # Files, since what it leaves behind may keep a pipe open.
+    with ExitStack() as stack:
+        streams = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
+        streams[0].write(given)
+        streams[0].seek(0)
+        process = ForkedProcess(
+            [sys.executable, "-m", module, *arguments],
+            **dict(zip(("stdin", "stdout", "stderr"), streams, strict=True)),
+            env=environment,
+            cwd=directory,
         )
-        process.start()
-        process.join(timeout)
-        try:
-            if process.is_alive():
-                process.kill()
-                process.join()
-                raise subprocess.TimeoutExpired([module, *arguments], timeout)
-            assert process.exitcode is not None
-            printed, told = (each.read_text() for each in streams[1:])
-            return subprocess.CompletedProcess(
-                [module, *arguments], process.exitcode, printed, told
-            )
-        finally:
-            process.close()
+        with process:
+            code = process.wait(timeout)
+        for each in streams[1:]:
+            each.seek(0)
+        printed, told = (each.read() for each in streams[1:])
+    return subprocess.CompletedProcess([module, *arguments], code, printed, told)
 
 
-def _become(
-    module: str,
-    arguments: list[str],
-    environment: dict[str, str],
-    directory: str,
-    streams: list[Path],
-) -> None:
-    for number, path in enumerate(streams):
-        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        os.dup2(os.open(path, flags, 0o600), number)
-    encoding = environment.get("PYTHONIOENCODING")
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(directory)
-    places = environment.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:0] = [directory, *filter(None, places)]
-    importlib.invalidate_caches()
-    sys.argv = ["", *arguments]
+_starting = threading.Lock()
+
+
+def _server() -> socket.socket:
+    """The socket of the server, which is started if need be, and ends with this process."""
+    with _starting:
+        return _started_server()
+
+
+@functools.cache
+def _started_server() -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
+            cwd=_ROOT,
+            env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+    atexit.register(_stop, ours, server)
+    return ours
+
+
+def _stop(requests: socket.socket, server: subprocess.Popen[bytes]) -> None:
+    requests.close()  # by which it ends, and its children
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    finally:
-        atexit._run_exitfuncs()
+        server.wait(30)
+    except subprocess.TimeoutExpired:  # a fork of this process may have the socket, too
+        server.kill()
+        server.wait()

@@ -15,7 +15,14 @@ from deploycore.errors import (
 )
 from deploycore.git_reader import GitRef
 from deploycore.hookspecs import hookimpl
-from deploycore.models import BranchQuery, RepositoryId, RepositoryQuery, SshAddress, TagQuery
+from deploycore.models import (
+    BranchQuery,
+    CloneUrl,
+    RepositoryId,
+    RepositoryQuery,
+    SshAddress,
+    TagQuery,
+)
 from deploycore.provider import Provider
 from deploycore.provider.core_fields import CoreFields, parse_fields
 from deploycore.provider.observers import Observers
@@ -149,6 +156,17 @@ def test_nothing_is_cloned_without_the_key(opened):
     with pytest.raises(ConfigurationError, match="only over SSH") as caught:
         opened().clone_url(SHOP)
     assert "deploycore provider edit work --ssh-private-key-file PATH" in caught.value.hint
+
+
+def test_a_key_is_of_no_use_where_git_clones_over_https():
+    class OverHttps(Config):
+        def source_of(self, repository):
+            return CloneUrl(url=self.page_of(repository))
+
+    provider = RefsOnlyProvider(config_of(type_=OverHttps), None, None)
+    assert provider.clone_url(SHOP).url == "https://git.example.com/acme/shop"
+    with pytest.raises(ConfigurationError, match="in mode deploy-key git clones over HTTPS"):
+        provider.ssh_clone_url(SHOP)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from deploycore.text.storable import find_unstorable, is_storable_text
 from deploycore.text.validation import Problem, find_problems
 
 __all__ = [
+    "VARIABLE_PATTERN",
     "Application",
     "AutoDeploy",
     "HealthCheck",
@@ -53,7 +54,8 @@ __all__ = [
 ]
 
 _AS_TEXT, _AS_SECRET, _AS_RULES = "(text)", "(secret)", "(rules)"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_VARIABLE = re.compile(VARIABLE_PATTERN)
 _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~].*|stored")
 
 
@@ -359,25 +361,22 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
 
     Raises:
         ConfigurationError: One clause for each value that is missing or wrong, with its path
-            and never with the value: ``steps/build/0: should have either run or shell``.
+            and never with the value: ``steps/build/0: should have either run or shell``. Its
+            details have the same as the list ``fields``.
     """
-    problems = "; ".join(
-        ": ".join(filter(None, ["/".join([*filter(None, [where]), *path]), why]))
-        for path, why in find_unstorable(values)
-    )
+    problems = [Problem(path, why) for path, why in find_unstorable(values)]
     try:
         if not problems:
             return Application.model_validate(dict(values))
     except ValidationError as error:
-        described = find_problems(error, Application, values)
-        problems = "; ".join(
-            Problem((*([where] if where else []), *each.path), each.said).text("/")
-            for each in described
-        )
+        problems = find_problems(error, Application, values)
+    within = (where,) if where else ()
+    described = "; ".join(Problem((*within, *each.path), each.said).text("/") for each in problems)
     name = values.get("name")
     raise ConfigurationError(
-        f"The application {name if _is_text(name) else ''!r} is not valid: {problems}.",
+        f"The application {name if _is_text(name) else ''!r} is not valid: {described}.",
         hint=f"See what an application may have: {documentation_page('applications.md')}",
+        fields=[each.text("/") for each in problems],
     )
 
 

@@ -32,9 +32,11 @@ __all__ = [
     "Change",
     "compare",
     "decode_declaration",
+    "decode_fields",
     "parse_declaration",
     "read_declaration",
     "render_declaration",
+    "render_fields",
 ]
 
 _TOP = "applications"
@@ -159,6 +161,28 @@ def render_declaration(applications: Iterable[Application]) -> str:
     """A file, in YAML, from which ``read_declaration`` makes the same applications."""
     described = {each.name: _fields(each) for each in applications}
     return yaml.safe_dump({_TOP: described}, sort_keys=False, allow_unicode=True, width=90)
+
+
+def decode_fields(text: str) -> dict[str, Any]:
+    """The fields of one application, from YAML or JSON, not yet validated.
+
+    Raises:
+        ConfigurationError: It is neither, or no mapping.
+    """
+    try:
+        values = _yaml(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        problem = _said(error)
+    else:
+        if isinstance(values, dict) and all(isinstance(key, str) for key in values):
+            return values
+        problem = "it must be a mapping of fields to values."
+    raise ConfigurationError(f"The declaration is not valid YAML: {problem}", hint=_HINT)
+
+
+def render_fields(fields: Mapping[str, Any]) -> str:
+    """The fields of one application as YAML, which ``decode_fields`` reads."""
+    return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=90)
 
 
 def compare(before: Application | None, after: Application) -> Change:

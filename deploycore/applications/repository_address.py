@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from deploycore.errors import ConfigurationError
@@ -44,8 +44,7 @@ _PAGE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Pasted:
+class _Pasted(NamedTuple):
     """The parts of an address.
 
     Attributes:
@@ -79,7 +78,8 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
         addresses: Gives the URLs that the provider's configuration names; asked for only where
             the text may name a host.
         by_host: Reads an address of the host where its paths are not ``owner/repository``; ``None``
-            for one that is to be read as others are. Asked after ``addresses``.
+            for one that is to be read as others are. Asked after ``addresses``. If only one
+            segment is left below the provider's own address, asked again for it alone.
 
     Raises:
         ConfigurationError: It names no repository, or one of another host. Nothing of a user or
@@ -103,7 +103,11 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
     if found is not None:
         return _repository((found.owner, found.slug))
     path = _without_prefix(pasted, known)
-    return _repository(_without_page(path) if pasted.is_page else path)
+    if pasted.is_page:
+        path = _without_page(path)
+    if by_host and len(path) == 1:  # some hosts have repositories without an owner
+        found = by_host(pasted._replace(path=path).url)
+    return _repository((found.owner, found.slug) if found else path)
 
 
 def is_on_host_of(host: str, addresses: Collection[str]) -> bool:

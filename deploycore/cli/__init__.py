@@ -2,7 +2,7 @@
 
 This module prints ``deploycore --help`` itself. For any other command it imports only the
 module of that command, so that start-up stays fast. For the same reason it imports only the
-standard library and :mod:`deploycore.cli.standard_streams`.
+standard library, :mod:`deploycore.cli.remote` and :mod:`deploycore.cli.standard_streams`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from deploycore.cli.remote import take_server
 from deploycore.cli.standard_streams import (
     INTERRUPTED,
     LOST_OUTPUT,
@@ -48,6 +49,8 @@ COMMANDS = {
     "token": ("deploycore.cli.token", "Manage API tokens: add, list, remove"),
     "user": ("deploycore.cli.user", "Manage users of the dashboard: add, list, remove"),
     "serve": ("deploycore.cli.serve", "Run the server: dashboard, webhooks, REST API, metrics"),
+    "login": ("deploycore.cli.login", "Sign in to a server on another machine, for --server"),
+    "logout": ("deploycore.cli.login", "Remove the stored token of a server"),
     "plugin": ("deploycore.cli.plugin", "Develop a provider plugin: create it, and check it"),
     "plugins": (
         "deploycore.cli.plugins",
@@ -76,7 +79,10 @@ EXIT_CODES = {
 }
 
 _COMPLETION_VARIABLE = "_DEPLOYCORE_COMPLETE"
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 250_000
+_OBJECTS_IN_SERVICES = 50_000
+_SERVICES = ("serve", "worker")
+"""Commands that run until they are stopped, so that their garbage counts."""
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
@@ -89,9 +95,11 @@ def main(arguments: list[str] | None = None) -> None:
     interrupts_end_with(INTERRUPTED)
     prepare_streams()
     if arguments is None:
-        _collect_rarely()
         arguments = sys.argv[1:]
+        is_service = arguments[:1] and arguments[0] in _SERVICES
+        _collect_rarely(_OBJECTS_IN_SERVICES if is_service else _OBJECTS_BETWEEN_COLLECTIONS)
     completing = _COMPLETION_VARIABLE in os.environ
+    arguments, is_remote = take_server(arguments)
     if not completing and arguments[:1] == ["help"] and len(arguments) > 1:
         arguments = [*arguments[1:], "--help"]
     if completing:
@@ -109,11 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
     from deploycore.cli.dispatch import run
 
     everything = completing or arguments[0] not in COMMANDS
-    run(arguments, modules=list(COMMANDS) if everything else arguments[:1])
+    commands = list(COMMANDS) if everything else arguments[:1]
+    run(arguments, commands=commands, is_remote=is_remote)
 
 
-def _collect_rarely() -> None:
-    """Make garbage collection rare in this process, and turn it off at the end.
+def _collect_rarely(objects: int) -> None:
+    """Collect garbage after so many new objects in this process, and not at all at the end.
 
     Imports create many objects that are never freed. Python would examine them again and again
     during the imports, and once more at the end: up to a tenth of a command's time.
@@ -121,7 +130,7 @@ def _collect_rarely() -> None:
     import atexit
     import gc
 
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.set_threshold(objects)
     atexit.register(gc.freeze)
 
 
@@ -138,11 +147,13 @@ def overview() -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
-    options = "\n".join(f"  {option}" for option in ("--help", "--version", *_COMPLETION_OPTIONS))
+    own = ("--help", "--version", "--server URL", *_COMPLETION_OPTIONS)
+    options = "\n".join(f"  {option}" for option in own)
     return f"""\
-Usage: deploycore COMMAND [ARGUMENTS]
+Usage: deploycore [--server URL] COMMAND [ARGUMENTS]
 
 Deploy code from a git host to this machine, through provider plugins.
+With --server, run the command on a server that you are signed in to.
 
 Commands (for details: deploycore help COMMAND):
 {commands}
@@ -155,6 +166,8 @@ Environment:
   DEPLOYCORE_DATABASE_URL  URL of the database (default: SQLite in the data directory)
   DEPLOYCORE_SECRET_KEY    key that encrypts secrets (default: a file in the data directory)
   DEPLOYCORE_PUBLIC_URL    URL at which git hosts reach 'deploycore serve'
+  DEPLOYCORE_SERVER        server on which to run commands, as with --server
+  DEPLOYCORE_TOKEN         API token for that server (default: the stored one)
 
 Exit codes:
 {codes}"""

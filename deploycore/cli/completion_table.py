@@ -84,13 +84,18 @@ PARAMETERS: dict[str, tuple[tuple[Source, ...], dict[str, Source]]] = {
             "--help": None,
         },
     ),
+    "login": (("",), {"--stdin": None, "--help": None}),
+    "logout": (("",), {"--help": None}),
     "plugins": ((), {"--json": None, "--help": None}),
     "doctor": ((), {"--offline": None, "--json": None, "--help": None}),
     "sandbox": (
         (),
         {"--kind": "sandboxes", "--port": "", "--seed": "", "--json": None, "--help": None},
     ),
-    "demo": ((), {"--kind": "sandboxes", "--keep": "", "--help": None}),
+    "demo": (
+        (),
+        {"--kind": "sandboxes", "--keep": "", "--serve": None, "--port": "", "--help": None},
+    ),
     "provider add": (
         ("",),
         {

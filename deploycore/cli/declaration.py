@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deploycore.applications.application import Application
     from deploycore.applications.files import Change
 
-__all__ = ["change_as_dict", "register", "say_change"]
+__all__ = ["change_as_dict", "read_applications", "register", "say_change"]
 
 _DONE = {"create": "created", "change": "changed", "unchanged": "unchanged"}
 _WOULD = {"create": "would be created", "change": "would be changed", "unchanged": "unchanged"}
@@ -49,7 +49,7 @@ def apply(
     If anything in the file is invalid, nothing is changed. Applications that are not in the file
     stay as they are. Checks at the git hosts that each new or changed repository and ref exists.
     """
-    applications = _read(file)
+    applications = read_applications(file)
     with (
         deploycore.Installation() as installation,
         telling_of_waits(),
@@ -99,7 +99,12 @@ def _warn_if_too_large(text: str) -> None:
         )
 
 
-def _read(file: Path) -> list[Application]:
+def read_applications(file: Path) -> list[Application]:
+    """Read applications from a file; ``-`` for standard input.
+
+    Raises:
+        ConfigurationError: It cannot be read, or something in it is invalid.
+    """
     from deploycore.applications.files import MOST_BYTES, decode_declaration, read_declaration
 
     if str(file) != "-":

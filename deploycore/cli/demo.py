@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -65,12 +66,28 @@ def demo(
         Path | None,
         typer.Option("--keep", help="New directory to work in. It is kept after the demo."),
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Run the dashboard afterwards, until Ctrl-C."),
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="Port of the dashboard, with --serve; 0: any free port.",
+        ),
+    ] = 8080,
 ) -> None:
     """Run a demo on a provider's sandbox, without an account or a network.
 
     The demo connects with each way to sign in, lists repositories and branches, and clones. It
     deploys deploycore's own source, changes it, and deploys it again. It then deploys a broken
     commit, which the health check rolls back, and shows the log. Nothing is left behind.
+
+    With --serve, you can then look at all that in the dashboard, and deploy, break and roll back
+    yourself. The sandboxes of the other installed plugins are connected too.
     """
     from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
 
@@ -81,13 +98,25 @@ def demo(
         signal.signal(number, _leave)
     say(f"Running the demo on the {found} sandbox.")
     started = time.monotonic()
+    with _directory(keep) as directory:
+        demo = _Demo(found, sandbox_class.demo(), directory)
+        try:
+            _run(demo)
+            say(f"\nThe demo succeeded in {time.monotonic() - started:.0f} s.")
+            if serve:
+                _serve(demo, port)
+        finally:
+            demo.sandbox.stop()
+
+
+@contextmanager
+def _directory(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        _run(_Demo(found, sandbox_class.demo(), keep.absolute()))
+        yield keep.absolute()
     else:
         with tempfile.TemporaryDirectory(prefix="deploycore-demo-") as directory:
-            _run(_Demo(found, sandbox_class.demo(), Path(directory)))
-    say(f"\nThe demo succeeded in {time.monotonic() - started:.0f} s.")
+            yield Path(directory)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -128,6 +157,20 @@ class _Demo:
                 hint=f"See the error that it printed above. {report_hint()}",
             )
 
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command beside, and end it at the end of the context."""
+        process = subprocess.Popen(  # noqa: S603 - our own program, by a list of arguments
+            [sys.executable, "-m", "deploycore", *arguments],
+            env=self._environment(),
+            cwd=self.directory,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
     def _environment(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith("DEPLOYCORE_")
@@ -136,18 +179,43 @@ class _Demo:
 
 
 def _run(demo: _Demo) -> None:
-    try:
-        _heading(f"The {demo.kind} sandbox listens on {demo.sandbox.url}")
-        demo.command("plugins")
-        source = _own_source()
-        for owner in dict.fromkeys(connection.owner for connection in demo.sandbox.connections):
-            demo.sandbox.publish(owner, _REPOSITORY, "main", source, "Publish the source")
-        for connection in demo.sandbox.connections:
-            _connect_and_deploy(demo, connection)
-        _change_and_deploy_again(demo, demo.sandbox.connections[0], source)
-        _break_and_recover(demo, demo.sandbox.connections[0], source)
-    finally:
-        demo.sandbox.stop()
+    _heading(f"The {demo.kind} sandbox listens on {demo.sandbox.url}")
+    demo.command("plugins")
+    source = _own_source()
+    for owner in dict.fromkeys(connection.owner for connection in demo.sandbox.connections):
+        demo.sandbox.publish(owner, _REPOSITORY, "main", source, "Publish the source")
+    for connection in demo.sandbox.connections:
+        _connect_and_deploy(demo, connection)
+    _change_and_deploy_again(demo, demo.sandbox.connections[0], source)
+    _break_and_recover(demo, demo.sandbox.connections[0], source)
+
+
+def _serve(demo: _Demo, port: int) -> None:
+    """Run the dashboard on what the demo has deployed, until a signal ends it."""
+    with ExitStack() as others:
+        for kind, sandbox_class in _other_sandboxes(demo.kind):
+            running = sandbox_class.demo()
+            others.callback(running.stop)
+            _heading(f"The {kind} sandbox listens on {running.url}")
+            for connection in running.connections[:1]:
+                name = provider_name(connection, kind)
+                arguments, given = add_command(kind, connection, name)
+                demo.command(*arguments, given=given)
+        _heading("The dashboard: open the link to sign in, and stop it with Ctrl-C")
+        arguments = ["serve", "--port", str(port)]
+        say(f"\n$ deploycore {shlex.join(arguments)}")
+        sys.stdout.flush()
+        others.enter_context(demo.running(*arguments)).wait()
+
+
+def _other_sandboxes(kind: str) -> Iterator[tuple[str, type[ProviderSandbox]]]:
+    """Yield the sandboxes of the other installed plugins, without those that cannot be imported."""
+    from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
+
+    for each in entry_points_by_name(SANDBOX_GROUP):
+        if each != kind:
+            with suppress(DeploycoreError):
+                yield load_sandbox(each)
 
 
 def _connect_and_deploy(demo: _Demo, connection: SandboxConnection) -> None:

@@ -7,11 +7,13 @@ import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import typer
 
 from deploycore.cli import COMMANDS
 from deploycore.cli.output import show_error
+from deploycore.cli.remote import module_for_server
 from deploycore.cli.standard_streams import (
     INTERRUPTED,
     LOST_OUTPUT,
@@ -31,14 +33,15 @@ _ENDLESS_READING = ("branches", "logs", "repos")
 """Commands that can print without end and change nothing."""
 
 
-def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
+def run(arguments: Sequence[str], *, commands: Iterable[str], is_remote: bool = False) -> None:
     """Run a command line and exit with its exit code.
 
     Args:
         arguments: The whole command line, without the program's name.
-        modules: The commands to import: all of them for completion and for unknown commands.
+        commands: The commands to import: all of them for completion and for unknown commands.
+        is_remote: Whether ``--server`` was given.
     """
-    code = _run(arguments, modules)
+    code = _run(arguments, commands, is_remote=is_remote)
     if reason := find_lost_output():
         lost = DeploycoreError(f"{LOST_OUTPUT} {reason}.")
         show_error(lost, as_json="--json" in arguments)
@@ -55,14 +58,14 @@ def run(arguments: Sequence[str], *, modules: Iterable[str]) -> None:
     sys.exit(code)
 
 
-def _run(arguments: Sequence[str], modules: Iterable[str]) -> int:
+def _run(arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool) -> int:
     """Run a command line and return its exit code."""
     as_json = "--json" in arguments
     is_answer = as_json and not {"--help", "-h"}.intersection(arguments)
     sys.unraisablehook = _end_if_interrupted
     try:
         with foreign_output_to_stderr() if is_answer else nullcontext():
-            application = application_of(modules)
+            application = application_of(commands, is_remote=is_remote)
             interrupts_raise()
             if arguments[:1] and arguments[0] in _ENDLESS_READING:
                 end_without_reader()
@@ -96,8 +99,15 @@ def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
     sys.__unraisablehook__(unraisable)
 
 
-def application_of(commands: Iterable[str]) -> typer.Typer:
-    """Build the Typer application for commands, and for those that share a module with them."""
+def application_of(commands: Iterable[str], *, is_remote: bool = False) -> typer.Typer:
+    """Build the Typer application for commands, and for those that share a module with them.
+
+    Args:
+        is_remote: Whether ``--server`` was given.
+
+    Raises:
+        ConfigurationError: It was given, and no server can run the command.
+    """
     commands = list(commands)
     application = typer.Typer(
         cls=CommandGroup,
@@ -111,10 +121,22 @@ def application_of(commands: Iterable[str]) -> typer.Typer:
     )
     # Without a callback, Typer drops the command's name if there is only one command.
     application.callback()(lambda: None)
-    for module in dict.fromkeys(COMMANDS[command][0] for command in commands):
+    # For completion, and to say which commands there are, it is one of all commands.
+    find = partial(_module_of, is_remote=is_remote) if len(commands) == 1 else _own_module
+    for module in dict.fromkeys(map(find, commands)):
         importlib.import_module(module).register(application)
     _set_command_class(application)
     return application
+
+
+def _own_module(command: str) -> str:
+    """Return the module that runs a command on this machine."""
+    return COMMANDS[command][0]
+
+
+def _module_of(command: str, *, is_remote: bool) -> str:
+    """Return the module that runs a command where it is to run."""
+    return module_for_server(command, is_explicit=is_remote) or _own_module(command)
 
 
 def _set_command_class(application: typer.Typer) -> None:

@@ -21,7 +21,7 @@ from deploycore.cli.usage import UsageError
 from deploycore.configuration import ConfigField, config_fields, discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
-from deploycore.provider.core_fields import all_fields, core_fields
+from deploycore.provider.core_fields import all_fields, core_fields, core_group
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = [
@@ -34,6 +34,11 @@ __all__ = [
 ]
 
 _SOURCES = ("stdin", "env", "file")
+_TITLES = {
+    "network": "Network fields, for the API, git and Git LFS:",
+    "ssh": "SSH fields, to clone with a key:",
+    "expiry": "Expiry:",
+}
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,12 @@ def field_help(config_type: Any) -> str:
         lines.append(f"  {_option_help(field)}")
         lines.append(f"      {_description(config_type, field)}")
     own = core_fields(config_type)
-    groups = {title: [f for f in own if _title(f) == title] for title in map(_title, own)}
-    for title, fields in groups.items():
-        lines += ["", title] if fields else []
+    groups = {group: [f for f in own if core_group(f) == group] for group in map(core_group, own)}
+    for group, fields in groups.items():
+        lines += ["", _TITLES[group]] if fields else []
         for field in fields:
             lines += [f"  {_option_help(field)}", f"      {field.description}; optional"]
     return "\n".join(lines)
-
-
-def _title(field: ConfigField) -> str:
-    if field.name.startswith("ssh_"):
-        return "SSH fields, to clone with a key:"
-    is_date = field.name == "expires_on"
-    return "Expiry:" if is_date else "Network fields, for the API, git and Git LFS:"
 
 
 def read_fields(

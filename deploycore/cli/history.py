@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from deploycore.store import DeploymentRecord
     from deploycore.store.listing import Listing
 
-__all__ = ["deployment_as_dict", "register", "show_deployments"]
+__all__ = [
+    "deployment_as_dict",
+    "print_deployment",
+    "print_log_line",
+    "register",
+    "show_deployments",
+]
 
 Name = Annotated[str, typer.Argument(metavar="APPLICATION", help="Name of the application.")]
 Number = Annotated[
@@ -108,6 +114,11 @@ def show(deployment: Number, as_json: AsJson = False) -> None:
     """Show what a deployment deployed, how long each phase took, and how it ended."""
     with deploycore.Installation() as installation:
         record = _find(installation, deployment)
+    print_deployment(record, as_json=as_json)
+
+
+def print_deployment(record: DeploymentRecord, *, as_json: bool) -> None:
+    """Print a deployment as ``show`` does."""
     found = deployment_as_dict(record)
     if as_json:
         show_json(found)
@@ -290,10 +301,20 @@ def _is_number(text: str) -> bool:
 
 def _print_log(lines: Iterable[LogLine], *, as_json: bool) -> None:
     for line in lines:
-        if as_json:
-            show_json_line(_line_as_dict(line))
-        else:
-            say(f"{for_people(line.at)}  {line.phase:14}  {_line_text(line)}")
+        print_log_line(_line_as_dict(line), as_json=as_json)
+
+
+def print_log_line(line: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a line of a log.
+
+    Args:
+        line: Its ``at`` as an ISO 8601 text, ``kind``, ``phase`` and ``text``.
+    """
+    if as_json:
+        show_json_line(line)
+    else:
+        at = for_people(datetime.fromisoformat(line["at"]))
+        say(f"{at}  {line['phase']:14}  {_line_text(line)}")
 
 
 def _find(installation: Installation, text: str) -> DeploymentRecord:
@@ -348,7 +369,10 @@ def _line_as_dict(line: LogLine) -> dict[str, Any]:
     return {"at": for_machines(line.at), "kind": line.kind, "phase": line.phase, "text": line.text}
 
 
-def _line_text(line: LogLine) -> str:
-    if line.kind == "state":
-        return f"→ {line.phase}{': ' if line.text else ''}{line.text}"
-    return f"| {line.text}" if line.kind == "output" else line.text
+def _line_text(line: Mapping[str, Any]) -> str:
+    text: str = line["text"]
+    if line["kind"] == "state":
+        return f"→ {line['phase']}{': ' if text else ''}{text}"
+    if line["kind"] == "hint":
+        return f"Next: {text}"
+    return f"| {text}" if line["kind"] == "output" else text

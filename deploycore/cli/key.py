@@ -33,7 +33,10 @@ Name = Annotated[
 ]
 Of = Annotated[
     Literal["application", "provider"] | None,
-    typer.Option("--of", help="What the name is, if an application and a provider have it."),
+    typer.Option(
+        "--of",
+        help="What has the name: an application or a provider. Required if both have it.",
+    ),
 ]
 Type = Annotated[
     Literal["ed25519", "rsa"] | None,
@@ -48,11 +51,10 @@ Repositories = Annotated[
     typer.Option(
         "--repository",
         metavar="OWNER/SLUG",
-        help="Repository that the key of a provider is registered for (default: those of the"
+        help="Repository to register the key of a provider for (default: the repositories of the"
         " provider's applications). Repeatable.",
     ),
 ]
-_STATES = {"new": "waiting", "live": "in use", "former": "left over"}
 
 
 def register(application: typer.Typer) -> None:
@@ -60,7 +62,7 @@ def register(application: typer.Typer) -> None:
     noun = typer.Typer(
         cls=NounGroup,
         no_args_is_help=True,
-        help="Manage deploy keys: SSH keys that read one repository.",
+        help="Manage deploy keys: SSH keys that can read a repository and nothing else.",
     )
     for command in (create, list_, rotate, remove):
         noun.command(command.__name__.rstrip("_"))(command)
@@ -76,9 +78,9 @@ def create(
 ) -> None:
     """Make an SSH key, and register it at the git host.
 
-    The key of an application is used for its repository, in place of the provider's credentials.
-    If these may not register keys, the public key is printed: add it at the host, and run the
-    command again.
+    Git uses the key of an application to read the application's repository, in place of the
+    provider's credentials. If these credentials cannot register keys, the command prints the
+    public key. Add it at the git host, and run the command again.
     """
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
@@ -93,9 +95,9 @@ def rotate(
     repository: Repositories = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace an SSH key. The previous key works until the new one is proven.
+    """Replace an SSH key. Git uses the previous key until the new one can read the repository.
 
-    To try again after a failure, run it again.
+    If the command fails, run it again.
     """
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
@@ -104,11 +106,14 @@ def rotate(
 
 
 def list_(as_json: AsJson = False) -> None:
-    """List the keys, with those that are left over at the git host."""
+    """List SSH keys and their states.
+
+    Keys that were replaced are listed until the git host has removed them.
+    """
     with deploycore.Installation() as installation:
-        records = installation.store.deploy_keys.list()
+        found = installation.deploy_keys.listed()
     if as_json:
-        show_json_array(map(_as_dict, records))
+        show_json_array(_as_dict(each.key) | {"use": each.use} for each in found)
         return
     show_table(
         [
@@ -123,12 +128,12 @@ def list_(as_json: AsJson = False) -> None:
             [
                 record.owner,
                 _noun(record),
-                _STATES[record.state],
+                use,
                 _fingerprint(record),
                 ", ".join(record.registered) or "(by hand)",
                 for_people(record.created_at),
             ]
-            for record in records
+            for record, use in ((each.key, each.use) for each in found)
         ),
         empty="No deploy keys yet. Make one: deploycore key create --help",
     )
@@ -138,16 +143,17 @@ def remove(
     name: Name,
     of: Of = None,
     left_over: Annotated[
-        bool, typer.Option("--left-over", help="Remove only keys that were replaced.")
+        bool, typer.Option("--left-over", help="Remove only keys that git no longer uses.")
     ] = False,
     keep_at_host: Annotated[
-        bool, typer.Option("--keep-at-host", help="Leave the keys at the git host.")
+        bool, typer.Option("--keep-at-host", help="Remove the keys only here, not at the git host.")
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Remove the SSH keys of an application or a provider, here and at the git host.
+    """Remove the SSH keys of an application or a provider.
 
-    If the git host does not remove a key, it is not removed here either.
+    The keys are removed here and at the git host. If the git host does not remove a key, deploycore
+    keeps it too.
     """
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
@@ -189,15 +195,15 @@ def _show(done: KeyOutcome, again: str, name: str, of: str | None, *, as_json: b
         show_json(_as_dict(done.key) | more)
         return
     if not done.is_live:
-        say(f"{done.by_hand}\n\nAdd this key at the git host, so that it may read:\n")
+        say(f"{done.by_hand}\n\nAdd this public key at the git host, with read access only:\n")
         say(f"  {done.key.public_key}\n")
         for page in done.pages:
             say(f"  {page}")
-        say(f"\nThen use it: {again}")
+        say(f"\nThen run: {again}")
         return
     say(f"The key {_fingerprint(done.key)} of {name} is in use.")
     for repository in done.key.registered:
-        say(f"  Registered for {repository}, to read.")
+        say(f"  Registered for {repository} with read access.")
     for each in done.remains:
         why = f" {each.error}" if each.error else ""
         say_aside(f"Not removed: {each}.{why}")

@@ -26,15 +26,16 @@ from deploycore.cli.output import (
 )
 from deploycore.cli.usage import NounGroup, StartedCommand, UsageError
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.errors import PermissionDenied
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
-    from deploycore.models import Account, RepositoryId
+    from deploycore.models import Account
     from deploycore.provider import Provider
     from deploycore.store import ProviderRecord
 
 __all__ = ["register"]
+
+_STORE_SECONDS = 30.0
 
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Connect git hosts.")
 
@@ -173,6 +174,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Test a provider's credentials and API, and count the accessible repositories."""
+    from deploycore.installation.provider_test import count_repositories, prove_credentials
+
     with (
         deploycore.Installation() as installation,
         telling_of_waits(),
@@ -180,7 +183,7 @@ def check(
     ):
         wanted = None if repository is None else installation.read_repository(name, repository)
         started = time.monotonic()
-        account = _proved(provider, wanted)
+        account = prove_credentials(provider, wanted)
         milliseconds = round((time.monotonic() - started) * 1000)
         if not as_json:
             shown = f" ({account.display_name})" if account.display_name else ""
@@ -190,7 +193,7 @@ def check(
                 say(f"Scopes        {', '.join(account.scopes)}")
             if account.expires_at is not None:
                 say(f"Expiry        {_expiry(account.expires_at)}")
-        count, hint = _count_repositories(provider, wanted)
+        found = count_repositories(provider, wanted)
     if as_json:
         show_json(
             {
@@ -198,49 +201,15 @@ def check(
                 "kind": provider.plugin.kind,
                 "account": account.model_dump() | {"expires_at": _for_machines(account.expires_at)},
                 "milliseconds": milliseconds,
-                "repositories": count,
-                "hint": hint,
+                "repositories": found.count,
+                "hint": found.hint,
             }
         )
         return
-    say(f"Repositories  {'cannot be listed' if count is None else f'{count} accessible'}")
-    if hint:
-        say(f"  Next: {hint}")
-
-
-def _proved(provider: Provider, repository: RepositoryId | None) -> Account:
-    """Test the credentials; with the configured repository if they cannot list repositories.
-
-    Raises:
-        ProviderError: The host rejects them, or they cannot read the repository.
-    """
-    from deploycore.models import Account, BranchQuery
-
-    try:
-        account = provider.authenticate()
-    except PermissionDenied:
-        if repository is None:
-            raise
-        account = Account(username=repository.owner)
-    if repository is not None:
-        list(provider.list_branches(repository, BranchQuery(limit=1)))
-    return account
-
-
-def _count_repositories(
-    provider: Provider, repository: RepositoryId | None
-) -> tuple[int | None, str]:
-    """Return the number of repositories that can be listed, and a hint.
-
-    ``None`` if the credentials cannot list repositories, but can read the configured one.
-    """
-    try:
-        count = sum(1 for _ in provider.list_repos())
-    except PermissionDenied as error:
-        if repository is None:
-            raise
-        return None, f"{error.message} {error.hint}".strip()
-    return count, "" if count else provider.no_repositories_hint
+    shown = "cannot be listed" if found.count is None else f"{found.count} accessible"
+    say(f"Repositories  {shown}")
+    if found.hint:
+        say(f"  Next: {found.hint}")
 
 
 @commands.command("list")
@@ -299,11 +268,16 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
         if keys:
             lines.append("Deploy keys are removed at its git host, as far as it allows that.")
         confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
-        remains = [each for key in keys for each in installation.deploy_keys.remove_at_host(key)]
+        # Found out before the host is asked: a provider that stays keeps its keys.
+        installation.store.check_writing(patience=_STORE_SECONDS)
+        ask = installation.deploy_keys.remove_at_host_in_time
+        remains = [each for key in keys for each in ask(key)]
         installation.store.remove_provider(name)
     say(f"Provider {name} is removed.")
     for each in remains:
-        say_aside(f"Not removed; remove it yourself: {each}")
+        say_aside(
+            f"Not removed; remove it yourself: {each}{f'. {each.error}' if each.error else ''}"
+        )
 
 
 def _as_dict(record: ProviderRecord) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import SecretStr
 
@@ -47,8 +47,7 @@ _LOOKS_EVERY = 0.1
 _ABOUT_GRANT = frozenset({"invalid_grant", "bad_refresh_token"})
 
 
-@dataclass(frozen=True)
-class StoredToken:
+class StoredToken(NamedTuple):
     """A token with its age, as the storage returns it.
 
     Attributes:

@@ -350,7 +350,14 @@ class Engine:
         log = stack.enter_context(self.logs.open(record.application, record.id))
         lifecycle = stack.enter_context(Lifecycle(self._observers))
         known = describe_deployment(self._store, self.logs, record, cause, self._observers)
-        return Recorder(record, self._store, lifecycle, (log.write, *listeners), known)
+        return Recorder(
+            record,
+            self._store,
+            lifecycle,
+            (log.write, *listeners),
+            known,
+            write_hint=log.write,
+        )
 
     def _run(
         self,

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DeployEvent", "DeployListener", "EventKind", "no_listener"]
 
-EventKind = Literal["state", "progress", "output", "note"]
+EventKind = Literal["state", "progress", "output", "note", "hint"]
 """``state``: a new phase. ``progress``: how far git is. ``output``: a line that a step printed.
-``note``: a sentence of deploycore's own. Progress is not kept in the log."""
+``note``: a sentence of deploycore's own. ``hint``: the next step after the error that ended it.
+Progress is not kept in the log, and hints are kept there only: listeners get the error itself."""
 
 
 @dataclass(frozen=True)

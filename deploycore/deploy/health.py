@@ -16,10 +16,11 @@ from deploycore.deploy.steps import run_command
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.errors import Cancelled, HealthCheckFailed, StepFailed
 from deploycore.git import Cancellation
-from deploycore.http.answers import failure_of
+from deploycore.http.adapter import WatchedAdapter
 from deploycore.http.authorisation import Authorisation
+from deploycore.http.causes import failure_of
 from deploycore.http.environment import environment_settings
-from deploycore.http.wire import WatchedAdapter, Wire
+from deploycore.http.wire import Wire
 from deploycore.redaction import Redactor
 
 __all__ = ["check_health"]

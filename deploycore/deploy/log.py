@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _STEP = 64 * 1024
+_END_BYTES = 256 * 1024
+_SEARCHED_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,12 @@ class LogPart:
     Attributes:
         lines: Each line with the position after it, from where the next part can begin.
         position: The position after everything that was read.
+        start: The position of the first line.
     """
 
     lines: Sequence[tuple[int, LogLine]]
     position: int
+    start: int = 0
 
 
 class Logs:
@@ -111,7 +115,7 @@ class Logs:
             lines: Maximum number of lines.
         """
         found: list[tuple[int, LogLine]] = []
-        rest = b""
+        rest, start = b"", position
         for data in _from(self._path(application, deployment), position):
             *complete, rest = (rest + data).split(b"\n")
             for each in complete:
@@ -120,8 +124,48 @@ class Logs:
                 if line is not None:
                     found.append((position, line))
                 if len(found) >= lines:
-                    return LogPart(found, position)
-        return LogPart(found, position)
+                    return LogPart(found, position, start)
+        return LogPart(found, position, start)
+
+    def end(self, application: str, deployment: int, *, lines: int) -> LogPart:
+        """Read the last lines of a log.
+
+        Args:
+            lines: Maximum number of lines. There are fewer if they are very long.
+        """
+        path = self._path(application, deployment)
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return LogPart([], 0)
+        first = max(0, size - _END_BYTES)
+        part = self.part(application, deployment, first, lines=_END_BYTES)
+        found = part.lines[-lines:]
+        left_out = len(part.lines) - len(found)
+        # A position within a line is that of no line: what is read of it is skipped.
+        start = part.lines[left_out - 1][0] if left_out else first
+        return LogPart(found, part.position, start)
+
+    def search(
+        self, application: str, deployment: int, text: str, position: int = 0, *, lines: int
+    ) -> LogPart:
+        """Find the lines of a log that contain a text, in any case.
+
+        Args:
+            position: The position to start at.
+            lines: Maximum number of lines that are found; of a large log, not all is searched.
+        """
+        found: list[tuple[int, LogLine]] = []
+        wanted, start = text.casefold(), position
+        while position - start < _SEARCHED_BYTES:
+            part = self.part(application, deployment, position)
+            found += [each for each in part.lines if wanted in each[1].text.casefold()]
+            if len(found) >= lines or part.position == position:
+                break
+            position = part.position
+        if len(found) > lines:
+            position = found[lines - 1][0]
+        return LogPart(found[:lines], position, start)
 
     def remove(self, application: str, deployments: Sequence[int] | None = None) -> Remains | None:
         """Remove the logs of some deployments of an application (default: all).

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from deploycore.deploy.events import DeployEvent, DeployListener, EventKind
+from deploycore.deploy.events import DeployEvent, DeployListener, EventKind, no_listener
 from deploycore.deploy.lifecycle import Lifecycle
 from deploycore.deploy.locks import refuse_ended
 from deploycore.deploy.operator_log import log_end, log_start
@@ -33,6 +33,8 @@ class Recorder:
         record: As it is in the store.
         listeners: Get each event; the log is one of them. Who raises gets no more.
         description: Further fields of the record for observers, as for ``describe``.
+        write_hint: Gets the hint of the error that ended it: the log, since listeners get the
+            error itself.
 
     Attributes:
         record: As it is by now.
@@ -47,11 +49,13 @@ class Recorder:
         description: Mapping[str, Any] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        write_hint: DeployListener = no_listener,
     ) -> None:
         self.record = record
         self._store = store
         self._lifecycle = lifecycle
         self._listeners = list(listeners)
+        self._write_hint = write_hint
         self._clock = clock
         self._entered = clock()
         self._seconds: dict[str, float] = dict(record.seconds)
@@ -139,6 +143,8 @@ class Recorder:
             self._look_again(failure)
         log_end(self.record, error, self.redactor)
         self._tell("state", error.message if error else "")
+        if error is not None and error.hint:
+            self._write_hint(self._event("hint", self.redactor.mask(error.hint)))
         self._lifecycle.changed(self._described())
         self._lifecycle.finished(self._described(), error)
 
@@ -206,10 +212,12 @@ class Recorder:
             self.record.id, state, error=noted, seconds=self._seconds, **known, **fields
         )
 
+    def _event(self, kind: EventKind, text: str, git: Progress | None = None) -> DeployEvent:
+        record, at = self.record, datetime.now(UTC)
+        return DeployEvent(record.id, record.application, at, kind, record.state, text, git)
+
     def _tell(self, kind: EventKind, text: str, git: Progress | None = None) -> None:
-        record = self.record
-        at = datetime.now(UTC)
-        event = DeployEvent(record.id, record.application, at, kind, record.state, text, git)
+        event = self._event(kind, text, git)
         for listener in tuple(self._listeners):
             try:
                 listener(event)

@@ -7,7 +7,7 @@ URLs it has one for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deploycore.git.credentials import RenewCredential
 from deploycore.models import CloneUrl
@@ -15,8 +15,7 @@ from deploycore.models import CloneUrl
 __all__ = ["FindSource", "GrantedSource", "no_source"]
 
 
-@dataclass(frozen=True)
-class GrantedSource:
+class GrantedSource(NamedTuple):
     """What a submodule is fetched from.
 
     Attributes:

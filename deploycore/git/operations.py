@@ -97,7 +97,7 @@ def export(
         Cancelled: The operation was cancelled.
         GitError: The network or the file system failed in another way.
     """
-    from deploycore.git.checkout.changes import AppliedAttributes
+    from deploycore.git.checkout.applied import AppliedAttributes
     from deploycore.git.checkout.links import LinkRules
     from deploycore.git.run import Options, run
     from deploycore.git.wire.request import Wanted

@@ -21,8 +21,11 @@ from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
 from deploycore.git.packs.pack import Objects
 from deploycore.git.packs.receive import PackReceiver, Received
-from deploycore.git.repositories.cached_repository import CachedRepository
 from deploycore.git.wording import clean, file_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from deploycore.git.repositories.cached_repository import CachedRepository
 
 __all__ = ["RepositoryFetch", "peeled", "refusing_damage"]
 

@@ -7,13 +7,13 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from deploycore.disk.durable import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
-from deploycore.git.checkout.changes import AppliedAttributes, Changes
+from deploycore.git.checkout.applied import NO_ATTRIBUTES, AppliedAttributes
 from deploycore.git.checkout.checkout import Checkout
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.former import FormerCheckout
@@ -25,13 +25,8 @@ from deploycore.git.operation import Operation
 from deploycore.git.packs.objects import COMMIT, KINDS, CommitInfo, Damaged, read_commit
 from deploycore.git.packs.pack import Objects
 from deploycore.git.progress import CheckedOut
-from deploycore.git.repositories.cache import RepositoryCache
-from deploycore.git.repositories.cached_repository import CachedRepository
-from deploycore.git.repositories.comparison import watched_path_differs
-from deploycore.git.repositories.repository import make_repository
 from deploycore.git.repository_fetch import RepositoryFetch, peeled, refusing_damage
 from deploycore.git.submodules import Submodule, find_submodules
-from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wire.fetch import fetch
@@ -40,16 +35,21 @@ from deploycore.git.wording import file_failure, limit_hint, quoted, shown
 from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from deploycore.git.checkout.changes import Changes
+    from deploycore.git.repositories.cache import RepositoryCache
+    from deploycore.git.repositories.cached_repository import CachedRepository
+    from deploycore.git.watched import Watched
+
 __all__ = ["Options", "run"]
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = AppliedAttributes()
 _MAX_NOTES = 100
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """Options of an export or a clone.
 
     Attributes:
@@ -66,7 +66,7 @@ class Options:
     """
 
     submodules: bool = False
-    applied: AppliedAttributes = _NOTHING
+    applied: AppliedAttributes = NO_ATTRIBUTES
     repository: bool = False
     cache: RepositoryCache | None = None
     former: Path | None = None
@@ -128,8 +128,7 @@ def _published(target: Path) -> Iterator[Staging]:
         raise file_failure(target, error) from error
 
 
-@dataclass(frozen=True)
-class _Written:
+class _Written(NamedTuple):
     """One repository whose files are on disk."""
 
     fetched: Fetched
@@ -219,7 +218,7 @@ class _Run:
                 staging=self._staging.directory,
                 cached=trusted,
                 open_files=lambda: self._open_files(what),
-                early=self._options.applied == _NOTHING and self._options.watched is None,
+                early=self._options.applied == NO_ATTRIBUTES and self._options.watched is None,
             ) as fetching,
         ):
             try:
@@ -254,12 +253,15 @@ class _Run:
         watched = self._options.watched
         if watched is None:
             return
+        from deploycore.git.repositories.comparison import watched_path_differs
+        from deploycore.git.watched import NothingWatchedChanged
+
         commit = peeled(objects.object_format.unhex(fetched.commit), objects)
         if watched_path_differs(objects, watched, commit, self._operation):
             return
         if cached is not None:
             info = read_commit(objects.read(commit, COMMIT), objects.object_format)
-            written = _Written(replace(fetched, commit=commit.hex()), info, [])
+            written = _Written(fetched._replace(commit=commit.hex()), info, [])
             self._add_to(cached, written, fetching)
         raise NothingWatchedChanged
 
@@ -291,7 +293,7 @@ class _Run:
                 former=FormerCheckout(manifest, objects) if manifest else None,
                 ignored=changes.ignored if changes else None,
                 change=changes.change if changes else None,
-                links=replace(self._options.links, prefix=what.path and what.path + b"/"),
+                links=self._options.links._replace(prefix=what.path and what.path + b"/"),
             )
             checkout.write_files()
             if changes is not None:
@@ -300,7 +302,7 @@ class _Run:
             checkout.write_links()
             submodules = self._find_submodules(what, checkout)
             tag = fetched.tag or (fetched.commit if fetched.commit != commit.hex() else "")
-            fetched = replace(fetched, commit=commit.hex(), tag=tag)
+            fetched = fetched._replace(commit=commit.hex(), tag=tag)
             written = _Written(fetched, checkout.commit, submodules)
             self._keep(what, written, fetching, checkout, cached, form)
         return written
@@ -325,8 +327,10 @@ class _Run:
 
     def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
         applied = self._options.applied
-        if applied == _NOTHING:
+        if applied == NO_ATTRIBUTES:
             return None
+        from deploycore.git.checkout.changes import Changes
+
         tree = read_commit(objects.read(commit, COMMIT), objects.object_format).tree
         return Changes(tree, objects, self._staging.directory, self._operation, applied)
 
@@ -371,6 +375,8 @@ class _Run:
     ) -> None:
         if fetching.received is None:
             raise Damaged("nothing was received")
+        from deploycore.git.repositories.repository import make_repository
+
         make_repository(
             self._staging.tree,
             fetching.received,

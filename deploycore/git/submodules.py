@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
-
-from dulwich.config import ConfigFile
 
 from deploycore.errors import DeploycoreError, GitError, UnsafeRepository
 from deploycore.git.granted import FindSource, no_source
@@ -28,6 +26,10 @@ from deploycore.git.wording import clean, quoted, shown
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 from deploycore.ssh.server import is_ssh
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dulwich.config import ConfigFile
 
 __all__ = ["Submodule", "find_submodules"]
 
@@ -51,8 +53,7 @@ _SCP = re.compile(r"(?:[^@:/\s]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!//)/?(
 _PATH_CHARACTERS = "/~!$&'()*+,;=:@%"
 
 
-@dataclass(frozen=True)
-class Submodule:
+class Submodule(NamedTuple):
     """A repository within another.
 
     Attributes:
@@ -69,8 +70,7 @@ class Submodule:
     depth: int
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """An entry of ``.gitmodules`` for one path."""
 
     url: str | None
@@ -141,6 +141,8 @@ def _entries(content: bytes) -> dict[bytes, _Entry]:
     Names of sections and keys are case-insensitive, names of submodules are not. If an entry is
     repeated, the last one counts (git-config, "Syntax").
     """
+    from dulwich.config import ConfigFile  # few repositories have submodules
+
     reason = ""
     try:
         # An include would read any file of this machine that the repository names.
@@ -162,8 +164,7 @@ def _read(config: ConfigFile) -> Iterator[tuple[bytes, _Entry]]:
             )
 
 
-@dataclass(frozen=True)
-class _Where:
+class _Where(NamedTuple):
     """The URL that a submodule is fetched from, and the one that ``.gitmodules`` has."""
 
     source: CloneUrl

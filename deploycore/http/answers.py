@@ -1,17 +1,13 @@
-"""The responses and failures of requests, and the typed error that each of them means."""
+"""The responses of requests, and the typed error that each of them means."""
 
 from __future__ import annotations
 
 import re
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
-
-import requests
-import urllib3.exceptions
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -29,7 +25,6 @@ __all__ = [
     "ErrorAnswer",
     "Failure",
     "error_for_status",
-    "failure_of",
     "link_of",
     "next_link",
     "quoted",
@@ -172,74 +167,13 @@ class Answer:
         return self.status in _RETRIED_STATUSES
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """The reason why there is no response. The text contains no secret."""
 
     reason: str
     hint: str = ""
     worth_retrying: bool = False
     unexpected: bool = False
-
-
-def failure_of(error: Exception) -> Failure:
-    """Return the reason for an exception of requests or urllib3, without the exception itself."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError | ssl.CertificateError):
-            reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
-            return Failure(
-                f"TLS: {reason}",
-                hint="Check the host name and the clock; for a certificate of your own, name its "
-                "CA bundle in the provider's ca_bundle or in REQUESTS_CA_BUNDLE.",
-            )
-        if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            return Failure("its name cannot be resolved", hint="Check the name and the network.")
-    # urllib3 derives a refused connection from a timeout, but it is none.
-    causes = [each for each in causes if type(each) is not urllib3.exceptions.NewConnectionError]
-    for kinds, failure in _FAILURES:
-        if any(isinstance(cause, kinds) for cause in causes):
-            return failure
-    said = next((cause.strerror for cause in causes if getattr(cause, "strerror", None)), "")
-    return Failure(said or "the connection was cut", worth_retrying=True)
-
-
-_FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
-    (
-        (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError),
-        Failure("its compression is broken", unexpected=True),
-    ),
-    (
-        (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError),
-        Failure(
-            "the proxy refused the connection",
-            hint="Check the provider's proxy, or HTTPS_PROXY, or add the host to NO_PROXY.",
-        ),
-    ),
-    (
-        (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError),
-        Failure("it timed out", worth_retrying=True),
-    ),
-    (
-        (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError),
-        Failure("its address is malformed", unexpected=True),
-    ),
-)
-
-
-def _causes(error: BaseException) -> Iterator[Any]:
-    """Yield the exception and all exceptions in its ``args``, ``reason`` or chain, each once."""
-    waiting: list[BaseException] = [error]
-    seen: set[int] = set()
-    while waiting:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = [*current.args, getattr(current, "reason", None)]
-        inner += [current.__cause__, current.__context__]
-        waiting += [each for each in inner if isinstance(each, BaseException)]
 
 
 def error_for_status(answer: Answer, what: str) -> ProviderError:

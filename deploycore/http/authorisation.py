@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import requests.auth
 from pydantic import SecretStr
 
 from deploycore.configuration import HttpAuth
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Authorisation", "BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"]
 
@@ -66,7 +68,7 @@ class HeaderAuth:
         return self.name, self.token
 
 
-class Authorisation(requests.auth.AuthBase):
+class Authorisation:
     """Sets the header just before a request is sent. It also prevents requests from reading .netrc.
 
     Args:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Self
 from urllib.parse import unquote, urljoin
 
-import requests
 from pydantic import SecretStr
 
 from deploycore.credentials.keeper import TokenKeeper, TokenSource
@@ -28,13 +27,13 @@ from deploycore.http.answers import (
     next_link,
 )
 from deploycore.http.authorisation import Authorisation, HttpAuth
+from deploycore.http.connections import Connections
 from deploycore.http.contents import Form, Parameters, revealed, with_parameters
 from deploycore.http.deprecation import Deprecation, Deprecations
 from deploycore.http.failures import Explain, Failures
 from deploycore.http.origin import Origin, host_of, path_of
 from deploycore.http.retries import seconds_before_retry
 from deploycore.http.settings import HttpSettings
-from deploycore.http.transport import Transport
 from deploycore.redaction import Redactor
 from deploycore.tokens import RenewableAuth, Token
 from deploycore.version import __version__
@@ -87,7 +86,7 @@ class HttpClient:
         self._explain: Explain | None = None
         self._headers: Mapping[str, str] = {}
         self._repeated = _IDEMPOTENT
-        self._transport = Transport(self._settings, user_agent or f"deploycore/{__version__}")
+        self._transport = Connections(self._settings, user_agent or f"deploycore/{__version__}")
         self._clock: Callable[[], float] = time.monotonic
         self._sleep: Callable[[float], object] = self._transport.closed.wait
         self._random: Callable[[], float] = random.random
@@ -439,8 +438,9 @@ class HttpClient:
         if remaining <= 0:
             return Failure("the time for it is used up", worth_retrying=False)
         content = {"data": body.fields} if isinstance(body, Form) else {"json": body}
-        request = requests.Request(method, target, headers=self._headers, auth=auth, **content)
-        return self._transport.send(request, remaining)
+        return self._transport.send(
+            method, target, remaining, headers=self._headers, auth=auth, content=content
+        )
 
     def _retry_at(self, method: str, outcome: Answer | Failure) -> datetime | None:
         """Return when to try again, according to the provider's ``explain``."""

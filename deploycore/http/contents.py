@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
@@ -14,8 +13,7 @@ __all__ = ["Form", "Parameters", "revealed", "with_parameters"]
 Parameters = Mapping[str, str | int]
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(NamedTuple):
     """A body of form fields."""
 
     fields: Mapping[str, str]

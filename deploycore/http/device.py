@@ -19,7 +19,7 @@ from deploycore.http.decoding import parse_answer
 from deploycore.http.grants import ask_token_endpoint, read_token
 from deploycore.tokens import DeviceFlow, Token
 
-__all__ = ["DeviceCode", "request_device_code", "wait_for_device"]
+__all__ = ["DeviceCode", "DevicePolling", "request_device_code", "wait_for_device"]
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _HINT = "Check the client ID, and that the host lets this client use the device flow."
@@ -28,7 +28,7 @@ _LEAST_INTERVAL = 0.5
 
 
 class _DeviceAnswer(BaseModel):
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     device_code: SecretStr = Field(min_length=1)
     user_code: str = Field(min_length=1, max_length=100)
@@ -122,9 +122,46 @@ def wait_for_device(
             interval += _SLOWER_BY if error.slow_down else 0
         except ProviderUnavailable:
             interval *= 2  # RFC 8628, 3.5
-    raise AuthenticationFailed(
-        "The code was not entered in time.", hint="Sign in again, and enter the new code."
-    )
+    raise _too_late()
+
+
+class DevicePolling:
+    """Polls for a caller that asks whenever it likes, and no more often than the host allows.
+
+    Args:
+        flow: The flow.
+        code: The code that the person enters.
+        now: Returns the seconds of a monotonic clock.
+    """
+
+    def __init__(self, flow: DeviceFlow, code: DeviceCode, now: Callable[[], float]) -> None:
+        self._flow = flow
+        self._code = code
+        self._now = now
+        self._interval = code.interval
+        self._next_at = now() + code.interval
+        self._ends_at = now() + code.expires_in
+
+    def poll(self, http: HttpClient) -> Token | None:
+        """Return the token; ``None`` if the person has not entered the code yet.
+
+        Raises:
+            AuthenticationFailed: The person denied the request, or the time is over.
+            ProviderError: As ``HttpClient.send_form``, except for short connection failures.
+        """
+        now = self._now()
+        if now >= self._ends_at:
+            raise _too_late()
+        if now < self._next_at:
+            return None
+        try:
+            return _poll(http, self._flow, self._code)
+        except _NotYet as error:
+            self._interval += _SLOWER_BY if error.slow_down else 0
+        except ProviderUnavailable:
+            self._interval *= 2  # RFC 8628, 3.5
+        self._next_at = self._now() + self._interval
+        return None
 
 
 def _poll(http: HttpClient, flow: DeviceFlow, code: DeviceCode) -> Token:
@@ -138,6 +175,12 @@ def _poll(http: HttpClient, flow: DeviceFlow, code: DeviceCode) -> Token:
     return read_token(answer)
 
 
+def _too_late() -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "The code was not entered in time.", hint="Sign in again, and enter the new code."
+    )
+
+
 def _not_yet(code: str) -> DeploycoreError | None:
     if code in ("authorization_pending", "slow_down"):
         return _NotYet(slow_down=code == "slow_down")
@@ -147,7 +190,5 @@ def _not_yet(code: str) -> DeploycoreError | None:
             hint="Sign in again, and allow the access.",
         )
     if code == "expired_token":
-        return AuthenticationFailed(
-            "The code was not entered in time.", hint="Sign in again, and enter the new code."
-        )
+        return _too_late()
     return None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deploycore.errors import (
     DeploycoreError,
@@ -24,8 +23,7 @@ _SHOWN_CHARACTERS = 2000
 Explain = Callable[[ErrorAnswer], DeploycoreError | None]
 
 
-@dataclass(frozen=True)
-class Failures:
+class Failures(NamedTuple):
     """Creates errors from responses, and for requests without a response.
 
     Attributes:

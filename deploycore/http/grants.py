@@ -91,7 +91,7 @@ class _TokenAnswer(BaseModel):
     token that is used up would have been exchanged for nothing.
     """
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     access_token: Annotated[SecretStr, AfterValidator(_sendable)]
     expires_in: Annotated[float | None, BeforeValidator(_seconds)] = None

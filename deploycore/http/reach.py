@@ -17,7 +17,7 @@ import requests
 import requests.utils
 
 from deploycore.errors import ProviderUnavailable
-from deploycore.http.answers import failure_of
+from deploycore.http.causes import failure_of
 from deploycore.http.environment import environment_settings
 from deploycore.http.origin import Origin
 from deploycore.http.settings import HttpSettings

@@ -13,11 +13,13 @@ import requests
 import urllib3.exceptions
 
 from deploycore.errors import DeploycoreError
-from deploycore.http.answers import Answer, Failure, failure_of
+from deploycore.http.adapter import WatchedAdapter
+from deploycore.http.answers import Answer, Failure
+from deploycore.http.causes import failure_of
 from deploycore.http.environment import environment_settings
 from deploycore.http.host_clock import HostClock
 from deploycore.http.settings import HttpSettings
-from deploycore.http.wire import WatchedAdapter, Wire, cutting_after
+from deploycore.http.wire import Wire, cutting_after
 
 __all__ = ["Transport"]
 
@@ -40,17 +42,23 @@ class Transport:
 
     It is safe to use from several threads at once.
 
-    Attributes:
-        closed: Is set when ``close`` was called.
-        host_clock: The difference to the host's clock.
+    Args:
+        closed: Is set before ``close`` is called.
+        host_clock: Records the difference to the host's clock.
     """
 
-    def __init__(self, settings: HttpSettings, user_agent: str) -> None:
-        self.closed = threading.Event()
-        self.host_clock = HostClock()
+    def __init__(
+        self,
+        settings: HttpSettings,
+        user_agent: str,
+        *,
+        closed: threading.Event,
+        host_clock: HostClock,
+    ) -> None:
+        self._closed = closed
+        self._host_clock = host_clock
         self._settings = settings
         self._wires: set[Wire] = set()
-        self._others: list[Transport] = []
         self._session = _session(settings, user_agent)
 
     def send(self, request: requests.Request, seconds: float) -> Answer | Failure:
@@ -72,18 +80,9 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections, and end the requests that other threads are sending."""
-        self.closed.set()
         for each in tuple(self._wires):
             each.cut()
         self._session.close()
-        for other in tuple(self._others):
-            other.close()
-
-    def closes_too(self, other: Transport) -> None:
-        """Let another client's connections end with these."""
-        self._others.append(other)
-        if self.closed.is_set():
-            other.close()
 
     @contextmanager
     def _connected(self, seconds: float) -> Iterator[Wire]:
@@ -93,7 +92,7 @@ class Transport:
         former = _wire.set(wire)
         try:
             with cutting_after(wire, seconds):
-                if self.closed.is_set():
+                if self._closed.is_set():
                     wire.cut()
                 yield wire
         finally:
@@ -102,7 +101,7 @@ class Transport:
 
     def _sent(self, request: requests.Request, seconds: float, wire: Wire) -> Answer | Failure:
         settings, target = self._settings, str(request.url)
-        if self.closed.is_set():
+        if self._closed.is_set():
             return Failure("the connection was closed")
         prepared = self._session.prepare_request(request)
         prepared.url = target  # requests would quote again; links must stay unchanged
@@ -113,7 +112,7 @@ class Transport:
         )
         # The session would read the whole body of a redirect, even if it is not followed.
         response = self._session.get_adapter(target).send(prepared, **how)
-        self.host_clock.note(response.headers, datetime.now(UTC))
+        self._host_clock.note(response.headers, datetime.now(UTC))
         try:
             return self._read(response, target, wire)
         finally:
@@ -135,7 +134,7 @@ class Transport:
         """What an exception means; ``None``: it is a bug."""
         if wire.has_overrun:
             return Failure("it sent too much besides its content", unexpected=True)
-        if self.closed.is_set():
+        if self._closed.is_set():
             return Failure("the connection was closed")
         if wire.is_cut:
             return Failure("it timed out")

@@ -23,12 +23,11 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
 from typing import Any
 
-import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family
 
-__all__ = ["PlainConnection", "SecureConnection", "WatchedAdapter", "Wire", "cutting_after"]
+__all__ = ["PlainConnection", "SecureConnection", "Wire", "cutting_after"]
 
 _CONNECTING_STEP = 0.1
 _HEAD_BYTES_MOST = 1024 * 1024
@@ -287,23 +286,3 @@ class PlainConnection(HTTPConnection):
 
 class SecureConnection(PlainConnection, HTTPSConnection):
     """A watched connection with TLS."""
-
-
-class WatchedAdapter(requests.adapters.HTTPAdapter):
-    """Makes the connections of a requests session interruptible.
-
-    Args:
-        wire: Returns the wire of the request that this thread is sending.
-        connections: The number of connections to keep open for each host.
-    """
-
-    def __init__(self, wire: Callable[[], Wire], *, connections: int = 1) -> None:
-        super().__init__(pool_maxsize=connections)
-        self._wire = wire
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Choose the connection pool for a request."""
-        pool: Any = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = SecureConnection if pool.scheme == "https" else PlainConnection
-        pool.conn_kw["wire"] = self._wire
-        return pool

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
-from deploycore.installation.deploy_keys import DeployKeys, RemainingKey
+from deploycore.installation.deploy_keys import DeployKeys
 from deploycore.installation.webhooks import Webhooks, describe_remaining
 from deploycore.provider.background import Unanswered, call_within
 from deploycore.store import DeployKeyRecord, PreviewRecord, Store, WebhookRecord
@@ -203,10 +202,7 @@ class Removals:
         """Have the host forget the application's SSH keys; what remains there."""
         remains = [] if plan.key_damage is None else [_UNKNOWN_KEY.format(name=plan.name)]
         for key in plan.deploy_keys:
-            try:
-                left = call_within(partial(self._deploy_keys.remove_at_host, key), HOST_SECONDS)
-            except Unanswered:
-                left = [RemainingKey(key)]
+            left = self._deploy_keys.remove_at_host_in_time(key)
             remains += [f"{str(each)[:1].upper()}{str(each)[1:]}." for each in left]
         return remains
 

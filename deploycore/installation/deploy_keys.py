@@ -8,7 +8,8 @@ removed at the host once another one is in use. Each step may be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from deploycore.errors import (
@@ -16,10 +17,19 @@ from deploycore.errors import (
     DeploycoreError,
     KeyRefused,
     PermissionDenied,
+    ProviderUnavailable,
     RemoteRefused,
 )
 from deploycore.events import DeployKey
+from deploycore.installation.deploy_key_results import (
+    KeyOutcome,
+    KeyOwner,
+    KeyUse,
+    ListedKey,
+    RemainingKey,
+)
 from deploycore.models import RepositoryId
+from deploycore.provider.background import Unanswered, call_within
 from deploycore.secrets import SecretBox, is_sealed
 from deploycore.ssh.library import require_extra
 from deploycore.ssh.making import KeyType, fingerprint_of, is_pair, make_key_pair, type_of
@@ -31,71 +41,9 @@ if TYPE_CHECKING:
     from deploycore.installation.provider_changes import ProviderChanges
     from deploycore.provider import Provider
 
-__all__ = ["DeployKeys", "KeyOutcome", "KeyOwner", "RemainingKey"]
+__all__ = ["DeployKeys", "KeyOutcome", "KeyOwner", "ListedKey", "RemainingKey"]
 
 _SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class KeyOwner:
-    """Whose a key is: an application's or, without one, a provider's."""
-
-    application: str | None
-    provider: str
-
-    @property
-    def name(self) -> str:
-        """The name of the application or the provider."""
-        return self.provider if self.application is None else self.application
-
-    @property
-    def noun(self) -> str:
-        """What it is."""
-        return "provider" if self.application is None else "application"
-
-
-@dataclass(frozen=True)
-class RemainingKey:
-    """A key that the git host may still have.
-
-    Attributes:
-        repository: Empty where a person has added the key.
-        page: Where a person removes it; empty if that is not known.
-        error: Why it could not be removed, if that was tried.
-    """
-
-    key: DeployKeyRecord
-    repository: str = ""
-    page: str = ""
-    error: DeploycoreError | None = None
-
-    def __str__(self) -> str:
-        what = f"the deploy key {fingerprint_of(self.key.public_key)}"
-        of = self.repository or self.key.repository
-        where = f" of {of}" if of else ""
-        page = f": {self.page}" if self.page else ""
-        return f"{what}{where} (provider {self.key.provider}){page}"
-
-
-@dataclass(frozen=True)
-class KeyOutcome:
-    """What became of a new key.
-
-    Attributes:
-        by_hand: Why a person has to add the key at the git host; empty if it is registered.
-        pages: Where to add it.
-        remains: The former keys that the git host may still have.
-    """
-
-    key: DeployKeyRecord
-    by_hand: str = ""
-    pages: tuple[str, ...] = ()
-    remains: tuple[RemainingKey, ...] = field(default=())
-
-    @property
-    def is_live(self) -> bool:
-        """Whether the key is in use."""
-        return self.key.state == "live"
 
 
 class DeployKeys:
@@ -135,7 +83,7 @@ class DeployKeys:
             if is_application and is_provider:
                 raise ConfigurationError(
                     f"Both an application and a provider are named {name!r}.",
-                    hint="Say which one is meant: --of application or --of provider",
+                    hint="Add --of application or --of provider.",
                     name=name,
                 )
             noun = "application" if is_application else "provider"
@@ -162,7 +110,11 @@ class DeployKeys:
             ProviderError: The host cannot be reached, or refuses the key.
             GitError: The key is registered, and the SSH server does not accept it.
         """
-        if any(each.state == "live" for each in self._of(owner)) or self._has_own_key(owner):
+        keys = self._of(owner)
+        # A process that ended early may have given a provider a key that still waits.
+        has_new = any(each.state == "new" and self._is_of_provider(each) for each in keys)
+        is_live = any(each.state == "live" for each in keys)
+        if not has_new and (is_live or self._has_own_key(owner)):
             raise ConfigurationError(
                 f"The {owner.noun} {owner.name!r} has an SSH key already.",
                 hint=f"Replace it: deploycore key rotate {owner.name}",
@@ -184,6 +136,10 @@ class DeployKeys:
             _raise_missing(owner)
         return self._bring(owner, kind, repositories)
 
+    def listed(self) -> Sequence[ListedKey]:
+        """All keys, those of providers first, and whether git uses them."""
+        return [ListedKey(each, self._use_of(each)) for each in self._store.deploy_keys.list()]
+
     def remove(
         self, owner: KeyOwner, *, left_over: bool = False, at_host: bool = True
     ) -> tuple[RemainingKey, ...]:
@@ -192,7 +148,7 @@ class DeployKeys:
         Git then uses the provider's other credentials.
 
         Args:
-            left_over: Whether only keys are removed that were replaced.
+            left_over: Whether only keys are removed that git does not use any more.
             at_host: Whether the host is asked.
 
         Returns:
@@ -202,7 +158,7 @@ class DeployKeys:
             ConfigurationError: There is no such key.
             ProviderError: The host refuses, or cannot be reached; the key is not forgotten then.
         """
-        keys = [each for each in self._of(owner) if not left_over or each.state == "former"]
+        keys = [each for each in self._of(owner) if not left_over or self._is_left_over(each)]
         if not keys:
             _raise_missing(owner, left_over=left_over)
         remains: list[RemainingKey] = []
@@ -217,6 +173,18 @@ class DeployKeys:
                 self._changes.store(change)
             self._store.deploy_keys.remove(key)
         return tuple(remains)
+
+    def remove_at_host_in_time(self, key: DeployKeyRecord) -> list[RemainingKey]:
+        """Have the host forget a key, and stop waiting for it after a minute.
+
+        Returns:
+            Where the key may still be.
+        """
+        try:
+            return call_within(partial(self.remove_at_host, key), _SECONDS)
+        except Unanswered:
+            error = ProviderUnavailable(f"The git host did not answer within {_SECONDS:g} s.")
+            return [RemainingKey(key, each, error=error) for each in key.registered or [""]]
 
     def remove_at_host(self, key: DeployKeyRecord, *, ask: bool = True) -> list[RemainingKey]:
         """Have the host forget a key, in each repository; returns where it may still be."""
@@ -377,7 +345,7 @@ class DeployKeys:
         found += [each.repository for each in self._applications_of(owner.provider)]
         if not found:
             raise ConfigurationError(
-                f"No repository of provider {owner.provider} is known to try the key with.",
+                f"Provider {owner.provider} has no repository to test the key with.",
                 hint="Name one: --repository OWNER/SLUG",
                 provider=owner.provider,
             )
@@ -397,6 +365,33 @@ class DeployKeys:
         stored = self._store.get_provider(key.provider).secrets.get("ssh_private_key", "")
         return is_sealed(stored) and is_pair(self._secrets.reveal(stored), key.public_key)
 
+    def _use_of(self, key: DeployKeyRecord) -> KeyUse:
+        try:
+            is_used = self._is_used(key)
+        except DeploycoreError:  # a damaged record, or a secret that cannot be read
+            is_used = key.state == "live"
+        if is_used:
+            return "in use"
+        others: dict[str, KeyUse] = {"new": "waiting", "live": "not used", "former": "left over"}
+        return others[key.state]
+
+    def _is_left_over(self, key: DeployKeyRecord) -> bool:
+        return self._use_of(key) in ("left over", "not used")
+
+    def _is_used(self, key: DeployKeyRecord) -> bool:
+        """Whether git clones with a key.
+
+        The state alone does not tell: a process may have ended between giving the key to a provider
+        and noting that. And a person may have given the provider another key since, or the
+        application another provider or repository.
+        """
+        if key.application is None:
+            return self._is_of_provider(key)
+        if key.state != "live":
+            return False
+        definition = self._store.get_application(key.application).definition
+        return (definition.provider, definition.repository) == (key.provider, key.repository)
+
     def _has_own_key(self, owner: KeyOwner) -> bool:
         """Whether a provider was given an SSH key by a person."""
         is_provider = owner.application is None
@@ -412,8 +407,8 @@ def _refuse_without_ssh(provider: Provider) -> None:
     """Refuse to register a key that could not be used."""
     if not provider.supports("ssh_clone_url"):
         raise ConfigurationError(
-            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, which deploy keys are"
-            " for.",
+            f"Providers of kind {provider.plugin.kind} cannot clone over SSH, so they cannot use"
+            " deploy keys.",
             hint="Upgrade the plugin, or use the provider's other credentials.",
             provider=provider.name,
             plugin=provider.plugin.label,
@@ -423,7 +418,7 @@ def _refuse_without_ssh(provider: Provider) -> None:
 def _raise_missing(owner: KeyOwner, *, left_over: bool = False) -> NoReturn:
     raise ConfigurationError(
         f"The {owner.noun} {owner.name!r} has no deploy key"
-        f"{' that was replaced' if left_over else ''}.",
+        f"{' that git no longer uses' if left_over else ''}.",
         hint="List the keys: deploycore key list"
         if left_over
         else f"Make one: deploycore key create {owner.name}",

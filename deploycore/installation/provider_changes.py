@@ -104,17 +104,18 @@ class ProviderChanges:
         """Validate and store a new provider; see ``Installation.add_provider``."""
         from deploycore.provider.core_fields import parse_fields
         from deploycore.provider.registry import load_plugin
+        from deploycore.provider.stored_credentials import flow_of
         from deploycore.store import ProviderRecord
 
         plugin = load_plugin(kind)
         stored: dict[str, str | SecretStr] = {
-            field: given if isinstance(given, SecretStr) else self._reference(given)
+            field: given if isinstance(given, SecretStr) else self._reference(field, given)
             for field, given in secrets.items()
         }
-        revealed = {field: self._revealed(value) for field, value in stored.items()}
+        revealed = {field: self._revealed(field, value) for field, value in stored.items()}
         found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
         expires_at = None
-        if found.config.sign_in is None:  # else there is nothing to prove before a person signs in
+        if flow_of(found.config) is None:  # else there is nothing to prove before a person signs in
             expires_at = self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
@@ -163,12 +164,14 @@ class ProviderChanges:
         }
         for key, given in secrets.items():
             new_secrets.pop(key, None)
-            if given is not None:
-                new_secrets[key] = given if isinstance(given, SecretStr) else self._reference(given)
+            if isinstance(given, SecretStr):
+                new_secrets[key] = given
+            elif given is not None:
+                new_secrets[key] = self._reference(key, given)
         own = {field.name for field in core_fields(plugin.config_type)}
         if "expires_on" in own and secrets.keys() - own and "expires_on" not in settings:
             new_settings.pop("expires_on", None)  # that was about the former secret
-        revealed = {key: self._revealed(value) for key, value in new_secrets.items()}
+        revealed = {key: self._revealed(key, value) for key, value in new_secrets.items()}
         found = parse_fields(
             plugin.config_type, new_settings, revealed, name=name, kind=plugin.kind
         )
@@ -246,8 +249,10 @@ class ProviderChanges:
         Raises:
             ConfigurationError: The provider does not exist, or its configuration is not valid.
         """
+        from deploycore.provider.stored_credentials import flow_of
+
         config = self.plan(name, {}, {}).config
-        auth = config.api_auth if config.sign_in is not None else None
+        auth = config.api_auth if flow_of(config) is not None else None
         return isinstance(auth, RenewableAuth) and self._vault(name).load(auth.key) is None
 
     def _vault(self, name: str, generation: int | None = None) -> TokenVault:
@@ -267,10 +272,11 @@ class ProviderChanges:
         again.
         """
         from deploycore.credentials.keeper import TokenSource
+        from deploycore.provider.stored_credentials import flow_of
         from deploycore.store.token_vault import Unproved
 
         name, config = change.record.name, change.config
-        if config.sign_in is None:
+        if flow_of(config) is None:
             return self._prove(change.plugin, config, change.core, verify)
         if not self._needs_new_sign_in(change) and not self.needs_sign_in(name):
             vault: TokenStorage = self._vault(name)
@@ -282,11 +288,14 @@ class ProviderChanges:
 
     def _needs_new_sign_in(self, change: ProviderChange) -> bool:
         """Whether the tokens of the former sign-in are not for what the provider will be."""
+        from deploycore.provider.stored_credentials import flow_of
+
+        following = flow_of(change.config)
         try:
-            former = self.plan(change.record.name, {}, {}).config.sign_in
+            former = flow_of(self.plan(change.record.name, {}, {}).config)
         except DeploycoreError:  # such as a reference that can no longer be read
-            return change.config.sign_in is not None
-        return _client_of(former) != _client_of(change.config.sign_in)
+            return following is not None
+        return _client_of(former) != _client_of(following)
 
     def _prove(
         self,
@@ -338,11 +347,17 @@ class ProviderChanges:
         }
         return stored & applies
 
-    def _reference(self, given: SecretReference) -> str:
-        return self._secrets.keep_reference(given.text)
+    def _reference(self, field: str, given: SecretReference) -> str:
+        from deploycore.provider.core_fields import about_field
 
-    def _revealed(self, value: str | SecretStr) -> SecretStr:
-        return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
+        with about_field(field):
+            return self._secrets.keep_reference(given.text)
+
+    def _revealed(self, field: str, value: str | SecretStr) -> SecretStr:
+        from deploycore.provider.core_fields import about_field
+
+        with about_field(field):
+            return value if isinstance(value, SecretStr) else self._secrets.reveal(value)
 
 
 def _client_of(sign_in: SignIn | None) -> tuple[object, ...]:

@@ -16,9 +16,15 @@ from deploycore.credentials.authorize import AuthorizationRequest
 from deploycore.credentials.keeper import StoredToken, TokenSource
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.http import HttpClient
-from deploycore.http.device import DeviceCode, request_device_code, wait_for_device
+from deploycore.http.device import (
+    DeviceCode,
+    DevicePolling,
+    request_device_code,
+    wait_for_device,
+)
 from deploycore.http.grants import exchange_code
 from deploycore.provider import Provider
+from deploycore.provider.stored_credentials import flow_of
 from deploycore.redaction import Redactor, secrets_in
 from deploycore.tokens import DeviceFlow, RenewableAuth, SignIn, Token
 
@@ -53,7 +59,7 @@ class ProviderSignIn:
         *,
         http_settings: HttpSettings | None = None,
     ) -> None:
-        flow, auth = config.sign_in, config.api_auth
+        flow, auth = flow_of(config), config.api_auth
         if flow is None:
             raise ConfigurationError(
                 f"Provider {config.name} does not need to be authorized: its configuration has all"
@@ -121,6 +127,15 @@ class ProviderSignIn:
             ProviderError: The request failed.
         """
         return wait_for_device(self._http, flow, code, seconds=seconds, sleep=sleep, now=now)
+
+    def poll_device(self, polling: DevicePolling) -> Token | None:
+        """Return the token if the person has entered the code; ``None`` if not yet.
+
+        Raises:
+            AuthenticationFailed: The person denied the request, or the time is over.
+            ProviderError: The request failed.
+        """
+        return polling.poll(self._http)
 
     def store(self, token: Token, *, verify: Callable[[Provider], object] | None = None) -> None:
         """Test a token, and store it in place of the previous one.

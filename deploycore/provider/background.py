@@ -16,9 +16,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Generic, TextIO, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TextIO, TypeVar, cast
 
 __all__ = [
     "BackgroundCall",
@@ -51,8 +50,7 @@ _printing_to_stderr: set[int] = set()
 _stdout_lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class UnderWay:
+class UnderWay(NamedTuple):
     """A call of plugin code that has not returned.
 
     Attributes:

@@ -8,11 +8,12 @@ field belongs to the plugin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -25,14 +26,20 @@ from pydantic import (
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from deploycore.configuration import ConfigField, ProviderConfig, config_fields, parse_config
+from deploycore.configuration import (
+    SEVERAL_LINES,
+    ConfigField,
+    ProviderConfig,
+    config_fields,
+    parse_config,
+)
 from deploycore.errors import ConfigurationError
 from deploycore.http import HttpSettings
 from deploycore.http.certificates import refuse_unusable_bundle, refuse_unusable_certificate
 from deploycore.models import CloneUrl, SshAddress, SshCredential
 from deploycore.ssh.known_hosts import read_host_keys
 from deploycore.ssh.library import require_extra
-from deploycore.text.validation import describe_problems
+from deploycore.text.validation import find_problems
 
 if TYPE_CHECKING:
     from deploycore.git import GitSettings
@@ -40,9 +47,12 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_CORE_FIELDS",
     "CoreFields",
+    "FieldGroup",
     "ParsedFields",
+    "about_field",
     "all_fields",
     "core_fields",
+    "core_group",
     "parse_fields",
     "read_host_key_option",
     "split_fields",
@@ -94,7 +104,9 @@ _Seconds = Annotated[float, Field(gt=0, le=600)]
 class CoreFields(BaseModel):
     """The values of a provider's core fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     ca_bundle: _File | None = Field(
         None,
@@ -135,6 +147,7 @@ class CoreFields(BaseModel):
         None,
         description="lines of a known_hosts file with the keys of the SSH server, or the path of"
         " such a file; added to the keys that the host publishes",
+        json_schema_extra=SEVERAL_LINES,
     )
     expires_on: date | None = Field(
         None,
@@ -213,8 +226,7 @@ NO_CORE_FIELDS = CoreFields()
 """Those of a provider for which none is set."""
 
 
-@dataclass(frozen=True)
-class ParsedFields:
+class ParsedFields(NamedTuple):
     """The parsed fields of a provider.
 
     Attributes:
@@ -242,6 +254,17 @@ def core_fields(config_type: Any) -> tuple[ConfigField, ...]:
     )
 
 
+FieldGroup = Literal["network", "ssh", "expiry"]
+"""What core fields are for."""
+
+
+def core_group(field: ConfigField) -> FieldGroup:
+    """Return what a core field is for."""
+    if field.name.startswith("ssh_"):
+        return "ssh"
+    return "expiry" if field.name == "expires_on" else "network"
+
+
 def all_fields(config_type: Any) -> tuple[ConfigField, ...]:
     """Return the fields of a plugin's ``Config``, then those of the core."""
     return config_fields(config_type) + core_fields(config_type)
@@ -266,6 +289,7 @@ def parse_fields(
             f"The proxy of provider {name} has a user name or a password. It must be a secret.",
             hint="Give it by --proxy-stdin, --proxy-env NAME or --proxy-file PATH.",
             provider=name,
+            fields=["proxy: it has a user name or a password, so it must be a secret"],
         )
     config, core = split_fields(config_type, {"name": name, **settings, **secrets}, kind=kind)
     if config.NEEDS_SSH_KEY and not core.uses_ssh:
@@ -285,8 +309,23 @@ def split_fields(
     own = {field.name for field in core_fields(config_type)}
     core = {key: value for key, value in values.items() if key in own}
     rest = {key: value for key, value in values.items() if key not in own}
-    config = parse_config(config_type, rest, kind=kind)
+    try:
+        config = parse_config(config_type, rest, kind=kind)
+    except ConfigurationError as error:
+        _add_core_problems(error, core)
+        raise
     return config, _parse_core(core, config.name, kind)
+
+
+def _add_core_problems(error: ConfigurationError, values: Mapping[str, object]) -> None:
+    """Add what is wrong with the core's fields, so that all problems are told at once."""
+    try:
+        CoreFields.model_validate(values)
+    except ValidationError as invalid:
+        problems = [each.text(".") for each in find_problems(invalid, CoreFields, values)]
+        error.message = "; ".join([error.message, *problems])
+        error.args = (error.message,)
+        error.details["fields"] = [*error.details.get("fields", ()), *problems]
 
 
 def _parse_core(values: Mapping[str, object], name: str, kind: str) -> CoreFields:
@@ -295,14 +334,15 @@ def _parse_core(values: Mapping[str, object], name: str, kind: str) -> CoreField
     try:
         core = CoreFields.model_validate(values)
     except ValidationError as error:
-        problems = describe_problems(error, CoreFields, values)
+        problems = [each.text(".") for each in find_problems(error, CoreFields, values)]
     else:
         _refuse_unusable(core, name)
         return core
     raise ConfigurationError(
-        f"The configuration of {kind} provider {name!r} is not valid: {problems}",
+        f"The configuration of {kind} provider {name!r} is not valid: {'; '.join(problems)}",
         hint=f"See the fields of every kind: deploycore provider add --kind {kind} --help",
         provider=name,
+        fields=problems,
     )
 
 
@@ -314,6 +354,7 @@ def _no_key(config: ProviderConfig, name: str) -> ConfigurationError:
         else f"Provider {name} has no ssh_private_key, which it requires.",
         hint="Give it by --ssh-private-key-file PATH, or use the agent: --ssh-agent true",
         provider=name,
+        fields=["ssh_private_key: is missing; or use the agent"],
     )
 
 
@@ -323,14 +364,24 @@ def _refuse_unusable(core: CoreFields, name: str) -> None:
             f"Provider {name} has a client_key, but no client_certificate.",
             hint="Give both, or neither.",
             provider=name,
+            fields=["client_key: needs a client_certificate"],
         )
-    try:
+    with about_field("ca_bundle", provider=name):
         if core.ca_bundle:
             refuse_unusable_bundle(core.ca_bundle)
+    with about_field("client_certificate", provider=name):
         if core.client_certificate:
             refuse_unusable_certificate(core.client_certificate, core.client_key)
+
+
+@contextmanager
+def about_field(field: str, *, provider: str | None = None) -> Iterator[None]:
+    """Add to errors which field of a provider they are about, for forms."""
+    try:
+        yield
     except ConfigurationError as error:
-        error.add_context(provider=name)
+        error.add_context(provider=provider)
+        error.details.setdefault("fields", [f"{field}: {error.message}"])
         raise
 
 
@@ -364,11 +415,8 @@ def refuse_unusable_key(core: CoreFields, name: str) -> None:
         return
     from deploycore.ssh.keys import read_private_key  # needs the extra
 
-    try:
+    with about_field("ssh_private_key", provider=name):
         read_private_key(core.ssh_private_key, core.ssh_passphrase)
-    except ConfigurationError as error:
-        error.add_context(provider=name)
-        raise
 
 
 def _as_stored(core: CoreFields, given: set[str]) -> dict[str, str]:

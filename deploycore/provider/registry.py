@@ -350,6 +350,11 @@ def label_of(point: EntryPoint) -> str:
     return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
 
 
+def identity_of(point: EntryPoint) -> tuple[str, ...]:
+    """Return what tells an entry point from those of other installations and versions."""
+    return (*_key_of(point), point.dist.version if point.dist else "")
+
+
 def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
     place = str(point.dist.locate_file("")) if point.dist else ""
     return point.group, point.name, point.value, place

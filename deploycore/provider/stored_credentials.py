@@ -12,11 +12,13 @@ from deploycore.errors import (
     AuthenticationFailed,
     DeploycoreError,
     PermissionDenied,
+    PluginError,
     RemoteRefused,
 )
 from deploycore.text.sentences import sentences
+from deploycore.tokens import SignIn
 
-__all__ = ["StoredCredentials", "signs_in"]
+__all__ = ["StoredCredentials", "flow_of", "signs_in"]
 
 _ASKS_FOR_NEW = re.compile(
     r"\b(make|create|generate|issue)\b[^.;]*\b(token|key|password|secret|credential)", re.IGNORECASE
@@ -29,6 +31,25 @@ def signs_in(config: ProviderConfig) -> bool:
         return config.sign_in is not None
     except Exception:
         return False
+
+
+def flow_of(config: ProviderConfig) -> SignIn | None:
+    """Return how a person signs in to a provider; ``None`` if that is not needed.
+
+    Raises:
+        PluginError: The plugin cannot tell.
+    """
+    try:
+        return config.sign_in
+    except DeploycoreError:
+        raise
+    except Exception as error:
+        reason = type(error).__name__
+    raise PluginError(
+        f"The plugin of provider {config.name} cannot tell how a person signs in: {reason}.",
+        hint="Upgrade the plugin. If that does not help, report this to its author.",
+        provider=config.name,
+    )
 
 
 @dataclass(frozen=True)

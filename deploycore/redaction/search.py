@@ -10,7 +10,7 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["CONTEXT_BYTES", "Search", "Span"]
 
@@ -135,8 +135,7 @@ class Search:
                 place = data.find(start, place + 1)
 
 
-@dataclass(frozen=True)
-class _Unwrapped:
+class _Unwrapped(NamedTuple):
     """Bytes without the line ends that base64 tools put in, and the way back.
 
     Attributes:

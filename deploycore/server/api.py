@@ -14,23 +14,30 @@ from urllib.parse import urlencode
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from deploycore.applications.application import parse_application
+from deploycore.applications.application import Application, parse_application
+from deploycore.applications.files import Change
+from deploycore.applications.shell_words import shell_warnings
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.installation import Installation
+from deploycore.installation.verification import verify_applications
 from deploycore.server import views
 from deploycore.server.accounts import Accounts
 from deploycore.server.callers import Caller
 from deploycore.server.checking import checked
 from deploycore.server.edge import note_application
 from deploycore.server.health import Readiness
+from deploycore.server.hosts import Hosts
 from deploycore.server.known_webhooks import Directory
+from deploycore.server.listings import Listings
 from deploycore.server.metrics import Metrics
 from deploycore.server.problems import Refusal, json_response, refused_by
+from deploycore.server.recorder import Recorder
 from deploycore.server.rollbacks import Rollbacks
+from deploycore.server.sign_ins import SignIns
 from deploycore.store import ApplicationRecord, DeploymentRecord
 
-__all__ = ["PREFIX", "Api", "Call", "answer", "identifier", "missing"]
+__all__ = ["PREFIX", "Api", "Call", "answer", "checked_name", "identifier", "missing"]
 
 PREFIX = "/api/v1"
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,6 +48,7 @@ _PRIORITY = 10
 
 _INTEGER_MOST = 2**31 - 1
 _LINES_MOST = 1000
+_LINES_WITH_HINT = 20
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,10 @@ class Api:
         installation: What the operations are about.
         directory: The known webhooks; invalidate it after a change of applications or providers.
         rollbacks: Runs rollbacks.
+        sign_ins: Sign-ins of people to git hosts that have begun.
+        recorder: Records webhook deliveries.
+        hosts: Limits how many requests ask git hosts.
+        listings: Lists what providers can read.
         accounts: Checks passwords, and limits attempts.
     """
 
@@ -86,6 +98,9 @@ class Api:
         *,
         directory: Directory,
         rollbacks: Rollbacks,
+        recorder: Recorder,
+        hosts: Hosts,
+        listings: Listings,
         accounts: Accounts,
         readiness: Readiness,
         metrics: Metrics,
@@ -94,6 +109,10 @@ class Api:
         self.installation = installation
         self.directory = directory
         self.rollbacks = rollbacks
+        self.sign_ins = SignIns()
+        self.recorder = recorder
+        self.hosts = hosts
+        self.listings = listings
         self.accounts = accounts
         self._readiness = readiness
         self._metrics = metrics
@@ -116,11 +135,6 @@ class Api:
         """Get this document."""
         return json_response(self._document)
 
-    def list_providers(self, call: Call) -> Response:
-        """List the configured providers, without their secrets."""
-        records = self.installation.store.list_providers()
-        return answer(views.ProviderPage(items=[views.ProviderView.of(each) for each in records]))
-
     def list_applications(self, call: Call) -> Response:
         """List the applications."""
         records = self.installation.store.list_applications()
@@ -132,8 +146,13 @@ class Api:
         return answer(views.ApplicationView.of(self.application(call.path["application"])))
 
     def put_application(self, call: Call) -> Response:
-        """Create or update an application, without deploying it."""
-        name = call.path["application"]
+        """Create or update an application, without deploying it.
+
+        With "verify", the git host is asked first whether the repository and the ref exist. With
+        "dry_run", nothing is stored. With "revision", a change that somebody else made meanwhile is
+        not overwritten (409).
+        """
+        name, query = call.path["application"], call.query
         if "name" in call.body:
             raise Refusal(
                 422,
@@ -142,13 +161,61 @@ class Api:
                 hint="Remove name from the body.",
             )
         declared = parse_application({**call.body, "name": name})
-        change = self.installation.apply([declared])[0]
-        self.directory.invalidate()
-        view = views.ApplicationView.of(self.application(name))
-        return answer(
-            views.Changed(change=change.kind, application=view),
-            status=201 if change.kind == "create" else 200,
+        self._refuse_other_revision(name, query.revision)
+        change = self._applied(declared, query)
+        if not query.dry_run:
+            self.directory.invalidate()
+        exists = not query.dry_run or change.kind != "create"
+        view = views.Changed(
+            change=change.kind,
+            application=views.ApplicationView.of(self.application(name)) if exists else None,
+            fields={
+                path: views.ChangedField(before=before, after=after)
+                for path, (before, after) in change.fields.items()
+            },
+            warnings=list(shell_warnings(declared)),
         )
+        is_new = change.kind == "create" and not query.dry_run
+        return answer(view, status=201 if is_new else 200)
+
+    def _applied(self, declared: Application, query: views.ApplicationQuery) -> Change:
+        installation, verify = self.installation, query.verify
+        if not verify:
+            return installation.apply([declared], dry_run=query.dry_run)[0]
+
+        def checked_and_applied() -> Change:
+            return installation.apply([declared], dry_run=query.dry_run, verify=True)[0]
+
+        change = self.hosts.ask(checked_and_applied)
+        if query.dry_run and not change.fields.keys() & {"provider", "repository", "ref"}:
+            # What is stored already was checked when it was stored, which may be long ago.
+            found = installation.store.get_application(declared.name).definition
+            self.hosts.ask(
+                lambda: verify_applications(
+                    [found], installation.open_application_provider, installation.git_settings
+                )
+            )
+        return change
+
+    def _refuse_other_revision(self, name: str, wanted: int | None) -> None:
+        if wanted is None:
+            return
+        record = self.installation.store.find_applications({name}).get(name)
+        if wanted == 0 and record is not None:
+            raise Refusal(
+                409,
+                "conflict",
+                f"The application name {name!r} is taken.",
+                hint="Choose another name.",
+                details={"fields": ["name: is taken"]},
+            )
+        if wanted and (record is None or record.revision != wanted):
+            raise Refusal(
+                409,
+                "conflict",
+                f"The application {name!r} was changed meanwhile.",
+                hint="Load it again, and make the change once more.",
+            )
 
     def delete_application(self, call: Call) -> Response:
         """Remove an application and its webhook at the git host. Its releases stay on disk.
@@ -158,7 +225,7 @@ class Api:
         unfinished deployments. The status is 204 if nothing is left to do, and otherwise 200 with
         a list of what you have to remove yourself.
         """
-        name = _checked(call.path["application"])
+        name = checked_name(call.path["application"])
         query: views.RemovalQuery = call.query
         try:
             done = self.installation.removals.remove(
@@ -198,8 +265,15 @@ class Api:
         return answer(views.DeploymentPage(items=views_of, next=following))
 
     def get_deployment(self, call: Call) -> Response:
-        """Get a deployment."""
-        return answer(views.DeploymentView.of(self.deployment(call.path["deployment"])))
+        """Get a deployment. If an error ended it, "hint" is the next step."""
+        record = self.deployment(call.path["deployment"])
+        view = views.DeploymentView.of(record)
+        if record.error_code is not None:
+            logs = self.installation.engine.logs
+            last = logs.end(record.application, record.id, lines=_LINES_WITH_HINT).lines
+            hint = next((line.text for _, line in reversed(last) if line.kind == "hint"), None)
+            view = view.model_copy(update={"hint": hint})
+        return answer(view)
 
     def request_deployment(self, call: Call) -> Response:
         """Request a deployment of an application's newest commit.
@@ -254,13 +328,20 @@ class Api:
         An event's id is a position in the log. To continue there, send it as Last-Event-ID.
         """
         record = self.deployment(call.path["deployment"])
-        part = self.installation.engine.logs.part(
-            record.application, record.id, call.query.after, lines=_LINES_MOST
-        )
+        query: views.LogQuery = call.query
+        logs, name, number = self.installation.engine.logs, record.application, record.id
+        if query.search:
+            after, most = query.after, query.last or _LINES_MOST
+            part = logs.search(name, number, query.search, after, lines=most)
+        elif query.last is not None:
+            part = logs.end(name, number, lines=query.last)
+        else:
+            part = logs.part(name, number, query.after, lines=_LINES_MOST)
         return answer(
             views.LogPage(
                 items=[views.LogLineView.of(line) for _, line in part.lines],
                 position=part.position,
+                start=part.start,
                 finished=record.is_finished,
             )
         )
@@ -285,13 +366,17 @@ class Api:
             Refusal: There is none (404).
         """
         try:
-            return self.installation.store.get_application(_checked(name))
+            return self.installation.store.get_application(checked_name(name))
         except ConfigurationError as error:
             raise missing(error) from None
 
 
-def _checked(name: str) -> str:
-    """A name from a path, if an application can have it."""
+def checked_name(name: str) -> str:
+    """Return the name of an application in a path.
+
+    Raises:
+        Refusal: No application can have it (404).
+    """
     if not re.fullmatch(NAME_PATTERN, name):
         raise Refusal(
             404,

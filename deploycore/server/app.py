@@ -31,25 +31,31 @@ from deploycore.server.accounts import Accounts
 from deploycore.server.api import PREFIX, Api
 from deploycore.server.bodies import Room, read_body
 from deploycore.server.dashboard import Dashboard
-from deploycore.server.deliveries import (
-    UNAVAILABLE,
-    UNKNOWN_APPLICATION,
-    Acceptor,
-    Verdict,
-)
+from deploycore.server.deliveries import Acceptor
 from deploycore.server.edge import ROUTE, Edge, note_application
+from deploycore.server.feed import Feed
 from deploycore.server.followers import Followers
 from deploycore.server.health import Readiness
+from deploycore.server.hosts import Hosts
 from deploycore.server.known_webhooks import Directory
+from deploycore.server.listings import Listings
 from deploycore.server.metrics import Metrics
 from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, json_response, problem_of
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.recorder import Recorder
 from deploycore.server.rest.service import Rest
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.server.rollbacks import Rollbacks
 from deploycore.server.senders import sender_of
+from deploycore.server.verdicts import (
+    HINTS,
+    MESSAGES,
+    UNAVAILABLE,
+    UNKNOWN_APPLICATION,
+    Verdict,
+)
 from deploycore.server.views import Accepted
 from deploycore.worker import Worker
 
@@ -68,21 +74,6 @@ PostgreSQL, a thread may wait for a row that somebody keeps locked, while others
 _OPENING_THREADS = 8
 """Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
 
-_MESSAGES = {
-    "unknown_application": "The application does not exist, or has no webhook.",
-    "bad_signature": "The signature is missing or wrong.",
-    "malformed": "The request is not a delivery that the git host sends.",
-    "stale": "The delivery's time is too old, or in the future.",
-    "unavailable": "The delivery cannot be stored now.",
-}
-_HINTS = {
-    "unknown_application": "Register its webhook: deploycore webhook register APPLICATION --url https://…",
-    "bad_signature": "Give the git host the webhook's secret: deploycore webhook show"
-    " APPLICATION --reveal-secret",
-    "stale": "Correct the clocks of both machines.",
-    "unavailable": "Send it again in a minute.",
-}
-
 T = TypeVar("T")
 
 
@@ -92,21 +83,26 @@ class Application:
 
     Attributes:
         asgi: The application for an ASGI server.
+        recorder: Records how deliveries were judged; start it when the server responds.
         accounts: The users of the dashboard.
         rest: The operations of the REST API.
     """
 
     asgi: Starlette
     followers: Followers
+    feed: Feed
     rollbacks: Rollbacks
     directory: Directory
     acceptor: Acceptor
+    recorder: Recorder
+    listings: Listings
     accounts: Accounts
     rest: Rest
 
     def begin_to_stop(self) -> None:
-        """Disconnect clients that follow logs. This is fast enough for a signal handler."""
+        """Disconnect clients that follow logs or events. A signal handler may call it."""
         self.followers.stop()
+        self.feed.stop()
 
     def close(self, drain: float = 0.0) -> None:
         """Stop rollbacks and close providers, after the last request.
@@ -116,6 +112,7 @@ class Application:
         """
         self.rollbacks.stop(drain)
         self.directory.close()
+        self.listings.close()
 
 
 def create_application(
@@ -132,25 +129,31 @@ def create_application(
     options = options or ServerOptions()
     directory, rollbacks = Directory(installation), Rollbacks(installation)
     followers = Followers(installation, most=options.followers_most)
+    feed = Feed(installation, most=options.followers_most)
     metrics = Metrics(installation.store, worker)
     readiness = Readiness(installation, worker)
+    recorder, hosts = Recorder(installation.store), Hosts()
+    listings = Listings(installation.open_provider, hosts)
     accounts = Accounts(installation, openid=options.openid)
     api = Api(
         installation,
         directory=directory,
         rollbacks=rollbacks,
+        recorder=recorder,
+        hosts=hosts,
+        listings=listings,
         accounts=accounts,
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
-    rest = Rest(api, Access(installation.store), accounts, followers, options)
+    rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
     public_url = installation.settings.public_url
     dashboard = Dashboard(rest, accounts, options, public_url=public_url)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
-    webhooks = _Webhooks(acceptor, directory, metrics, options, threads=threads)
+    webhooks = _Webhooks(acceptor, directory, recorder, metrics, options, threads=threads)
     asgi = Starlette(
         routes=[
             Route(WEBHOOK_PATH, webhooks.receive, methods=["POST"]),
@@ -161,7 +164,9 @@ def create_application(
         exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
-    return Application(asgi, followers, rollbacks, directory, acceptor, accounts, rest)
+    return Application(
+        asgi, followers, feed, rollbacks, directory, acceptor, recorder, listings, accounts, rest
+    )
 
 
 class _Webhooks:
@@ -171,6 +176,7 @@ class _Webhooks:
         self,
         acceptor: Acceptor,
         directory: Directory,
+        recorder: Recorder,
         metrics: Metrics,
         options: ServerOptions,
         *,
@@ -178,6 +184,7 @@ class _Webhooks:
     ) -> None:
         self._acceptor = acceptor
         self._directory = directory
+        self._recorder = recorder
         self._metrics = metrics
         self._options = options
         self._threads = CapacityLimiter(threads)
@@ -194,11 +201,11 @@ class _Webhooks:
         try:
             verdict = await self._judged(request, name)
         except Refusal as refusal:
-            self._count("refused", refusal.code)
+            self._count(request, name, Verdict(refusal.status, "refused", refusal.code))
             if refusal.status == 503:
                 self._acceptor.miss(name)
             raise
-        self._count(verdict.outcome, verdict.reason)
+        self._count(request, name, verdict)
         if verdict.outcome != "refused":
             told = Accepted(
                 status=verdict.outcome,
@@ -213,8 +220,8 @@ class _Webhooks:
         raise Refusal(
             verdict.status,
             verdict.reason,
-            verdict.message or _MESSAGES[verdict.reason],
-            hint=verdict.hint or _HINTS.get(verdict.reason, ""),
+            verdict.message or MESSAGES[verdict.reason],
+            hint=verdict.hint or HINTS.get(verdict.reason, ""),
             headers={"Retry-After": "60"} if verdict.status == 503 else {},
         )
 
@@ -250,9 +257,13 @@ class _Webhooks:
             if entry is not None:
                 self._directory.provider(entry)
 
-    def _count(self, outcome: str, reason: str) -> None:
-        self._metrics.webhooks.labels(outcome, reason).inc()
-        if outcome == "refused":
+    def _count(self, request: Request, name: str, verdict: Verdict) -> None:
+        self._metrics.webhooks.labels(verdict.outcome, verdict.reason).inc()
+        if self._directory.is_known(name):
+            sender = request.client.host if request.client else ""
+            self._recorder.note(name, verdict, sender)
+        if verdict.outcome == "refused":
+            reason = verdict.reason
             self._quiet.warn(reason, "a webhook delivery was rejected: %s", reason)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from deploycore.server.problems import Refusal
-from deploycore.text.validation import describe_problems
+from deploycore.text.validation import find_problems
 
 __all__ = ["checked"]
 
@@ -24,10 +24,11 @@ def checked(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = describe_problems(error, model, values, separator="/")
+        problems = [each.text("/") for each in find_problems(error, model, values)]
     raise Refusal(
         422,
         "configuration",
-        f"The request is not valid: {problems}.",
+        f"The request is not valid: {'; '.join(problems)}.",
         hint="See the request's fields in the OpenAPI document: /api/v1/openapi.json",
+        details={"fields": problems},
     )

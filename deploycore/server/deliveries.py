@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 from deploycore.errors import DeploycoreError, StoreError, UnexpectedAnswer, with_next_step
 from deploycore.events import (
@@ -29,54 +28,27 @@ from deploycore.server.known_webhooks import Directory, Entry
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.reception import Missed
 from deploycore.server.storage_locks import StorageLocks
+from deploycore.server.verdicts import (
+    ANOTHER_REPOSITORY,
+    BAD_SIGNATURE,
+    MALFORMED,
+    PULL_REQUEST,
+    STALE,
+    UNAVAILABLE,
+    UNKNOWN_APPLICATION,
+    Subject,
+    Verdict,
+)
 from deploycore.worker.previews import handle
 
 __all__ = ["UNAVAILABLE", "UNKNOWN_APPLICATION", "Acceptor", "Verdict"]
 
 logger = logging.getLogger(__name__)
 
-"""What is given pull requests; it must be quick, and do no more than note them. It may answer
-``ignored``."""
-
-Outcome = Literal["accepted", "known", "ignored", "refused"]
-
 _CAUSE = "push"
-_PULL_REQUEST = "pull_request"
-_IGNORED_PUSHES = frozenset({"another_ref", "deleted"})
 _PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _DELIVERY_LENGTH = 200
 _NOTED_EVERY = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The result of a delivery.
-
-    Attributes:
-        status: The HTTP status of the response.
-        outcome: The result as one word.
-        reason: Why the delivery was rejected or ignored, as one of a few words for programs.
-        trigger: The stored trigger.
-        message, hint: Why the delivery was rejected or changes nothing, for people; empty if the
-            reason is enough.
-    """
-
-    status: int
-    outcome: Outcome
-    reason: str = ""
-    trigger: int | None = None
-    message: str = ""
-    hint: str = ""
-
-    @property
-    def shows_pushes_arrive(self) -> bool:
-        """Whether it was of a push to the application's repository: a sign that its webhook works.
-
-        A ping is none, nor are pull requests and what is about another repository.
-        """
-        if self.outcome == "ignored":
-            return self.reason in _IGNORED_PUSHES
-        return self.outcome in ("accepted", "known") and self.reason != _PULL_REQUEST
 
 
 @dataclass(frozen=True)
@@ -87,14 +59,6 @@ class _Source:
     delivery: str
     digest: str
     came_at: float
-
-
-UNKNOWN_APPLICATION = Verdict(404, "refused", "unknown_application")
-_BAD_SIGNATURE = Verdict(401, "refused", "bad_signature")
-_MALFORMED = Verdict(422, "refused", "malformed")
-_STALE = Verdict(422, "refused", "stale")
-UNAVAILABLE = Verdict(503, "refused", "unavailable")
-_ANOTHER_REPOSITORY = Verdict(202, "ignored", "another_repository")
 
 
 class Acceptor:
@@ -136,7 +100,7 @@ class Acceptor:
         except UnexpectedAnswer as error:
             said = error.message, error.hint
             self._quiet.warn(name, "a webhook delivery for %s was rejected: %s %s", name, *said)
-            return replace(_MALFORMED, message=error.message, hint=error.hint)
+            return replace(MALFORMED, message=error.message, hint=error.hint)
         except DeploycoreError as error:
             # Ours, or the plugin's: the host may send it again.
             self._quiet.warn(
@@ -172,11 +136,11 @@ class Acceptor:
             self._directory.look_again(name)
             again = self._directory.find(name)
             if again is None or again == entry or not self._is_signed(again, delivery):
-                return _BAD_SIGNATURE
+                return BAD_SIGNATURE
             entry = again
         delivered = self._directory.provider(entry).parse_webhook(delivery)
         if self._is_stale(delivered):
-            return _STALE
+            return STALE
         digest = hashlib.sha256(delivery.body).hexdigest()
         source = _Source(delivered.delivery, digest, came_at)
         verdict = self._verdict(entry, delivered, source)
@@ -189,9 +153,14 @@ class Acceptor:
 
     def _verdict(self, entry: Entry, delivered: Delivered, source: _Source) -> Verdict:
         """What is told of a delivery with several events: what came of the luckiest one."""
-        found = [self._taken(entry, event, source) for event in delivered.events]
         order = ("accepted", "known", "ignored")
-        return min(found, key=lambda each: order.index(each.outcome), default=_ignored("no_event"))
+        best, told = _ignored("no_event"), None
+        for event in delivered.events:
+            found = self._taken(entry, event, source)
+            if told is None or order.index(found.outcome) < order.index(best.outcome):
+                best, told = found, event
+        ref = entry.application.definition.ref
+        return replace(best, subject=_subject_of(told, ref, delivered.delivery))
 
     def _is_signed(self, entry: Entry, delivery: WebhookDelivery) -> bool:
         provider = self._directory.provider(entry)
@@ -204,7 +173,7 @@ class Acceptor:
     def _taken(self, entry: Entry, event: WebhookEvent, source: _Source) -> Verdict:
         definition = entry.application.definition
         if not self._identity.is_meant(entry, event):
-            return _ANOTHER_REPOSITORY
+            return ANOTHER_REPOSITORY
         if isinstance(event, PullRequestEvent):
             with self._locks.take(entry.application.name, source.came_at):
                 return self._pull_request(entry, event, source.digest)
@@ -258,7 +227,7 @@ class Acceptor:
             return _ignored("no_previews")
         # Afterwards: what fails is to be sent again, and then it must not be known.
         triggers.add(name, cause="pull_request", digest=told, settled=True)
-        return Verdict(202, "accepted", _PULL_REQUEST)
+        return Verdict(202, "accepted", PULL_REQUEST)
 
     def is_to_be_noted(self, name: str) -> bool:
         """Whether a delivery for an application should be recorded: once a minute.
@@ -292,6 +261,18 @@ def _known(name: str) -> Verdict:
         message="A delivery with this identifier or this body was accepted before. To deploy again,"
         f" run: deploycore deploy {name}",
     )
+
+
+def _subject_of(event: WebhookEvent | None, ref: str, delivery: str) -> Subject:
+    """What a delivery is about: an event, and of a push with several changes that of the ref."""
+    if isinstance(event, PullRequestEvent):
+        return Subject(PULL_REQUEST, event.source_branch, event.commit, event.actor, delivery)
+    if event is None:
+        return Subject(delivery=delivery)
+    change = _change_of(event, ref) or next(iter(event.changes), None)
+    if change is None:
+        return Subject(_CAUSE, "", None, event.actor, delivery)
+    return Subject(_CAUSE, change.name, change.after, event.actor, delivery)
 
 
 def _names_of(full: str) -> tuple[str, str]:

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import deploycore
-from deploycore.applications.application import Application
+from deploycore.applications.application import VARIABLE_PATTERN, Application
+from deploycore.applications.descriptions import describe_fields, models_within
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
-from deploycore.server.api import METRICS_MEDIA_TYPE
 from deploycore.server.problems import MEDIA_TYPE
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.table import OPERATIONS
@@ -26,10 +26,15 @@ WEBHOOK_PATH = "/webhooks/{application}"
 _DECLARATION = "Declaration"
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "application": {"type": "string", "pattern": NAME_PATTERN},
+    "provider": {"type": "string", "pattern": NAME_PATTERN},
+    "kind": {"type": "string", "maxLength": 100},
+    "sign_in": {"type": "string", "maxLength": 100},
+    "variable": {"type": "string", "pattern": VARIABLE_PATTERN},
     "user": {"type": "string", "pattern": NAME_PATTERN},
     "token": {"type": "string", "pattern": NAME_PATTERN},
     "session": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     "deployment": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    "release": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,255}$"},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
 }
 _REFUSED_ALWAYS = (422, 500, 503)
@@ -82,8 +87,9 @@ def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     schema = operation.query.model_json_schema(ref_template="#/components/schemas/{model}")
+    required = schema.get("required", ())
     for name, described in schema.get("properties", {}).items():
-        yield {"name": name, "in": "query", "required": False, "schema": described}
+        yield {"name": name, "in": "query", "required": name in required, "schema": described}
     if operation.can_follow:
         yield {
             "name": "Last-Event-ID",
@@ -100,8 +106,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if operation.can_follow and status == 200:
             content["text/event-stream"] = {"schema": {"type": "string"}}
         found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
-    if operation.run.__name__ == "metrics":
-        found["200"]["content"] = {METRICS_MEDIA_TYPE: {"schema": {"type": "string"}}}
+    if operation.media_type:
+        found["200"]["content"] = {operation.media_type: {"schema": {"type": "string"}}}
     if operation.run.__name__ == "openapi":
         found["200"]["content"] = {"application/json": {"schema": {"type": "object"}}}
     for status in sorted(_refusals(operation)):
@@ -178,7 +184,13 @@ def _schemas() -> dict[str, Any]:
     declaration["required"].remove("name")
     declaration["title"] = _DECLARATION
     schemas = {**found["$defs"], **parts, _DECLARATION: declaration}
-    return {name: _for_machines(schema) for name, schema in sorted(schemas.items())}
+    plain = {name: _for_machines(schema) for name, schema in sorted(schemas.items())}
+    for name, model in models_within(Application).items():
+        properties = plain[_DECLARATION if model is Application else name]["properties"]
+        for field, text in describe_fields(model).items():
+            if field in properties:
+                properties[field]["description"] = text
+    return plain
 
 
 def _for_machines(schema: Any) -> Any:

@@ -24,7 +24,8 @@ class ServerOptions:
         replay_window: The maximum difference between a delivery's own time and now.
         metrics_open: Whether metrics need no token.
         behind_proxy: Whether to trust a proxy's headers for addresses, schemes and request ids.
-        followers_most: The maximum number of clients that follow logs.
+        followers_most: The maximum number of clients that follow logs, and of those that follow
+            events.
         openid: The issuer where users can sign in; ``None`` if there is none.
     """
 
@@ -34,5 +35,5 @@ class ServerOptions:
     replay_window: timedelta = timedelta(hours=24)
     metrics_open: bool = False
     behind_proxy: bool = False
-    followers_most: int = 100
+    followers_most: int = 500
     openid: OpenIdSettings | None = None

@@ -76,6 +76,7 @@ def serve(
 
         def started() -> None:
             reception.start()
+            application.recorder.start()
             on_started(url, application.accounts.new_link())
 
         server.on_started = started
@@ -90,7 +91,8 @@ def serve(
                 if worker is not None:
                     worker.start()
                 _warm_up(application)
-                with reception, nullcontext() if worker else _without_worker(installation):
+                aside = nullcontext() if worker else _without_worker(installation)
+                with reception, application.recorder, aside:
                     server.run(sockets=[listener])
             finally:
                 logger.info("stopping: running deployments have %d s to finish", drain)

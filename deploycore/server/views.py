@@ -17,13 +17,13 @@ from deploycore.store import (
     DeploymentKind,
     DeploymentRecord,
     DeploymentState,
-    ProviderRecord,
     TriggerRecord,
 )
 
 __all__ = [
     "Accepted",
     "ApplicationPage",
+    "ApplicationQuery",
     "ApplicationView",
     "Changed",
     "DeploymentPage",
@@ -36,8 +36,6 @@ __all__ = [
     "LogQuery",
     "NoQuery",
     "Problem",
-    "ProviderPage",
-    "ProviderView",
     "RemovalQuery",
     "Removed",
     "RollbackRequest",
@@ -90,33 +88,6 @@ class Health(View):
     missing: dict[str, str] = {}
 
 
-class ProviderView(View):
-    """A configured provider; of its secrets, only their names."""
-
-    name: str
-    kind: str
-    settings: Mapping[str, str]
-    secrets: Sequence[str]
-    created_at: datetime
-
-    @classmethod
-    def of(cls, record: ProviderRecord) -> ProviderView:
-        """The view of a record."""
-        return cls(
-            name=record.name,
-            kind=record.kind,
-            settings=record.settings,
-            secrets=sorted(record.secrets),
-            created_at=record.created_at,
-        )
-
-
-class ProviderPage(View):
-    """All providers."""
-
-    items: Sequence[ProviderView]
-
-
 class ApplicationView(View):
     """An application; its declaration is what PUT takes."""
 
@@ -146,15 +117,48 @@ class ApplicationPage(View):
     items: Sequence[ApplicationView]
 
 
+class ApplicationQuery(Given):
+    """How an application is changed.
+
+    Attributes:
+        verify: Whether to check first that the repository and the ref exist at the git host.
+        dry_run: Whether only to check, without changing anything.
+        revision: The revision that the application must still have; 0 if it must not exist.
+    """
+
+    verify: bool = False
+    dry_run: bool = False
+    revision: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+
+class ChangedField(View):
+    """A field of a declaration, before and after a change; ``None`` if it is not set."""
+
+    before: Any
+    after: Any
+
+
 class Changed(View):
-    """What a declaration has changed."""
+    """What a declaration has changed.
+
+    Attributes:
+        application: The application; ``None`` if a dry run would create it.
+        fields: The changed fields, by their paths.
+        warnings: What may be wrong with the declaration, such as steps that seem to need a shell.
+    """
 
     change: Literal["create", "change", "unchanged"]
-    application: ApplicationView
+    application: ApplicationView | None
+    fields: Mapping[str, ChangedField]
+    warnings: Sequence[str]
 
 
 class DeploymentView(View):
-    """A deployment or a rollback."""
+    """A deployment or a rollback.
+
+    Attributes:
+        hint: The next step after the error, where one deployment is asked for.
+    """
 
     id: int
     application: str
@@ -177,6 +181,7 @@ class DeploymentView(View):
     finished_at: datetime | None
     error_code: str | None
     error: str | None
+    hint: str | None = None
     removed_at: datetime | None
 
     @classmethod
@@ -229,10 +234,17 @@ class LogLineView(View):
 
 
 class LogPage(View):
-    """Some lines of a log; ``position`` is what to give as ``after`` for those behind them."""
+    """Some lines of a log.
+
+    Attributes:
+        position: What to give as ``after`` for the lines behind them.
+        start: The position from which the lines were read; 0 at the beginning of the log.
+        finished: Whether the deployment has ended.
+    """
 
     items: Sequence[LogLineView]
     position: int
+    start: int
     finished: bool
 
 
@@ -254,9 +266,17 @@ class DeploymentQuery(Given):
 
 
 class LogQuery(Given):
-    """From where on a log is wanted."""
+    """Which lines of a log are wanted.
+
+    Attributes:
+        after: From which position on.
+        last: Only so many lines at the end; ``after`` has no effect then.
+        search: Only lines with this text, in any case.
+    """
 
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
+    last: Annotated[int, Field(ge=1, le=1000)] | None = None
+    search: Annotated[str, Field(max_length=200)] = ""
 
 
 class DeploymentRequest(Given):

@@ -40,7 +40,7 @@ def translated(error: Exception, server: SshServer) -> Exception:
         return KeyRefused(
             f"The SSH server of {server.url} does not accept the key for user {server.user}.",
             hint="Add the public key to the repository or to an account that can read it, and check"
-            " the user name in the URL. Only keys are used to sign in, never a password.",
+            " the user name in the URL. deploycore signs in only with keys, never with a password.",
             url=server.url,
         )
     reason = said(str(error)) or type(error).__name__
@@ -48,8 +48,8 @@ def translated(error: Exception, server: SshServer) -> Exception:
         return KeyRefused(
             f"The SSH server of {server.url} accepts none of the keys that it was shown for user"
             f" {server.user}: {reason}.",
-            hint="An agent with many keys shows them one after the other, and servers allow only a"
-            " few. Remove keys from the agent, or give the provider an ssh_private_key.",
+            hint="Remove keys from the agent, or give the provider an ssh_private_key. An agent"
+            " shows all its keys, and servers allow only a few attempts.",
             url=server.url,
         )
     if isinstance(error, asyncssh.KeyExchangeFailed):
@@ -66,7 +66,7 @@ def translated(error: Exception, server: SshServer) -> Exception:
         )
     return GitError(
         f"The SSH server of {server.url} ended the connection: {reason}.",
-        hint="Check that the address is that of an SSH server, and what its log says.",
+        hint="Check that the address is that of an SSH server, and read the server's log.",
         url=server.url,
     )
 
@@ -91,12 +91,12 @@ def host_key_refusal(
         hint = "Do not connect to it. Ask the host's administrator which key it should have."
     elif known:
         message = (
-            f"The SSH server {where} has another key than the known one. It has {key}; known:"
+            f"The SSH server {where} has a key that is not the known one. Its key: {key}. Known:"
             f" {', '.join(known)}."
         )
         hint = (
-            "The connection may be intercepted, or the host has changed its key. Compare"
-            " the fingerprint with what the host publishes. If it is the host's, pin it:"
+            "Compare the fingerprint with what the host publishes: either the host has changed its"
+            " key, or the connection is intercepted. If it is the host's, pin it:"
             " deploycore provider edit NAME --host-key FILE"
         )
     else:

@@ -49,8 +49,8 @@ def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.S
     # Raised out here, since the exception's frames hold the key.
     raise ConfigurationError(
         problem,
-        hint="Give the whole private key, in the OpenSSH or PEM format, as ssh_private_key, and the"
-        " passphrase that it is encrypted with, if it is, as ssh_passphrase.",
+        hint="Set ssh_private_key to the whole private key, in the OpenSSH or PEM format. If the"
+        " key is encrypted, set ssh_passphrase to its passphrase.",
     )
 
 
@@ -63,7 +63,7 @@ def _no_private_key(text: str) -> str:
     if text.startswith("PuTTY-"):
         return "The SSH private key is in the format of PuTTY."
     if len(_BEGIN.findall(text)) > 1:
-        return "The SSH private key is several keys in one text."
+        return "The SSH private key has several keys in one text."
     return ""
 
 

@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["SSH_PORT", "HostKey", "KnownHosts", "host_key_line", "read_host_keys"]
 
@@ -55,8 +56,7 @@ class HostKey:
         return f"{self.kind} {self.fingerprint}"
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     names: str
     key: HostKey
     is_revoked: bool
@@ -138,7 +138,9 @@ def _parsed(line: str) -> _Line | None:
     if marker not in ("", _REVOKED):
         raise ValueError(f"lines with {marker[:32]!r} are not supported")
     if len(fields) < 3 or len(line) > _MAX_LINE:
-        raise ValueError("a line has a host, an algorithm and a key, as in a known_hosts file")
+        raise ValueError(
+            "each line must have a host, an algorithm and a key, as in a known_hosts file"
+        )
     return _Line(fields[0], _key(fields[1], fields[2]), is_revoked=marker == _REVOKED)
 
 
@@ -148,7 +150,9 @@ def _key(kind: str, text: str) -> HostKey:
     except binascii.Error:
         key = HostKey(b"")
     if not _KIND.fullmatch(kind) or key.kind != kind:
-        raise ValueError(f"the key of a line is not of the algorithm {kind[:32]!r}, or damaged")
+        raise ValueError(
+            f"a key does not have the algorithm {kind[:32]!r} of its line, or is damaged"
+        )
     return key
 
 

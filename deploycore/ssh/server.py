@@ -5,8 +5,7 @@ Source: https://git-scm.com/docs/git-clone#_git_urls and connect.c of git
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 from deploycore.ssh.known_hosts import SSH_PORT
@@ -26,8 +25,7 @@ def is_ssh(url: str) -> bool:
     return url[:6].lower() == "ssh://"
 
 
-@dataclass(frozen=True)
-class SshServer:
+class SshServer(NamedTuple):
     """The address of a repository on an SSH server.
 
     Attributes:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from deploycore.store.records import (
         ApplicationRecord,
         ClaimRecord,
+        DeliveryOutcome,
+        DeliveryRecord,
         DeployKeyRecord,
         DeploymentKind,
         DeploymentRecord,
@@ -40,6 +42,8 @@ else:
             "deploycore.store.records": (
                 "ApplicationRecord",
                 "ClaimRecord",
+                "DeliveryOutcome",
+                "DeliveryRecord",
                 "DeployKeyRecord",
                 "DeploymentKind",
                 "DeploymentRecord",
@@ -64,6 +68,8 @@ __all__ = [
     "ApplicationRecord",
     "AuditRecord",
     "ClaimRecord",
+    "DeliveryOutcome",
+    "DeliveryRecord",
     "DeployKeyRecord",
     "DeploymentKind",
     "DeploymentRecord",

@@ -219,8 +219,8 @@ def _refuse_replaced(connection: Connection, key: DeployKeyRecord) -> None:
     state = connection.scalar(select(deploy_keys.c.state).where(deploy_keys.c.id == key.id))
     if state not in ("new", "live"):
         raise ConfigurationError(
-            f"The new SSH key of {key.owner!r} was replaced or removed in the meantime.",
-            hint="See which key is in use: deploycore key list",
+            f"Another process has replaced or removed the new SSH key of {key.owner!r}.",
+            hint="List the keys: deploycore key list",
             name=key.owner,
         )
 

@@ -175,6 +175,15 @@ class Deployments:
         with self._database.reading() as connection:
             return _get(connection, deployment)
 
+    def find(self, ids: Sequence[int]) -> dict[int, DeploymentRecord]:
+        """Find deployments by their ids. Those that do not exist or are damaged are left out."""
+        found: dict[int, DeploymentRecord] = {}
+        with self._database.reading() as connection:
+            for some in chunks(ids):
+                query = select(deployments).where(deployments.c.id.in_(some))
+                found |= {each.id: each for each in _records(connection, query)}
+        return found
+
     def list(
         self,
         application: str | None = None,

@@ -167,7 +167,7 @@ COLUMNS: dict[str, tuple[tuple[str, str, bool, tuple[str, ...]], ...]] = {
         ("removed_at", "time", False, ()),
     ),
 }
-REVISION = "0015"
+REVISION = "0016"
 STATEMENTS = {
     "providers": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum, providers.generation, providers.changed_at, providers.former_secrets, providers.former_until, providers.former_checksum, providers.expires_at, providers.expiry_warned FROM providers ORDER BY providers.name",
     "provider": "SELECT providers.name, providers.kind, providers.settings, providers.secrets, providers.created_at, providers.settings_checksum, providers.secrets_checksum, providers.generation, providers.changed_at, providers.former_secrets, providers.former_until, providers.former_checksum, providers.expires_at, providers.expiry_warned FROM providers WHERE providers.name = ?",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -12,6 +12,7 @@ from deploycore.store.database import Database, present
 from deploycore.store.lookup import named_row, refuse_taken
 from deploycore.store.provider_tokens import forget_all
 from deploycore.store.providers import (
+    applications_of,
     change,
     forget_former_secrets,
     is_damaged,
@@ -59,6 +60,17 @@ class ProviderRows:
             else:
                 connection.execute(insert(providers).values(values))
 
+    def refuse_taken_provider(self, name: str) -> None:
+        """See whether a provider of this name could be added.
+
+        Raises:
+            ConfigurationError: The name is invalid or already used.
+        """
+        refuse_malformed(name)
+        with self._database.reading() as connection:
+            if not is_damaged(connection, name):
+                refuse_taken(connection, "provider", providers, name)
+
     def get_provider(self, name: str) -> ProviderRecord:
         """Get the provider of a name, with its former secrets only while they may be used.
 
@@ -77,6 +89,30 @@ class ProviderRows:
         with self._database.reading() as connection:
             query = select(providers).order_by(providers.c.name)
             return list(read_records(connection, providers, query, provider_of))
+
+    def page_of_providers(self, *, after: str = "", limit: int) -> list[ProviderRecord]:
+        """Some providers, by name.
+
+        Args:
+            after: Only those whose names come after this one.
+            limit: The maximum number.
+        """
+        with self._database.reading() as connection:
+            query = select(providers).where(providers.c.name > after)
+            query = query.order_by(providers.c.name).limit(limit)
+            return list(read_records(connection, providers, query, provider_of))
+
+    def applications_of_providers(
+        self, names: Sequence[str], *, most: int
+    ) -> Mapping[str, tuple[int, Sequence[str]]]:
+        """The number of applications of providers, and the first of them by name.
+
+        Args:
+            names: The names of the providers. Those without applications are left out.
+            most: The maximum number of names of applications of each.
+        """
+        with self._database.reading() as connection:
+            return applications_of(connection, names, most)
 
     def change_provider(
         self,

@@ -7,6 +7,7 @@ lease that a clock which was ahead has left is void (``times``).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -72,6 +73,13 @@ class ProviderTokens:
                     left = 0.0 if age < -TOLERANCE else left - max(0.0, age.total_seconds())
                 former = former if abs(age) <= _FORMER_FOR else None
             return SealedToken(row["token"], row["generation"], row["lifetime"], left, former)
+
+    def holders(self, providers: Collection[str]) -> set[str]:
+        """Those of some providers that have a token."""
+        c = provider_tokens.c
+        query = select(c.provider).where(c.provider.in_(providers), c.token.is_not(None))
+        with self._database.reading() as connection:
+            return {each for each in connection.scalars(query) if isinstance(each, str)}
 
     def begin_renewal(self, provider: str, key: str, generation: int, seconds: float) -> bool:
         """Take the lease on a token, unless another process has it or has renewed the token.

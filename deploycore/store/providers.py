@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, not_, or_, select, update
+from sqlalchemy import Connection, and_, func, not_, or_, select, update
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
@@ -22,6 +22,7 @@ from deploycore.store.times import LONGEST_KEPT, holds, is_ahead
 from deploycore.store.webhooks import webhook_of
 
 __all__ = [
+    "applications_of",
     "change",
     "count_change",
     "forget_former_secrets",
@@ -186,6 +187,20 @@ def _naming(connection: Connection, name: str) -> list[str]:
     query = select(applications).order_by(applications.c.name)
     found = read_records(connection, applications, query, lambda row: row["definition"])
     return [each["name"] for each in found if name in each.get("credentials", ())]
+
+
+def applications_of(
+    connection: Connection, names: Sequence[str], most: int
+) -> dict[str, tuple[int, list[str]]]:
+    """The number of applications of providers, and the first of them by name."""
+    c = applications.c
+    counts = select(c.provider, func.count()).where(c.provider.in_(names)).group_by(c.provider)
+    found: dict[str, tuple[int, list[str]]] = {}
+    for provider, count in connection.execute(counts):
+        first = select(c.name).where(c.provider == provider).order_by(c.name).limit(most)
+        names_of = [each for each in connection.scalars(first) if isinstance(each, str)]
+        found[provider] = (count, names_of)
+    return found
 
 
 def is_damaged(connection: Connection, name: str) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ApplicationRecord",
     "ClaimRecord",
+    "DeliveryOutcome",
+    "DeliveryRecord",
     "DeployKeyRecord",
     "DeployKeyState",
     "DeploymentKind",
@@ -37,6 +39,9 @@ __all__ = [
 
 DeployKeyState = Literal["new", "live", "former"]
 """What a key is for: to be used once the host accepts it, in use, or replaced and to be removed."""
+
+DeliveryOutcome = Literal["accepted", "known", "ignored", "refused", "dropped"]
+"""What became of a delivery. ``dropped`` ones came faster than they could be recorded."""
 
 Role = Literal["read", "deploy", "admin"]
 """What a token may do; each may do what those before it may."""
@@ -228,6 +233,50 @@ class WebhookRecord:
     delivered_at: datetime | None
     provider: str | None = None
     repository: str | None = None
+
+
+@dataclass(frozen=True)
+class DeliveryRecord:
+    """A delivery to an application's webhook, and how it was judged.
+
+    Of those that were refused or dropped, there is one record for each reason. It tells of the last
+    one.
+
+    Attributes:
+        application: The name of the application.
+        outcome: The result.
+        reason: Why it was refused or ignored, as one of a few words; may be empty.
+        message: The same for people, where the reason alone does not say enough; may be empty.
+        event: The kind of the event: ``push`` or ``pull_request``; empty if it was not read.
+        ref: The branch or tag of the event; may be empty.
+        commit: The commit that the event is about.
+        actor: The name of the account that caused the event; may be empty.
+        sender: The network address that it came from.
+        delivery: The git host's identifier of the delivery; may be empty.
+        trigger: The trigger that was stored for it.
+        received_at: When it arrived; the last one, where there are several.
+        first_at: When the first of them arrived.
+        count: The number of deliveries that the record is about.
+        id: A number that grows with each record; 0 before it is stored.
+        deployment: The deployment that settled the trigger, as long as the trigger is stored.
+    """
+
+    application: str
+    outcome: DeliveryOutcome
+    reason: str
+    message: str
+    event: str
+    ref: str
+    commit: str | None
+    actor: str
+    sender: str
+    delivery: str
+    trigger: int | None
+    received_at: datetime
+    first_at: datetime
+    count: int = 1
+    id: int = 0
+    deployment: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,14 @@ from deploycore.store.applications import (
     refuse_unknown_providers,
 )
 from deploycore.store.audit import Audit
+from deploycore.store.changes import Changes
 from deploycore.store.claims import Claims
 from deploycore.store.database import Database, check_writable, chunks
+from deploycore.store.deliveries import Deliveries
 from deploycore.store.deploy_keys import DeployKeys
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.overview import Overview
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
 from deploycore.store.provider_rows import ProviderRows
@@ -71,11 +74,14 @@ class Store(ProviderRows):
         triggers: The queue: requests to deploy, from webhooks, polls and people.
         claims: Which worker works on which application.
         webhooks: The webhooks of all applications.
+        deliveries: The last deliveries to each webhook.
         deploy_keys: The SSH keys that were made here.
         polls: When git hosts are polled.
         reception: When a server last received deliveries.
         repositories: Which repository of its git host each application deploys.
         previews: Applications that were created for pull requests.
+        changes: What has changed since somebody looked.
+        overview: Where the applications stand, for lists of many.
         tokens: The tokens of the server's API.
         provider_tokens: The tokens of providers that are obtained and renewed.
         users: The users of the dashboard.
@@ -93,11 +99,14 @@ class Store(ProviderRows):
         self.triggers = Triggers(self._database)
         self.claims = Claims(self._database)
         self.webhooks = Webhooks(self._database, self._refuse_second_key)
+        self.deliveries = Deliveries(self._database)
         self.deploy_keys = DeployKeys(self._database, self._refuse_second_key)
         self.polls = Polls(self._database)
         self.reception = Reception(self._database)
         self.repositories = Repositories(self._database)
         self.previews = Previews(self._database)
+        self.changes = Changes(self._database)
+        self.overview = Overview(self._database)
         self.tokens = Tokens(self._database)
         self.provider_tokens = ProviderTokens(self._database)
         self.users = Users(self._database)

@@ -25,7 +25,7 @@ from deploycore.store.columns import (
     UtcDateTime,
     Words,
 )
-from deploycore.store.records import DeployKeyState, DeploymentKind, Role
+from deploycore.store.records import DeliveryOutcome, DeployKeyState, DeploymentKind, Role
 from deploycore.store.states import DeploymentState
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "audit",
     "claims",
     "closed_pull_requests",
+    "deliveries",
     "deploy_keys",
     "deployments",
     "metadata",
@@ -53,7 +54,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0015"
+REVISION = "0016"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -268,6 +269,30 @@ webhooks = Table(
     # Where the host has it. The application may have been changed to another repository since.
     Column("provider", Line(NAME_LENGTH)),
     Column("repository", Words),
+)
+
+# The last deliveries to each webhook, and how they were judged. Those that were refused, or came
+# too fast, have one row for each reason, with their number and the last of them.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("application", ForeignKey(applications.c.name, ondelete="CASCADE"), nullable=False),
+    Column("outcome", Choice(8, get_args(DeliveryOutcome)), nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("event", Words, nullable=False),
+    Column("ref", Words, nullable=False),
+    Column("commit", Words),
+    Column("actor", Words, nullable=False),
+    Column("sender", Words, nullable=False),
+    Column("delivery", Words, nullable=False),
+    Column("trigger", Number),
+    Column("count", BigNumber, nullable=False),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Index(None, "application", "id"),
+    sqlite_autoincrement=True,
 )
 
 # SSH keys that were made here. ``application`` is empty for the key of a provider, whose private

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -148,7 +147,7 @@ class Unproved:
         found = self._storage.load(key)
         if found is None or found.token.refresh_token is None or self._is_proved:
             return found
-        return replace(found, seconds_left=0.0)
+        return found._replace(seconds_left=0.0)
 
     def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
         """Let this process renew the token, unless another one does so now or has done so."""

@@ -252,17 +252,24 @@ class Triggers:
         self.add(application, cause="recovery")
 
     def list(
-        self, application: str | None = None, *, limit: int | None = None
+        self,
+        application: str | None = None,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
     ) -> Sequence[TriggerRecord]:
         """List triggers, settled or not, the newest first.
 
         Args:
             application: List only triggers of this application.
+            before: List only triggers with a smaller id than this one.
             limit: The maximum number of results.
         """
         query = select(triggers).order_by(triggers.c.id.desc()).limit(limit)
         if application is not None:
             query = query.where(triggers.c.application == application)
+        if before is not None:
+            query = query.where(triggers.c.id < before)
         with self._database.reading() as connection:
             return builtins.list(read_records(connection, triggers, query, _TRIGGER))
 

@@ -223,15 +223,18 @@ class _Recorder:
         """Whether a check is skipped for a hook that is optional, and really not there."""
         from deploycore.testing.contract import OPTIONAL_CHECKS
         from deploycore.testing.contract.base import (
+            NO_ASYNCSSH,
             NO_DEPLOY_KEYS,
             NO_DEPLOYMENTS,
             NO_HOOK,
             NO_PULL_REQUESTS,
+            NO_SSH_MODES,
             NO_WEBHOOKS,
         )
 
         missing = set(vars(ProviderSpec)).difference(self._hooks)
-        reasons = {NO_DEPLOY_KEYS, NO_DEPLOYMENTS, NO_PULL_REQUESTS, NO_WEBHOOKS}
+        reasons = {NO_ASYNCSSH, NO_DEPLOY_KEYS, NO_DEPLOYMENTS, NO_PULL_REQUESTS}
+        reasons |= {NO_SSH_MODES, NO_WEBHOOKS}
         reasons |= {NO_HOOK.format(hook=hook) for hook in missing}
         return check in OPTIONAL_CHECKS and reason in reasons
 
@@ -244,7 +247,7 @@ def _name(nodeid: str) -> str:
 def _last_lines(text: str) -> str:
     """What a failed check says for people: from the rule on, without the code around it."""
     lines = [re.sub(r"^E {1,7}", "", line) for line in text.splitlines()]
-    first = next((at for at, line in enumerate(lines) if "The contract asks" in line), None)
+    first = next((at for at, line in enumerate(lines) if "The contract requires" in line), None)
     shown = lines[first:] if first is not None else lines[-12:]
     return "\n".join(line for line in shown if line.strip())
 

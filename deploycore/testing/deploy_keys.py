@@ -36,6 +36,10 @@ class DeployKeys:
         """The keys of a repository, in the order of adding."""
         return [key for key in list(self._keys.values()) if key.repository == repository]
 
+    def all(self) -> Sequence[StoredKey]:
+        """The keys of all repositories, in the order of adding."""
+        return list(self._keys.values())
+
     def add(
         self, repository: str, text: str, label: str, *, read_only: bool = True
     ) -> StoredKey | None:

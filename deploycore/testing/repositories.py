@@ -21,7 +21,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from dulwich.errors import GitProtocolError
+from dulwich.errors import GitProtocolError, HangupException
 from dulwich.object_store import peel_sha
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.protocol import ReceivableProtocol, pkt_line
@@ -30,6 +30,7 @@ from dulwich.repo import Repo
 from dulwich.server import Backend, BackendRepo, ReceivePackHandler, UploadPackHandler
 
 from deploycore.errors import ConfigurationError
+from deploycore.testing.bare import find_conflict, make_bare, write_refs
 from deploycore.testing.messages import Answer, Write
 
 __all__ = [
@@ -268,6 +269,21 @@ class GitRepositories:
 
         return _answer(f"application/x-{service}-result", send)
 
+    def talk(self, repository: Served, read: Callable[[int], bytes], write: Write) -> None:
+        """A fetch over a connection that stays open, as over SSH.
+
+        Args:
+            read: Returns at most so many bytes of the client; none when it has ended.
+        """
+        with Repo(str(self._path(repository))) as repo:
+            protocol = ReceivableProtocol(read, _counting(write))
+            try:
+                UploadPackHandler(_OneRepository(repo), ["/"], protocol).handle()
+            except HangupException:
+                pass  # a client that only wanted the refs
+            except GitProtocolError as error:
+                write(pkt_line(b"ERR " + str(error).encode()))
+
     def _serve(
         self,
         repository: Served,
@@ -299,18 +315,19 @@ class GitRepositories:
             known = self._paths.get(repository.full_name)
             if known is None:
                 known = Path(self._directory.name, f"{len(self._paths)}.git")
-                main = repository.default_branch.encode()
-                Repo.init_bare(str(known), mkdir=True, default_branch=main).close()
+                make_bare(known, repository.default_branch)
                 self._paths[repository.full_name] = known
             return known
 
     def _set(self, repo: Repo, repository: Served, branches: Mapping[str, ObjectID]) -> None:
-        try:
-            for name, commit in branches.items():
-                repo.refs[branch_ref(name)] = commit
-        except OSError as error:
-            message = f"{repository.full_name} has a branch whose name conflicts with {name!r}."
-            raise ConfigurationError(message) from error
+        refs = {branch_ref(name): commit for name, commit in branches.items()}
+        conflict = find_conflict(repo.refs.allkeys(), refs)
+        if conflict is not None:
+            name = conflict.removeprefix(BRANCHES).decode()
+            raise ConfigurationError(
+                f"{repository.full_name} has a branch whose name conflicts with {name!r}."
+            )
+        write_refs(repo, refs)
         self._refresh(repo, repository)
 
     def _refresh(self, repo: Repo, repository: Served) -> None:

@@ -19,6 +19,7 @@ from typer.main import get_command
 from deploycore import Installation, Settings, render_declaration
 from deploycore.cli import COMMANDS
 from deploycore.cli.dispatch import application_of
+from tests.forked import ForkedProcess
 from tests.processes import Process
 
 pytestmark = pytest.mark.timeout(600)  # a run of all commands, on a busy machine
@@ -170,8 +171,8 @@ class Place:
         filled = (line.format(**places) for line in LINES.split("\n") if line.strip())
         return [[*line.split(), *more] for line in filled]
 
-    def run(self, command, *, environment=None, **streams) -> Process:
-        return Process(
+    def run(self, command, *, environment=None, kind=Process, **streams) -> Process:
+        return kind(
             command,
             cwd=self.directory,
             env=os.environ | {"DEPLOYCORE_HOME": str(self.home)} | (environment or {}),
@@ -185,8 +186,9 @@ class Place:
         given.write_text(json.dumps(lines))
         found.unlink(missing_ok=True)
         command = [sys.executable, "-c", DRIVER, str(given), str(found)]
-        done = self.run(command, environment=environment, **streams).wait(timeout=550)
-        assert done == 0
+        kind = Process if "preexec_fn" in streams else ForkedProcess
+        running = self.run(command, environment=environment, kind=kind, **streams)
+        assert running.wait(timeout=550) == 0
         return json.loads(found.read_text())
 
 
@@ -313,7 +315,8 @@ def test_a_full_disk_is_reported_in_one_line(place, line):
 def test_a_deployment_goes_on_when_its_reader_goes(place, line):
     place.renew()
     arguments = [sys.executable, "-m", "deploycore", *line.split()]
-    running = place.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = place.run(arguments, kind=ForkedProcess, **streams)
     with running:
         running.stdout.close()
         running.stderr.close()
@@ -373,7 +376,8 @@ def test_an_interrupt_while_a_command_runs_ends_it_quietly(place, module):
 def test_a_service_ends_well_when_its_terminal_goes(place, line, number):
     place.renew()
     command = [sys.executable, "-m", "deploycore", *line.split()]
-    running = place.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = place.run(command, kind=ForkedProcess, **streams)
     with running:
         assert running.stdout.readline()
         running.stdout.close()  # nobody reads what comes now

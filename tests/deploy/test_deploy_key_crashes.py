@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -154,6 +155,7 @@ def world(tmp_path, monkeypatch):
             secrets=secrets,
             keys=keys,
             shop=shop,
+            home=tmp_path / "home",
         )
 
 
@@ -203,6 +205,30 @@ def test_a_crash_at_each_call_of_a_rotation_leaves_a_key_that_works(
     assert deaths >= 6
     world.keys.remove(owner)
     assert world.host.keys == {}
+
+
+def test_a_key_that_a_provider_was_given_before_a_crash_is_in_use(world, monkeypatch):
+    has_own_key(world, monkeypatch)
+
+    def die(key):
+        raise Died
+
+    monkeypatch.setattr(world.store.deploy_keys, "activate", die)
+    with pytest.raises(Died):
+        world.keys.create(OF_PROVIDER)
+    monkeypatch.undo()
+    record = world.store.get_provider("work")
+    sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
+    world.store.change_provider(record, settings={}, secrets=sealed)
+    assert [(each.key.state, each.use) for each in world.keys.listed()] == [("new", "in use")]
+    with pytest.raises(ConfigurationError, match="no deploy key that git no longer uses"):
+        world.keys.remove(OF_PROVIDER, left_over=True)
+    prove = lambda self, provider, repository: None  # noqa: E731
+    monkeypatch.setattr(DeployKeys, "_prove", prove)
+    done = world.keys.create(OF_PROVIDER)
+    assert done.key.public_key == public_of(world.changes.key)
+    assert [(each.key.state, each.use) for each in world.keys.listed()] == [("live", "in use")]
+    assert len(world.host.keys) == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -354,7 +380,7 @@ def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(world, owne
             world.keys.rotate(owner)
 
     monkeypatch.setattr(DeployKeys, "_prove", overtaken)
-    with pytest.raises(ConfigurationError, match="in the meantime") as caught:
+    with pytest.raises(ConfigurationError, match="Another process has") as caught:
         world.keys.rotate(owner)
     assert "deploycore key list" in caught.value.hint
     assert list(world.host.keys.values()) == [used_key(world, owner)]
@@ -373,6 +399,51 @@ def test_the_key_that_a_person_gave_a_provider_since_stays(world, is_theirs):
     world.keys.remove(OF_PROVIDER)
     assert world.host.keys == {}
     assert world.changes.key == (used if is_theirs else None)
+
+
+@pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
+def test_a_key_that_a_person_has_replaced_is_listed_as_not_used(world, is_theirs):
+    world.keys.create(OF_PROVIDER)
+    used = make_key_pair("ed25519")[0] if is_theirs else world.changes.key
+    record = world.store.get_provider("work")
+    sealed = {"ssh_private_key": world.secrets.seal(used)}
+    world.store.change_provider(record, settings={}, secrets=sealed)
+    [listed] = world.keys.listed()
+    assert listed.use == ("not used" if is_theirs else "in use")
+    if not is_theirs:
+        with pytest.raises(ConfigurationError, match="has no deploy key that git no longer uses"):
+            world.keys.remove(OF_PROVIDER, left_over=True)
+        return
+    assert world.keys.remove(OF_PROVIDER, left_over=True) == ()
+    assert (world.host.keys, world.keys.listed()) == ({}, [])
+
+
+def test_a_key_of_another_repository_is_listed_as_not_used(world):
+    world.keys.create(OWNER)
+    assert [each.use for each in world.keys.listed()] == ["in use"]
+    put(world, repository="ada/other")
+    assert [each.use for each in world.keys.listed()] == ["not used"]
+
+
+def test_a_secret_that_cannot_be_read_does_not_keep_keys_from_being_listed(world):
+    world.keys.create(OF_PROVIDER)
+    record = world.store.get_provider("work")
+    sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
+    world.store.change_provider(record, settings={}, secrets=sealed)
+    (world.home / "secret.key").unlink()
+    world.keys._secrets = SecretBox(Settings.from_environment({"DEPLOYCORE_HOME": str(world.home)}))
+    assert [each.use for each in world.keys.listed()] == ["in use"]
+
+
+def test_a_host_that_never_answers_does_not_hold_up_a_removal(world, monkeypatch):
+    key = world.keys.create(OWNER).key
+    answered = threading.Event()
+    world.host.remove_deploy_key = lambda repository, number: answered.wait(60)
+    monkeypatch.setattr("deploycore.installation.deploy_keys._SECONDS", 0.05)
+    [left] = world.keys.remove_at_host_in_time(world.store.deploy_keys.of("shop", "work")[0])
+    answered.set()
+    assert (left.key.public_key, left.repository) == (key.public_key, "ada/shop")
+    assert "did not answer within 0.05 s" in str(left.error)
 
 
 def test_a_key_that_could_not_be_used_is_not_registered(world):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +16,23 @@ from pydantic import SecretStr
 
 from deploycore.deploy.named_providers import NamedProviders
 from deploycore.errors import (
+    AuthenticationFailed,
     ConfigurationError,
     GitError,
     HostKeyRefused,
     KeyRefused,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
     RemoteRefused,
 )
+from deploycore.testing.faults import Fault, answer
 from deploycore.testing.repositories import Submodule
 from tests.distributions import GOOD_PROVIDER
-from tests.git.servers import Content
+from tests.git.lfs_server import LfsServer, pointer_file
+from tests.git.servers import SECRET, Content
 from tests.git.test_submodules import modules, tip
 from tests.ssh_server import make_key
 
@@ -225,17 +235,20 @@ SSH = """
 """
 
 
+FILES = {"lib.txt": b"lib"}
+
+
 @pytest.fixture
 def over_ssh(sshd, tmp_path, installation, install_distribution):
     """Adds a provider that clones over SSH: ``over_ssh(key)``; gives the submodule's commit."""
     below = sshd.root / f"{tmp_path.name}-named"
     below.mkdir()
-    lib = Content(below / "lib.git")
-    lib.commit(lib.files({"lib.txt": b"lib"}))
-    lib.repo.close()
     place = f"ssh://{sshd.user}@127.0.0.1:{sshd.port}{below}"
 
-    def make(key, *, host_keys=tuple(sshd.host_keys)):
+    def make(key, *, host_keys=tuple(sshd.host_keys), files=FILES):
+        lib = Content(below / "lib.git")
+        lib.commit(lib.files(files))
+        lib.repo.close()
         hook = SSH.format(place=place, keys=repr(host_keys))
         source = (GOOD_PROVIDER + hook).replace("https://api.acme.example", "http://127.0.0.1:9")
         install_distribution("deploycore-acme", "acme", source)
@@ -272,6 +285,44 @@ def test_a_submodule_over_ssh_is_fetched_with_the_key_of_the_named_provider(
     assert (target / "current/lib/lib.txt").read_bytes() == b"lib"
 
 
+@pytest.fixture
+def lfs():
+    running = LfsServer()
+    running.credential = f"ada:{SECRET}"
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def authenticate(sshd, lfs):
+    """Has the SSH server grant access to the LFS server; gives the file with what was asked."""
+    program, asked = sshd.programs / "git-lfs-authenticate", sshd.directory / "asked"
+    basic = base64.b64encode(lfs.credential.encode()).decode()
+    header = {"Authorization": f"Basic {basic}"}
+    granted = json.dumps({"href": f"{lfs.url}/info/lfs", "header": header})
+    program.write_text(f"""#!/bin/sh\nprintf '%s\\n' "$@" > {asked}\necho '{granted}'\n""")
+    program.chmod(0o755)
+    yield asked
+    program.unlink()
+
+
+def test_files_in_lfs_of_a_submodule_are_fetched_with_the_key_of_the_named_provider(
+    installation, over_ssh, sshd, at_localhost, create, target, lfs, authenticate
+):
+    pointer = lfs.add(b"large")
+    files = {
+        ".gitattributes": b"*.bin filter=lfs\n",
+        "a.bin": pointer_file(pointer.oid, pointer.size),
+    }
+    commit = over_ssh(sshd.key, files=files)
+    create(f"ssh://git@127.0.0.1:{sshd.port}/guild/lib.git", commit, "team", lfs=True)
+    installation.deploy("shop")
+    assert (target / "current/lib/a.bin").read_bytes() == b"large"
+    path, operation = authenticate.read_text().splitlines()
+    assert (path.endswith("/lib.git"), operation) == (True, "download")
+    assert len(lfs.batches) == 1
+
+
 def test_a_rejected_key_is_told_with_its_provider(
     installation, over_ssh, sshd, at_localhost, create, tmp_path
 ):
@@ -292,6 +343,45 @@ def test_a_host_key_that_is_not_known_is_pinned_for_its_provider(
         installation.deploy("shop")
     assert "deploycore provider edit team --host-key FILE" in caught.value.hint
     assert caught.value.details["provider"] == "team"
+
+
+REFUSALS = {
+    401: AuthenticationFailed,
+    403: PermissionDenied,
+    404: NotFound,
+    409: ProviderError,
+    422: ProviderError,
+    429: RateLimited,
+    500: ProviderUnavailable,
+}
+
+
+def test_a_named_provider_whose_host_refuses_fails_the_deployment_and_nothing_else(
+    installation, create, target, tmp_path, monkeypatch
+):
+    """With an SSH key, the plugin asks the host where the repository is."""
+    monkeypatch.setattr("deploycore.http.client.seconds_before_retry", lambda *_, **__: 0.0)
+    with GiteaSandbox() as team:
+        credential = team.add_credential("token")
+        settings = dict(team.connection(credential).settings)
+        secrets = {"token": settings.pop("token")}
+        installation.add_provider("team", "gitea", settings, secrets)
+        commit = publish_lib(team)
+        create(f"{team.url}/guild/lib.git", commit, "team")
+        live = installation.deploy("shop").release
+        changes = installation.provider_changes
+        key = SecretStr(Path(make_key(tmp_path / "key")).read_text())
+        changes.store(changes.plan("team", {}, {"ssh_private_key": key}))
+        for status, kind in REFUSALS.items():
+            team.faults.clear()
+            team.faults.add(Fault(answer(status, "no"), path="/api/*"))
+            with pytest.raises(kind) as caught:
+                installation.deploy("shop", force=True)
+            assert caught.value.hint, status
+            said = str(caught.value.as_dict())
+            assert credential.secret.get_secret_value() not in said
+            assert key.get_secret_value()[100:200] not in said
+            assert (target / "current").readlink().name == live
 
 
 def test_what_is_not_of_a_named_provider_is_left_as_it_is():

@@ -45,9 +45,9 @@ def doctrees_of(site: Path) -> Path:
 
 
 @pytest.fixture
-def prepared_installation(demo_sandbox, tmp_path, monkeypatch):
+def prepared_installation(demo_sandbox, home, tmp_path, monkeypatch):
     """What examples take for given: a provider ``work`` and an application ``shop``."""
-    monkeypatch.setenv("DEPLOYCORE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DEPLOYCORE_HOME", str(home))
     connection = demo_sandbox.connections[0]
     fields = connection.settings.items()
     with Installation() as installation:

@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pytest
 
 from deploycore.cli.sandbox import add_command, provider_name
 from tests import forked
-from tests.processes import Process
+from tests.forked import ForkedProcess
 
 
 class Shell:
@@ -42,8 +41,8 @@ class Shell:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         return kept | {"DEPLOYCORE_HOME": str(self.home), "COLUMNS": "80"} | more
 
-    def start(self, *arguments: str, **environment: str) -> Process:
-        return Process(
+    def start(self, *arguments: str, **environment: str) -> ForkedProcess:
+        return ForkedProcess(
             [sys.executable, "-m", "deploycore", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -51,8 +50,6 @@ class Shell:
             text=True,
             env=self.environment(**environment),
             cwd=self.directory,
-            # As from a terminal: who runs the tests in the background may have interrupts ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from deploycore_bitbucket.sandbox import Sandbox
 from deploycore import Installation, Settings
 from deploycore.errors import AuthenticationFailed
 from deploycore.models import RepositoryId
-from tests.processes import Process
+from tests.forked import ForkedProcess
 
 SHOP = RepositoryId(owner="acme", slug="shop")
 
@@ -84,9 +85,7 @@ def by_hand(shell, name, change=lambda address: address):
 @pytest.fixture
 def shell(shell):
     def start_with_input(*arguments):
-        import sys
-
-        return Process(
+        return ForkedProcess(
             [sys.executable, "-m", "deploycore", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from types import SimpleNamespace
 
@@ -79,6 +78,17 @@ def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
         assert running.wait(timeout=20) == 0
 
 
+def handed_on(line, directory):
+    """What a line hands to deploycore where a shell runs it: its input, and its arguments."""
+    function = "deploycore() { cat >given; printf '%s\\0' \"$@\" >arguments; }"
+    subprocess.run(f"{function}\n{line}", shell=True, check=True, cwd=directory)
+    given, arguments = directory / "given", directory / "arguments"
+    found = given.read_text(), arguments.read_text().split("\0")[:-1]
+    given.unlink()
+    arguments.unlink()
+    return found
+
+
 @pytest.mark.parametrize("kind", entry_points_by_name(SANDBOX_GROUP))
 def test_the_commands_that_the_sandbox_prints_connect_to_it(shell, kind):
     same = load_sandbox(kind)[1].demo()
@@ -91,8 +101,8 @@ def test_the_commands_that_the_sandbox_prints_connect_to_it(shell, kind):
             lines.append(running.line())
         for line in lines:
             if "provider add" in line:
-                command = line.replace("| deploycore", f"| {sys.executable} -m deploycore")
-                subprocess.run(command, shell=True, check=True, env=shell.environment())
+                given, arguments = handed_on(line, shell.directory)
+                shell.succeed(*arguments, given=given)
         for provider in shell.json("provider", "list"):
             assert shell.json("provider", "test", provider["name"])["repositories"] > 0
         running.terminate()

@@ -151,7 +151,7 @@ def test_without_the_hooks_a_person_adds_the_key_and_repeats_the_command(
     said = " ".join(shell.succeed("key", "create", "shop").split())
     assert "cannot register deploy keys" in said
     assert shown["public_key"] in said
-    assert said.endswith("Then use it: deploycore key create shop")
+    assert said.endswith("Then run: deploycore key create shop")
     with sshd.authorized.open("a") as file:
         file.write(shown["public_key"] + "\n")
     assert shell.json("key", "create", "shop")["state"] == "live"

@@ -15,6 +15,7 @@ from deploycore.cli import waiting
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.provider.background import under_way
 from tests.distributions import GOOD_PROVIDER, write_distribution
+from tests.forked import ForkedProcess
 
 FOREVER = "__import__('time').sleep(10**6)"
 HANGS = {
@@ -149,16 +150,17 @@ def test_a_plugin_whose_import_holds_the_interpreter_ends_the_command(shell, acm
         shell.succeed("apply", str(declared), "--offline")
     plugin = shell.directory / "site" / "deploycore_acme.py"
     plugin.write_text(plugin.read_text().replace("pass\nclass", f"{HOLDING}\nclass"))
-    done = subprocess.run(
+    with ForkedProcess(
         [sys.executable, "-c", IMPATIENT, *arguments],
         env=shell.environment(),
         cwd=shell.directory,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    said = done.stderr[done.stderr.index("Error: ") :].splitlines()
+    ) as running:
+        _, told = running.communicate(timeout=300)
+    assert running.returncode == -signal.SIGKILL, told
+    said = told[told.index("Error: ") :].splitlines()
     assert "The plugin deploycore-acme 0.1 cannot be imported from deploycore_acme" in said[0]
     assert said[1].startswith("  Next: Upgrade or uninstall the plugin.")
     assert len(said) == 2

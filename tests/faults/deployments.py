@@ -1,8 +1,8 @@
 """Deployments that are killed at a chosen point, each in a process of its own.
 
-Run as ``python -m tests.faults.deployments HOME``. For each line of standard input, a JSON object,
-a child is forked, which deploys (or rolls back) and counts what it does; at the wanted count it
-kills itself. Its exit status is printed. The children begin with all modules loaded.
+Run as ``-m tests.faults.deployments HOME`` by ``tests.forked``. For each line of standard input, a
+JSON object, a child is forked, which deploys (or rolls back) and counts what it does; at the wanted
+count it kills itself. Its exit status is printed. The children begin with all modules loaded.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from tests.faults.preloading import load_all
 
 #: Calls that change something on the disk, or make it last.
 CHANGING = (
@@ -114,7 +112,6 @@ def perform(home: str, wanted: dict[str, Any]) -> int:
 
 def main() -> None:
     """Fork a child for each line."""
-    load_all()
     home = sys.argv[1]
     Path(home).mkdir(exist_ok=True)
     for line in sys.stdin:

@@ -1,9 +1,9 @@
 """Deployments one of whose file-system calls is refused, each in a process of its own.
 
-Run as ``python -m tests.faults.refusals HOME PLACE UID``. For each line of standard input, a JSON
-object, a child is forked that becomes another user, deploys, and has the n-th call refused that
-concerns something in ``PLACE`` once the release is being activated. The children begin with all
-modules loaded. Each prints how it ended, and how many such calls there were.
+Run as ``-m tests.faults.refusals HOME PLACE UID`` by ``tests.forked``. For each line of standard
+input, a JSON object, a child is forked that becomes another user, deploys, and has the n-th call
+refused that concerns something in ``PLACE`` once the release is being activated. The children begin
+with all modules loaded. Each prints how it ended, and how many such calls there were.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
-
-from tests.faults.preloading import load_all
 
 NUMBERS = (errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOTEMPTY, errno.EROFS)
 #: By default each call is refused once, with the next of these errors. With DEPLOYCORE_REFUSE_ALL=1
@@ -123,7 +121,6 @@ def perform(home: str, place: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Fork a child for each line."""
-    load_all()
     # Python itself may be where the other user may not read.
     for name in ("ascii", "idna", "latin-1", "utf-16-be", "utf-16-le"):
         codecs.lookup(name)

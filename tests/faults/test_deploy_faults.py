@@ -17,6 +17,7 @@ import pytest
 from deploycore.deploy import Releases
 from deploycore.deploy.locks import Presence
 from tests.deploy.conftest import create, installation, provider, publish, target
+from tests.forked import ForkedProcess
 
 __all__ = ["create", "installation", "provider", "publish", "target"]
 
@@ -38,7 +39,7 @@ UNPROVED = {
 def killed(home):
     """Runs deployments that die: ``killed(what="states", at=3)`` gives the exit status."""
     command = [sys.executable, "-m", "tests.faults.deployments", str(home)]
-    runner = subprocess.Popen(
+    runner = ForkedProcess(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 

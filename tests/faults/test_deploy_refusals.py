@@ -20,6 +20,7 @@ import pytest
 from deploycore.deploy import Releases
 from tests.deploy.conftest import create, installation, provider, publish
 from tests.faults.refusals import NUMBERS, ROUNDS
+from tests.forked import ForkedProcess
 
 __all__ = ["create", "installation", "provider", "publish"]
 
@@ -63,8 +64,8 @@ def target(place):
 @pytest.fixture
 def run(installation, base, home, place):
     """Deploys as another user: ``run("deploy", at=3, number=EPERM)`` gives how that ended."""
-    command = [sys.executable, "-m", "tests.faults.refusals", home, place, str(DEPLOYER)]
-    runner = subprocess.Popen(
+    command = [sys.executable, "-m", "tests.faults.refusals", str(home), str(place), str(DEPLOYER)]
+    runner = ForkedProcess(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 

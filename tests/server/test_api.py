@@ -80,6 +80,25 @@ ROLES = {
     "POST /api/v1/deployments/{deployment}/cancel": "deploy",
     "GET /api/v1/deployments/{deployment}/log": "read",
     "GET /api/v1/triggers/{trigger}": "read",
+    "GET /api/v1/provider-kinds": "read",
+    "GET /api/v1/provider-kinds/{kind}": "read",
+    "POST /api/v1/provider-kinds/recognize": "admin",
+    "POST /api/v1/providers": "admin",
+    "GET /api/v1/providers/{provider}": "read",
+    "PATCH /api/v1/providers/{provider}": "admin",
+    "DELETE /api/v1/providers/{provider}": "admin",
+    "POST /api/v1/providers/{provider}/test": "deploy",
+    "POST /api/v1/providers/{provider}/sign-ins": "admin",
+    "GET /api/v1/sign-ins/{sign_in}": "admin",
+    "POST /api/v1/providers/{provider}/sign-ins/{sign_in}/finish": "admin",
+    "GET /api/v1/overview": "read",
+    "GET /api/v1/applications/{application}/overview": "read",
+    "GET /api/v1/applications/{application}/previews": "read",
+    "GET /api/v1/applications/{application}/releases": "read",
+    "GET /api/v1/applications/{application}/releases/{release}/changes": "read",
+    "GET /api/v1/applications/{application}/statistics": "read",
+    "GET /api/v1/deployments/{deployment}/log/text": "read",
+    "GET /api/v1/events": "read",
     "GET /api/v1/users": "admin",
     "POST /api/v1/users": "admin",
     "GET /api/v1/users/{user}": "admin",
@@ -95,6 +114,22 @@ ROLES = {
     "DELETE /api/v1/account/sessions": "read",
     "DELETE /api/v1/account/sessions/{session}": "read",
     "POST /api/v1/account/password": "read",
+    "GET /api/v1/plugins": "admin",
+    "GET /api/v1/doctor": "admin",
+    "GET /api/v1/providers/{provider}/owners": "admin",
+    "GET /api/v1/providers/{provider}/repositories": "admin",
+    "GET /api/v1/providers/{provider}/branches": "admin",
+    "GET /api/v1/providers/{provider}/tags": "admin",
+    "GET /api/v1/applications/{application}/environment": "read",
+    "PUT /api/v1/applications/{application}/environment/{variable}": "admin",
+    "DELETE /api/v1/applications/{application}/environment/{variable}": "admin",
+    "GET /api/v1/applications/{application}/webhook": "read",
+    "POST /api/v1/applications/{application}/webhook": "admin",
+    "DELETE /api/v1/applications/{application}/webhook": "admin",
+    "POST /api/v1/applications/{application}/webhook/rotate": "admin",
+    "POST /api/v1/applications/{application}/webhook/reveal": "admin",
+    "GET /api/v1/applications/{application}/deliveries": "read",
+    "GET /api/v1/applications/{application}/removal": "admin",
 }
 ORDER = ["read", "deploy", "admin"]
 
@@ -479,7 +514,8 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
     def fail():
         raise RuntimeError("hunter2-in-a-message")
 
-    monkeypatch.setattr("deploycore.store.store.Store.list_providers", lambda self: fail())
+    page = "deploycore.store.store.Store.page_of_providers"
+    monkeypatch.setattr(page, lambda self, **given: fail())
     monkeypatch.setattr(caplog.handler, "filters", [RequestIdFilter()])  # as the server's log has
     with caplog.at_level(logging.DEBUG):
         answer = client.get(f"{V1}/providers", headers=admin)
@@ -493,11 +529,11 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
 
 
 def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin, monkeypatch):
-    def fail(self):
+    def fail(self, **given):
         raise StoreError("The database is locked.", hint="Wait.")
 
     client.get(f"{V1}/providers", headers=admin)
-    monkeypatch.setattr("deploycore.store.store.Store.list_providers", fail)
+    monkeypatch.setattr("deploycore.store.store.Store.page_of_providers", fail)
     answer = client.get(f"{V1}/providers", headers=admin)
     assert (answer.status_code, answer.json()["hint"]) == (503, "Wait.")
     assert answer.headers["retry-after"] == "30"

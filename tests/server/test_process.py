@@ -16,6 +16,8 @@ import httpx2
 import pytest
 
 from deploycore.server import serving
+from tests import forked
+from tests.forked import ForkedProcess
 from tests.server.acme import body_of, push, signed
 
 _SERVE = [sys.executable, "-m", "deploycore", "serve", "--port", "0", "--workers", "0"]
@@ -27,12 +29,8 @@ def command(home, installation, tmp_path):
     environ = {**os.environ, "DEPLOYCORE_HOME": str(home), "PYTHONPATH": str(tmp_path / "site")}
 
     def run(*arguments, **variables):
-        return subprocess.run(
-            [sys.executable, "-m", "deploycore", *arguments],
-            env={**environ, **variables},
-            capture_output=True,
-            text=True,
-        )
+        environment = environ | variables
+        return forked.run("deploycore", arguments, environment=environment, directory=tmp_path)
 
     run.environ = environ
     return run
@@ -44,7 +42,7 @@ def server(command):
     processes = []
 
     def start(*arguments):
-        process = subprocess.Popen(
+        process = ForkedProcess(
             [*_SERVE, *arguments],
             env=command.environ,
             stdout=subprocess.PIPE,
@@ -213,7 +211,12 @@ def test_without_the_extra_it_is_said_how_to_install_it(command, tmp_path):
     (tmp_path / "site" / "starlette.py").write_text(
         "raise ModuleNotFoundError('no', name='starlette')"
     )
-    done = command("serve")
+    done = subprocess.run(
+        [sys.executable, "-m", "deploycore", "serve"],
+        env=command.environ,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 3
     assert "pip install" in done.stderr
     assert "[server]" in done.stderr  # of the package, or of the directory it was installed from

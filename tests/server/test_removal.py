@@ -19,6 +19,7 @@ from deploycore.cli.removal import removal_as_dict, say_removed
 from deploycore.disk.removal import Remains
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.models import RepositoryId
+from tests.forked import ForkedProcess
 
 URL = "https://deploy.example.com/webhooks/shop"
 V1 = "/api/v1"
@@ -67,13 +68,16 @@ def command(home, installation, tmp_path):
         if typed is not None:
             os.write(ours, typed.encode())
         try:
-            return subprocess.run(
+            running = ForkedProcess(
                 [sys.executable, "-m", "deploycore", *arguments],
                 env={**os.environ, **own, **variables},
                 stdin=subprocess.DEVNULL if typed is None else theirs,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
             )
+            printed, told = running.communicate(timeout=500)
+            return subprocess.CompletedProcess(arguments, running.returncode, printed, told)
         finally:
             os.close(ours)
             os.close(theirs)

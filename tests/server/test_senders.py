@@ -162,7 +162,7 @@ def test_without_a_room_nothing_is_taken():
 def test_a_command_that_sets_up_no_log_writes_printable_lines(monkeypatch, capsys):
     monkeypatch.setattr(logging.lastResort, "formatter", None)
     with pytest.raises(SystemExit):
-        run(["plugins"], modules=["plugins"])
+        run(["plugins"], commands=["plugins"])
     record = logging.LogRecord("x", logging.WARNING, "", 0, "said: %s", (ESCAPE,), None)
     logging.lastResort.handle(record)
     assert ESCAPE not in capsys.readouterr().err

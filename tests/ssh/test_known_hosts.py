@@ -82,12 +82,12 @@ def test_lines_are_read_without_comments():
     [
         ("", "there is no host key"),
         ("# nothing", "there is no host key"),
-        (ONE.text, "has a host, an algorithm and a key"),
+        (ONE.text, "must have a host, an algorithm and a key"),
         ("host ssh-ed25519 not/base64!", "damaged"),
-        (f"host ssh-rsa {ONE.text.split()[1]}", "not of the algorithm 'ssh-rsa'"),
+        (f"host ssh-rsa {ONE.text.split()[1]}", "does not have the algorithm 'ssh-rsa'"),
         (f"@cert-authority host {ONE.text}", "'@cert-authority' are not supported"),
         (f"host {ONE.text}\n" * 1001, "more than 1000"),
-        (f"host {ONE.text} {'x' * 20_000}", "has a host"),
+        (f"host {ONE.text} {'x' * 20_000}", "must have a host"),
     ],
 )
 def test_what_is_no_host_key_is_refused(text, problem):

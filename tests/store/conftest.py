@@ -7,6 +7,7 @@ tables the tests make and drop, such as ``postgresql+psycopg://user:password@loc
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import MetaData, create_engine, event
+from sqlalchemy.engine import Engine
 
 from deploycore.applications.application import Application
 from deploycore.settings import Settings
 from deploycore.store import ProviderRecord, Store
+from deploycore.store.tables import metadata
 
 SERVER = os.environ.get("DEPLOYCORE_TEST_DATABASE_URL")
 AT = datetime(2026, 11, 24, 10, 15, 30, 123456, tzinfo=UTC)
@@ -100,6 +103,25 @@ def application():
         return Application(name=name, **(given | fields))
 
     return make
+
+
+@pytest.fixture
+def tables_of():
+    """Gives the tables that a call's statements name: what is in others can't change its answer."""
+    statements: list[str] = []
+
+    def note(connection, cursor, statement, *_) -> None:
+        statements.append(statement)
+
+    def tables(call) -> set[str]:
+        statements.clear()
+        call()
+        words = set(re.findall(r"\w+", " ".join(statements)))
+        return words.intersection(metadata.tables)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield tables
+    event.remove(Engine, "before_cursor_execute", note)
 
 
 @contextmanager

@@ -85,6 +85,7 @@ OFTEN = {
     "a delivery's webhook": lambda it: it.store.webhooks.find("shop7"),
     "previews to remove": lambda it: it.store.previews.ended(),
     "deployments": lambda it: it.store.deployments.list("shop7", limit=5),
+    "a provider's applications": lambda it: it.store.applications_of_providers(["work"], most=5),
     "unfinished deployments": lambda it: it.store.deployments.unfinished("shop7"),
 }
 

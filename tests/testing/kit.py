@@ -22,6 +22,7 @@ __all__ = [
     "Outcome",
     "environment",
     "install_template",
+    "run_broken",
     "run_kit",
     "standard_checks",
 ]
@@ -48,6 +49,14 @@ def pytest_runtest_logreport(report):
 def pytest_runtest_setup(item):
     if item.nodeid.partition("[")[0] in failed:
         pytest.skip("it failed already, with another parameter")
+"""
+ONLY = """
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(name):
+    return [] if name.startswith("test_") and name not in {checks} else None
 """
 
 
@@ -115,12 +124,10 @@ def run_kit(
     """
     text = module or (TEMPLATE / "tests" / MODULE).read_text()
     (at / MODULE).write_text(text)
-    if impatient:
-        (at / "conftest.py").write_text(IMPATIENT)
+    _configure(at, checks, IMPATIENT if impatient else "")
     (at / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     report = at / "report.xml"
-    names = [f"{MODULE}::TestAcme::{name}" for name in checks] or [MODULE]
-    arguments = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}", *names]
+    arguments = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}", MODULE]
     variables = environment(*paths, site)
     if paths:  # there may be other modules than those that were imported before
         done = subprocess.run(
@@ -135,6 +142,25 @@ def run_kit(
         done = forked.run("pytest", arguments, directory=at, environment=variables, timeout=500)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return _outcomes(report)
+
+
+def run_broken(at: Path, module: str, checks: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    """Run checks of a module of tests, which may change the plugin that it tests."""
+    (at / "test_broken.py").write_text(module)
+    (at / "none.ini").write_text("[pytest]\n")
+    _configure(at, checks)
+    return forked.run(
+        "pytest",
+        ["test_broken.py", "-q", "-c", "none.ini", "-p", "no:cacheprovider"],
+        directory=at,
+        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
+    )
+
+
+def _configure(at: Path, checks: Iterable[str], more: str = "") -> None:
+    """Have pytest make no item of the other checks: most of a short run's time would go there."""
+    names = sorted(checks)
+    (at / "conftest.py").write_text(more + (ONLY.format(checks=names) if names else ""))
 
 
 def environment(*paths: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +18,8 @@ import pytest
 from deploycore import Application, Installation, RepositoryId, Settings
 from deploycore.store import ProviderRecord
 from deploycore.worker import Worker
-from tests.auto_deploy import BUILD, builds_in, command
+from tests.auto_deploy import BUILD, PYTHON, builds_in, command
+from tests.forked import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "what was waited for does not come"
-        time.sleep(0.01)
+        time.sleep(0.04)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ class Fleet:
 
     def create(self, count: int, *, seconds: float = 0.05) -> list[str]:
         names = [f"app{number}" for number in range(count)]
-        step = [sys.executable, str(self._place / "build.py"), str(self._builds), str(seconds)]
+        step = [*PYTHON, str(self._place / "build.py"), str(self._builds), str(seconds)]
         for name in names:
             self.installation.add_application(
                 name,
@@ -199,7 +199,7 @@ class Fleet:
 
     def start(self, *arguments: str, lease: float | None = None) -> subprocess.Popen[str]:
         """A worker process; with a shorter lease than usual for tests that wait for its end."""
-        process = subprocess.Popen(
+        process = ForkedProcess(
             [*command(lease), "worker", "--json", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 
+from tests import forked
 from tests.worker.conftest import ROOT
 
 
 def worker(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "deploycore", "worker", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin"} | environment,
-        timeout=60,
-    )
+    variables = {"PATH": "/usr/bin:/bin"} | environment
+    return forked.run("deploycore", ["worker", *arguments], environment=variables, directory=ROOT)
 
 
 def test_a_line_for_each_thing_that_happens(add, environment):

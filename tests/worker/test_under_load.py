@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.auto_deploy import Promises, deliver, site_at, status_of, wait_for
+from tests.forked import ForkedProcess
 from tests.kills import Kills
 from tests.postgresql import running_server, why_not
 
@@ -20,7 +21,7 @@ SEED = int(os.environ.get("DEPLOYCORE_SEED", "7"))
 
 @pytest.fixture
 def site(tmp_path):
-    with site_at(tmp_path) as site:
+    with site_at(tmp_path, program=ForkedProcess) as site:
         yield site
 
 
@@ -68,7 +69,7 @@ def test_what_was_accepted_is_deployed_whatever_is_killed_meanwhile(tmp_path, da
                 pytest.skip(why_not())
             server = stack.enter_context(running_server())
             address = stack.enter_context(server.database())
-        site = stack.enter_context(site_at(tmp_path, address))
+        site = stack.enter_context(site_at(tmp_path, address, ForkedProcess))
         site.create(4, seconds=0.1)
         kills = Kills(site, server, seed=SEED, longest=1.5)
         assert kills.round(6 if server else 4) == []

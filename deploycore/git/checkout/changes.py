@@ -12,13 +12,14 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from deploycore.disk.trees import open_shared
 from deploycore.errors import GitError
+from deploycore.git.checkout.applied import AppliedAttributes
 from deploycore.git.checkout.attributes import Attributes, LineEnding, convert, convert_file
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.names import refuse_depth
@@ -34,20 +35,7 @@ from deploycore.git.wire.destination import Destinations
 from deploycore.git.wording import quoted, shown
 from deploycore.models import CloneUrl
 
-__all__ = ["AppliedAttributes", "Changes"]
-
-
-@dataclass(frozen=True)
-class AppliedAttributes:
-    """Which attributes are applied.
-
-    Attributes:
-        archive: ``export-ignore``, ``text`` and ``eol``.
-        lfs: ``filter=lfs``.
-    """
-
-    archive: bool = False
-    lfs: bool = False
+__all__ = ["Changes"]
 
 
 class Changes:

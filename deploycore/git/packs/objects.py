@@ -15,7 +15,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -59,8 +58,7 @@ class Damaged(Exception):
     """An object or a pack is damaged. The handler turns it into an error that names the source."""
 
 
-@dataclass(frozen=True)
-class ObjectFormat:
+class ObjectFormat(NamedTuple):
     """The object format of a repository: the hash algorithm that names its objects.
 
     Attributes:
@@ -142,8 +140,7 @@ class TreeEntry(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True)
-class CommitInfo:
+class CommitInfo(NamedTuple):
     """A commit. Its texts have no control characters.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from certifi import where
-from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import ProxyConfig
 from urllib3.exceptions import LocationParseError
@@ -126,7 +126,7 @@ def _proxy(place: SplitResult, settings: GitSettings) -> _Proxy | None:
         found = settings.proxy.get_secret_value()
         hint = f"Set the provider's proxy to an address {_SUCH_AS}."
     else:
-        found = select_proxy(address, get_environ_proxies(address, no_proxy=None)) or ""
+        found = _environment_proxy(address)
         hint = (
             f"Set HTTPS_PROXY, HTTP_PROXY or ALL_PROXY to an address {_SUCH_AS}, or add the host to"
             " NO_PROXY."
@@ -147,6 +147,16 @@ def _proxy(place: SplitResult, settings: GitSettings) -> _Proxy | None:
     headers = {"proxy-authorization": f"Basic {said}"} if parts.auth else {}
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return _Proxy(Url(parts.scheme, host=parts.host, port=port), headers)
+
+
+def _environment_proxy(address: str) -> str:
+    """The proxy that the environment names for an address; empty if there is none."""
+    # Elsewhere, the system's settings may name one too.
+    if sys.platform == "linux" and not any(each.lower().endswith("_proxy") for each in os.environ):
+        return ""
+    from requests.utils import get_environ_proxies, select_proxy  # few environments need it
+
+    return select_proxy(address, get_environ_proxies(address, no_proxy=None)) or ""
 
 
 class _PlainPool(HTTPConnectionPool):

@@ -6,10 +6,9 @@ All other refs of the server are ignored, so that an odd one cannot block a depl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from dulwich.client import FetchPackResult
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref, check_ref_format
 
@@ -35,6 +34,10 @@ from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, 
 from deploycore.git.wording import clean
 from deploycore.models import CloneUrl
 from deploycore.text.suggestions import about_hashes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dulwich.client import FetchPackResult
 
 __all__ = ["fetch"]
 
@@ -94,8 +97,7 @@ def _may_have_changed(error: DeploycoreError) -> bool:
     return isinstance(error, GitError) and error.details.get("status") not in (401, 403, 429)
 
 
-@dataclass(frozen=True)
-class _Failure:
+class _Failure(NamedTuple):
     error: DeploycoreError
     again: bool
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -186,8 +185,7 @@ class HttpGitClient(GitClient):
         return error
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     """The parts of an HTTP response that dulwich reads."""
 
     response: BaseHTTPResponse
@@ -199,7 +197,7 @@ class _Answer:
 
 
 def _seconds_to_wait(response: BaseHTTPResponse) -> int | None:
-    from deploycore.http import retry_after  # imports requests
+    from deploycore.http import retry_after  # few servers ask to wait
 
     seconds = retry_after(response.headers, datetime.now(UTC))
     return None if seconds is None else ceil(seconds)

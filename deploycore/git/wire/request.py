@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dulwich.refs import Ref, check_ref_format
 
@@ -20,8 +19,7 @@ _TAGS = b"refs/tags/"
 _HASH = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The commit to fetch: that of a branch or a tag, or one that is given by its hash.
 
     Attributes:
@@ -80,8 +78,7 @@ class Wanted:
             return False
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """The result of a fetch.
 
     Attributes:

@@ -49,13 +49,17 @@ class Dashboard:
         self._rest = rest
         self._accounts = accounts
         self._options = options
+        self._public_url = public_url
         self._hosts = frozenset([urlsplit(public_url).netloc] if public_url else [])
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             Route(_STATIC, _send_static, methods=["GET"]),
-            *(Route(each.path, self._endpoint(each), methods=[each.method]) for each in PAGES),
+            *(
+                Route(each.path, self._endpoint(each), methods=[each.method])
+                for each in sorted(PAGES, key=_order)
+            ),
         ]
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -64,6 +68,7 @@ class Dashboard:
             note_application(request.path_params.get("application"))
             visitor, form_token = None, SecretStr("")
             new_visit = None
+            request.scope["deploycore.public_url"] = self._public_url
             try:
                 visitor = await self._accounts.visitor(request)
                 if visitor is None and page.role is not None:
@@ -130,6 +135,11 @@ def _form_token(request: Request, visitor: Visitor | None) -> tuple[SecretStr, S
     return form_token_of(made), made
 
 
+def _order(page: Page) -> list[bool]:
+    """Fixed parts of paths before parameters: ``/applications/new`` is the page, no application."""
+    return [part.startswith("{") for part in page.path.split("/")]
+
+
 def _to_sign_in(request: Request) -> Response:
     """Have somebody sign in, and come back to the page; what a form held has to be sent again."""
     path = request.url.path if request.method == "GET" else "/"
@@ -146,6 +156,7 @@ def _error_page(
         "visitor": visitor,
         "here": request.url.path,
         "form": Form(),
+        "message": "",
         "form_token": form_token.get_secret_value(),
         "refusal": refusal,
     }

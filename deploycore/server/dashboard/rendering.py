@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 import deploycore
+from deploycore.server.callers import may
 from deploycore.server.dashboard.forms import FORM_TOKEN
+from deploycore.server.dashboard.words import FILTERS
+from deploycore.store import Role
 
 __all__ = ["DONE", "render", "static_files"]
 
@@ -31,6 +33,20 @@ DONE: Mapping[str, str] = {
     "deploy": "The deployment is requested.",
     "cancel": "The deployment is being canceled.",
     "rollback": "The rollback has started.",
+    "provider-added": "The provider is added.",
+    "provider-changed": "The provider is changed.",
+    "provider-unchanged": "The provider has these values already. Nothing is changed.",
+    "provider-rotated": "The secret is replaced.",
+    "provider-removed": "The provider is removed.",
+    "provider-authorized": "The provider is authorized.",
+    "created": "The application is created. It is not deployed yet.",
+    "settings": "The settings are saved. They apply to the next deployment.",
+    "variable": "The variable is saved. It applies to the next deployment.",
+    "variable_removed": "The variable is removed.",
+    "webhook": "The webhook is set up.",
+    "webhook_rotated": "The webhook has a new secret.",
+    "webhook_removed": "The webhook is removed.",
+    "application_removed": "The application is removed.",
     "user-changed": "The user is changed.",
     "user-removed": "The user is removed.",
     "token-removed": "The token is removed.",
@@ -40,6 +56,19 @@ DONE: Mapping[str, str] = {
 """The messages that a page shows after a form, by the key in its address."""
 
 
+_NAVIGATION: tuple[tuple[str, str, Role], ...] = (
+    ("/", "Applications", "read"),
+    ("/providers", "Providers", "read"),
+    ("/activity", "Activity", "read"),
+    ("/plugins", "Plugins", "admin"),
+    ("/doctor", "Doctor", "admin"),
+    ("/tokens", "Tokens", "admin"),
+    ("/users", "Users", "admin"),
+    ("/audit", "Audit log", "admin"),
+)
+_OF_THE_FIRST = ("/applications", "/deployments")
+
+
 def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> Response:
     """Return a page.
 
@@ -47,7 +76,10 @@ def render(template: str, context: Mapping[str, Any], *, status: int = 200) -> R
         template: The template's file name.
         context: What the template uses.
     """
-    text = _environment().get_template(template).render(context)
+    visitor = context.get("visitor")
+    role: Role | None = visitor.caller.role if visitor else None
+    given = {"may": lambda wanted: role is not None and may(role, wanted), **context}
+    text = _environment().get_template(template).render(given)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 
@@ -67,9 +99,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(when=_when, seconds=_seconds)
+    environment.filters.update(FILTERS)
     environment.globals.update(
-        version=deploycore.__version__, static=_static_address, done=DONE, FORM_TOKEN=FORM_TOKEN
+        version=deploycore.__version__,
+        static=_static_address,
+        navigation=_navigation,
+        is_here=_is_here,
+        FORM_TOKEN=FORM_TOKEN,
     )
     return environment
 
@@ -80,18 +116,13 @@ def _static_address(name: str) -> str:
     return f"/static/{name}?v={digest}"
 
 
-def _when(value: str | datetime | None) -> datetime | None:
-    """A time of an operation's response, in UTC."""
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(value).astimezone(UTC)
+def _navigation(role: Role) -> list[tuple[str, str]]:
+    """The path and name of each subject that a role may see."""
+    return [(path, name) for path, name, wanted in _NAVIGATION if may(role, wanted)]
 
 
-def _seconds(value: float | None) -> str:
-    """A duration for people."""
-    if value is None:
-        return "–"
-    if value < 10:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _is_here(here: str, path: str) -> bool:
+    """Whether a page belongs to a subject of the navigation."""
+    if path == "/":
+        return here == "/" or here.startswith(_OF_THE_FIRST)
+    return here == path or here.startswith(f"{path}/")

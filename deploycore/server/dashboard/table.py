@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.pages import account, audit, overview, sign_in, tokens, users
+from deploycore.server.dashboard.pages import (
+    account,
+    activity,
+    application,
+    application_parts,
+    applications,
+    audit,
+    deployment,
+    diagnosis,
+    overview,
+    provider_forms,
+    provider_sign_in,
+    providers,
+    sign_in,
+    tokens,
+    users,
+)
 
 __all__ = ["PAGES"]
 
 PAGES: tuple[Page, ...] = (
     *sign_in.PAGES,
     *overview.PAGES,
+    *applications.PAGES,  # before those of one application, which might be called "new"
+    *application_parts.PAGES,
+    *diagnosis.PAGES,
+    *provider_forms.PAGES,  # before providers: "new" is not the name of one
+    *provider_sign_in.PAGES,
+    *providers.PAGES,
+    *application.PAGES,
+    *deployment.PAGES,
+    *activity.PAGES,
     *users.PAGES,
     *tokens.PAGES,
     *audit.PAGES,

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from deploycore.server.accounts import Accounts, Visitor
 from deploycore.server.api import PREFIX
 from deploycore.server.dashboard.forms import Form
-from deploycore.server.dashboard.rendering import render
+from deploycore.server.dashboard.rendering import DONE, render
 from deploycore.server.rest.service import Rest
 
 __all__ = ["Visit", "quoted"]
@@ -96,12 +96,14 @@ class Visit:
 
         Args:
             template: The template's file name.
-            context: What the template uses, besides ``visitor``, ``here`` (the path) and ``form``.
+            context: What the template uses, besides ``visitor``, ``here`` (the path),
+                ``form`` and ``message`` (what the form before did).
         """
         given = {
             "visitor": self.visitor,
             "here": self.request.url.path,
             "form": self.form,
+            "message": DONE.get(self.query.get("done", ""), ""),
             "form_token": self.form_token.get_secret_value(),
         }
         return render(template, given | context, status=status)

@@ -30,6 +30,9 @@ class Operation:
         body: The model of the body, a JSON object; ``None`` if there is none.
         refusals: Additional statuses of error responses.
         can_follow: Whether it can respond with server-sent events.
+        media_type: What its content is, if that is not JSON.
+        changes_nothing_at: The status at which nothing was changed, so that the audit log has no
+            entry; ``None`` if there is none.
     """
 
     method: str
@@ -41,3 +44,5 @@ class Operation:
     body: type[BaseModel] | None = None
     refusals: tuple[int, ...] = field(default=())
     can_follow: bool = False
+    media_type: str = ""
+    changes_nothing_at: int | None = None

@@ -22,10 +22,12 @@ from deploycore.server.bodies import read_json
 from deploycore.server.callers import Caller, may
 from deploycore.server.checking import checked
 from deploycore.server.edge import ROUTE, note_application
+from deploycore.server.feed import Feed, Position
 from deploycore.server.followers import Followers, position_of
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, refused_by
 from deploycore.server.quiet import QuietLogger
+from deploycore.server.rest.events import list_events
 from deploycore.server.rest.operation import Operation
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.store import Role
@@ -49,12 +51,14 @@ class Rest:
         access: Access,
         accounts: Accounts,
         followers: Followers,
+        feed: Feed,
         options: ServerOptions,
     ) -> None:
         self._api = api
         self._access = access
         self._accounts = accounts
         self._followers = followers
+        self._feed = feed
         self._options = options
         self._quiet = QuietLogger(logger)
 
@@ -75,7 +79,7 @@ class Rest:
                 raise
             call = Call(request.path_params, query, body, caller)
             if operation.can_follow and _wants_events(request):
-                return await self._followed(request, call, visitor)
+                return await self._followed(request, operation, call, visitor)
             if operation.run is Api.health:  # told even while all threads wait for something
                 return self._api.health(call)
             return await run_in_threadpool(self._run, operation, call)
@@ -169,12 +173,14 @@ class Rest:
         except Refusal as refusal:
             self._note(operation, call, refusal.code)
             raise
-        self._note(operation, call, DONE)
+        if response.status_code != operation.changes_nothing_at:
+            self._note(operation, call, DONE)
         return response
 
     def _note(self, operation: Operation, call: Call, outcome: str) -> None:
         """Record in the audit log what an operation that changes something has done."""
-        if operation.method != "GET" and call.caller is not None:
+        is_test = getattr(call.query, "dry_run", False)
+        if operation.method != "GET" and call.caller is not None and not is_test:
             self._accounts.auditor.note_operation(
                 call.caller,
                 operation.run.__name__,
@@ -184,9 +190,10 @@ class Rest:
                 outcome=outcome,
             )
 
-    async def _followed(self, request: Request, call: Call, visitor: Visitor | None) -> Response:
-        record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
-        position = position_of(request.headers.get("last-event-id")) or call.query.after
+    async def _followed(
+        self, request: Request, operation: Operation, call: Call, visitor: Visitor | None
+    ) -> Response:
+        last = request.headers.get("last-event-id")
         token = call.caller.token if call.caller else None
 
         def may_stay() -> bool:
@@ -194,7 +201,13 @@ class Rest:
                 return self._accounts.still_holds(visitor)
             return token is None or self._access.still_holds(token)
 
-        return self._followers.answer(record, position, may_stay=may_stay)
+        if operation.run is list_events:
+            position = Position.of(last) or Position.of(call.query.after)
+            return self._feed.answer(position, may_stay=may_stay)
+        record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
+        return self._followers.answer(
+            record, position_of(last) or call.query.after, may_stay=may_stay
+        )
 
 
 def refuse_below(caller: Caller, wanted: Role) -> None:

@@ -7,8 +7,25 @@ from __future__ import annotations
 
 from deploycore.applications.application import Application
 from deploycore.server import views
-from deploycore.server.api import PREFIX, Api
-from deploycore.server.rest import account, audit, tokens, users
+from deploycore.server.api import METRICS_MEDIA_TYPE, PREFIX, Api
+from deploycore.server.rest import (
+    account,
+    audit,
+    diagnosis,
+    environment,
+    events,
+    logs,
+    overview,
+    provider_kinds,
+    providers,
+    releases,
+    removal,
+    repositories,
+    sign_ins,
+    tokens,
+    users,
+    webhooks,
+)
 from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
@@ -19,9 +36,8 @@ _DEPLOYMENT = f"{PREFIX}/deployments/{{deployment}}"
 OPERATIONS = (
     Operation("GET", "/healthz", None, Api.health, {200: views.Health}),
     Operation("GET", "/readyz", None, Api.ready, {200: views.Health, 503: views.Health}),
-    Operation("GET", "/metrics", "read", Api.metrics, {200: None}),
+    Operation("GET", "/metrics", "read", Api.metrics, {200: None}, media_type=METRICS_MEDIA_TYPE),
     Operation("GET", f"{PREFIX}/openapi.json", None, Api.openapi, {200: None}),
-    Operation("GET", f"{PREFIX}/providers", "read", Api.list_providers, {200: views.ProviderPage}),
     Operation(
         "GET", f"{PREFIX}/applications", "read", Api.list_applications, {200: views.ApplicationPage}
     ),
@@ -32,7 +48,9 @@ OPERATIONS = (
         "admin",  # its steps run on this machine
         Api.put_application,
         {200: views.Changed, 201: views.Changed},
+        query=views.ApplicationQuery,
         body=Application,
+        refusals=(404, 409, 502, 504),
     ),
     Operation(
         "DELETE",
@@ -91,6 +109,18 @@ OPERATIONS = (
     Operation(
         "GET", f"{PREFIX}/triggers/{{trigger}}", "read", Api.get_trigger, {200: views.TriggerView}
     ),
+    *diagnosis.OPERATIONS,
+    *overview.OPERATIONS,
+    *releases.OPERATIONS,
+    *logs.OPERATIONS,
+    *events.OPERATIONS,
+    *provider_kinds.OPERATIONS,
+    *providers.OPERATIONS,
+    *sign_ins.OPERATIONS,
+    *repositories.OPERATIONS,
+    *environment.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *removal.OPERATIONS,
     *users.OPERATIONS,
     *tokens.OPERATIONS,
     *audit.OPERATIONS,

@@ -29,6 +29,7 @@ from deploycore.testing.contract.failures import Failures
 from deploycore.testing.contract.later_requests import LaterRequests
 from deploycore.testing.contract.listing import Listing
 from deploycore.testing.contract.optional_listings import OptionalListings
+from deploycore.testing.contract.over_ssh import OverSsh
 from deploycore.testing.contract.pagination import Pagination
 from deploycore.testing.contract.secrecy import Secrecy
 from deploycore.testing.contract.setting_aside import SettingAside
@@ -52,6 +53,7 @@ OPTIONAL_CHECKS = frozenset(
         Tokens,
         OptionalListings,
         DeployKeys,
+        OverSsh,
     )
     for name in vars(group)
     if name.startswith("test_")
@@ -79,6 +81,7 @@ class ProviderContract(
     Tokens,
     OptionalListings,
     DeployKeys,
+    OverSsh,
     SettingAside,
     SideEffects,
 ):

@@ -29,11 +29,15 @@ from deploycore.testing.webhooks import hmac_sha256
 __all__ = [
     "ENDS",
     "ENDS_BY_ITSELF",
+    "NO_ASYNCSSH",
     "NO_DEPLOYMENTS",
     "NO_DEPLOY_KEYS",
     "NO_HOOK",
     "NO_PULL_REQUESTS",
+    "NO_SSH_MODES",
     "NO_WEBHOOKS",
+    "PATIENT",
+    "PROVIDER_NAME",
     "SKIPPED_BY_THE_KIT",
     "Connect",
     "ContractBase",
@@ -129,6 +133,8 @@ every other skip for a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
 NO_DEPLOY_KEYS = "the fake host has no deploy keys: deploycore.testing.scenarios.DeployKeysHost"
+NO_SSH_MODES = "the provider has no way to sign in over SSH: modes_over_ssh"
+NO_ASYNCSSH = "AsyncSSH is not installed: pip install 'deploycore[ssh]'"
 NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"
 NO_PULL_REQUESTS = (
     "the fake host has no pull requests: deploycore.testing.scenarios.PullRequestHost"
@@ -301,8 +307,8 @@ class ContractBase:
             the checks of pages, JSON and the host's listings are skipped; see ``ABOUT_APIS``.
         modes_without_credentials: The ways to sign in that send no credentials, so that none can
             be wrong or expired.
-        modes_over_ssh: The ways to sign in over SSH. No sandbox over HTTP supports them; test them
-            against an SSH server.
+        modes_over_ssh: The ways to sign in over SSH. They are checked against an SSH server that
+            has the sandbox's repositories, if the extra ``deploycore[ssh]`` is installed.
     """
 
     kind: ClassVar[str] = ""
@@ -343,6 +349,19 @@ class ContractBase:
         forged = proof.replace(hmac_sha256(known, body), hmac_sha256(other, body))
         return forged.replace(known.get_secret_value(), other.get_secret_value())
 
+    def ssh_settings(self, mode: str, ssh_url: str, repository: str) -> dict[str, str]:
+        """Return the configuration of a mode over SSH, without ``name``.
+
+        Override this if the fields of the mode are not those of
+        :class:`~deploycore.refs_only.RefsOnlyConfig`. A field ``url`` that is left out gets the
+        address of the sandbox.
+
+        Args:
+            ssh_url: The address that the paths of repositories begin after.
+            repository: The repository that the key is for, ``owner/slug``.
+        """
+        return {"mode": mode, "ssh_url": ssh_url, "repositories": repository}
+
     @classmethod
     def all_modes(cls) -> tuple[str, ...]:
         """Return all ways to sign in."""
@@ -365,6 +384,10 @@ class ContractBase:
             reason = SKIPPED_BY_THE_KIT.get(metafunc.function.__name__, "") if not scoped else ""
             none = pytest.param("", marks=pytest.mark.skip(reason=reason), id="none")
             metafunc.parametrize("scoped_mode", scoped or [none])
+
+        if "ssh_mode" in metafunc.fixturenames:
+            none = pytest.param("", marks=pytest.mark.skip(reason=NO_SSH_MODES), id="none")
+            metafunc.parametrize("ssh_mode", self.modes_over_ssh or [none])
 
     def _modes_of(self, check: str) -> Sequence[Any]:
         """The ways to sign in that a check is run for."""

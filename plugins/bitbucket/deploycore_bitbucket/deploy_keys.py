@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from deploycore.errors import NotFound
 from deploycore.events import DeployKey, RegisteredKey
 from deploycore.http import AnswerModel, HttpClient, parse_answer
 from deploycore.models import NonEmpty, RepositoryId
+from deploycore.plugin_parts import add_deploy_key_once, remove_by_number
 from deploycore_bitbucket import pagination
 
 __all__ = ["add", "listed", "remove"]
@@ -34,12 +34,13 @@ class KeyAnswer(AnswerModel):
 
 def add(http: HttpClient, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
     """Register a key that may only read; one that is registered already is returned."""
-    for known in listed(http, repository):
-        if known.is_of(key) and known.read_only:
-            return known
     body = {"key": key.public_key, "label": key.label}
-    answer = http.send_json("POST", _path(repository), body=body)
-    return parse_answer(KeyAnswer, answer, what="a deploy key").key_of_repository()
+
+    def send() -> RegisteredKey:
+        answer = http.send_json("POST", _path(repository), body=body)
+        return parse_answer(KeyAnswer, answer, what="a deploy key").key_of_repository()
+
+    return add_deploy_key_once(listed(http, repository), key, send)
 
 
 def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey]:
@@ -52,13 +53,8 @@ def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey
 
 def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
     """Remove a key by its number; whether there was one."""
-    if not (key_id.isascii() and key_id.isdecimal()):
-        return False
-    try:
-        http.send_json("DELETE", _path(repository, key_id))
-    except NotFound:
-        return False
-    return True
+    path = _path(repository, key_id)
+    return remove_by_number(key_id, lambda: http.send_json("DELETE", path))
 
 
 def _path(repository: RepositoryId, key_id: str | None = None) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from deploycore.testing.contract.deploy_keys import DeployKeys
-from tests import forked
+from tests.testing.kit import run_broken
 
 MODULE = """
 from deploycore.errors import DeploycoreError, NotFound, PermissionDenied
@@ -79,16 +77,7 @@ WRONG = {
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_a_wrong_plugin_is_caught(name, tmp_path):
     change, check = WRONG[name]
-    module = tmp_path / "test_broken.py"
-    module.write_text(MODULE.replace("{change}", change))
-    (tmp_path / "none.ini").write_text("[pytest]\n")
-    options = ["-q", "-c", str(tmp_path / "none.ini"), "-p", "no:cacheprovider", "-p", "no:xdist"]
-    done = forked.run(
-        "pytest",
-        [str(module), "-k", check, *options],
-        directory=tmp_path,
-        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
-    )
+    done = run_broken(tmp_path, MODULE.replace("{change}", change), [check])
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "The contract requires" in said, said

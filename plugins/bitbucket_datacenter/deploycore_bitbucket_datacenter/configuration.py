@@ -14,7 +14,14 @@ import re
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit
 
-from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.configuration import (
+    HttpsAddress,
+    PasswordStr,
+    ProviderConfig,
+    TokenStr,
+    UsernameStr,
+    refuse_prefixes,
+)
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
 from deploycore.models import GitCredential, RepositoryId
 from deploycore.refs_only import RefsOnlyConfig
@@ -89,31 +96,11 @@ def _repository(text: str) -> str:
     return text
 
 
-def _login(text: str) -> str:
-    text = text.strip()
-    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
 def _token(secret: SecretStr) -> SecretStr:
-    for prefix, what in _OTHER_SECRETS.items():
-        if secret.get_secret_value().startswith(prefix):
-            raise ValueError(f"this is {what} ({prefix}…), not of Bitbucket Data Center")
-    return secret
-
-
-def _password(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if not value.strip():
-        raise ValueError("it is empty")
-    if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("it contains line breaks or control characters")
-    return secret
+    return refuse_prefixes(secret, _OTHER_SECRETS, host="Bitbucket Data Center")
 
 
 Project = Annotated[str, AfterValidator(_project)]
-Login = Annotated[str, AfterValidator(_login)]
 
 
 class _OfServer(ProviderConfig):
@@ -156,7 +143,7 @@ class PersonalTokenConfig(_Mode):
         description=f"HTTP access token of a user, with {REPOSITORY_READ}, made at"
         " <url>/plugins/servlet/access-tokens/manage"
     )
-    username: Login | None = Field(
+    username: UsernameStr | None = Field(
         default=None,
         description="username, only if git has to send it with the token (default: git sends the"
         " token alone)",
@@ -218,8 +205,8 @@ class PasswordConfig(_Mode):
     """Username, with a password or a personal token, where Basic authentication is on."""
 
     mode: Literal["password"] = Field(description="how to sign in")
-    username: Login = Field(description="username of the account")
-    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
+    username: UsernameStr = Field(description="username of the account")
+    password: PasswordStr = Field(
         description="password or HTTP access token of the account (only where the server has Basic"
         " authentication turned on)"
     )

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import quote
 
-from deploycore.errors import NotFound
 from deploycore.events import DeployKey, RegisteredKey
 from deploycore.http import AnswerModel, HttpClient, parse_answer, parse_items
 from deploycore.models import NonEmpty, RepositoryId
+from deploycore.plugin_parts import add_deploy_key_once, remove_by_number
 from pydantic import Field
 
 from deploycore_bitbucket_datacenter.pagination import pages
@@ -48,12 +48,13 @@ class KeyAnswer(AnswerModel):
 
 def add(http: HttpClient, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
     """Register a key that may only read; one that is registered already is returned."""
-    for known in listed(http, repository):
-        if known.is_of(key) and known.read_only:
-            return known
     body = {"key": {"text": key.public_key, "label": key.label}, "permission": MAY_READ}
-    answer = http.send_json("POST", _path(repository), body=body)
-    return parse_answer(KeyAnswer, answer, what="a deploy key").key_of_repository()
+
+    def send() -> RegisteredKey:
+        answer = http.send_json("POST", _path(repository), body=body)
+        return parse_answer(KeyAnswer, answer, what="a deploy key").key_of_repository()
+
+    return add_deploy_key_once(listed(http, repository), key, send)
 
 
 def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey]:
@@ -65,15 +66,13 @@ def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey
 
 def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
     """Remove a key by its number; whether there was one."""
-    if not (key_id.isascii() and key_id.isdecimal()):
-        return False
-    try:
+
+    def send() -> None:
         # What removes a key answers the same if there is none.
         http.get_json(_path(repository, key_id))
         http.send_json("DELETE", _path(repository, key_id))
-    except NotFound:
-        return False
-    return True
+
+    return remove_by_number(key_id, send)
 
 
 def page_of(url: str, repository: RepositoryId) -> str:

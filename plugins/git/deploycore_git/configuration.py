@@ -7,13 +7,19 @@ plugin: the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` fo
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.configuration import (
+    HttpsAddress,
+    PasswordStr,
+    ProviderConfig,
+    TokenStr,
+    UsernameStr,
+)
 from deploycore.http import BasicAuth, BearerAuth, HttpAuth
-from deploycore.models import GitCredential, RepositoryId, SshAddress
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from deploycore.models import CloneUrl, GitCredential, RepositoryId, SshAddress
+from pydantic import AfterValidator, Field, ValidationError
 
 __all__ = [
     "AnonymousConfig",
@@ -67,22 +73,6 @@ def _branch(text: str) -> str:
     return text
 
 
-def _login(text: str) -> str:
-    text = text.strip()
-    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
-def _password(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if not value.strip():
-        raise ValueError("it is empty")
-    if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("it contains line breaks or control characters")
-    return secret
-
-
 def _ssh_address(text: str) -> str:
     text = text.strip().rstrip("/")
     fault = "it is not an ssh URL, such as ssh://git@git.example.com:22/srv/git"
@@ -93,9 +83,7 @@ def _ssh_address(text: str) -> str:
         parts = urlsplit(text)
         _ = parts.port
     except ValidationError:
-        raise ValueError(
-            "it must be an ssh URL without a password, a query and a fragment"
-        ) from None
+        raise ValueError("it must be an ssh URL without a password, query or fragment") from None
     except ValueError:
         raise ValueError(fault) from None
     if re.search(r"[\s\\]", text):
@@ -106,6 +94,7 @@ def _ssh_address(text: str) -> str:
 class _GitMode(ProviderConfig):
     """The fields that all modes have in common."""
 
+    url: str
     repositories: Annotated[str, AfterValidator(_repositories)] = Field(
         description="paths of the repositories below the url, with spaces or commas between, as in"
         " 'acme/shop.git acme/web.git'"
@@ -128,13 +117,17 @@ class _GitMode(ProviderConfig):
             name, path = repository.slug, path.removeprefix(f"{NO_OWNER}/")
         return f"{path}{GIT}" if f"{name}{GIT}" in configured else path
 
+    def page_of(self, repository: RepositoryId) -> str:
+        """The clone URL of a repository: a server without an API has no pages."""
+        return f"{self.url}/{self.path_of(repository)}"
+
 
 class HttpConfig(_GitMode):
     """The fields of all modes over HTTPS."""
 
     url: HttpsAddress = Field(
-        description="address that the repositories' paths begin after: over HTTPS, such as"
-        " https://git.example.com/git; in mode ssh, such as ssh://git@git.example.com/srv"
+        description="address that comes before the repositories' paths, such as"
+        " https://git.example.com/git or, in mode ssh, ssh://git@git.example.com/srv"
     )
 
     @property
@@ -155,6 +148,10 @@ class HttpConfig(_GitMode):
         """Whose credentials these are, as far as the configuration says."""
         return "anonymous"
 
+    def source_of(self, repository: RepositoryId) -> CloneUrl:
+        """Where to ask git for the refs of a repository."""
+        return CloneUrl(url=self.page_of(repository), credential=self.git_credential)
+
 
 class AnonymousConfig(HttpConfig):
     """Public repositories, without credentials."""
@@ -166,9 +163,9 @@ class BasicConfig(HttpConfig):
     """Username and password, or a token in place of the password."""
 
     mode: Literal["basic"] = Field(description="how to sign in")
-    username: Annotated[str, AfterValidator(_login)] = Field(description="username for git")
-    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
-        description="password, or a token that the server takes for one"
+    username: UsernameStr = Field(description="username for git")
+    password: PasswordStr = Field(
+        description="password, or a token that the server accepts as the password"
     )
 
     @property
@@ -206,10 +203,12 @@ class BearerConfig(HttpConfig):
 class SshConfig(_GitMode):
     """A key, such as a deploy key, over SSH."""
 
+    NEEDS_SSH_KEY: ClassVar[bool] = True
+
     mode: Literal["ssh"] = Field(description="how to sign in")
     url: Annotated[str, AfterValidator(_ssh_address)] = Field(
-        description="address that the repositories' paths begin after: over HTTPS, such as"
-        " https://git.example.com/git; in mode ssh, such as ssh://git@git.example.com/srv"
+        description="address that comes before the repositories' paths, such as"
+        " https://git.example.com/git or, in mode ssh, ssh://git@git.example.com/srv"
     )
 
     @property
@@ -225,6 +224,10 @@ class SshConfig(_GitMode):
     @property
     def account(self) -> str:
         return urlsplit(self.url).username or "git"
+
+    def source_of(self, repository: RepositoryId) -> SshAddress:
+        """Where to ask git; the core adds the key. Such a server publishes no host keys."""
+        return SshAddress(url=self.page_of(repository))
 
 
 AnyConfig = AnonymousConfig | BasicConfig | BearerConfig | SshConfig

@@ -19,3 +19,7 @@ class PlainGitContract(ProviderContract):
     modes_over_ssh = ("ssh",)
     modes_without_scopes = ("anonymous", "basic", "bearer")
     signature_header = "x-deploycore-signature"
+
+    def ssh_settings(self, mode: str, ssh_url: str, repository: str) -> dict[str, str]:
+        """The address of the server is the field ``url``."""
+        return {"mode": mode, "url": ssh_url, "repositories": repository}

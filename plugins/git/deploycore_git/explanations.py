@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from deploycore.errors import (
-    AuthenticationFailed,
-    ConfigurationError,
-    NotFound,
-    PermissionDenied,
-)
-from deploycore.models import RepositoryId
+from deploycore.errors import ConfigurationError
 
 from deploycore_git.configuration import AnyConfig, BasicConfig, BearerConfig, SshConfig
 
-__all__ = ["explain_git_refusal", "explained", "no_key_over_https", "unknown_owner"]
-
-
-@contextmanager
-def explained(config: AnyConfig, repository: RepositoryId) -> Iterator[None]:
-    """Say about which repository and which values of the configuration an error is."""
-    try:
-        yield
-    except NotFound as error:
-        error.message = (
-            f"Repository {repository} was not found at {config.url}, or these credentials cannot"
-            f" read it. {error.message}"
-        )
-        error.hint = check_path(config)
-        error.add_context(repository=str(repository))
-        raise
-    except (AuthenticationFailed, PermissionDenied) as error:
-        error.hint = check_credentials(config)
-        error.add_context(repository=str(repository))
-        raise
+__all__ = ["check_credentials", "check_path", "explain_git_refusal", "no_key_over_https"]
 
 
 def check_path(config: AnyConfig) -> str:
     """What to do if a repository is not found."""
     return (
-        "Check the repository's path: the url and the path together are its clone URL, and .git at"
-        " its end is part of the path if the server needs it. To correct it: deploycore provider"
+        "Check the repository's path: the url and the path together must be its clone URL. Write"
+        " .git at the end of the path if the server needs it. To correct it: deploycore provider"
         f" edit {config.name} --repositories 'OWNER/REPOSITORY …'"
     )
 
@@ -51,9 +23,8 @@ def check_credentials(config: AnyConfig) -> str:
     rotate = f"deploycore provider rotate {config.name}"
     if isinstance(config, SshConfig):
         return (
-            "Check that the server has authorized the public key of the provider's"
-            " ssh_private_key, or a key of your SSH agent with ssh_agent. To replace"
-            f" ssh_private_key: {rotate}"
+            "Check that the server accepts the public key of the provider's ssh_private_key or,"
+            f" with ssh_agent, a key of your SSH agent. To replace ssh_private_key: {rotate}"
         )
     if isinstance(config, BasicConfig):
         return (
@@ -62,8 +33,9 @@ def check_credentials(config: AnyConfig) -> str:
         )
     if isinstance(config, BearerConfig):
         return (
-            "Check that the token has not expired, and that the server takes it as a bearer token;"
-            f" many servers take it as the password in mode basic. To replace it: {rotate}"
+            "Check that the token has not expired, and that the server accepts it as a bearer"
+            f" token. Many servers accept it only as the password in mode basic. To replace"
+            f" it: {rotate}"
         )
     return "The server requires credentials. Add the provider again with mode basic, bearer or ssh."
 
@@ -73,17 +45,6 @@ def explain_git_refusal(config: AnyConfig, status: int | None) -> str | None:
     if status in (401, 403):
         return check_credentials(config)
     return check_path(config) if status in (404, 410) else None
-
-
-def unknown_owner(config: AnyConfig, owner: str) -> NotFound:
-    """Return the error for an owner without configured repositories."""
-    return NotFound(
-        f"Provider {config.name} has no repository of {owner!r}: a git server without an API cannot"
-        " list repositories, so the provider has only those of its field repositories.",
-        hint=f"Add its repositories: deploycore provider edit {config.name} --repositories"
-        f" '{config.repositories} …'",
-        owner=owner,
-    )
 
 
 def no_key_over_https(config: AnyConfig) -> ConfigurationError:

@@ -1,9 +1,17 @@
 """What a person configures, and what is said about what is wrong with it."""
 
+from functools import partial
+
 import pytest
+from deploycore.applications.repository_address import read_repository
 from deploycore.errors import ConfigurationError
 from deploycore.models import RepositoryId
+from deploycore.provider.core_fields import parse_fields
+from deploycore.provider.recognition import repository_by
+from deploycore.provider.registry import load_plugin
 from pydantic import SecretStr
+
+from deploycore_git import PlainGitProvider
 
 
 def test_repositories_are_separated_by_spaces_commas_or_lines(config):
@@ -93,6 +101,33 @@ def test_a_default_branch_is_one_that_git_allows(config, branch):
 def test_credentials_that_cannot_be_right_are_refused(config, mode, field, value):
     with pytest.raises(ConfigurationError, match=field):
         config(mode, **{field: value})
+
+
+def test_mode_ssh_is_refused_without_a_key_and_taken_with_the_agent(values):
+    given = values("ssh", repositories="acme/shop")
+    name = given.pop("name")
+    with pytest.raises(ConfigurationError, match="mode ssh requires") as caught:
+        parse_fields(PlainGitProvider.Config, given, {}, name=name, kind="git")
+    assert "--ssh-private-key-file PATH" in caught.value.hint
+    parsed = parse_fields(
+        PlainGitProvider.Config, {**given, "ssh_agent": "true"}, {}, name=name, kind="git"
+    )
+    assert parsed.core.uses_ssh
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://git.example.com/git/site.git", "_/site"),
+        ("https://git.example.com/site", "_/site"),
+        ("https://git.example.com/git/acme/shop.git", "acme/shop"),
+        ("git@git.example.com:site.git", "_/site"),
+    ],
+)
+def test_the_address_of_a_repository_without_an_owner_is_read(address, name):
+    by_host = partial(repository_by, load_plugin("git"))
+    found = read_repository(address, lambda: ["https://git.example.com/git"], by_host)
+    assert str(found) == name
 
 
 def test_the_host_of_an_ssh_url_is_where_the_provider_is(config):

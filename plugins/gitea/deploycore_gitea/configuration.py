@@ -9,7 +9,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.configuration import (
+    ClientIdStr,
+    ClientSecretStr,
+    HttpsAddress,
+    PasswordStr,
+    ProviderConfig,
+    ScopesStr,
+    TokenStr,
+    UsernameStr,
+    refuse_prefixes,
+)
 from deploycore.http import BasicAuth, HeaderAuth, HttpAuth, HttpClient
 from deploycore.http.grants import refresh_token
 from deploycore.models import GitCredential
@@ -67,44 +77,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _login(text: str) -> str:
-    text = text.strip()
-    if not re.fullmatch(r"[^\s:\x00-\x1f\x7f]+", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
 def _token(secret: SecretStr) -> SecretStr:
-    for prefix, what in _OTHER_SECRETS.items():
-        if secret.get_secret_value().startswith(prefix):
-            raise ValueError(f"this is {what} ({prefix}…)")
-    return secret
-
-
-def _password(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if not value.strip():
-        raise ValueError("it is empty")
-    if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("it contains line breaks or control characters")
-    return secret
-
-
-def _optional_secret(secret: SecretStr | None) -> SecretStr | None:
-    if secret is not None and not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise ValueError("it is empty, or has white space or control characters; copy it again")
-    return secret
-
-
-def _client_id(text: str) -> str:
-    text = text.strip()
-    if not re.fullmatch(r"[!-9;-~]+", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
-def _scope(text: str) -> str:
-    return " ".join(text.replace(",", " ").split())
+    return refuse_prefixes(secret, _OTHER_SECRETS)
 
 
 class _OfServer(ProviderConfig):
@@ -158,10 +132,8 @@ class BasicConfig(_GiteaMode):
     """Username and password, for accounts without two-factor authentication."""
 
     mode: Literal["basic"] = Field(description="how to sign in")
-    username: Annotated[str, AfterValidator(_login)] = Field(
-        description="username, or email address, of the account"
-    )
-    password: Annotated[SecretStr, AfterValidator(_password)] = Field(
+    username: UsernameStr = Field(description="username, or email address, of the account")
+    password: PasswordStr = Field(
         description="password (not with two-factor authentication: use a token)"
     )
 
@@ -189,16 +161,16 @@ class OAuthConfig(_GiteaMode):
     """
 
     mode: Literal["oauth"] = Field(description="how to sign in")
-    client_id: Annotated[str, AfterValidator(_client_id)] = Field(
+    client_id: ClientIdStr = Field(
         description="client ID of the OAuth2 application, made at <url>/user/settings/applications"
         " with the redirect URI http://127.0.0.1/callback"
     )
-    client_secret: Annotated[SecretStr | None, AfterValidator(_optional_secret)] = Field(
+    client_secret: ClientSecretStr | None = Field(
         default=None,
         description="client secret of the OAuth2 application, if it is a confidential client (whose"
         f" redirect URI is http://127.0.0.1:{REDIRECT_PORT}/callback)",
     )
-    oauth_scopes: Annotated[str, AfterValidator(_scope)] = Field(
+    oauth_scopes: ScopesStr = Field(
         default=f"{READ_REPOSITORY} {READ_USER}",
         description="scopes to ask for, with spaces between; webhooks and statuses require"
         f" {WRITE_REPOSITORY}",

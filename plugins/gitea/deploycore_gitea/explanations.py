@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -24,6 +23,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, quoted
 from deploycore.models import RepositoryId
+from deploycore.plugin_parts import Action
 
 from deploycore_gitea.configuration import (
     READ_REPOSITORY,
@@ -62,20 +62,8 @@ _SECOND_FACTOR = re.compile(
 _NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
 _WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
 
-Action = Literal[
-    "read",
-    "list webhooks",
-    "register webhook",
-    "remove webhook",
-    "list deploy keys",
-    "add deploy key",
-    "remove deploy key",
-    "report status",
-]
 
-
-@dataclass(frozen=True)
-class _Task:
+class _Task(NamedTuple):
     """What errors say about an operation that is not reading.
 
     Attributes:
@@ -111,8 +99,7 @@ _TASKS: dict[Action, _Task] = {
 }
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """The request, and the credentials of the request.
 
     Attributes:

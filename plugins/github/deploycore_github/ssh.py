@@ -5,32 +5,28 @@ The keys are in ``known_hosts``. Source: https://api.github.com/meta
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-from urllib.parse import urlsplit
-
 from deploycore.models import RepositoryId, SshAddress
+from deploycore.plugin_parts import published_host_keys, ssh_address_of
 
 __all__ = ["published", "ssh_address"]
 
-_HOST = "github.com"
-
 
 def ssh_address(url: str, repository: RepositoryId) -> SshAddress:
-    """The address of a repository: the host's, with user ``git``.
+    """The address of a repository.
+
+    Other hosts are taken to have their SSH server at the same name and at the usual port.
 
     Args:
-        url: The host's address.
+        url: The server's address.
     """
-    host = urlsplit(url).hostname or _HOST
-    return SshAddress(
-        url=f"ssh://git@{f'[{host}]' if ':' in host else host}/{repository.path}.git",
-        host_keys=published() if host == _HOST else (),
+    return ssh_address_of(
+        repository,
+        url=url,
+        known_host="github.com",
+        host_keys=published(),
     )
 
 
-@cache
 def published() -> tuple[str, ...]:
     """The lines of ``known_hosts``."""
-    text = files(__package__).joinpath("known_hosts").read_text(encoding="ascii")
-    return tuple(text.splitlines())
+    return published_host_keys(__package__)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests import forked
+from tests.testing.kit import run_broken
 
 MODULE = """
 from deploycore.errors import PermissionDenied
@@ -43,16 +41,7 @@ WRONG = {
 
 
 def run(change, check, directory):
-    module = directory / "test_broken.py"
-    module.write_text(MODULE.format(change=change))
-    (directory / "none.ini").write_text("[pytest]\n")
-    options = ["-q", "-c", str(directory / "none.ini"), "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return forked.run(
-        "pytest",
-        [str(module), "-k", check, *options],
-        directory=directory,
-        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
-    )
+    return run_broken(directory, MODULE.format(change=change), [check])
 
 
 @pytest.mark.parametrize(("change", "check"), WRONG.values(), ids=WRONG)

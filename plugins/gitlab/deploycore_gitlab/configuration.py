@@ -11,7 +11,15 @@ import re
 from abc import abstractmethod
 from typing import Annotated, Literal
 
-from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
+from deploycore.configuration import (
+    ClientIdStr,
+    ClientSecretStr,
+    HttpsAddress,
+    ProviderConfig,
+    ScopesStr,
+    TokenStr,
+    UsernameStr,
+)
 from deploycore.http import BearerAuth, HeaderAuth, HttpAuth, HttpClient
 from deploycore.http.grants import refresh_token
 from deploycore.models import GitCredential
@@ -107,30 +115,6 @@ def _namespace(text: str) -> str:
             " gitlab.com/<namespace>"
         )
     return text
-
-
-def _deploy_token_username(text: str) -> str:
-    text = text.strip()
-    if not text or re.search(r"[\s\x00-\x1f\x7f:]", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
-def _optional_secret(secret: SecretStr | None) -> SecretStr | None:
-    if secret is not None and not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise ValueError("it is empty, or has white space or control characters; copy it again")
-    return secret
-
-
-def _client_id(text: str) -> str:
-    text = text.strip()
-    if not re.fullmatch(r"[!-9;-~]+", text):
-        raise ValueError("it is empty, or contains white space, a colon or control characters")
-    return text
-
-
-def _scope(text: str) -> str:
-    return " ".join(text.replace(",", " ").split())
 
 
 class _OfServer(ProviderConfig):
@@ -230,7 +214,7 @@ class DeployTokenConfig(_GitLabMode):
         description=f"access token for the API, with {API_SCOPE} alone, or with api, which webhooks"
         " and statuses require"
     )
-    deploy_token_username: Annotated[str, AfterValidator(_deploy_token_username)] = Field(
+    deploy_token_username: UsernameStr = Field(
         description="the deploy token's username, such as gitlab+deploy-token-1"
     )
     deploy_token: Annotated[TokenStr, _of_kind("deploy")] = Field(
@@ -261,14 +245,14 @@ class OAuthConfig(_GitLabMode):
     """
 
     mode: Literal["oauth"] = Field(description="how to sign in")
-    client_id: Annotated[str, AfterValidator(_client_id)] = Field(
+    client_id: ClientIdStr = Field(
         description="application ID of the OAuth application, whose redirect URI is"
         " http://127.0.0.1/callback"
     )
-    client_secret: Annotated[SecretStr | None, AfterValidator(_optional_secret)] = Field(
+    client_secret: ClientSecretStr | None = Field(
         default=None, description="secret of the OAuth application, if it is confidential"
     )
-    oauth_scopes: Annotated[str, AfterValidator(_scope)] = Field(
+    oauth_scopes: ScopesStr = Field(
         default=f"{API_SCOPE} {GIT_SCOPE}",
         description="scopes to ask for, with spaces between; webhooks and statuses require api",
     )

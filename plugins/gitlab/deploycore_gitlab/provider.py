@@ -42,6 +42,7 @@ from deploycore.models import (
     Tag,
     TagQuery,
 )
+from deploycore.plugin_parts import remove_by_number
 from pydantic import SecretStr
 
 from deploycore_gitlab import addresses, deploy_keys, explanations, statuses, webhooks
@@ -265,14 +266,9 @@ class GitLabProvider:
     @hookimpl
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """``DELETE /projects/:id/hooks/:hook_id``; GitLab's identifiers are numbers."""
-        if not (webhook.isascii() and webhook.isdecimal()):
-            return False
         http = self._doing("remove webhook", repository)
-        try:
-            http.send_json("DELETE", _hooks_of(repository, webhook))
-        except NotFound:
-            return False
-        return True
+        path = _hooks_of(repository, webhook)
+        return remove_by_number(webhook, lambda: http.send_json("DELETE", path))
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:

@@ -6,15 +6,11 @@ The keys are in ``known_hosts``. Source: https://docs.gitlab.com/user/gitlab_com
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
-from urllib.parse import urlsplit
 
 from deploycore.models import Repository, RepositoryId, SshAddress
+from deploycore.plugin_parts import published_host_keys, ssh_address_of
 
 __all__ = ["published", "ssh_address"]
-
-_HOST = "gitlab.com"
 
 
 def ssh_address(
@@ -29,21 +25,15 @@ def ssh_address(
         url: The server's address.
         describe: Asks the server for a repository.
     """
-    host = urlsplit(url).hostname or _HOST
-    if host == _HOST:
-        return SshAddress(url=f"ssh://git@{host}/{repository.path}.git", host_keys=published())
-    links = [each.href for each in describe(repository).clone_links if each.name == "ssh"]
-    for link in links:
-        try:
-            return SshAddress.parse(link)
-        except ValueError:
-            continue
-    shown = f"[{host}]" if ":" in host else host
-    return SshAddress(url=f"ssh://git@{shown}/{repository.path}.git")
+    return ssh_address_of(
+        repository,
+        url=url,
+        known_host="gitlab.com",
+        host_keys=published(),
+        describe=describe,
+    )
 
 
-@cache
 def published() -> tuple[str, ...]:
     """The lines of ``known_hosts``."""
-    text = files(__package__).joinpath("known_hosts").read_text(encoding="ascii")
-    return tuple(text.splitlines())
+    return published_host_keys(__package__)

@@ -3,13 +3,11 @@ wrong, and say why."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from deploycore.testing.contract.statuses import HostDeployments
+from tests.testing.kit import run_broken
 
 from deploycore_gitlab.contract import GitLabContract
-from tests import forked
 
 MODULE = """
 from deploycore.errors import DeploycoreError, NotFound
@@ -89,15 +87,7 @@ WRONG = {
 
 
 def run(change, check, directory):
-    (directory / "test_broken.py").write_text(MODULE.format(change=change))
-    (directory / "none.ini").write_text("[pytest]\n")
-    options = ["-q", "-c", "none.ini", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return forked.run(
-        "pytest",
-        ["test_broken.py", "-k", check, *options],
-        directory=directory,
-        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
-    )
+    return run_broken(directory, MODULE.format(change=change), [check])
 
 
 @pytest.mark.parametrize(("change", "check"), WRONG.values(), ids=WRONG)

@@ -1,0 +1,63 @@
+"""What each field of a declaration means: the words of the models' docstrings, by field.
+
+Forms and the API's document show them, so that they are written once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import get_args
+
+from pydantic import BaseModel
+
+__all__ = ["describe_fields", "models_within"]
+
+_ATTRIBUTE = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)$")
+
+
+@cache
+def describe_fields(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return the description of each field of a model, as its docstring has it.
+
+    Values and names are in single backticks, as in Markdown. A field that the docstring leaves out
+    has the description of the model that it inherits it from.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if issubclass(each, BaseModel):
+            found |= _attributes(each.__doc__)
+    return {name: found[name] for name in model.model_fields if name in found}
+
+
+def models_within(model: type[BaseModel]) -> Mapping[str, type[BaseModel]]:
+    """Return a model and those that its fields hold, by their names."""
+    found: dict[str, type[BaseModel]] = {}
+    waiting: list[object] = [model]
+    while waiting:
+        each = waiting.pop()
+        if not (inspect.isclass(each) and issubclass(each, BaseModel)):
+            waiting += get_args(each)
+        elif each.__name__ not in found:
+            found[each.__name__] = each
+            waiting += [field.annotation for field in each.model_fields.values()]
+    return found
+
+
+def _attributes(docstring: str | None) -> dict[str, str]:
+    lines = inspect.cleandoc(docstring or "").partition("Attributes:\n")[2].splitlines()
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in lines:
+        first = _ATTRIBUTE.match(line)
+        if first:
+            names = first[1].split(", ")
+            found |= dict.fromkeys(names, first[2])
+        elif line.startswith(" " * 8):
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
+        elif line.strip():
+            break
+    shown = (text.replace("``None``", "``null``").replace("``", "`") for text in found.values())
+    return dict(zip(found, shown, strict=True))

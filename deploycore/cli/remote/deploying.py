@@ -1,0 +1,183 @@
+"""``deploy`` and ``rollback`` on a server's machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from deploycore.cli.history import deployment_as_dict, print_log_line
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_error, show_json_line
+from deploycore.cli.remote.connection import connected
+from deploycore.cli.remote.history import LOOK_SECONDS, follow_log
+from deploycore.cli.remote.records import deployment_of
+from deploycore.cli.usage import UsageError
+from deploycore.deployment_records import DeploymentRecord
+from deploycore.errors import ConfigurationError
+from deploycore.remote import RemoteServer
+from deploycore.remote.server import error_of
+
+__all__ = ["register"]
+
+_TOLD_AFTER_SECONDS = 5.0
+_CHOOSE = "Give the names of applications, or --all for all of them."
+
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Print the request, and do not wait until it has ended.")
+]
+
+
+def register(application: typer.Typer) -> None:
+    """Add these commands."""
+    application.command()(deploy)
+    application.command()(rollback)
+
+
+def deploy(
+    applications: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="APPLICATION...", help="Names of the applications to deploy."),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Deploy all applications.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Make a new release even if the newest commit is live."),
+    ] = False,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have the server deploy the newest commit of one or more applications.
+
+    A worker of the server deploys them. Until then the command waits, and prints the log. If you
+    stop it with Ctrl-C, the deployments go on.
+    """
+    with connected() as server:
+        names = _chosen(server, applications or [], everything=all_)
+        path = "/applications/{application}/deployments"
+        triggers = [
+            server.ask("POST", path, body={"force": force}, application=name) for name in names
+        ]
+        if no_wait:
+            for trigger in triggers:
+                _tell_requested(trigger, as_json=as_json)
+            return
+        codes = [_awaited(server, trigger, as_json=as_json) for trigger in triggers]
+    if any(codes):
+        raise typer.Exit(next(filter(None, codes)))
+
+
+def rollback(
+    application: Annotated[str, typer.Argument(help="Name of the application.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="RELEASE",
+            help="Release name or commit to roll back to (default: the last different commit that"
+            " worked).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have the server roll back to a previous release, without contacting the git host."""
+    with connected() as server:
+        path = "/applications/{application}/rollback"
+        begun = server.ask("POST", path, body={"to": to}, application=application)
+        code = _finished(server, begun["id"], as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _chosen(server: RemoteServer, names: Sequence[str], *, everything: bool) -> Sequence[str]:
+    if everything and names:
+        raise UsageError("Names of applications and --all cannot be combined.", hint=_CHOOSE)
+    if everything:
+        names = [each["name"] for each in server.ask("GET", "/applications")["items"]]
+        if not names:
+            raise ConfigurationError(
+                "There are no applications.", hint="Create one: deploycore apply FILE"
+            )
+    elif not names:
+        raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
+    for name in names:
+        server.ask("GET", "/applications/{application}", application=name)
+    return list(dict.fromkeys(names))
+
+
+def _tell_requested(trigger: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json_line(trigger)
+    else:
+        say(f"The deployment of {trigger['application']} is requested.")
+
+
+def _awaited(server: RemoteServer, trigger: dict[str, Any], *, as_json: bool) -> int:
+    """Wait for what a request leads to, and return its exit code."""
+    began, is_told = time.monotonic(), False
+    with _going_on(trigger["application"]):
+        while trigger["settled_at"] is None and trigger["deployment"] is None:
+            if not is_told and time.monotonic() - began > _TOLD_AFTER_SECONDS:
+                is_told = True
+                print(f"{trigger['application']}: waiting for a worker …", file=sys.stderr)
+            time.sleep(LOOK_SECONDS)
+            trigger = server.ask("GET", "/triggers/{trigger}", trigger=trigger["id"])
+    if trigger["deployment"] is None:
+        name = trigger["application"]
+        message = f"The deployment of {name} was requested, but could not start."
+        hint = "Find the reason: deploycore doctor"
+        error = error_of(trigger["error_code"] or "", message, hint=hint, application=name)
+        show_error(error, as_json=as_json, application=name)
+        return error.exit_code
+    return _finished(server, trigger["deployment"], as_json=as_json)
+
+
+def _finished(server: RemoteServer, number: int, *, as_json: bool) -> int:
+    """Print a deployment's log until it has ended, then its outcome; return its exit code."""
+    path = "/deployments/{deployment}"
+    name = server.ask("GET", path, deployment=number)["application"]
+    with _going_on(name):
+        for line in follow_log(server, number, follow=True):
+            print_log_line(line, as_json=as_json)
+    done = deployment_of(server.ask("GET", path, deployment=number))
+    if done.error_code is None:
+        _tell(done, as_json=as_json)
+        return 0
+    error = error_of(
+        done.error_code,
+        done.error or f"The deployment {done.id} of {name} ended as {done.state}.",
+        hint=f"See its log: deploycore --server {server.url} logs {done.id}",
+        application=name,
+        deployment=done.id,
+    )
+    show_error(error, as_json=as_json, application=name)
+    return error.exit_code
+
+
+def _tell(done: DeploymentRecord, *, as_json: bool) -> None:
+    if as_json:
+        show_json_line({"event": "finished", **deployment_as_dict(done)})
+        return
+    commit = (done.commit or "unknown")[:12]
+    if done.state == "skipped":
+        say(f"Skipped {done.application}: commit {commit} is already live.")
+    else:
+        what = "Rolled back" if done.kind == "rollback" else "Deployed"
+        say(f"{what} {done.application}: commit {commit}, release {done.release}")
+
+
+@contextmanager
+def _going_on(application: str) -> Iterator[None]:
+    """Say at an interrupt that the server goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            f"The deployment of {application} goes on. To stop it: deploycore cancel {application}",
+            file=sys.stderr,
+        )
+        raise

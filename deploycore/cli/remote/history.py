@@ -1,0 +1,135 @@
+"""``deployments``, ``show``, ``logs`` and ``cancel`` of a server on another machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from deploycore.cli.history import (
+    deployment_as_dict,
+    print_deployment,
+    print_log_line,
+    show_deployments,
+)
+from deploycore.cli.options import AsJson
+from deploycore.cli.output import say, show_json, show_json_array
+from deploycore.cli.remote.connection import connected
+from deploycore.cli.remote.records import deployment_of
+from deploycore.deployment_records import DeploymentRecord
+from deploycore.errors import ConfigurationError
+from deploycore.remote import RemoteServer
+
+__all__ = ["follow_log", "register"]
+
+LOOK_SECONDS = 0.5
+_PAGE = 200
+
+Number = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEPLOYMENT",
+        help="Number of a deployment, or name of an application for its last deployment.",
+    ),
+]
+
+
+def register(application: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (deployments, show, logs, cancel):
+        application.command()(command)
+
+
+def deployments(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[APPLICATION]", help="Name of an application (default: all)."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of results.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List deployments and rollbacks, newest first, including those of removed applications."""
+    with connected() as server:
+        query = {"application": name, "limit": min(limit, _PAGE)}
+        found = [*map(deployment_of, server.items("/deployments", most=limit, **query))]
+    if as_json:
+        show_json_array(map(deployment_as_dict, found))
+        return
+    show_deployments(found, "No deployments yet. Make the first: deploycore deploy APPLICATION")
+
+
+def show(deployment: Number, as_json: AsJson = False) -> None:
+    """Show what a deployment deployed, how long each phase took, and how it ended."""
+    with connected() as server:
+        record = _find(server, deployment)
+    print_deployment(record, as_json=as_json)
+
+
+def logs(
+    deployment: Number,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the deployment ends.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a deployment's log."""
+    with connected() as server:
+        record = _find(server, deployment)
+        for line in follow_log(server, record.id, follow=follow):
+            print_log_line(line, as_json=as_json)
+
+
+def cancel(deployment: Number, as_json: AsJson = False) -> None:
+    """Cancel a deployment.
+
+    A deployment that is waiting ends at once. A running deployment stops at its next safe point.
+    """
+    with connected() as server:
+        number = _find(server, deployment).id
+        path = "/deployments/{deployment}/cancel"
+        record = deployment_of(server.ask("POST", path, deployment=number))
+    if as_json:
+        show_json(deployment_as_dict(record))
+        return
+    done = "is cancelled" if record.is_finished else "will stop at its next safe point"
+    say(f"Deployment {record.id} of {record.application} {done}.")
+
+
+def follow_log(server: RemoteServer, deployment: int, *, follow: bool) -> Iterator[Any]:
+    """Yield the lines of a deployment's log.
+
+    Args:
+        follow: Whether to wait for more lines until the deployment has ended.
+    """
+    position = 0
+    while True:
+        path = "/deployments/{deployment}/log"
+        page = server.ask("GET", path, query={"after": position}, deployment=deployment)
+        yield from page["items"]
+        has_more, position = page["position"] != position, page["position"]
+        if has_more:
+            continue
+        if page["finished"] or not follow:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _find(server: RemoteServer, text: str) -> DeploymentRecord:
+    """Find a deployment by its number, or the last deployment of an application.
+
+    Raises:
+        ConfigurationError: The deployment does not exist.
+    """
+    if text.isascii() and text.isdigit():
+        path = "/deployments/{deployment}"
+        return deployment_of(server.ask("GET", path, deployment=text))
+    found = server.ask("GET", "/deployments", query={"application": text, "limit": 1})["items"]
+    if not found:
+        raise ConfigurationError(
+            f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"
+        )
+    return deployment_of(found[0])

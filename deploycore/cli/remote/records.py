@@ -1,0 +1,28 @@
+"""Turn the server's responses into the records that commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from deploycore.deployment_records import DeploymentRecord
+
+__all__ = ["deployment_of"]
+
+_TIMES = ("requested_at", "started_at", "finished_at", "committed_at", "removed_at")
+
+
+def deployment_of(view: Mapping[str, Any]) -> DeploymentRecord:
+    """Return the record of a deployment. What only the server's machine knows is empty."""
+    times = {name: view[name] and datetime.fromisoformat(view[name]) for name in _TIMES}
+    unknown = {
+        "cancel_requested": False,
+        "revision": None,
+        "unproved": False,
+        "host": "",
+        "home": "",
+    }
+    fields = DeploymentRecord.__dataclass_fields__
+    known = {name: value for name, value in view.items() if name in fields}
+    return DeploymentRecord(**{**unknown, **known, **times})

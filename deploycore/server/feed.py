@@ -1,0 +1,348 @@
+"""Everything that happens, as one stream of server-sent events.
+
+All clients share one task that looks at the store while there are clients. An event's id has the
+process, a number, and a mark of the store (``deploycore.store.changes``). A client that reconnects
+sends the last id. The same process then sends what it missed; another one, or the same after a
+restart, sends the present state of everything that may have changed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from deploycore.errors import AuthenticationFailed, DeploycoreError
+from deploycore.installation import Installation
+from deploycore.server.subscribers import ALIVE, RETRY, Batch, Stream, Subscribers, event
+from deploycore.server.views import DeploymentView, TriggerView
+from deploycore.store import DeploymentRecord, TriggerRecord
+from deploycore.store.changes import Looked, Mark
+
+__all__ = ["Feed", "Position", "position_text"]
+
+_LOOK_SECONDS = 0.5
+_ALIVE_SECONDS = 15.0
+_CHECK_SECONDS = 1.0
+_REMEMBERED = 1000
+_OVERLAP = 64
+"""Ids that may be committed after larger ones."""
+
+_POSITION = re.compile(r"([0-9a-f]{8})\.(\d{1,15})\.(\d{1,10})\.(\d{1,10})", re.ASCII)
+_NOBODY = "0" * 8
+
+
+@dataclass(frozen=True)
+class Position:
+    """What the id of an event tells.
+
+    Attributes:
+        process: A random text of the process that sent it.
+        number: Its number in that process.
+        mark: The mark of the store.
+    """
+
+    process: str
+    number: int
+    mark: Mark
+
+    @classmethod
+    def of(cls, text: str | None) -> Position | None:
+        """Return the position that a client sent; ``None`` if it sent none or an invalid one."""
+        found = _POSITION.fullmatch((text or "").strip())
+        if found is None:
+            return None
+        number, deployment, trigger = map(int, found.groups()[1:])
+        largest = 2**31 - 1
+        return cls(found[1], number, Mark(min(deployment, largest), min(trigger, largest)))
+
+    def __str__(self) -> str:
+        return f"{self.process}.{self.number}.{self.mark.deployment}.{self.mark.trigger}"
+
+
+def position_text(mark: Mark) -> str:
+    """Return the position from which a client can follow what it was shown at a mark."""
+    return str(Position(_NOBODY, 0, mark))
+
+
+@dataclass(frozen=True)
+class News:
+    """Something that happened.
+
+    Attributes:
+        data: What it is about, as JSON.
+        deployment, trigger: Its id, if it is about one.
+    """
+
+    kind: str
+    data: str
+    deployment: int | None = None
+    trigger: int | None = None
+
+
+class Watch:
+    """Compares the store with what it was at the last look."""
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+        self._deployments: dict[int, tuple[object, ...]] = {}
+        self._triggers: dict[int, tuple[object, ...]] = {}
+        self._providers: dict[str, object] | None = None
+
+    @property
+    def open_deployments(self) -> list[int]:
+        """The ids of known deployments that have not ended."""
+        return [number for number, (is_over, *_) in self._deployments.items() if not is_over]
+
+    @property
+    def open_triggers(self) -> list[int]:
+        """The ids of known triggers that have not been settled."""
+        return [number for number, (is_over, *_) in self._triggers.items() if not is_over]
+
+    @property
+    def overlap(self) -> Mark:
+        """From where on to look again."""
+        newest = max(self._deployments, default=self.mark.deployment)
+        last = max(self._triggers, default=self.mark.trigger)
+        return Mark(
+            max(self.mark.deployment, newest - _OVERLAP), max(self.mark.trigger, last - _OVERLAP)
+        )
+
+    def take(self, looked: Looked) -> list[News]:
+        """Return what is new, and remember it."""
+        found = [
+            *(
+                deployment_news(each)
+                for each in looked.deployments
+                if _differs(self._deployments, each.id, _of_deployment(each))
+            ),
+            *(
+                trigger_news(each)
+                for each in looked.triggers
+                if _differs(self._triggers, each.id, _of_trigger(each))
+            ),
+        ]
+        now: dict[str, object] = dict(looked.providers)
+        if self._providers is not None and now != self._providers:
+            names = {
+                name
+                for name in {*now, *self._providers}
+                if now.get(name) != self._providers.get(name)
+            }
+            found += [_provider_news(name, is_there=name in now) for name in sorted(names)]
+        self._providers = now
+        self._forget(looked)
+        return found
+
+    def _forget(self, looked: Looked) -> None:
+        """Forget what is over and old, or was removed with its application; move the mark."""
+        if looked.is_all:
+            for known, seen in (
+                (self._deployments, {each.id for each in looked.deployments}),
+                (self._triggers, {each.id for each in looked.triggers}),
+            ):
+                for number in [each for each in known if each not in seen and not known[each][0]]:
+                    del known[number]
+        for known in (self._deployments, self._triggers):
+            newest = max(known, default=0)
+            for number in [each for each in known if each <= newest - 2 * _OVERLAP]:
+                if known[number][0]:
+                    del known[number]
+        self.mark = Mark(
+            _floor(self._deployments, self.mark.deployment),
+            _floor(self._triggers, self.mark.trigger),
+        )
+
+
+class Feed:
+    """The clients that follow everything.
+
+    Args:
+        most: The maximum number of clients.
+    """
+
+    def __init__(self, installation: Installation, *, most: int) -> None:
+        self._installation = installation
+        self._stream = Stream(
+            most,
+            f"{most} clients are already following events.",
+            hint="Try again later, or request the events as JSON.",
+        )
+        self._process = secrets.token_hex(4)
+        self._number = 0
+        self._sent: deque[tuple[int, str]] = deque(maxlen=_REMEMBERED)
+        self._subscribers = Subscribers()
+        self._watch: Watch | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Disconnect all clients soon. They can connect again and continue at their position."""
+        self._is_stopping = True
+
+    def answer(self, position: Position | None, *, may_stay: Callable[[], bool]) -> Response:
+        """Return the response for one more client.
+
+        Args:
+            position: What the client has seen; ``None`` to begin now.
+            may_stay: Returns whether the client may still read. It is called in a thread.
+
+        Raises:
+            Refusal: There are too many clients.
+        """
+        return self._stream.answer(self.events(position, may_stay))
+
+    async def events(
+        self, position: Position | None, may_stay: Callable[[], bool]
+    ) -> AsyncIterator[str]:
+        """Yield the events, and ``ready`` once all that was missed is sent."""
+        yield RETRY
+        try:
+            await self._begin()
+            with self._subscribers.added(may_stay) as subscriber:
+                start = self._number
+                missed = self._missed(position)
+                if missed is None and position is not None:
+                    missed = await run_in_threadpool(self._present, position.mark)
+                if missed:
+                    yield missed
+                place = self._position(start)
+                yield event("ready", json.dumps({"position": place}), place)
+                async for batch in subscriber:
+                    text = batch.behind(start)
+                    if text:
+                        yield text
+        except DeploycoreError as error:
+            yield event("error", json.dumps({"code": error.code}), 0)
+
+    async def _begin(self) -> None:
+        """Have the store looked at, from now on."""
+        if self._reader is not None and not self._reader.done():
+            return
+        watch = await run_in_threadpool(self._begun)
+        if self._reader is None or self._reader.done():
+            self._watch = watch
+            self._sent.clear()
+            self._number += 1  # what was before is not remembered
+            self._reader = asyncio.create_task(self._read(watch))
+
+    def _begun(self) -> Watch:
+        watch = Watch(self._installation.store.changes.mark())
+        watch.take(self._installation.store.changes.look(watch.mark))
+        return watch
+
+    def _missed(self, position: Position | None) -> str | None:
+        """What this process has sent behind a position; ``None`` if it does not remember that."""
+        if position is None or position.process != self._process:
+            return None
+        first = self._sent[0][0] if self._sent else self._number + 1
+        if not first - 1 <= position.number <= self._number:
+            return None
+        return "".join(text for number, text in self._sent if number > position.number)
+
+    def _present(self, mark: Mark) -> str:
+        """The present state of all that may have changed since a mark."""
+        looked = self._installation.store.changes.look(mark)
+        news = [
+            *map(deployment_news, looked.deployments),
+            *map(trigger_news, looked.triggers),
+        ]
+        text = "".join(event(each.kind, each.data, 0) for each in news)
+        return text if looked.is_all else event("reset", "{}", 0) + text
+
+    async def _read(self, watch: Watch) -> None:
+        """Look at the store, until nobody follows."""
+        told_at = checked_at = time.monotonic()
+        try:
+            while not self._is_stopping:
+                await asyncio.sleep(_LOOK_SECONDS)
+                if not self._subscribers:
+                    return
+                if time.monotonic() - checked_at > _CHECK_SECONDS:
+                    checked_at = time.monotonic()
+                    for each in await run_in_threadpool(self._subscribers.refused):
+                        code = json.dumps({"code": AuthenticationFailed.code})
+                        each.end(event("error", code, 0))
+                news = await run_in_threadpool(self._look, watch)
+                if news:
+                    self._send(watch, news)
+                    told_at = time.monotonic()
+                elif time.monotonic() - told_at > _ALIVE_SECONDS:
+                    self._subscribers.put(ALIVE)
+                    told_at = time.monotonic()
+        except DeploycoreError as error:
+            self._subscribers.end(event("error", json.dumps({"code": error.code}), 0))
+        finally:
+            self._subscribers.end()  # they connect again
+
+    def _look(self, watch: Watch) -> list[News]:
+        looked = self._installation.store.changes.look(
+            watch.overlap,
+            deployments_too=watch.open_deployments,
+            triggers_too=watch.open_triggers,
+        )
+        return watch.take(looked)
+
+    def _send(self, watch: Watch, news: list[News]) -> None:
+        texts = []
+        for place, each in enumerate(news):
+            self._number += 1
+            text = event(each.kind, each.data, self._position(self._number, news[place + 1 :]))
+            self._sent.append((self._number, text))
+            texts.append((self._number, text))
+        batch = Batch.of(texts)
+        assert batch is not None  # noqa: S101  there are news
+        self._subscribers.put(batch)
+
+    def _position(self, number: int, rest: list[News] | None = None) -> str:
+        """The id of an event, behind which the rest of its batch is still to be sent."""
+        assert self._watch is not None  # noqa: S101  it is set before anything is sent
+        mark = self._watch.mark
+        deployments = [each.deployment - 1 for each in rest or () if each.deployment is not None]
+        triggers = [each.trigger - 1 for each in rest or () if each.trigger is not None]
+        behind = Mark(min([mark.deployment, *deployments]), min([mark.trigger, *triggers]))
+        return str(Position(self._process, number, behind))
+
+
+def deployment_news(record: DeploymentRecord) -> News:
+    """Return the event about a deployment."""
+    return News("deployment", DeploymentView.of(record).model_dump_json(), deployment=record.id)
+
+
+def trigger_news(record: TriggerRecord) -> News:
+    """Return the event about a request."""
+    return News("request", TriggerView.of(record).model_dump_json(), trigger=record.id)
+
+
+def _provider_news(name: str, *, is_there: bool) -> News:
+    return News("provider", json.dumps({"name": name, "removed": not is_there}))
+
+
+def _of_deployment(each: DeploymentRecord) -> tuple[object, ...]:
+    return (each.is_finished, each.state, each.commit, each.release, each.cancel_requested)
+
+
+def _of_trigger(each: TriggerRecord) -> tuple[object, ...]:
+    return (each.settled_at is not None, each.attempts, each.error_code, each.deployment)
+
+
+def _differs(known: dict[int, Any], number: int, value: tuple[object, ...]) -> bool:
+    if known.get(number) == value:
+        return False
+    known[number] = value
+    return True
+
+
+def _floor(known: dict[int, tuple[object, ...]], before: int) -> int:
+    """The id up to which all are over."""
+    unfinished = [number for number, (is_over, *_) in known.items() if not is_over]
+    return min(unfinished) - 1 if unfinished else max(known, default=before)

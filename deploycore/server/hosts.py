@@ -1,0 +1,72 @@
+"""Let operations ask git hosts, which may be slow or never answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from deploycore.provider.background import Unanswered, call_within
+from deploycore.server.problems import Refusal
+
+__all__ = ["HOST_SECONDS", "Hosts"]
+
+HOST_SECONDS = 60.0
+"""How long a request waits for a git host."""
+
+_AT_ONCE = 8
+_BUSY_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class Hosts:
+    """Limits how many requests ask git hosts at once, so that other requests find a thread."""
+
+    def __init__(self) -> None:
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+
+    def ask(
+        self,
+        action: Callable[[], T],
+        *,
+        seconds: float = HOST_SECONDS,
+        late: Callable[[T], object] = lambda result: None,
+    ) -> T:
+        """Run an action that asks a git host.
+
+        Args:
+            seconds: The maximum time.
+            late: Called with the result if it comes too late, to close it.
+
+        Raises:
+            Refusal: The host did not answer in time (504), or too many requests ask hosts (503).
+        """
+        with self._slot():
+            try:
+                return call_within(action, seconds, late=late)
+            except Unanswered:
+                pass
+        raise Refusal(
+            504,
+            "timed_out",
+            f"The git host did not answer within {seconds:g} seconds.",
+            hint="Try again in a minute. If it happens again, check the provider: deploycore"
+            " provider test NAME",
+        )
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(timeout=_BUSY_SECONDS):
+            raise Refusal(
+                503,
+                "busy",
+                "Too many requests are waiting for git hosts.",
+                hint="Send the request again in a minute.",
+                headers={"Retry-After": "60"},
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()

@@ -1,0 +1,343 @@
+"""Listings of git hosts, page by page: a host is asked only for what a page needs.
+
+What was read is remembered for some minutes, for each provider and its credentials. So a search
+that becomes longer as a user types, and the next page, seldom ask the host again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from deploycore.errors import DeploycoreError
+from deploycore.models import (
+    Branch,
+    BranchQuery,
+    Owner,
+    OwnerQuery,
+    Repository,
+    RepositoryId,
+    RepositoryQuery,
+    Tag,
+    TagQuery,
+)
+from deploycore.provider import Provider
+from deploycore.server.hosts import Hosts
+from deploycore.server.problems import Refusal
+from deploycore.store import ProviderRecord
+
+__all__ = ["Kind", "Listings", "Page", "Wanted"]
+
+Kind = Literal["owners", "repositories", "branches", "tags"]
+
+_SECONDS = {"owners": 300.0, "repositories": 300.0, "branches": 60.0, "tags": 60.0}
+"""How long a listing is remembered."""
+
+_SEPARATORS = re.compile(r"[-_.\s]+")
+_LISTINGS_MOST = 100
+_ITEMS_MOST = 20_000
+_ALL_ITEMS_MOST = 60_000
+_VALUE_LENGTH = 1024
+_NAME_LENGTH = 200
+_READ_SECONDS = 8.0
+_HANGS_SECONDS = 20.0
+
+
+class Wanted(NamedTuple):
+    """What to list.
+
+    Attributes:
+        about: The owner of the repositories, or the repository of the branches or tags.
+        search: Only what contains this text; case is ignored.
+    """
+
+    kind: Kind
+    about: str = ""
+    search: str = ""
+
+
+class Item(NamedTuple):
+    """An item of a listing.
+
+    Attributes:
+        text: What a search compares.
+        fields: The fields for the response, in the order of its model.
+    """
+
+    text: str
+    fields: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a listing.
+
+    Attributes:
+        items: The fields of each item.
+        following: The number of items before the next page; ``None`` if this is the last one.
+        is_cut: Whether the host has more items than are ever read for one listing.
+        hint: What to do if the credentials can read nothing; may be empty.
+    """
+
+    items: Sequence[tuple[Any, ...]]
+    following: int | None
+    is_cut: bool = False
+    hint: str = ""
+
+
+class _Key(NamedTuple):
+    provider: str
+    created_at: datetime
+    generation: int
+    kind: Kind
+    about: str
+    search: str
+
+
+@dataclass
+class _Listing:
+    """What was read of one listing, and the open iterator for the rest."""
+
+    at: float
+    items: list[Item] = field(default_factory=list)
+    is_complete: bool = False
+    is_cut: bool = False
+    hint: str = ""
+    provider: Provider | None = None
+    source: Iterator[Any] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def close(self) -> None:
+        """Close the connections."""
+        provider, self.provider, self.source = self.provider, None, None
+        if provider is not None:
+            with suppress(DeploycoreError):
+                provider.close()
+
+
+class Listings:
+    """The remembered listings of all providers.
+
+    Args:
+        open_provider: Opens a configured provider.
+        clock: Returns the seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        open_provider: Callable[[str], Provider],
+        hosts: Hosts,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_provider = open_provider
+        self._hosts = hosts
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: OrderedDict[_Key, _Listing] = OrderedDict()
+
+    def page(
+        self,
+        record: ProviderRecord,
+        wanted: Wanted,
+        *,
+        after: int = 0,
+        limit: int = 50,
+        refresh: bool = False,
+    ) -> Page:
+        """Return a page of a listing. It may have fewer items than wanted, if the host is slow.
+
+        Args:
+            record: The provider.
+            after: The number of items before the page.
+            refresh: Whether to ask the host again for what is remembered.
+
+        Raises:
+            DeploycoreError: The host or the plugin has failed.
+            Refusal: As for ``Hosts.ask``.
+        """
+        asked = _asked(wanted)
+        provider = (record.name, record.created_at, record.generation)
+        key = _Key(*provider, wanted.kind, wanted.about, asked)
+        if refresh:
+            self._forget(key)
+        page = self._page(key, wanted.search, after, limit)
+        word = max(_words(asked), key=len, default="")
+        if not page.items and page.following is None and word != asked:
+            # Hosts compare the name: one that is called "My Shop" has the address "my-shop".
+            page = self._page(key._replace(search=word), wanted.search, after, limit)
+        return page
+
+    def _page(self, key: _Key, searched: str, after: int, limit: int) -> Page:
+        search = _folded(searched).strip()
+        key, listing = self._listing(key)
+        with _held(listing):
+            found = _matching(listing.items, search)
+            if len(found) <= after + limit and not listing.is_complete:
+                self._read(key, listing, search, after + limit + 1)
+                found = _matching(listing.items, search)
+            items = [each.fields for each in found[after : after + limit]]
+            has_more = len(found) > after + limit or not listing.is_complete
+            following = after + len(items) if has_more else None
+            hint = listing.hint if not listing.items else ""
+            return Page(items, following, listing.is_cut, hint)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            while self._known:
+                self._known.popitem()[1].close()
+
+    def _listing(self, key: _Key) -> tuple[_Key, _Listing]:
+        """Return the listing to read: the one that was asked for, or one that contains it."""
+        with self._lock:
+            self._drop_old()
+            for known in (key, *self._broader(key)):
+                if known in self._known:
+                    self._known.move_to_end(known)
+                    return known, self._known[known]
+            listing = self._known[key] = _Listing(self._clock())
+            return key, listing
+
+    def _broader(self, key: _Key) -> Iterator[_Key]:
+        for known, listing in self._known.items():
+            same = known._replace(search=key.search) == key
+            if same and listing.is_complete and not listing.is_cut and known.search in key.search:
+                yield known
+                return
+
+    def _drop_old(self) -> None:
+        now = self._clock()
+        for key, listing in list(self._known.items()):
+            if now - listing.at > _SECONDS[key.kind] and not listing.lock.locked():
+                self._known.pop(key).close()
+        held = sum(len(each.items) for each in self._known.values())
+        while self._known and (held > _ALL_ITEMS_MOST or len(self._known) >= _LISTINGS_MOST):
+            _, oldest = self._known.popitem(last=False)
+            held -= len(oldest.items)
+            oldest.close()
+
+    def _forget(self, key: _Key) -> None:
+        with self._lock:
+            same = [known for known in self._known if known._replace(search=key.search) == key]
+            for known in same:
+                self._known.pop(known).close()
+
+    def _read(self, key: _Key, listing: _Listing, search: str, count: int) -> None:
+        """Read until there are enough items that match, or for some seconds."""
+        try:
+            self._hosts.ask(
+                lambda: self._read_on(key, listing, search, count), seconds=_HANGS_SECONDS
+            )
+        except (DeploycoreError, Refusal):
+            with self._lock:
+                if self._known.get(key) is listing:
+                    del self._known[key]
+            listing.close()
+            raise
+
+    def _read_on(self, key: _Key, listing: _Listing, search: str, count: int) -> None:
+        if listing.source is None:
+            listing.provider = self._open_provider(key.provider)
+            listing.source = _opened(listing.provider, key)
+            listing.hint = listing.provider.no_repositories_hint
+        ends_at = time.monotonic() + _READ_SECONDS
+        matching = len(_matching(listing.items, search))
+        for each in listing.source:
+            item = _item(each)
+            if item is not None:
+                listing.items.append(item)
+                matching += search in item.text
+            if len(listing.items) >= _ITEMS_MOST:
+                listing.is_cut = listing.is_complete = True
+                break
+            if matching >= count or time.monotonic() > ends_at:
+                return
+        listing.is_complete = True
+        listing.close()
+
+
+@contextmanager
+def _held(listing: _Listing) -> Iterator[None]:
+    """Hold a listing while one request reads it; others wait for it."""
+    if not listing.lock.acquire(timeout=_HANGS_SECONDS):
+        raise Refusal(
+            503,
+            "busy",
+            "Another request reads this listing.",
+            hint="Send the request again in a minute.",
+            headers={"Retry-After": "60"},
+        )
+    try:
+        yield
+    finally:
+        listing.lock.release()
+
+
+def _asked(wanted: Wanted) -> str:
+    """What a host is asked to search for: of ``owner/name``, the name."""
+    search = wanted.search.casefold()
+    return search.rpartition("/")[2] if wanted.kind == "repositories" else search
+
+
+def _words(text: str) -> list[str]:
+    return _SEPARATORS.sub(" ", text).split()
+
+
+def _folded(text: str) -> str:
+    """A text for comparison: without case, and with spaces for what may separate words."""
+    return _SEPARATORS.sub(" ", text.casefold())
+
+
+def _matching(items: Sequence[Item], search: str) -> Sequence[Item]:
+    return [each for each in items if search in each.text] if search else items
+
+
+def _opened(provider: Provider, key: _Key) -> Iterator[Any]:
+    search = key.search or None
+    if key.kind == "owners":
+        return provider.list_owners(OwnerQuery(name_contains=search))
+    if key.kind == "repositories":
+        return provider.list_repos(RepositoryQuery(owner=key.about or None, name_contains=search))
+    repository = RepositoryId.parse(key.about)
+    if key.kind == "branches":
+        return provider.list_branches(repository, BranchQuery(name_contains=search))
+    return provider.list_tags(repository, TagQuery(name_contains=search))
+
+
+def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
+    """The item for what a host has listed; ``None`` if its name is longer than any can be."""
+    if isinstance(found, Repository):
+        value, name = str(found.id), found.name[:_NAME_LENGTH]
+        fields: tuple[Any, ...] = (
+            value,
+            name,
+            found.default_branch,
+            found.private,
+            found.archived,
+            found.empty,
+            _link(found.url),
+            found.updated_at,
+        )
+    elif isinstance(found, Owner):
+        value, name = found.username, (found.display_name or "")[:_NAME_LENGTH]
+        fields = (value, name or None)
+    else:
+        value, name = found.name, ""
+        fields = (value, found.commit)
+    if len(value) > _VALUE_LENGTH:
+        return None
+    return Item(_folded(f"{value}\0{name}"), fields)
+
+
+def _link(url: str) -> str | None:
+    """An address that a browser may be sent to."""
+    is_web = url.startswith(("https://", "http://"))
+    return url if is_web and len(url) <= _VALUE_LENGTH else None

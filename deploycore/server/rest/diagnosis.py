@@ -1,0 +1,137 @@
+"""Operations about this installation itself: its plugins and its problems."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from starlette.responses import Response
+
+from deploycore.doctor import diagnose
+from deploycore.provider.installed import PluginReport, plugin_reports
+from deploycore.provider.probing import probe_imports
+from deploycore.server.api import PREFIX, Api, Call, answer
+from deploycore.server.problems import Refusal
+from deploycore.server.rest.operation import Operation
+from deploycore.server.views import Given, View
+
+__all__ = ["OPERATIONS"]
+
+_examining = threading.Lock()
+
+
+class PluginView(View):
+    """An installed plugin; ``problem`` says why it cannot be used."""
+
+    type: Literal["provider", "observer", "sandbox"]
+    kind: str
+    distributions: Sequence[str]
+    contract_version: int | str | None
+    hooks: Sequence[str]
+    problem: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, report: PluginReport) -> PluginView:
+        """The view of a report."""
+        return cls(
+            type=report.type,
+            kind=report.kind,
+            distributions=[origin.label for origin in report.origins],
+            contract_version=report.contract_version,
+            hooks=report.hooks,
+            problem=report.problem.as_dict() if report.problem else None,
+        )
+
+
+class PluginPage(View):
+    """All plugins."""
+
+    items: Sequence[PluginView]
+
+
+class FindingView(View):
+    """The result of a check of the installation."""
+
+    level: Literal["ok", "warning", "problem"]
+    subject: str
+    message: str
+    hint: str
+
+
+class Diagnosis(View):
+    """What was checked, and how many results are warnings and problems."""
+
+    warnings: int
+    problems: int
+    findings: Sequence[FindingView]
+
+
+class DiagnosisQuery(Given):
+    """Which checks are wanted.
+
+    Attributes:
+        offline: Whether to skip checks that need the network.
+    """
+
+    offline: bool = False
+
+
+def list_plugins(api: Api, call: Call) -> Response:
+    """List the installed plugins, and for a plugin that cannot be used, the reason."""
+    with _one_at_a_time():
+        probe_imports()
+        reports = plugin_reports()
+    return answer(PluginPage(items=[PluginView.of(each) for each in reports]))
+
+
+def diagnose_installation(api: Api, call: Call) -> Response:
+    """Find what is wrong with this installation, and how to fix it. Changes nothing."""
+    query: DiagnosisQuery = call.query
+    with _one_at_a_time():
+        probe_imports()
+        found = list(diagnose(lambda: api.installation.settings, offline=query.offline))
+    counts = Counter(each.level for each in found)
+    return answer(
+        Diagnosis(
+            warnings=counts["warning"],
+            problems=counts["problem"],
+            findings=[FindingView.model_validate(each) for each in found],
+        )
+    )
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """A context for checks, which import plugins in processes of their own and ask hosts.
+
+    Raises:
+        Refusal: Somebody else's checks are still running (503).
+    """
+    if not _examining.acquire(timeout=20):
+        raise Refusal(
+            503,
+            "busy",
+            "Another request is checking the installation.",
+            hint="Send the request again in a minute.",
+            headers={"Retry-After": "60"},
+        )
+    try:
+        yield
+    finally:
+        _examining.release()
+
+
+OPERATIONS = (
+    Operation("GET", f"{PREFIX}/plugins", "admin", list_plugins, {200: PluginPage}),
+    Operation(
+        "GET",
+        f"{PREFIX}/doctor",
+        "admin",
+        diagnose_installation,
+        {200: Diagnosis},
+        query=DiagnosisQuery,
+    ),
+)

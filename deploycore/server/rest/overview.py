@@ -1,0 +1,215 @@
+"""Operations about where applications stand: for lists of many, and for one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from pydantic import Field, field_validator
+from starlette.responses import Response
+
+from deploycore.errors import ConfigurationError
+from deploycore.server.api import PREFIX, Api, Call, answer, checked_name, missing
+from deploycore.server.feed import position_text
+from deploycore.server.rest.operation import Operation
+from deploycore.server.views import DeploymentView, Given, TriggerView, View
+from deploycore.store import DeploymentState
+from deploycore.store.overview import Attention, Counts, Place, Standing, Which
+
+__all__ = ["OPERATIONS", "StandingView"]
+
+_PLACE = re.compile(r"([01])\.(\d{1,10})\.([0-9A-Za-z._-]{1,63})", re.ASCII)
+
+
+class StandingView(View):
+    """Where an application stands.
+
+    Attributes:
+        state: The state of its newest deployment; ``None`` if there is none.
+        attention: Why it needs a person: its last deployment failed, a deployment or a request for
+            one is stuck, or the provider's credentials have expired.
+        last: Its newest deployment or rollback.
+        live: The one that made what is live.
+        request: The oldest request for a deployment that waits.
+        next_poll_at: When the git host is polled next.
+        preview_of: The application that it is a preview of.
+    """
+
+    name: str
+    provider: str
+    repository: str
+    ref: str
+    host: str | None
+    created_at: datetime
+    state: DeploymentState | None
+    attention: Attention | None
+    last: DeploymentView | None
+    live: DeploymentView | None
+    request: TriggerView | None
+    next_poll_at: datetime | None
+    preview_of: str | None
+    pull_request: int | None
+    credentials_expire_at: datetime | None
+
+    @classmethod
+    def of(cls, standing: Standing) -> StandingView:
+        """The view of where an application stands."""
+        application, preview = standing.application, standing.preview
+        last, live, request = standing.last, standing.live, standing.request
+        return cls(
+            name=application.name,
+            provider=application.provider,
+            repository=application.repository,
+            ref=application.ref,
+            host=application.host,
+            created_at=standing.created_at,
+            state=last.state if last else None,
+            attention=standing.attention,
+            last=last and DeploymentView.of(last),
+            live=live and DeploymentView.of(live),
+            request=request and TriggerView.of(request),
+            next_poll_at=standing.poll.due_at if standing.poll else None,
+            preview_of=preview.parent if preview else None,
+            pull_request=preview.number if preview else None,
+            credentials_expire_at=standing.credentials_expire_at,
+        )
+
+
+class CountsView(View):
+    """How many applications there are."""
+
+    all: int
+    attention: int
+    running: int
+    never: int
+
+    @classmethod
+    def of(cls, counts: Counts) -> CountsView:
+        """The view of numbers."""
+        return cls.model_validate(counts)
+
+
+class OverviewPage(View):
+    """Some applications, those that need attention first, and where the others are.
+
+    Attributes:
+        counts: Of all applications that the search and the provider leave.
+        position: What to send as ``after`` to follow the events from here on.
+    """
+
+    items: Sequence[StandingView]
+    counts: CountsView
+    position: str
+    next: str | None
+
+
+class OneStanding(StandingView):
+    """Where one application stands; ``position`` as in lists."""
+
+    position: str
+
+
+class PreviewPage(View):
+    """The previews of an application, by their pull requests."""
+
+    items: Sequence[StandingView]
+
+
+class OverviewQuery(Given):
+    """Which applications are wanted.
+
+    Attributes:
+        search: Words that the name or the declaration contains, in any case.
+        after: From where on; see ``next`` of the page before.
+    """
+
+    which: Which = "all"
+    provider: Annotated[str, Field(max_length=63)] | None = None
+    search: Annotated[str, Field(max_length=200)] = ""
+    after: Annotated[str, Field(max_length=80)] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 30
+
+    @field_validator("after")
+    @classmethod
+    def _is_a_place(cls, text: str | None) -> str | None:
+        if text is not None and not _PLACE.fullmatch(text):
+            raise ValueError("should be the one of the page's next")
+        return text
+
+    @property
+    def place(self) -> Place | None:
+        """The place that ``after`` names."""
+        found = _PLACE.fullmatch(self.after or "")
+        if found is None:
+            return None
+        return Place(found[1] == "1", min(int(found[2]), 2**31 - 1), found[3])
+
+
+def get_overview(api: Api, call: Call) -> Response:
+    """List where applications stand: those that need attention first, then the last deployed first.
+
+    An application needs attention if its last deployment failed, if a deployment or a request for
+    one takes more than an hour or fails again and again, or if the provider's credentials have
+    expired.
+    """
+    query: OverviewQuery = call.query
+    store = api.installation.store
+    position = position_text(store.changes.mark())
+    found = store.overview.list(
+        which=query.which,
+        provider=query.provider,
+        search=query.search,
+        after=query.place,
+        limit=query.limit,
+    )
+    following = None
+    if not found.is_last and found.items:
+        last = found.items[-1].place
+        after = f"{int(last.attention)}.{last.deployment}.{last.name}"
+        given = query.model_dump(exclude_defaults=True) | {"after": after}
+        following = f"{PREFIX}/overview?{urlencode(given)}"
+    return answer(
+        OverviewPage(
+            items=[StandingView.of(each) for each in found.items],
+            counts=CountsView.of(found.counts),
+            position=position,
+            next=following,
+        )
+    )
+
+
+def get_standing(api: Api, call: Call) -> Response:
+    """Get where an application stands: what is live, what runs, and what needs attention."""
+    store = api.installation.store
+    position = position_text(store.changes.mark())
+    try:
+        found = store.overview.get(checked_name(call.path["application"]))
+    except ConfigurationError as error:
+        raise missing(error) from None
+    return answer(OneStanding(position=position, **StandingView.of(found).model_dump()))
+
+
+def list_previews(api: Api, call: Call) -> Response:
+    """List the previews of an application, and where they stand."""
+    name = api.application(call.path["application"]).name
+    found = api.installation.store.overview.previews(name)
+    return answer(PreviewPage(items=[StandingView.of(each) for each in found]))
+
+
+_APPLICATION = f"{PREFIX}/applications/{{application}}"
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        f"{PREFIX}/overview",
+        "read",
+        get_overview,
+        {200: OverviewPage},
+        query=OverviewQuery,
+    ),
+    Operation("GET", f"{_APPLICATION}/overview", "read", get_standing, {200: OneStanding}),
+    Operation("GET", f"{_APPLICATION}/previews", "read", list_previews, {200: PreviewPage}),
+)

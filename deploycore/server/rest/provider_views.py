@@ -1,0 +1,304 @@
+"""Models of requests and responses about providers. No response has a field for a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from deploycore.credentials.expiry import WARNING_DAYS
+from deploycore.secrets import describe_stored
+from deploycore.server.views import Given, View
+from deploycore.store import ProviderRecord
+
+__all__ = [
+    "AccountView",
+    "ChangedProvider",
+    "DifferenceView",
+    "ProviderChangeGiven",
+    "ProviderDetailView",
+    "ProviderGiven",
+    "ProviderPage",
+    "ProviderQuery",
+    "ProviderTestGiven",
+    "ProviderTestView",
+    "ProviderView",
+    "RemovedProvider",
+    "SignInAnswer",
+    "SignInGiven",
+    "SignInView",
+    "StoredProvider",
+]
+
+Credentials = Literal["none", "stored", "signed_in", "expiring", "expired"]
+FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Text = Annotated[str, Field(max_length=65_536, pattern=r"^[^\x00]*$")]
+Secret = Annotated[SecretStr, Field(min_length=1, max_length=65_536)]
+ProviderGivenName = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class ProviderView(View):
+    """A configured provider; of its secrets, only where they are stored.
+
+    Attributes:
+        mode: The way to sign in; empty if the kind has only one.
+        host: The address of the git host; empty if it is not known.
+        secrets: The names of the secret fields.
+        stored: Where each secret is stored.
+        credentials: The state of the credentials, as far as it is known without a request.
+        generation: The number of changes; PATCH takes it to refuse a change that was made in the
+            meantime.
+        applications: The number of applications that use it.
+        application_names: The first of them, by name.
+    """
+
+    name: str
+    kind: str
+    mode: str
+    host: str
+    settings: Mapping[str, str]
+    secrets: Sequence[str]
+    stored: Mapping[str, str]
+    credentials: Credentials
+    created_at: datetime
+    changed_at: datetime | None
+    expires_at: datetime | None
+    former_until: datetime | None
+    generation: int
+    applications: int
+    application_names: Sequence[str]
+
+    @classmethod
+    def of(
+        cls,
+        record: ProviderRecord,
+        *,
+        mode: str = "",
+        host: str = "",
+        applications: tuple[int, Sequence[str]] = (0, ()),
+        is_signed_in: bool = False,
+    ) -> ProviderView:
+        """The view of a record."""
+        return cls(
+            name=record.name,
+            kind=record.kind,
+            mode=mode,
+            host=host,
+            settings=record.settings,
+            secrets=sorted(record.secrets),
+            stored={name: describe_stored(each) for name, each in record.secrets.items()},
+            credentials=_credentials_of(record, datetime.now(UTC), is_signed_in=is_signed_in),
+            created_at=record.created_at,
+            changed_at=record.changed_at,
+            expires_at=record.expires_at,
+            former_until=record.former_until,
+            generation=record.generation,
+            applications=applications[0],
+            application_names=applications[1],
+        )
+
+
+def _credentials_of(record: ProviderRecord, now: datetime, *, is_signed_in: bool) -> Credentials:
+    """Return the state of a provider's credentials."""
+    left = timedelta.max if record.expires_at is None else record.expires_at - now
+    if left <= timedelta(0):
+        return "expired"
+    if left <= timedelta(days=max(WARNING_DAYS)):
+        return "expiring"
+    return "signed_in" if is_signed_in else "stored" if record.secrets else "none"
+
+
+class ProviderPage(View):
+    """Some providers by name, and where the following ones are."""
+
+    items: Sequence[ProviderView]
+    next: str | None
+
+
+class ProviderQuery(Given):
+    """Which providers are wanted.
+
+    Attributes:
+        after: Only those whose names come after this one.
+    """
+
+    after: Annotated[str, Field(max_length=63, pattern=r"^[^\x00]*$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+
+
+class ProviderDetailView(View):
+    """A provider, and what it needs.
+
+    Attributes:
+        sign_in: How a person signs in; ``None`` if that is not needed.
+        must_sign_in: Whether a person must sign in before it can be used.
+        deploy_keys: The number of deploy keys that were made for it and its applications.
+        problem: Why it cannot be opened; ``None`` if it can.
+        hint: The next step for the problem.
+    """
+
+    provider: ProviderView
+    sign_in: Literal["browser", "device"] | None
+    must_sign_in: bool
+    deploy_keys: int
+    problem: str | None
+    hint: str
+
+
+class ProviderGiven(Given):
+    """A provider to add.
+
+    Attributes:
+        settings: The fields that are not secret.
+        secrets: The values of secret fields. They are stored encrypted.
+        references: For secret fields instead of a value, where it is read each time: ``env:NAME``
+            or ``file:/absolute/path``.
+        verify: Whether to store the provider only if the git host accepts the credentials.
+    """
+
+    name: ProviderGivenName
+    kind: Annotated[str, Field(min_length=1, max_length=100)]
+    settings: Mapping[FieldName, Text] = {}
+    secrets: Mapping[FieldName, Secret] = {}
+    references: Mapping[FieldName, Text] = {}
+    verify: bool = True
+
+
+class ProviderChangeGiven(Given):
+    """A change of a provider. Fields that are not given stay; ``null`` removes a field.
+
+    Attributes:
+        keep_old: Seconds for which the previous secrets can still be used (default: not at all).
+        dry_run: Whether only to return what would change.
+        generation: The provider's when it was read. The change is refused if the provider was
+            changed since.
+    """
+
+    settings: Mapping[FieldName, Text | None] = {}
+    secrets: Mapping[FieldName, Secret | None] = {}
+    references: Mapping[FieldName, Text] = {}
+    verify: bool = True
+    keep_old: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] | None = None
+    dry_run: bool = False
+    generation: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
+class StoredProvider(View):
+    """A provider that was stored.
+
+    Attributes:
+        account: Who is signed in; ``None`` if the credentials were not checked.
+        must_sign_in: Whether a person must sign in before it can be used.
+    """
+
+    provider: ProviderView
+    account: str | None
+    must_sign_in: bool
+
+
+class DifferenceView(View):
+    """A field that a change affects; of secrets, only where they are stored."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+class ChangedProvider(StoredProvider):
+    """A change of a provider, and whether it was stored."""
+
+    is_stored: bool
+    differences: Sequence[DifferenceView]
+
+
+class RemovedProvider(View):
+    """What a user has to remove at the git host after a provider was removed."""
+
+    remains: Sequence[str]
+
+
+class ProviderTestGiven(Given):
+    """How to test a provider.
+
+    Attributes:
+        repository: A repository to test with, OWNER/REPOSITORY, if the credentials cannot list
+            repositories.
+    """
+
+    repository: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
+class AccountView(View):
+    """The account that the credentials belong to, with their scopes and expiry."""
+
+    username: str
+    display_name: str | None
+    scopes: Sequence[str]
+    expires_at: datetime | None
+
+
+class ProviderTestView(View):
+    """The result of a test.
+
+    Attributes:
+        milliseconds: The time until the host accepted the credentials.
+        repositories: The number of accessible repositories; ``None`` if they cannot be listed.
+        has_more: Whether there are more, which were not counted.
+        hint: The next step; empty if there is none.
+    """
+
+    account: AccountView
+    milliseconds: int
+    repositories: int | None
+    has_more: bool
+    hint: str
+
+
+class SignInGiven(Given):
+    """How a person signs in.
+
+    Attributes:
+        redirect_uri: Where the git host sends the browser afterwards (default: an address on the
+            person's machine at which nothing answers. The person copies it from the browser).
+    """
+
+    redirect_uri: Annotated[str, Field(max_length=1000, pattern=r"^https?://[!-~]+$")] | None = None
+
+
+class SignInView(View):
+    """A sign-in that has begun.
+
+    Attributes:
+        id: The sign-in's id; the ``state`` of the host's response if ``way`` is browser.
+        way: Whether the browser returns from the host, or the person enters a code there.
+        address: The address that the person opens.
+        user_code: The code to enter at the address.
+        redirect_uri: Where the git host sends the browser afterwards.
+        is_done: Whether the person has signed in, and the token is stored.
+        account: Who has signed in.
+        interval: Seconds to wait between two requests that finish a sign-in with a code.
+    """
+
+    id: str
+    provider: str
+    way: Literal["browser", "device"]
+    address: str
+    user_code: str | None
+    redirect_uri: str | None
+    expires_at: datetime
+    is_done: bool
+    account: str | None
+    interval: float
+
+
+class SignInAnswer(Given):
+    """The response of the git host.
+
+    Attributes:
+        answer: For a browser, the whole address that the host redirected to, its query with a
+            question mark, or the code alone. For a device, nothing.
+    """
+
+    answer: Annotated[SecretStr, Field(min_length=1, max_length=8000)] | None = None

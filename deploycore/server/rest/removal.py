@@ -1,0 +1,86 @@
+"""Operation that shows what a removal of an application would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+
+from deploycore.errors import ConfigurationError
+from deploycore.installation.removal_description import removal_parts
+from deploycore.server.api import PREFIX, Api, Call, answer, checked_name, missing
+from deploycore.server.problems import refused_by
+from deploycore.server.rest.operation import Operation
+from deploycore.server.views import RemovalQuery, View
+
+__all__ = ["OPERATIONS"]
+
+
+class RemovalPart(View):
+    """What becomes of a part of an application, such as its history or its webhook."""
+
+    part: str
+    text: str
+
+
+class RemovalPlanView(View):
+    """What would be removed with an application, and what would stay.
+
+    Attributes:
+        deployments: The number of its deployments.
+        former: The number of deployments of removed applications with its name.
+        previews: The names of its previews.
+        has_webhook: Whether it has a webhook.
+    """
+
+    name: str
+    target: str | None
+    deployments: int
+    former: int
+    previews: Sequence[str]
+    has_webhook: bool
+    parts: Sequence[RemovalPart]
+
+
+def plan_removal(api: Api, call: Call) -> Response:
+    """List what a removal of an application would remove, and what would stay. It removes nothing.
+
+    The query is that of the removal.
+    """
+    name, query = checked_name(call.path["application"]), call.query
+    try:
+        plan = api.installation.removals.plan(name, purge=query.purge, force=query.force)
+    except ConfigurationError as error:
+        if "deployment" in error.details:
+            raise refused_by(error, status=409) from None
+        raise missing(error) from None
+    parts = removal_parts(
+        plan,
+        purge=query.purge,
+        with_previews=query.with_previews,
+        keep_webhook=query.keep_webhook,
+    )
+    return answer(
+        RemovalPlanView(
+            name=name,
+            target=str(plan.target) if plan.target else None,
+            deployments=plan.deployments,
+            former=plan.former,
+            previews=[each.name for each in plan.previews],
+            has_webhook=plan.webhook is not None or plan.webhook_damage is not None,
+            parts=[RemovalPart(part=part, text=text) for part, text in parts],
+        )
+    )
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "GET",
+        f"{PREFIX}/applications/{{application}}/removal",
+        "admin",
+        plan_removal,
+        {200: RemovalPlanView},
+        query=RemovalQuery,
+        refusals=(409,),
+    ),
+)

@@ -1,0 +1,232 @@
+"""Operations on what a provider's credentials can read: owners, repositories, branches, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from deploycore.errors import ConfigurationError
+from deploycore.server.api import PREFIX, Api, Call, answer, missing
+from deploycore.server.listings import Kind, Page, Wanted
+from deploycore.server.rest.operation import Operation
+from deploycore.server.views import Given, View
+from deploycore.store import ProviderRecord
+
+__all__ = ["OPERATIONS"]
+
+_PROVIDER = f"{PREFIX}/providers/{{provider}}"
+_HOST_FAILS = (502, 504)
+
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+class ListingQuery(Given):
+    """Which items are wanted.
+
+    Attributes:
+        search: Only those whose name contains this text; case is ignored.
+        after: The number of items to skip; use the address in ``next``.
+        refresh: Whether to ask the git host again. Otherwise a listing is remembered for some
+            minutes.
+    """
+
+    search: Annotated[str, Field(max_length=200)] = ""
+    after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    refresh: bool = False
+
+
+class RepositoryQuery(ListingQuery):
+    """Which repositories are wanted.
+
+    Attributes:
+        owner: The owner of the repositories (default: the provider's own).
+    """
+
+    owner: Annotated[str, Field(max_length=1024)] = ""
+
+
+class RefQuery(ListingQuery):
+    """Which branches or tags are wanted.
+
+    Attributes:
+        repository: ``owner/slug``, or an address of the repository.
+    """
+
+    repository: Annotated[str, Field(min_length=1, max_length=2048)]
+
+
+class OwnerView(View):
+    """An owner of repositories."""
+
+    owner: str
+    name: str | None
+
+
+class RepositoryView(View):
+    """A repository; ``repository`` is what an application takes."""
+
+    repository: str
+    name: str
+    default_branch: str | None
+    private: bool
+    archived: bool | None
+    empty: bool | None
+    url: str | None
+    updated_at: datetime | None
+
+
+class RefView(View):
+    """A branch or a tag, and the commit that it points to."""
+
+    name: str
+    commit: str
+
+
+class OwnerPage(View):
+    """Some owners, and where the others are."""
+
+    items: Sequence[OwnerView]
+    next: str | None
+
+
+class RepositoryPage(View):
+    """Some repositories, and where the others are.
+
+    Attributes:
+        truncated: Whether the host has more than are listed: search for the others.
+        hint: What to do if the credentials can read none.
+    """
+
+    items: Sequence[RepositoryView]
+    next: str | None
+    truncated: bool
+    hint: str
+
+
+class RefPage(View):
+    """Some branches or tags, and where the others are."""
+
+    items: Sequence[RefView]
+    next: str | None
+
+
+def list_owners(api: Api, call: Call) -> Response:
+    """List the owners whose repositories a provider's credentials may be able to list."""
+    query: ListingQuery = call.query
+    page = _page(api, _provider(api, call), Wanted("owners", search=query.search), query)
+    return answer(OwnerPage(items=_views(OwnerView, page), next=_next(call, "owners", page)))
+
+
+def list_repositories(api: Api, call: Call) -> Response:
+    """List the repositories that a provider's credentials can read.
+
+    The git host is asked for one page at a time, and its response is remembered for some minutes.
+    A page may have fewer items than the limit; there are more as long as it has "next".
+    """
+    query: RepositoryQuery = call.query
+    wanted = Wanted("repositories", query.owner, query.search)
+    page = _page(api, _provider(api, call), wanted, query)
+    return answer(
+        RepositoryPage(
+            items=_views(RepositoryView, page),
+            next=_next(call, "repositories", page),
+            truncated=page.is_cut,
+            hint=page.hint,
+        )
+    )
+
+
+def list_branches(api: Api, call: Call) -> Response:
+    """List the branches of a repository."""
+    return _refs(api, call, "branches")
+
+
+def list_tags(api: Api, call: Call) -> Response:
+    """List the tags of a repository."""
+    return _refs(api, call, "tags")
+
+
+def _refs(api: Api, call: Call, kind: Kind) -> Response:
+    query: RefQuery = call.query
+    record = _provider(api, call)
+    repository = api.installation.read_repository(record.name, query.repository)
+    page = _page(api, record, Wanted(kind, str(repository), query.search), query)
+    return answer(RefPage(items=_views(RefView, page), next=_next(call, kind, page)))
+
+
+def _provider(api: Api, call: Call) -> ProviderRecord:
+    """The provider of a path.
+
+    Raises:
+        Refusal: There is none (404).
+    """
+    try:
+        return api.installation.store.get_provider(call.path["provider"])
+    except ConfigurationError as error:
+        raise missing(error) from None
+
+
+def _page(api: Api, record: ProviderRecord, wanted: Wanted, query: ListingQuery) -> Page:
+    return api.listings.page(
+        record, wanted, after=query.after, limit=query.limit, refresh=query.refresh
+    )
+
+
+def _views(model: type[_ModelT], page: Page) -> list[_ModelT]:
+    names = tuple(model.model_fields)
+    return [model(**dict(zip(names, each, strict=True))) for each in page.items]
+
+
+def _next(call: Call, kind: Kind, page: Page) -> str | None:
+    if page.following is None:
+        return None
+    given = call.query.model_dump(exclude_defaults=True, exclude={"refresh"})
+    query = urlencode(given | {"after": page.following})
+    provider = quote(call.path["provider"], safe="")
+    return f"{PREFIX}/providers/{provider}/{kind}?{query}"
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "GET",
+        f"{_PROVIDER}/owners",
+        "admin",  # who may create applications; others have no use for the names
+        list_owners,
+        {200: OwnerPage},
+        query=ListingQuery,
+        refusals=_HOST_FAILS,
+    ),
+    Operation(
+        "GET",
+        f"{_PROVIDER}/repositories",
+        "admin",
+        list_repositories,
+        {200: RepositoryPage},
+        query=RepositoryQuery,
+        refusals=_HOST_FAILS,
+    ),
+    Operation(
+        "GET",
+        f"{_PROVIDER}/branches",
+        "admin",
+        list_branches,
+        {200: RefPage},
+        query=RefQuery,
+        refusals=_HOST_FAILS,
+    ),
+    Operation(
+        "GET",
+        f"{_PROVIDER}/tags",
+        "admin",
+        list_tags,
+        {200: RefPage},
+        query=RefQuery,
+        refusals=_HOST_FAILS,
+    ),
+)

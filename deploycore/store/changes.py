@@ -1,0 +1,121 @@
+"""What has changed since somebody looked: deployments, requests and providers.
+
+A :class:`Mark` says up to which ids everything had come to an end. So whoever has one can ask for
+the present state of everything that may have changed since, after a restart too, and nothing has to
+be written down for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, Table, func, select
+
+from deploycore.store.database import Database, chunks
+from deploycore.store.reading import Make, as_record, read_records
+from deploycore.store.records import DeploymentRecord, TriggerRecord
+from deploycore.store.states import may_precede
+from deploycore.store.tables import deployments, providers, triggers
+
+__all__ = ["Changes", "Looked", "Mark"]
+
+MOST = 500
+"""How many deployments, and how many requests, one look returns; and how far back a mark is."""
+
+_DEPLOYMENT = as_record(DeploymentRecord, deployments)
+_TRIGGER = as_record(TriggerRecord, triggers)
+_IS_RUNNING = deployments.c.state.in_(may_precede("failed"))
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in the history: everything up to these ids has come to an end.
+
+    Attributes:
+        deployment: The id of a deployment.
+        trigger: The id of a trigger.
+    """
+
+    deployment: int
+    trigger: int
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What there is behind a mark, now.
+
+    Attributes:
+        deployments: By id, the oldest first.
+        triggers: By id, the oldest first.
+        providers: The number of changes of each provider, and when its credentials expire.
+        is_all: Whether nothing was left out because it would be too much.
+    """
+
+    deployments: Sequence[DeploymentRecord]
+    triggers: Sequence[TriggerRecord]
+    providers: Mapping[str, tuple[int, datetime | None]]
+    is_all: bool
+
+
+class Changes:
+    """Looks for changes. ``Store`` has an instance."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def mark(self) -> Mark:
+        """Return the mark of now."""
+        is_open = triggers.c.settled_at.is_(None)
+        with self._database.reading() as connection:
+            return Mark(
+                _before(connection, deployments, select(deployments.c.id).where(_IS_RUNNING)),
+                _before(connection, triggers, select(triggers.c.id).where(is_open)),
+            )
+
+    def look(
+        self,
+        mark: Mark,
+        *,
+        deployments_too: Collection[int] = (),
+        triggers_too: Collection[int] = (),
+    ) -> Looked:
+        """Return everything behind a mark.
+
+        Args:
+            deployments_too: Also return the deployments of these ids.
+            triggers_too: Also return the triggers of these ids.
+        """
+        with self._database.reading() as connection:
+            ran = _behind(connection, deployments, mark.deployment, deployments_too, _DEPLOYMENT)
+            asked = _behind(connection, triggers, mark.trigger, triggers_too, _TRIGGER)
+            columns = (providers.c.name, providers.c.generation, providers.c.expires_at)
+            configured = {row[0]: (row[1], row[2]) for row in connection.execute(select(*columns))}
+        is_all = len(ran) <= MOST and len(asked) <= MOST
+        return Looked(ran[-MOST:], asked[-MOST:], configured, is_all)
+
+
+def _before(connection: Connection, table: Table, unfinished: Select[Any]) -> int:
+    """The id before the first row that has not come to an end; of very old ones, a later id."""
+    newest = int(connection.scalar(select(func.max(table.c.id))) or 0)
+    recent = unfinished.where(table.c.id > newest - MOST).order_by(table.c.id).limit(1)
+    first = connection.scalar(recent)
+    return newest if first is None else int(first) - 1
+
+
+def _behind(
+    connection: Connection, table: Table, after: int, too: Collection[int], make: Make[T]
+) -> list[T]:
+    key = table.c.id
+    found: dict[int, T] = {}
+    earlier = sorted(each for each in too if each <= after)
+    wanted = [key.in_(some) for some in chunks(earlier)]
+    for each in (*wanted, key > after):
+        query = select(table).where(each).order_by(key.desc()).limit(MOST + 1)
+        for record in read_records(connection, table, query, make):
+            found[record.id] = record  # type: ignore[attr-defined]  # all of them have one
+    return [found[number] for number in sorted(found)]

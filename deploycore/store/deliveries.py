@@ -1,0 +1,131 @@
+"""Webhook deliveries in the store: the last ones of each application, and how they were judged.
+
+Deliveries are recorded some at a time, beside the requests that brought them. The number of rows is
+bounded: the last ones of each application, and one for each reason to refuse some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from deploycore.store.database import Database, chunks
+from deploycore.store.reading import as_record, read_records
+from deploycore.store.records import DeliveryRecord
+from deploycore.store.tables import applications, deliveries, triggers
+
+__all__ = ["DELIVERIES_MOST", "Deliveries"]
+
+DELIVERIES_MOST = 50
+"""How many deliveries of an application are kept."""
+
+_COUNTED = ("refused", "dropped")
+_DELIVERY = as_record(DeliveryRecord, deliveries)
+_STORED = tuple(each.name for each in deliveries.c if each.name != "id")
+
+
+class Deliveries:
+    """The recorded deliveries of all applications. ``Store`` has an instance."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, records: Iterable[DeliveryRecord], *, patience: float | None = None) -> None:
+        """Record deliveries, in one transaction. Those of unknown applications are left out.
+
+        Args:
+            records: In the order of their arrival. Those that were refused or dropped are added to
+                the record of the same application and reason.
+            patience: As for ``Database.writing``.
+        """
+        given = list(records)
+        with self._database.writing(patience=patience) as connection:
+            there = _locked(connection, sorted({each.application for each in given}))
+            known = [each for each in given if each.application in there]
+            for each in known:
+                if each.outcome in _COUNTED:
+                    _count(connection, each)
+            listed = [_values(each) for each in known if each.outcome not in _COUNTED]
+            if listed:
+                connection.execute(insert(deliveries), listed)
+            for name in dict.fromkeys(str(each["application"]) for each in listed):
+                _forget_old(connection, name)
+
+    def list(
+        self, application: str, *, before: int | None = None, limit: int = DELIVERIES_MOST
+    ) -> Sequence[DeliveryRecord]:
+        """List the last deliveries that were neither refused nor dropped, the newest first.
+
+        Args:
+            before: Only those that were recorded before the one with this id.
+        """
+        wanted: ColumnElement[bool] = deliveries.c.outcome.not_in(_COUNTED)
+        if before is not None:
+            wanted &= deliveries.c.id < before
+        with self._database.reading() as connection:
+            found = _read(connection, application, wanted, limit)
+            settled = _settled(connection, [each.trigger for each in found if each.trigger])
+        return [replace(each, deployment=settled.get(each.trigger or 0)) for each in found]
+
+    def list_refused(self, application: str) -> Sequence[DeliveryRecord]:
+        """List the reasons for which deliveries were refused or dropped, the last one first."""
+        with self._database.reading() as connection:
+            found = _read(connection, application, deliveries.c.outcome.in_(_COUNTED), None)
+        return sorted(found, key=lambda each: each.received_at, reverse=True)
+
+
+def _read(
+    connection: Connection, application: str, wanted: ColumnElement[bool], limit: int | None
+) -> list[DeliveryRecord]:
+    query = select(deliveries).where(deliveries.c.application == application, wanted)
+    query = query.order_by(deliveries.c.id.desc()).limit(limit)
+    return list(read_records(connection, deliveries, query, _DELIVERY))
+
+
+def _settled(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """The deployments that settled triggers, by trigger."""
+    query = select(triggers.c.id, triggers.c.deployment).where(triggers.c.id.in_(ids))
+    rows = connection.execute(query) if ids else ()
+    return {trigger: found for trigger, found in rows if isinstance(found, int)}
+
+
+def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
+    """Those of some applications that exist. They are not removed before this transaction ends."""
+    found: set[Any] = set()
+    for some in chunks(names):
+        query = select(applications.c.name).where(applications.c.name.in_(some))
+        found.update(connection.scalars(query.with_for_update(read=True, key_share=True)))
+    return found
+
+
+def _count(connection: Connection, record: DeliveryRecord) -> None:
+    same = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.application == record.application,
+            deliveries.c.outcome == record.outcome,
+            deliveries.c.reason == record.reason,
+        )
+        .order_by(deliveries.c.id.desc())
+        .limit(1)
+    )
+    values = _values(record)
+    changed = {name: values[name] for name in ("message", "sender", "received_at")}
+    changed["count"] = deliveries.c.count + record.count
+    counted = update(deliveries).where(deliveries.c.id == same.scalar_subquery()).values(changed)
+    if not connection.execute(counted).rowcount:
+        connection.execute(insert(deliveries).values(values))
+
+
+def _forget_old(connection: Connection, application: str) -> None:
+    is_listed = (deliveries.c.application == application) & deliveries.c.outcome.not_in(_COUNTED)
+    newest = select(deliveries.c.id).where(is_listed).order_by(deliveries.c.id.desc())
+    first_old = newest.limit(1).offset(DELIVERIES_MOST).scalar_subquery()
+    connection.execute(delete(deliveries).where(is_listed, deliveries.c.id <= first_old))
+
+
+def _values(record: DeliveryRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _STORED}

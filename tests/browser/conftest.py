@@ -1,0 +1,195 @@
+"""Chromium in front of a server that runs as people run it: ``deploycore serve``.
+
+A page that writes to the console, asks another address or fails on its own ends its test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploycore import Installation, Settings
+from deploycore.cli.sandbox import provider_name
+from tests.processes import Process
+
+_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+PASSWORD = "correct horse battery staple"
+PATIENCE = 60_000
+"""Milliseconds for what a page is to show: for what hangs, not for what is slow."""
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A Chromium of this test process."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if program is None:
+        pytest.skip("no chromium: install Debian's package chromium")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=program, args=_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a page of a browser of its own: ``visit(site)``, or ``visit(site, java_script=False)``.
+
+    ``may_fail`` lets the page tell of requests that failed, as when the server is away.
+    """
+    contexts, problems = [], []
+
+    def open_page(site, *, java_script=True, dark=False, width=1280, may_fail=False):
+        context = chromium.new_context(
+            base_url=site.url,
+            java_script_enabled=java_script,
+            color_scheme="dark" if dark else "light",
+            viewport={"width": width, "height": 900},
+        )
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        contexts.append(context)
+        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+        page.on("request", lambda request: _note_foreign(request, site, problems))
+        if not may_fail:
+            page.on("console", lambda message: _note_message(message, page, problems))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def _note_foreign(request, site, problems) -> None:
+    address = urlsplit(request.url)
+    if address.scheme in ("http", "https") and f"http://{address.netloc}" != site.url:
+        problems.append(f"asked {request.url}")
+
+
+def _note_message(message, page, problems) -> None:
+    # A page whose answer is an error is told in the console, and is no fault of the page.
+    if message.type in ("error", "warning") and "the server responded with a status of" not in (
+        message.text
+    ):
+        problems.append(f"{page.url}: {message.text}")
+
+
+class Site:
+    """An installation with a sandbox and a server.
+
+    Attributes:
+        sandbox: Bitbucket's sandbox with its demo content, in this process.
+        url: The server's address.
+        link: The address that signs in the first administrator.
+    """
+
+    def __init__(self, directory: Path, home: Path, sandbox) -> None:
+        self.directory = directory
+        self.home = home
+        self.sandbox = sandbox
+        self.url = self.link = ""
+        self._process: Process | None = None
+        self._environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DEPLOYCORE_", "PYTHONDONTWRITEBYTECODE"))
+        } | {"DEPLOYCORE_HOME": str(home)}
+
+    def start(self, *arguments: str) -> None:
+        """Start the server, at the former port if it ran before."""
+        port = str(urlsplit(self.url).port or 0) if self.url else "0"
+        self.log = self.directory / "server.log"
+        with self.log.open("ab") as log:
+            self._process = self._started(port, arguments, log)
+        self.url = self._process.line().split()[3]
+
+    def _started(self, port, arguments, log) -> Process:
+        return Process(
+            [sys.executable, "-m", "deploycore", "serve", "--port", port, *arguments],
+            env=self._environment,
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+    def sign_in_link(self) -> str:
+        """The address of the one-time link, which a server without users prints."""
+        while True:
+            found = re.search(r"https?://\S+/sign-in/link/\S+", self._process.line())
+            if found:
+                return found[0]
+
+    def stop(self) -> None:
+        """Stop the server as a service manager does."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.communicate()
+        assert "Traceback" not in self.log.read_text()
+
+    def installation(self) -> Installation:
+        """Open the installation in this process."""
+        return Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(self.home)}))
+
+    def connection(self, mode: str = "api-token"):
+        """One of the sandbox's ways to sign in."""
+        return next(each for each in self.sandbox.connections if each.settings["mode"] == mode)
+
+    def add_provider(self, mode: str = "api-token") -> str:
+        """Add a provider by one of the sandbox's ways to sign in; gives its name."""
+        connection = self.connection(mode)
+        settings = dict(connection.settings)
+        name = provider_name(connection)
+        with self.installation() as opened:
+            secrets = {k: v for k, v in settings.items() if not isinstance(v, str)}
+            plain = {k: v for k, v in settings.items() if isinstance(v, str)}
+            opened.add_provider(name, "bitbucket", plain, secrets)
+        return name
+
+
+@pytest.fixture
+def new_site(tmp_path, empty_home, demo_sandbox) -> Iterator[Site]:
+    """A site with a data directory in which nothing is, whose server is not started yet."""
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    site = Site(tmp_path, home, demo_sandbox)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def site(new_site) -> Site:
+    """A site whose server runs, with nobody signed in."""
+    new_site.start()
+    new_site.link = new_site.sign_in_link()
+    return new_site
+
+
+def sign_in(page, site) -> None:
+    """Sign in as the first administrator, by the one-time link."""
+    page.goto(site.link)
+    name = page.get_by_label("Name")
+    if name.count():
+        name.fill("ada")
+        for field in page.locator("input[type=password]").all():
+            field.fill(PASSWORD)
+    page.locator("main button").click()
+    page.get_by_role("button", name="Sign out").wait_for()

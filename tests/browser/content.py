@@ -1,0 +1,40 @@
+"""An installation with something on each page, some of which git hosts and committers wrote."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from deploycore.errors import DeploycoreError
+
+HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
+"""What a committer may write into everything that pages show."""
+
+
+def fill(site) -> None:
+    """Add providers and applications, and deploy well, badly, and back."""
+    provider = site.add_provider()
+    site.add_provider("app-password")
+    owner = site.connection().owner
+    with site.installation() as opened:
+        sandbox, settings = site.sandbox, {"provider": provider, "ref": "main"}
+        files = {"README": b"one\n", "build.sh": b"printf '\\033[31mred\\033[0m <b>bold</b>\\n'\n"}
+        sandbox.publish(owner, "shop", "main", files, f"Begin {HOSTILE}")
+        opened.add_application(
+            "shop",
+            repository=f"{owner}/shop",
+            target=site.directory / "shop",
+            steps={"build": [{"shell": "sh build.sh"}]},
+            health_check={"shell": "test ! -e BROKEN", "retries": 1},
+            **settings,
+        )
+        opened.deploy("shop")
+        sandbox.publish(owner, "shop", "main", {**files, "README": b"two\n"}, "Change it")
+        opened.deploy("shop")
+        sandbox.publish(owner, "shop", "main", {**files, "BROKEN": b""}, "Break it")
+        with suppress(DeploycoreError):
+            opened.deploy("shop")
+        opened.roll_back("shop")
+        opened.webhooks.prepare("shop")
+        opened.add_application(
+            "website", repository=f"{owner}/website", target=site.directory / "website", **settings
+        )

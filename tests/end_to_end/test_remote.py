@@ -1,0 +1,169 @@
+"""Commands that a server on another machine runs: ``deploycore --server URL COMMAND``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+
+import pytest
+
+from deploycore.cli.remote import REMOTE_COMMANDS
+from deploycore.remote.server import server_url
+
+DECLARATION = """\
+applications:
+  shop:
+    provider: api-token
+    repository: {owner}/shop
+    ref: main
+    target: {target}
+"""
+
+
+@pytest.fixture
+def owner(connect):
+    """Who owns the repository ``shop``, at a provider that the server has."""
+    _, connection = connect()
+    return connection.owner
+
+
+@pytest.fixture
+def served(shell, owner):
+    """A server with a provider; gives its URL."""
+    process = shell.start("serve", "--port", "0", "--workers", "1")
+    url = process.line().split()[3]
+    yield url
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+
+
+@pytest.fixture
+def token(shell):
+    def make(role="admin"):
+        return json.loads(shell.run("token", "add", role, "--role", role, "--json").stdout)["token"]
+
+    return make
+
+
+@pytest.fixture
+def remote(shell, served, token, tmp_path):
+    """Runs commands as a person at another machine, who is signed in to the server."""
+    away = {
+        "DEPLOYCORE_HOME": str(tmp_path / "away"),
+        "DEPLOYCORE_CONFIG_HOME": str(tmp_path / "c"),
+    }
+    made = token()
+    shell.succeed("login", served, "--stdin", given=f"{made}\n", **away)
+
+    def run(*arguments, code=0, given=""):
+        done = shell.run("--server", served, *arguments, given=given, **away)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert made not in done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    run.token, run.away, run.directory = made, away, tmp_path / "c"
+    yield run
+    assert not (tmp_path / "away").exists()  # nothing was done on this machine
+
+
+@pytest.fixture
+def declared(remote, owner, sandbox, tmp_path):
+    sandbox.publish(owner, "shop", "main", {"OLD": b"x"}, "Begin")
+    text = DECLARATION.format(owner=owner, target=tmp_path / "shop")
+    assert remote("apply", "-", given=text) == "shop: created\n"
+    return owner
+
+
+def test_an_application_is_applied_deployed_and_rolled_back(remote, declared, sandbox, tmp_path):
+    assert "shop" in remote("app", "list")
+    assert "healthy" in (said := remote("deploy", "shop"))
+    assert "Deployed shop: commit" in said
+    sandbox.publish(declared, "shop", "main", {"NEW": b"x"}, "Add a file")
+    remote("deploy", "shop")
+    assert (tmp_path / "shop" / "current" / "NEW").exists()
+    assert "Skipped shop" in remote("deploy", "shop")
+    assert "Rolled back shop" in remote("rollback", "shop")
+    assert not (tmp_path / "shop" / "current" / "NEW").exists()
+    listed = json.loads(remote("deployments", "shop", "--json"))
+    assert [each["kind"] for each in listed] == ["rollback", "deploy", "deploy", "deploy"]
+    assert "→ healthy" in remote("logs", "shop")
+    assert "Add a file" in remote("show", str(listed[2]["id"]))
+    assert "repository: " in remote("export", "shop")
+    assert "Application shop is removed." in remote("app", "remove", "shop", "--yes")
+    assert "No applications yet" in remote("app", "list")
+
+
+def test_the_exit_code_is_that_of_the_command_on_the_machine(remote, declared):
+    assert "nothere" in remote("deploy", "nothere", code=3)
+    assert "999" in remote("show", "999", code=3)
+    assert "cannot be run with --server" in remote("serve", code=3)
+
+
+def test_what_there_is_nothing_of_is_told(remote):
+    assert "There are no applications." in remote("deploy", "--all", code=3)
+
+
+def test_an_application_without_deployments_is_told(remote, declared):
+    assert "shop has no deployments yet" in remote("logs", "shop", code=3)
+
+
+def test_a_failed_deployment_fails(remote, declared, tmp_path):
+    text = DECLARATION.format(owner=declared, target=tmp_path / "shop")
+    remote("apply", "-", given=text + "    health_check: {shell: 'false', retries: 1}\n")
+    said = remote("deploy", "shop", code=8)
+    assert "health check" in said
+    assert "logs" in said
+
+
+def test_plugins_and_the_doctor_are_those_of_the_server(remote):
+    assert "bitbucket" in remote("plugins")
+    assert "database" in remote("doctor", "--offline")
+    assert "api-token" in remote("provider", "list")
+
+
+def test_the_token_is_in_a_file_of_its_own_alone(remote, served, shell):
+    path = remote.directory / "servers.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text()) == {served: remote.token}
+    shell.succeed("logout", served, **remote.away)
+    assert json.loads(path.read_text()) == {}
+    assert "not signed in" in remote("app", "list", code=3)
+
+
+def test_a_removed_token_is_told_with_the_next_step(remote, shell):
+    shell.succeed("token", "remove", "admin", "--yes")
+    assert "deploycore login http" in remote("app", "list", code=4)
+
+
+def test_the_environment_names_the_server_and_the_token(served, token, shell, tmp_path):
+    away = {"DEPLOYCORE_HOME": str(tmp_path / "away"), "DEPLOYCORE_SERVER": served}
+    said = shell.succeed("provider", "list", DEPLOYCORE_TOKEN=token("read"), **away)
+    assert "api-token" in said
+
+
+def test_a_server_that_is_away_is_told_by_its_address(shell, tmp_path):
+    away = {"DEPLOYCORE_TOKEN": "dct_x" * 9, "DEPLOYCORE_CONFIG_HOME": str(tmp_path)}
+    code, said = shell.fail("--server", "http://127.0.0.1:9", "app", "list", **away)
+    assert code == 6
+    assert "127.0.0.1" in said
+
+
+@pytest.mark.parametrize("text", ["", "ftp://x", "https://", "https://a:b@x.example", "http://x:y"])
+def test_an_address_that_is_none_is_refused(text, shell):
+    code, said = shell.fail("--server", text, "app", "list", DEPLOYCORE_TOKEN="dct_x")
+    assert code == 3
+    assert "https://deploy.example.com" in said
+
+
+def test_an_address_is_stored_in_one_form():
+    assert server_url("deploy.example.com/") == "https://deploy.example.com"
+    assert server_url("https://Deploy.example.com/x/") == "https://deploy.example.com/x"
+    assert server_url("http://[::1]:8080") == "http://[::1]:8080"
+
+
+def test_help_of_each_remote_command(shell):
+    for command in REMOTE_COMMANDS:
+        done = shell.run("--server", "https://x.example", command, "--help")
+        assert done.returncode == 0
+        assert f"deploycore {command}" in done.stdout

@@ -1,0 +1,58 @@
+"""All modules that deploycore's processes use, for a process that forks children.
+
+deploycore imports most modules when they are first used. A child that imports one after it was
+forked spends time on it, opens files that are no part of what is tested, and may not be allowed to
+read them.
+"""
+
+from __future__ import annotations
+
+import gc
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import deploycore
+
+__all__ = ["load_all"]
+
+# pytest rewrites the assertions of the kit when it imports it, so it is not loaded before.
+_NEVER = ("__init__", "__main__", "testing")
+_OTHERS = (
+    "_pytest.junitxml",
+    "alembic.command",
+    "cryptography.fernet",
+    "deploycore_bitbucket.sandbox",
+    "deploycore_bitbucket_datacenter.sandbox",
+    "deploycore_git.sandbox",
+    "deploycore_gitea.sandbox",
+    "deploycore_github.sandbox",
+    "deploycore_gitlab.sandbox",
+    "psycopg",
+    "pytest",
+    "requests",
+    "rich.console",
+    "rich.progress",
+    "rich.table",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+    "typer.main",
+    "urllib3.util.ssl_",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.httptools_impl",
+)
+
+
+def load_all() -> None:
+    """Import deploycore, its plugins, and what they use."""
+    # Not walk_packages, which imports the packages that are left out.
+    top = Path(deploycore.__path__[0])
+    for path in sorted(top.rglob("*.py")):
+        names = path.relative_to(top).with_suffix("").parts
+        if names[0] not in _NEVER and "migrations" not in names:
+            import_module(".".join(("deploycore", *names)).removesuffix(".__init__"))
+    for name in _OTHERS:
+        if find_spec(name.partition(".")[0]) is not None:
+            import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy all of it

@@ -1,0 +1,63 @@
+"""What pages may contain, whatever a git host, a committer or a program has sent."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></textarea></pre></svg><iframe src=//evil.example>",
+    "javascript:alert(1)",
+    "{{ 7*7 }}{% raw %}",
+    "<svg/onload=alert(1)>",
+    "<!--",
+    "&lt;b&gt;&#60;",
+    "\u202egnp.exe",
+]
+_ELEMENTS = {
+    "a", "body", "br", "button", "circle", "code", "dd", "details", "div", "dl", "dt", "form", "g",
+    "h1", "h2", "h3", "head", "header", "html", "input", "label", "li", "line", "link", "main",
+    "meta", "nav", "noscript", "ol", "option", "p", "path", "rect", "script", "section", "select",
+    "span", "strong", "summary", "svg", "table", "caption", "tbody", "td", "text", "th", "thead",
+    "time", "title", "tr", "ul", "doctype",
+}  # fmt: skip
+
+
+class _Audit(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in _ELEMENTS:
+            self.faults.append(f"<{tag}>")
+        for name, value in attrs:
+            if name.startswith("on") or name in ("style", "srcdoc"):
+                self.faults.append(f"{tag} {name}")
+            if name in ("href", "src", "action") and not (value or "").startswith(("/", "#")):
+                self.faults.append(f"{tag} {name}={value}")
+            if name in ("href", "src", "action") and (value or "").startswith("//"):
+                self.faults.append(f"{tag} {name}={value}")
+            if name == "id":
+                self.ids.append(value)
+        given = dict(attrs)
+        if tag == "script" and not given.get("src", "").startswith("/static/"):
+            self.faults.append("inline script")
+        is_seen = tag == "input" and given.get("type") != "hidden"
+        if is_seen and not (given.get("id") or given.get("aria-label")):
+            self.faults.append(f"input {given.get('name')} has no label")
+
+    def handle_comment(self, data):
+        self.faults.append(f"<!--{data}")
+
+
+def faults_of(html: str) -> list[str]:
+    """What a page has that none may have: inline code, foreign addresses, ids that occur twice."""
+    audit = _Audit()
+    audit.feed(html)
+    audit.close()
+    twice = {each for each in audit.ids if audit.ids.count(each) > 1}
+    return audit.faults + [f"id {each} twice" for each in sorted(twice)]

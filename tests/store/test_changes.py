@@ -1,0 +1,51 @@
+"""What has changed since a mark, however long ago that was."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploycore.store import changes
+from deploycore.store.changes import Mark
+
+
+@pytest.fixture
+def shop(store, provider, application):
+    store.add_provider(provider())
+    store.put_applications([application(), application("blog")])
+    return store
+
+
+def test_a_mark_is_before_what_has_not_ended(shop):
+    assert shop.changes.mark() == Mark(0, 0)
+    ids = [shop.deployments.request(name, ref="main").id for name in ("shop", "blog", "shop")]
+    assert shop.changes.mark().deployment == ids[1] - 1  # the first was superseded
+    for number in ids[1:]:
+        shop.deployments.advance(number, "failed")
+    trigger = shop.triggers.add("shop", cause="push")
+    assert shop.changes.mark() == Mark(ids[-1], trigger.id - 1)
+    shop.triggers.settle([trigger.id])
+    assert shop.changes.mark() == Mark(ids[-1], trigger.id)
+
+
+def test_everything_behind_a_mark_is_found_as_it_is_now(shop):
+    mark = shop.changes.mark()
+    record = shop.deployments.request("shop", ref="main")
+    trigger = shop.triggers.add("shop", cause="push")
+    shop.deployments.advance(record.id, "failed")
+    found = shop.changes.look(mark)
+    assert [(each.id, each.state) for each in found.deployments] == [(record.id, "failed")]
+    assert [each.id for each in found.triggers] == [trigger.id]
+    assert found.providers == {"acme": (1, None)}
+    assert found.is_all
+    later = shop.changes.look(shop.changes.mark(), deployments_too=[record.id, 999])
+    assert [each.id for each in later.deployments] == [record.id]
+
+
+def test_too_much_is_left_out_and_told(shop, monkeypatch):
+    monkeypatch.setattr(changes, "MOST", 3)
+    for _ in range(5):
+        shop.triggers.add("shop", cause="push", settled=True)
+    found = shop.changes.look(Mark(0, 0))
+    assert len(found.triggers) == 3
+    assert not found.is_all
+    assert found.triggers[-1].id == shop.triggers.list(limit=1)[0].id
