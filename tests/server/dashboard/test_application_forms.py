@@ -239,6 +239,15 @@ def test_an_application_that_is_being_deployed_is_not_removed(browser, installat
     assert f"deployment {deployment.id} has not ended" in answer.text
 
 
+@pytest.mark.parametrize("part", ["environment", "webhook"])
+def test_others_than_administrators_see_the_state_and_no_forms(acting_as, part):
+    forms = len(re.findall("<form", acting_as("admin").get(f"/applications/shop/{part}").text))
+    page = acting_as("read").get(f"/applications/shop/{part}").text
+    assert forms > 1
+    assert len(re.findall("<form", page)) == 1  # to sign out
+    assert "/applications/shop/settings" not in page
+
+
 def test_pages_of_an_application_that_does_not_exist_say_so(browser):
     for part in ("settings", "environment", "webhook", "remove"):
         assert browser.get(f"/applications/nope/{part}").status_code == 404

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from starlette.responses import Response
 
+from deploycore.applications.application import Application, AutoDeploy, HealthCheck, Steps
+from deploycore.applications.descriptions import describe_fields
 from deploycore.applications.files import decode_fields, render_fields
 from deploycore.errors import ConfigurationError
 from deploycore.server.dashboard.application_form import (
@@ -147,7 +150,7 @@ async def _new_page(
         errors=errors_of(refusal),
         tested=tested,
         offline="offline" in visit.form,
-        **await _descriptions(visit),
+        **_descriptions(),
     )
 
 
@@ -179,7 +182,7 @@ async def _settings_page(
         tested=tested,
         is_saved=is_saved,
         offline="offline" in visit.form,
-        **await _descriptions(visit),
+        **_descriptions(),
     )
 
 
@@ -231,17 +234,14 @@ async def _refs(visit: Visit, values: Mapping[str, str]) -> list[str]:
     return found
 
 
-async def _descriptions(visit: Visit) -> dict[str, Any]:
-    """What the API's document says of the fields."""
-    schemas = (await visit.ask("GET", "/openapi.json"))["components"]["schemas"]
-    names = {"help": "Declaration", "steps_help": "Steps", "auto_help": "AutoDeploy"}
-    names["health_help"] = "HealthCheck"
+@cache
+def _descriptions() -> dict[str, Mapping[str, str]]:
+    """What each field means, as the API's document has it."""
     return {
-        key: {
-            field: schema.get("description", "")
-            for field, schema in schemas[name]["properties"].items()
-        }
-        for key, name in names.items()
+        "help": describe_fields(Application),
+        "steps_help": describe_fields(Steps),
+        "auto_help": describe_fields(AutoDeploy),
+        "health_help": describe_fields(HealthCheck),
     }
 
 
