@@ -7,6 +7,7 @@ during which an exchange was not as described.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.util
 import re
@@ -71,6 +72,17 @@ def pytest_collection_modifyitems(items):
             kinds.append("slow")
         for kind in kinds:
             item.add_marker(kind)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Search no garbage among thousands of tests, neither while they are collected nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_ignore_collect(collection_path, config):
