@@ -94,17 +94,6 @@ def is_on_a_server(item):
     return any(isinstance(value, str) and value in ON_A_SERVER for value in values)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection():
-    """Search no garbage among thousands of tests, neither while they are collected nor later."""
-    gc.disable()
-    try:
-        return (yield)
-    finally:
-        gc.enable()
-        gc.freeze()
-
-
 def pytest_ignore_collect(collection_path, config):
     """Leave files out of the fast suite that are slow as a whole: each process would import them
     and make their thousands of tests, only to deselect them."""

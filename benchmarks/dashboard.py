@@ -1,8 +1,8 @@
 """What the pages of the dashboard cost with 10,000 applications and 100,000 deployments.
 
 Each page is asked for several times, and the median of the processor time, server and client
-together, and the size of the page are printed. With Chromium, the time until the first content is painted is printed too. The time of
-a request that does nothing is printed as a comparison (``/healthz``).
+together, and the size of the page are printed. The time of a request that does nothing is printed
+as a comparison (``/healthz``), and with Chromium, the time until the first content is painted.
 
 Run: python benchmarks/dashboard.py [--quick] [--database postgresql]
 Exit code 3: a bound was missed.
