@@ -57,28 +57,31 @@ class RemoteServer:
         Raises:
             DeploycoreError: The server's own error, by its code, or an error of the connection.
         """
-        address = _PARAMETER.sub(lambda name: quote(str(parameters[name[1]]), safe=""), path)
-        params = {
-            name: str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in (query or {}).items()
-            if value is not None
-        }
+        address, params = _filled(path, parameters), _texts(query or {})
         if method == "GET":
-            return self._client.get_json(address.lstrip("/"), params=params)
-        return self._client.send_json(method, address.lstrip("/"), params=params, body=body)
+            return self._client.get_json(address, params=params)
+        return self._client.send_json(method, address, params=params, body=body)
 
-    def items(self, path: str, *, most: int, **query: Any) -> Iterator[Any]:
+    def items(
+        self,
+        path: str,
+        *,
+        most: int,
+        query: Mapping[str, Any] | None = None,
+        **parameters: object,
+    ) -> Iterator[Any]:
         """Yield the items of a list, from as many pages as are needed.
 
         Args:
             path: The operation's path.
             most: The maximum number of items.
             query: The query's parameters.
+            parameters: The values of the path's parameters.
 
         Raises:
             DeploycoreError: As ``ask``.
         """
-        page = self.ask("GET", path, query=query)
+        page = self._client.get_json(_filled(path, parameters), params=_texts(query or {}))
         while True:
             yield from page["items"][:most]
             most -= len(page["items"])
@@ -112,6 +115,21 @@ class RemoteServer:
         if code == "not_found" and not (isinstance(details, dict) and "provider" in details):
             code = ConfigurationError.code  # one of the server's own names, as on its machine
         return error_of(code, message, hint=hint, server=self.url)
+
+
+def _filled(path: str, parameters: Mapping[str, object]) -> str:
+    """Return a path below the API's with the values of its parameters."""
+    filled = _PARAMETER.sub(lambda name: quote(str(parameters[name[1]]), safe=""), path)
+    return filled.lstrip("/")
+
+
+def _texts(query: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a query as they are sent, without those that are ``None``."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
 
 
 def error_of(code: str, message: str, *, hint: str = "", **details: Any) -> DeploycoreError:

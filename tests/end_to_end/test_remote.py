@@ -83,6 +83,7 @@ def test_an_application_is_applied_deployed_and_rolled_back(remote, declared, sa
     remote("deploy", "shop")
     assert (tmp_path / "shop" / "current" / "NEW").exists()
     assert "Skipped shop" in remote("deploy", "shop")
+    assert remote("releases", "shop").count("Begin") == 1
     assert "Rolled back shop" in remote("rollback", "shop")
     assert not (tmp_path / "shop" / "current" / "NEW").exists()
     listed = json.loads(remote("deployments", "shop", "--json"))
@@ -114,6 +115,23 @@ def test_a_failed_deployment_fails(remote, declared, tmp_path):
     said = remote("deploy", "shop", code=8)
     assert "health check" in said
     assert "logs" in said
+
+
+def test_what_the_provider_can_read_is_listed_by_the_server(remote, owner, sandbox):
+    sandbox.publish(owner, "shop", "main", {"OLD": b"x"}, "Begin")
+    assert f"{owner}/shop" in remote("repos", "api-token")
+    assert "No repositories found." in remote("repos", "api-token", "--filter", "nothing-like-it")
+    assert "main" in remote("branches", "api-token", f"{owner}/shop")
+    assert "accessible" in remote("provider", "test", "api-token")
+
+
+def test_a_file_is_checked_as_a_whole_before_anything_is_stored(remote, declared, tmp_path):
+    shop = DECLARATION.format(owner=declared, target=tmp_path / "shop")
+    other = shop.partition("\n")[2].replace("shop:", "other:").replace("ref: main", "ref: missing")
+    text = shop + "    keep: 9\n" + other.replace(str(tmp_path / "shop"), str(tmp_path / "other"))
+    remote("apply", "-", given=text, code=5)
+    assert "keep: 9" not in remote("export")
+    assert "would be changed" in remote("apply", "-", "--dry-run", given=shop + "    keep: 9\n")
 
 
 def test_plugins_and_the_doctor_are_those_of_the_server(remote):

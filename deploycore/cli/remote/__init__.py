@@ -14,11 +14,14 @@ SERVER_VARIABLE = "DEPLOYCORE_SERVER"
 
 REMOTE_COMMANDS = {
     "provider": "deploycore.cli.remote.providers",
+    "repos": "deploycore.cli.remote.browse",
+    "branches": "deploycore.cli.remote.browse",
     "app": "deploycore.cli.remote.applications",
     "apply": "deploycore.cli.remote.applications",
     "export": "deploycore.cli.remote.applications",
     "deploy": "deploycore.cli.remote.deploying",
     "rollback": "deploycore.cli.remote.deploying",
+    "releases": "deploycore.cli.remote.browse",
     "deployments": "deploycore.cli.remote.history",
     "show": "deploycore.cli.remote.history",
     "logs": "deploycore.cli.remote.history",

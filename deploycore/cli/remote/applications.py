@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import deploycore
+from deploycore.cli.checks import Offline
 from deploycore.cli.confirmation import Yes, confirm
 from deploycore.cli.declaration import read_applications
 from deploycore.cli.history import deployment_as_dict, show_deployments
@@ -27,6 +28,7 @@ from deploycore.cli.output import (
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.records import deployment_of
 from deploycore.cli.usage import NounGroup
+from deploycore.remote import RemoteServer
 
 __all__ = ["register"]
 
@@ -35,6 +37,7 @@ commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Manage applica
 Name = Annotated[str, typer.Argument(help="Name of the application.", show_default=False)]
 _APPLICATION = "/applications/{application}"
 _DONE = {"create": "created", "change": "changed", "unchanged": "unchanged"}
+_WOULD = {"create": "would be created", "change": "would be changed", "unchanged": "unchanged"}
 
 
 def register(application: typer.Typer) -> None:
@@ -121,23 +124,37 @@ def apply(
             help="YAML or TOML file, or - for standard input. 'deploycore export' prints one."
         ),
     ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, without changing it.")
+    ] = False,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Create or update applications from a file, without deploying them.
 
-    The file is checked before anything is sent. The applications are then stored one after
-    another: if the server rejects one, those before it are stored.
+    The server checks all of them first. If anything is invalid, nothing is changed. Applications
+    that are not in the file stay as they are.
     """
-    applications = read_applications(file)
+    declared = [each.as_dict() for each in read_applications(file)]
     with connected() as server:
-        for each in applications:
-            declared = each.as_dict()
-            name = declared.pop("name")
-            done = server.ask("PUT", _APPLICATION, body=declared, application=name)
-            if as_json:
-                show_json({"application": name, "change": done["change"]})
-            else:
-                say(f"{name}: {_DONE[done['change']]}")
+        for is_dry in (True,) if dry_run else (True, False):
+            query = {"dry_run": is_dry, "verify": is_dry and not offline}
+            changes = [_put(server, each, query) for each in declared]
+    if as_json:
+        show_json_array(changes)
+        return
+    words = _WOULD if dry_run else _DONE
+    for change in changes:
+        say(f"{change['application']}: {words[change['change']]}")
+
+
+def _put(
+    server: RemoteServer, declared: Mapping[str, Any], query: Mapping[str, Any]
+) -> dict[str, Any]:
+    name = declared["name"]
+    body = {field: value for field, value in declared.items() if field != "name"}
+    done = server.ask("PUT", _APPLICATION, query=query, body=body, application=name)
+    return {"application": name, "change": done["change"]}
 
 
 def export(

@@ -55,7 +55,7 @@ def deployments(
     """List deployments and rollbacks, newest first, including those of removed applications."""
     with connected() as server:
         query = {"application": name, "limit": min(limit, _PAGE)}
-        found = [*map(deployment_of, server.items("/deployments", most=limit, **query))]
+        found = [*map(deployment_of, server.items("/deployments", most=limit, query=query))]
     if as_json:
         show_json_array(map(deployment_as_dict, found))
         return

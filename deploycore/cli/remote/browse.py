@@ -1,0 +1,124 @@
+"""``repos``, ``branches`` and ``releases`` of a server on another machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploycore.cli.options import AsJson, Filter, Limit, ProviderName, RepositoryArgument
+from deploycore.cli.output import Column, show_json, show_json_array, show_table
+from deploycore.cli.remote.connection import connected
+
+__all__ = ["register"]
+
+_ALL = 1_000_000
+
+
+def register(application: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (repos, branches, releases):
+        application.command()(command)
+
+
+def repos(
+    provider: ProviderName,
+    owner: Annotated[
+        str | None,
+        typer.Option("--owner", help="Owner of the repositories (default: the configured owner)."),
+    ] = None,
+    name_filter: Filter = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the repositories that a provider's credentials can read."""
+    with connected() as server:
+        items = server.items(
+            "/providers/{provider}/repositories",
+            most=limit or _ALL,
+            query={"owner": owner, "search": name_filter, "limit": min(limit or 100, 100)},
+            provider=provider,
+        )
+        if as_json:
+            show_json_array(items)
+            return
+        rows = [
+            [
+                each["repository"],
+                each["default_branch"] or ("(empty)" if each["empty"] else ""),
+                ("private" if each["private"] else "public")
+                + (", archived" if each["archived"] else ""),
+                each["name"],
+            ]
+            for each in items
+        ]
+    columns = [
+        Column("REPOSITORY"),
+        Column("DEFAULT BRANCH", drop=3),
+        Column("ACCESS", drop=2),
+        Column("NAME", drop=1, is_prose=True),
+    ]
+    show_table(columns, rows, empty="No repositories found.")
+
+
+def branches(
+    provider: ProviderName,
+    repository: RepositoryArgument,
+    tags: Annotated[bool, typer.Option("--tags", help="List the tags instead.")] = False,
+    name_filter: Filter = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the branches or tags of a repository, with the commit that each points to."""
+    noun = "tags" if tags else "branches"
+    with connected() as server:
+        items = server.items(
+            f"/providers/{{provider}}/{noun}",
+            most=limit or _ALL,
+            query={
+                "repository": repository,
+                "search": name_filter,
+                "limit": min(limit or 100, 100),
+            },
+            provider=provider,
+        )
+        if as_json:
+            show_json_array(items)
+            return
+        rows = [[each["name"], each["commit"]] for each in items]
+    columns = [Column("TAG" if tags else "BRANCH"), Column("COMMIT")]
+    show_table(columns, rows, empty=f"No {noun} found.")
+
+
+def releases(
+    name: Annotated[str, typer.Argument(metavar="APPLICATION", help="Name of the application.")],
+    as_json: AsJson = False,
+) -> None:
+    """List the releases of an application that are on the server's disk, newest first."""
+    with connected() as server:
+        path = "/applications/{application}/releases"
+        found = server.ask("GET", path, application=name)
+    if as_json:
+        show_json(found)
+        return
+    columns = [
+        Column("RELEASE"),
+        Column("STATE", style="state"),
+        Column("COMMIT"),
+        Column("AUTHOR", drop=1, is_prose=True),
+        Column("SUBJECT", drop=2, is_prose=True),
+    ]
+    show_table(
+        columns,
+        (
+            [
+                each["name"],
+                each["state"],
+                (each["commit"] or "")[:12],
+                each["author"] or "",
+                each["subject"] or "",
+            ]
+            for each in found["items"]
+        ),
+        empty=f"No releases yet. Make the first: deploycore deploy {name}",
+    )
