@@ -283,6 +283,26 @@ def test_a_branch_in_the_way_of_another_is_an_error(sandbox):
         sandbox.add_branches("acme", "shop", ["a/b"], at=commit)
 
 
+@pytest.mark.parametrize("names", [["b/c"], ["main/x", "other"], ["a", "a/b"], ["a/b/c", "a/b"]])
+def test_no_branch_of_several_may_be_in_the_way_of_another(sandbox, names):
+    commit = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "One")
+    sandbox.add_branches("acme", "shop", ["b", "c", "d/e"], at=commit)
+    with pytest.raises(ConfigurationError, match="conflicts with"):
+        sandbox.add_branches("acme", "shop", names, at=commit)
+    known = sandbox.git.branches(sandbox.existing("acme", "shop"))
+    assert set(known) == {"main", "b", "c", "d/e"}
+
+
+def test_a_branch_of_several_is_moved_like_others(sandbox, ada, git, joined_url):
+    first = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "One")
+    sandbox.add_branches("acme", "shop", ["b", "c/d"], at=first)
+    moved = sandbox.commit("acme", "shop", "b", {"a": b"2"}, "Two")
+    url = joined_url(sandbox.add_api_token(ada), "acme/shop")
+    told = dict(reversed(line.split()) for line in git("ls-remote", url).stdout.splitlines())
+    assert told["refs/heads/b"] == moved
+    assert told["refs/heads/c/d"] == told["refs/heads/main"] == told["HEAD"] == first
+
+
 @pytest.mark.parametrize("name", ["with space", "a..b", "tilde~", "ends.lock"])
 def test_branch_names_that_git_refuses_are_refused(sandbox, name):
     with pytest.raises(ConfigurationError, match="does not allow"):
