@@ -180,6 +180,13 @@ def test_the_cache_stays_whole(terminal, monkeypatch, width):
     assert_fits(shown, width)
 
 
+@pytest.fixture
+def unprobed(monkeypatch):
+    """Imports the plugins of the tests without trying that in a process of its own first."""
+    monkeypatch.setattr("deploycore.provider.probing.probe_imports", lambda: None)
+
+
+@pytest.mark.usefixtures("unprobed")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_findings_stay_readable(terminal, monkeypatch, width):
     finding = Finding("warning", f"application {NAME}", f"{URL} {ERROR}", hint=f"See {URL}")
@@ -190,6 +197,7 @@ def test_findings_stay_readable(terminal, monkeypatch, width):
     assert_fits(shown, width)
 
 
+@pytest.mark.usefixtures("unprobed")
 @pytest.mark.parametrize("width", WIDTHS)
 def test_plugins_are_wrapped_between_words(terminal, width):
     shown = terminal(width, plugins.plugins)

@@ -114,6 +114,22 @@ ROLES = {
     "DELETE /api/v1/account/sessions": "read",
     "DELETE /api/v1/account/sessions/{session}": "read",
     "POST /api/v1/account/password": "read",
+    "GET /api/v1/plugins": "admin",
+    "GET /api/v1/doctor": "admin",
+    "GET /api/v1/providers/{provider}/owners": "admin",
+    "GET /api/v1/providers/{provider}/repositories": "admin",
+    "GET /api/v1/providers/{provider}/branches": "admin",
+    "GET /api/v1/providers/{provider}/tags": "admin",
+    "GET /api/v1/applications/{application}/environment": "read",
+    "PUT /api/v1/applications/{application}/environment/{variable}": "admin",
+    "DELETE /api/v1/applications/{application}/environment/{variable}": "admin",
+    "GET /api/v1/applications/{application}/webhook": "read",
+    "POST /api/v1/applications/{application}/webhook": "admin",
+    "DELETE /api/v1/applications/{application}/webhook": "admin",
+    "POST /api/v1/applications/{application}/webhook/rotate": "admin",
+    "POST /api/v1/applications/{application}/webhook/reveal": "admin",
+    "GET /api/v1/applications/{application}/deliveries": "read",
+    "GET /api/v1/applications/{application}/removal": "admin",
 }
 ORDER = ["read", "deploy", "admin"]
 

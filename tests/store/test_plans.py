@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, event
 
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
-from deploycore.store import targets
+from deploycore.store import DeliveryRecord, targets
 from deploycore.worker.polling import Poller
 
 HUNDREDS = 3
-_LARGE = ("applications", "triggers", "polls", "webhooks", "deployments", "previews")
+_LARGE = ("applications", "triggers", "polls", "webhooks", "deployments", "previews", "deliveries")
 _IN_ORDER = ("ix_triggers_queue", "ix_triggers_turn", "ix_previews_live", "ix_previews_ended")
 _SORTS = "USE TEMP B-TREE"
 
@@ -71,6 +72,14 @@ def claimed_and_settled(installation):
     store.claims.release(first.application, "w1")
 
 
+def recorded(installation):
+    texts = dict.fromkeys(("reason", "message", "event", "ref", "actor", "sender", "delivery"), "")
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    given = texts | {"commit": None, "trigger": None, "received_at": at, "first_at": at}
+    outcomes = ("accepted", "refused", "refused")
+    installation.store.deliveries.add(DeliveryRecord("shop7", each, **given) for each in outcomes)
+
+
 OFTEN = {
     "the queue": lambda it: it.store.triggers.queue("here", limit=10),
     "one application": lambda it: it.store.triggers.queue("here", "shop7", limit=1),
@@ -83,6 +92,9 @@ OFTEN = {
     "a poll's answer": lambda it: it.store.polls.note("shop7", after=1, seconds=1, commit="c"),
     "a delivery's application": lambda it: it.store.find_webhook("shop7"),
     "a delivery's webhook": lambda it: it.store.webhooks.find("shop7"),
+    "deliveries": lambda it: it.store.deliveries.list("shop7", before=9, limit=5),
+    "refused deliveries": lambda it: it.store.deliveries.list_refused("shop7"),
+    "recording deliveries": recorded,
     "previews to remove": lambda it: it.store.previews.ended(),
     "deployments": lambda it: it.store.deployments.list("shop7", limit=5),
     "a provider's applications": lambda it: it.store.applications_of_providers(["work"], most=5),

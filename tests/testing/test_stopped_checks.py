@@ -18,6 +18,7 @@ from deploycore.provider import isolation, registry
 from deploycore.provider.installed import plugin_reports
 from deploycore.provider.probing import probe_imports
 from deploycore.testing.check import check_plugin
+from tests import forked
 from tests.processes import Process
 from tests.testing.kit import install_template
 from tests.testing.mutants import Replacement
@@ -98,16 +99,11 @@ def test_the_time_for_all_checks_ends(install):
     assert "the time for all checks, 8 s, was over" in " ".join(outcome.failed.values())
 
 
-def test_what_remains_to_be_said_is_json(install):
+def test_what_remains_to_be_said_is_json(install, tmp_path):
     site = install("import os; os._exit(0)", before=ASKING)
-    command = [sys.executable, "-m", "deploycore", "plugin", "check", "acme", "--json"]
-    done = subprocess.run(
-        [*command, "--only", "cheap"],
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["plugin", "check", "acme", "--json", "--only", "cheap"]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = forked.run("deploycore", command, environment=environment, directory=tmp_path)
     found = json.loads(done.stdout)
     assert done.returncode == 10
     assert found["conforms"] is False
@@ -167,13 +163,9 @@ def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
         (site / f"{name}.py").write_text("import os\nos._exit(7)\n")
 
     def rows():
-        done = subprocess.run(
-            [sys.executable, "-m", "deploycore", *command, "--json"],
-            env={**os.environ, "PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        own = {"PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")}
+        arguments, environment = [*command, "--json"], os.environ | own
+        done = forked.run("deploycore", arguments, environment=environment, directory=tmp_path)
         found = json.loads(done.stdout)
         return json.dumps(found["findings"] if isinstance(found, dict) else found)
 

@@ -6,6 +6,7 @@ import html
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from deploycore.errors import GitError, NotFound
 from deploycore.server.dashboard.application_form import (
@@ -238,6 +239,15 @@ def test_an_application_that_is_being_deployed_is_not_removed(browser, installat
     assert f"deployment {deployment.id} has not ended" in answer.text
 
 
+@pytest.mark.parametrize("part", ["environment", "webhook"])
+def test_others_than_administrators_see_the_state_and_no_forms(acting_as, part):
+    forms = len(re.findall("<form", acting_as("admin").get(f"/applications/shop/{part}").text))
+    page = acting_as("read").get(f"/applications/shop/{part}").text
+    assert forms > 1
+    assert len(re.findall("<form", page)) == 1  # to sign out
+    assert "/applications/shop/settings" not in page
+
+
 def test_pages_of_an_application_that_does_not_exist_say_so(browser):
     for part in ("settings", "environment", "webhook", "remove"):
         assert browser.get(f"/applications/nope/{part}").status_code == 404
@@ -252,6 +262,14 @@ def test_what_a_host_names_is_shown_escaped(browser, upgrade, installation):
     assert "&lt;script&gt;alert" in page
     assert len(page) < 150_000
     assert len(re.findall(r"<bdi>[^<]{0,400}</bdi>", page)) >= len(HOSTILE_NAMES) - 1
+
+
+def test_with_very_many_providers_the_name_is_typed(browser, installation, monkeypatch):
+    monkeypatch.setattr("deploycore.server.dashboard.pages.applications._PROVIDERS", 1)
+    installation.add_provider("zeta", "acme", {}, {"token": SecretStr("hunter2-of-zeta")})
+    page = browser.get("/applications/new?provider=zeta&search=x").text
+    assert '<input id="provider" name="provider" value="zeta"' in page
+    assert '<option value="work">' in page
 
 
 @pytest.mark.parametrize(

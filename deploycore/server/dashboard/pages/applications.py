@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from starlette.responses import Response
 
+from deploycore.applications.application import Application, AutoDeploy, HealthCheck, Steps
+from deploycore.applications.descriptions import describe_fields
 from deploycore.applications.files import decode_fields, render_fields
 from deploycore.errors import ConfigurationError
 from deploycore.server.dashboard.application_form import (
@@ -25,6 +28,7 @@ __all__ = ["PAGES"]
 _APPLICATION = "/applications/{application}"
 _LISTED = 20
 _REFS = 50
+_PROVIDERS = 200
 _NAME_LENGTH = 63
 
 
@@ -127,7 +131,7 @@ async def _new_page(
     refusal: Refusal | None = None,
     tested: Mapping[str, Any] | None = None,
 ) -> Response:
-    providers = (await visit.ask("GET", "/providers"))["items"]
+    providers, more = await _providers(visit, values["provider"])
     if not values["provider"] and len(providers) == 1:
         values = {**values, "provider": providers[0]["name"]}
     listed, listing_refusal = await _repositories(visit, values["provider"])
@@ -137,6 +141,7 @@ async def _new_page(
         values=values,
         locked=set(),
         providers=providers,
+        has_more_providers=more,
         listed=listed,
         listing_refusal=listing_refusal,
         search=visit.query.get("search", ""),
@@ -145,7 +150,7 @@ async def _new_page(
         errors=errors_of(refusal),
         tested=tested,
         offline="offline" in visit.form,
-        **await _descriptions(visit),
+        **_descriptions(),
     )
 
 
@@ -160,6 +165,7 @@ async def _settings_page(
 ) -> Response:
     is_text = visit.form.get("part") == "declaration"
     text = visit.form.get("declaration", "") if is_text else render_fields(found["declaration"])
+    providers, more = await _providers(visit, values["provider"])
     return visit.render(
         "application_settings.html",
         status=max(422, refusal.status) if refusal else 200,
@@ -167,7 +173,8 @@ async def _settings_page(
         values=values,
         locked=locked_fields(found["declaration"]),
         declaration=text,
-        providers=(await visit.ask("GET", "/providers"))["items"],
+        providers=providers,
+        has_more_providers=more,
         refs=[],
         refusal=refusal,
         errors=errors_of(None if is_text else refusal),
@@ -175,8 +182,17 @@ async def _settings_page(
         tested=tested,
         is_saved=is_saved,
         offline="offline" in visit.form,
-        **await _descriptions(visit),
+        **_descriptions(),
     )
+
+
+async def _providers(visit: Visit, chosen: str) -> tuple[list[Mapping[str, Any]], bool]:
+    """The providers to choose from, and whether there are more of them."""
+    page = await visit.ask("GET", "/providers", query={"limit": _PROVIDERS})
+    found = page["items"]
+    if chosen and not any(each["name"] == chosen for each in found) and page["next"]:
+        found = [{"name": chosen, "kind": "…"}, *found]
+    return found, bool(page["next"])
 
 
 async def _repositories(
@@ -218,17 +234,14 @@ async def _refs(visit: Visit, values: Mapping[str, str]) -> list[str]:
     return found
 
 
-async def _descriptions(visit: Visit) -> dict[str, Any]:
-    """What the API's document says of the fields."""
-    schemas = (await visit.ask("GET", "/openapi.json"))["components"]["schemas"]
-    names = {"help": "Declaration", "steps_help": "Steps", "auto_help": "AutoDeploy"}
-    names["health_help"] = "HealthCheck"
+@cache
+def _descriptions() -> dict[str, Mapping[str, str]]:
+    """What each field means, as the API's document has it."""
     return {
-        key: {
-            field: schema.get("description", "")
-            for field, schema in schemas[name]["properties"].items()
-        }
-        for key, name in names.items()
+        "help": describe_fields(Application),
+        "steps_help": describe_fields(Steps),
+        "auto_help": describe_fields(AutoDeploy),
+        "health_help": describe_fields(HealthCheck),
     }
 
 
