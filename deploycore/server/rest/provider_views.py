@@ -14,9 +14,9 @@ from deploycore.server.views import Given, View
 from deploycore.store import ProviderRecord
 
 __all__ = [
-    "AccountView",
     "ChangedProvider",
     "DifferenceView",
+    "ProviderAccountView",
     "ProviderChangeGiven",
     "ProviderDetailView",
     "ProviderGiven",
@@ -230,7 +230,7 @@ class ProviderTestGiven(Given):
     repository: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
 
-class AccountView(View):
+class ProviderAccountView(View):
     """The account that the credentials belong to, with their scopes and expiry."""
 
     username: str
@@ -249,7 +249,7 @@ class ProviderTestView(View):
         hint: The next step; empty if there is none.
     """
 
-    account: AccountView
+    account: ProviderAccountView
     milliseconds: int
     repositories: int | None
     has_more: bool

@@ -29,9 +29,9 @@ from deploycore.server.rest.provider_input import (
 )
 from deploycore.server.rest.provider_records import limited, provider_record, views_of
 from deploycore.server.rest.provider_views import (
-    AccountView,
     ChangedProvider,
     DifferenceView,
+    ProviderAccountView,
     ProviderChangeGiven,
     ProviderDetailView,
     ProviderGiven,
@@ -203,7 +203,7 @@ def _tested(api: Api, name: str, repository: str | None) -> ProviderTestView:
         milliseconds = round((time.monotonic() - started) * 1000)
         found = count_repositories(provider, wanted, most=_COUNTED_MOST)
     return ProviderTestView(
-        account=AccountView.model_validate(account),
+        account=ProviderAccountView.model_validate(account),
         milliseconds=milliseconds,
         repositories=found.count,
         has_more=found.has_more,
