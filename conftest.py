@@ -27,7 +27,7 @@ SLOW_KINDS = {
     # Gitea's runs of the kit are part of the fast suite: one plugin that runs through it.
     "conformance": (
         "plugins/bitbucket/tests/test_contract.py",
-        "plugins/bitbucket/tests/test_kit_of_webhooks.py",
+        "plugins/bitbucket/tests/test_kit_of_",
         "plugins/bitbucket_datacenter/tests/test_contract.py",
         "plugins/git/tests/test_contract.py",
         "plugins/github/tests/test_contract.py",
@@ -40,6 +40,8 @@ SLOW_KINDS = {
         "tests/testing/test_stopped_checks.py",
     ),
 }
+ON_A_SERVER = ("postgresql", "server")
+"""Names of the databases that a server holds, in the parameters of fixtures."""
 OUTSIDE = "outside_description(reason): says on purpose what Bitbucket's description has not"
 DESCRIBED = {
     "Bitbucket": ("deploycore_bitbucket", "Sandbox", "tests.openapi"),
@@ -80,10 +82,16 @@ def pytest_collection_modifyitems(items):
     for item in items:
         name = item.nodeid.partition("[")[0]
         kinds = [kind for kind, places in SLOW_KINDS.items() if name.startswith(places)]
-        if kinds or name in listed or name.partition("::")[0] in listed:
+        if kinds or name in listed or name.partition("::")[0] in listed or is_on_a_server(item):
             kinds.append("slow")
         for kind in kinds:
             item.add_marker(kind)
+
+
+def is_on_a_server(item):
+    """Whether this is the run of a test on PostgreSQL: the fast suite has the one on SQLite."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(isinstance(value, str) and value in ON_A_SERVER for value in values)
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 from urllib.parse import urlsplit
 
 from deploycore.errors import NotFound
@@ -15,11 +16,25 @@ from deploycore.events import DeployKey, RegisteredKey
 from deploycore.models import Repository, RepositoryId, SshAddress
 
 __all__ = [
+    "Action",
     "add_deploy_key_once",
     "published_host_keys",
     "remove_by_number",
     "ssh_address_of",
 ]
+
+
+Action = Literal[
+    "read",
+    "list webhooks",
+    "register webhook",
+    "remove webhook",
+    "list deploy keys",
+    "add deploy key",
+    "remove deploy key",
+    "report status",
+]
+"""What a request is for, to explain an error response. A plugin may have more of them."""
 
 
 @cache

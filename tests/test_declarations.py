@@ -143,7 +143,7 @@ def test_what_is_exported_of_many_applications_is_read(read):
     long = {"steps": {"build": [{"shell": "true; " * 10_000}]}}
     many = [
         parse_application(shop.as_dict() | {"name": f"shop-{number}", **long})
-        for number in range(50)
+        for number in range(20)
     ]
     written = render_declaration(many)
     assert len(written) > 1024 * 1024

@@ -51,12 +51,26 @@ def test_the_fast_suite_leaves_out_no_file_with_a_fast_test(request):
         assert not is_left_out(request, path, "not slow")
 
 
+@pytest.mark.parametrize("values", [{}, {"database": "sqlite"}, {"limit": 5}])
+def test_the_fast_suite_runs_a_test_of_both_databases_on_sqlite(request, values):
+    item = SimpleNamespace(callspec=SimpleNamespace(params=values))
+    root = root_conftest(request)
+    assert not root.is_on_a_server(item)
+    item.callspec.params = {**values, "database": "postgresql"}
+    assert root.is_on_a_server(item)
+    assert not root.is_on_a_server(SimpleNamespace())
+
+
 def is_left_out(request, path: Path, marks: str) -> bool:
     """Whether a run of tests of these marks passes over a path."""
+    config = SimpleNamespace(option=SimpleNamespace(markexpr=marks))
+    return bool(root_conftest(request).pytest_ignore_collect(path, config))
+
+
+def root_conftest(request):
     (root,) = (
         each
         for each in request.config.pluginmanager.get_plugins()
         if getattr(each, "__file__", "") == str(ROOT / "conftest.py")
     )
-    config = SimpleNamespace(option=SimpleNamespace(markexpr=marks))
-    return bool(root.pytest_ignore_collect(path, config))
+    return root

@@ -79,7 +79,10 @@ EXIT_CODES = {
 }
 
 _COMPLETION_VARIABLE = "_DEPLOYCORE_COMPLETE"
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 250_000
+_OBJECTS_IN_SERVICES = 50_000
+_SERVICES = ("serve", "worker")
+"""Commands that run until they are stopped, so that their garbage counts."""
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
@@ -92,8 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
     interrupts_end_with(INTERRUPTED)
     prepare_streams()
     if arguments is None:
-        _collect_rarely()
         arguments = sys.argv[1:]
+        is_service = arguments[:1] and arguments[0] in _SERVICES
+        _collect_rarely(_OBJECTS_IN_SERVICES if is_service else _OBJECTS_BETWEEN_COLLECTIONS)
     completing = _COMPLETION_VARIABLE in os.environ
     arguments, is_remote = take_server(arguments)
     if not completing and arguments[:1] == ["help"] and len(arguments) > 1:
@@ -117,8 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     run(arguments, commands=commands, is_remote=is_remote)
 
 
-def _collect_rarely() -> None:
-    """Make garbage collection rare in this process, and turn it off at the end.
+def _collect_rarely(objects: int) -> None:
+    """Collect garbage after so many new objects in this process, and not at all at the end.
 
     Imports create many objects that are never freed. Python would examine them again and again
     during the imports, and once more at the end: up to a tenth of a command's time.
@@ -126,7 +130,7 @@ def _collect_rarely() -> None:
     import atexit
     import gc
 
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    gc.set_threshold(objects)
     atexit.register(gc.freeze)
 
 

@@ -15,6 +15,7 @@ from deploycore.cli.usage import NounGroup
 from deploycore.times import for_machines, for_people
 
 if TYPE_CHECKING:
+    from deploycore.installation import Installation
     from deploycore.store import TokenRecord
 
 __all__ = ["register"]
@@ -56,6 +57,7 @@ def add(
         record = installation.store.tokens.add(
             name, digest=digest_of(token), role=role, expires_at=_later(lifetime)
         )
+        _note(installation, "add_token", name)
     if as_json:
         show_json({**_as_dict(record), "token": token.get_secret_value()})
         return
@@ -94,7 +96,14 @@ def remove(name: Name, yes: Yes = False) -> None:
                 lines = [f"The token {name} has the role {each.role}. Last use: {used}."]
                 confirm_at_terminal(f"Remove the token {name}", lines, yes=yes)
         installation.store.tokens.remove(name)
+        _note(installation, "delete_token", name)
     say(f"Token {name} is removed.")
+
+
+def _note(installation: Installation, operation: str, name: str) -> None:
+    from deploycore.store.audit import COMMAND_LINE, Entry
+
+    installation.store.audit.add(Entry(COMMAND_LINE, operation, "token", name))
 
 
 def _later(lifetime: timedelta | None) -> datetime | None:

@@ -24,8 +24,6 @@ __all__ = ["register"]
 Name = Annotated[str, typer.Argument(help="Name of the user.", show_default=False)]
 Role = Literal["read", "deploy", "admin"]
 
-_ACTOR = "command line"
-
 
 def register(application: typer.Typer) -> None:
     """Add the commands of ``user``."""
@@ -131,9 +129,9 @@ def _say_link(address: str, expires_at: datetime) -> None:
 
 
 def _note(installation: Installation, operation: str, name: str) -> None:
-    from deploycore.store.audit import Entry
+    from deploycore.store.audit import COMMAND_LINE, Entry
 
-    installation.store.audit.add(Entry(_ACTOR, operation, "user", name))
+    installation.store.audit.add(Entry(COMMAND_LINE, operation, "user", name))
 
 
 def _way(record: UserRecord) -> str:

@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -50,8 +49,7 @@ logger = logging.getLogger(__name__)
 _MAX_NOTES = 100
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """Options of an export or a clone.
 
     Attributes:
@@ -263,7 +261,7 @@ class _Run:
             return
         if cached is not None:
             info = read_commit(objects.read(commit, COMMIT), objects.object_format)
-            written = _Written(replace(fetched, commit=commit.hex()), info, [])
+            written = _Written(fetched._replace(commit=commit.hex()), info, [])
             self._add_to(cached, written, fetching)
         raise NothingWatchedChanged
 
@@ -295,7 +293,7 @@ class _Run:
                 former=FormerCheckout(manifest, objects) if manifest else None,
                 ignored=changes.ignored if changes else None,
                 change=changes.change if changes else None,
-                links=replace(self._options.links, prefix=what.path and what.path + b"/"),
+                links=self._options.links._replace(prefix=what.path and what.path + b"/"),
             )
             checkout.write_files()
             if changes is not None:
@@ -304,7 +302,7 @@ class _Run:
             checkout.write_links()
             submodules = self._find_submodules(what, checkout)
             tag = fetched.tag or (fetched.commit if fetched.commit != commit.hex() else "")
-            fetched = replace(fetched, commit=commit.hex(), tag=tag)
+            fetched = fetched._replace(commit=commit.hex(), tag=tag)
             written = _Written(fetched, checkout.commit, submodules)
             self._keep(what, written, fetching, checkout, cached, form)
         return written

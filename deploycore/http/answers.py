@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 from deploycore.errors import (
@@ -167,8 +167,7 @@ class Answer:
         return self.status in _RETRIED_STATUSES
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """The reason why there is no response. The text contains no secret."""
 
     reason: str

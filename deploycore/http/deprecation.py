@@ -9,8 +9,8 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from deploycore.http.answers import link_of
 from deploycore.http.dates import http_date
@@ -30,8 +30,7 @@ _told: dict[tuple[str, str], datetime] = {}
 _told_lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Deprecation:
+class Deprecation(NamedTuple):
     """An endpoint that the host has reported as deprecated.
 
     Attributes:

@@ -15,10 +15,13 @@ from deploycore.store.reading import as_record, read_records
 from deploycore.store.tables import audit
 from deploycore.text.printable import printable
 
-__all__ = ["DONE", "KEPT_DAYS", "KEPT_ROWS", "Audit", "Entry"]
+__all__ = ["COMMAND_LINE", "DONE", "KEPT_DAYS", "KEPT_ROWS", "Audit", "Entry"]
 
 DONE = "done"
 """The outcome of what has succeeded."""
+
+COMMAND_LINE = "command line"
+"""The actor of commands on the machine."""
 
 KEPT_DAYS = 365
 KEPT_ROWS = 100_000

@@ -243,12 +243,12 @@ def _listed(
     # Materialized, so that a database finds the newest deployments once, not for each use.
     inner = some.cte("some").prefix_with("MATERIALIZED")
     # Not joined with each newest deployment: the few states that matter are found in an index.
-    notable = (
-        select(deployments.c.id, deployments.c.state)
-        .where(deployments.c.state.in_([*_FAILED, *_UNFINISHED]))
-        .cte("notable")
-        .prefix_with("MATERIALIZED")
+    states = select(deployments.c.id, deployments.c.state).where(
+        deployments.c.state.in_([*_FAILED, *_UNFINISHED])
     )
+    if names is not None:
+        states = states.where(deployments.c.application.in_(names))
+    notable = states.cte("notable").prefix_with("MATERIALIZED")
     reasons = _attention(now, inner, notable)
     return (
         select(

@@ -146,6 +146,9 @@ _HINTS = {
     "providers": "Add the provider again under the same name, which replaces the record, or restore"
     " a backup of the database.",
     "tokens": "Remove the token and add it again: deploycore token remove NAME",
+    "audit": "The audit log leaves out this entry. To read it, restore a backup of the database.",
+    "sessions": "Sign out everywhere on the page of your account, and sign in again.",
+    "sign_in_links": "Create a new link: deploycore user link NAME",
     "users": "Remove the user and add it again: deploycore user remove NAME",
     "webhooks": "Remove the webhook and register it again: deploycore webhook remove APPLICATION",
 }

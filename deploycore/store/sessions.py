@@ -66,13 +66,10 @@ class Sessions:
             _begin(connection, user, digest=digest, browser=browser, address=address, at=at)
 
     def find(self, digest: str) -> SignedIn | None:
-        """Return the session of a cookie and its user; ``None`` if it has ended or is unknown, or
-        if the user cannot sign in.
+        """Return the session of a cookie and its user; ``None`` if it has ended or is unknown, if
+        the user cannot sign in, or if a record of them is damaged.
 
         The time of the last request is recorded, at most once a minute.
-
-        Raises:
-            StoreError: A record is damaged, or the database cannot be used.
         """
         with self._database.reading() as connection:
             at = present(connection)
@@ -250,13 +247,12 @@ def _begin(
 
 def _readable(connection: Connection, digest: str) -> SignedIn | None:
     query = select(sessions).where(sessions.c.digest == digest)
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
+    session = next(read_records(connection, sessions, query, _SESSION), None)
+    if session is None:
         return None
-    session = read_record(sessions, row, _SESSION)
     query = select(users).where(users.c.name == session.user)
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else SignedIn(session, read_record(users, row, _USER))
+    user = next(read_records(connection, users, query, _USER), None)
+    return None if user is None else SignedIn(session, user)
 
 
 def _holds(session: SessionRecord, at: datetime) -> bool:

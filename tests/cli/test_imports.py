@@ -140,6 +140,51 @@ def test_what_fetches_imports_neither_what_starts_processes_nor_applications(tmp
     assert not unwanted.intersection(imported)
 
 
+def test_a_clone_without_a_request_to_the_api_imports_neither_requests_nor_what_exports_need(
+    tmp_path,
+):
+    code = (
+        "import json, sys, deploycore.git.run, deploycore.git.wire.http_client,"
+        " deploycore.provider.handle, deploycore.git.repositories.repository;"
+        "from deploycore.http import HttpClient;"
+        "client = HttpClient('https://git.example.com'); client.close();"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    imported = json.loads(run(code, home=tmp_path))
+    assert "urllib3" in imported
+    unwanted = {
+        "charset_normalizer",
+        "deploycore.git.checkout.changes",
+        "deploycore.git.lfs.client",
+        "deploycore.git.repositories.cached_repository",
+        "deploycore.git.repositories.comparison",
+        "requests",
+    }
+    assert not unwanted.intersection(imported)
+
+
+def test_models_are_built_when_they_are_first_used(tmp_path):
+    code = (
+        "from deploycore.models import Branch, RepositoryId, Tag;"
+        "RepositoryId(owner='ada', slug='site');"
+        "print([each.__pydantic_complete__ for each in (RepositoryId, Branch, Tag)])"
+    )
+    assert run(code, home=tmp_path).strip() == "[True, False, False]"
+
+
+def test_the_import_of_asyncssh_runs_no_program(tmp_path):
+    pytest.importorskip("asyncssh")
+    code = (
+        "import sys; started = []\n"
+        "sys.addaudithook(lambda event, _: started.append(event)"
+        " if event in ('subprocess.Popen', 'os.system', 'os.posix_spawn') else None)\n"
+        "import ctypes.util; find = ctypes.util.find_library\n"
+        "from deploycore.ssh.library import require_extra; require_extra()\n"
+        "import asyncssh; assert ctypes.util.find_library is find; print(started)"
+    )
+    assert run(code, home=tmp_path).strip() == "[]"
+
+
 @pytest.mark.parametrize("package", _LAZY_PACKAGES)
 def test_a_package_that_imports_lazily_has_all_of_its_public_names(package):
     module = importlib.import_module(package)

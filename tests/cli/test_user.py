@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploycore import Installation, Settings
-from deploycore.cli import user
+from deploycore.cli import token, user
 from deploycore.errors import ConfigurationError
 from deploycore.store.token_digests import digest_of
 
@@ -100,3 +100,10 @@ def test_what_is_done_on_the_machine_is_in_the_audit_log(store, capsys):
     secret = secret_of(capsys.readouterr().out.splitlines()[-2])
     assert len(secret.get_secret_value()) > 40
     assert secret.get_secret_value() not in repr(store.audit.list())
+
+
+def test_tokens_of_the_command_line_are_in_the_audit_log_too(store, capsys):
+    token.add("ci", role="read")
+    token.remove("ci", yes=True)
+    entries = [(each.actor, each.operation, each.subject) for each in store.audit.list()]
+    assert entries == [("command line", "delete_token", "ci"), ("command line", "add_token", "ci")]

@@ -16,12 +16,19 @@ from pydantic import SecretStr
 
 from deploycore.deploy.named_providers import NamedProviders
 from deploycore.errors import (
+    AuthenticationFailed,
     ConfigurationError,
     GitError,
     HostKeyRefused,
     KeyRefused,
+    NotFound,
+    PermissionDenied,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
     RemoteRefused,
 )
+from deploycore.testing.faults import Fault, answer
 from deploycore.testing.repositories import Submodule
 from tests.distributions import GOOD_PROVIDER
 from tests.git.lfs_server import LfsServer, pointer_file
@@ -336,6 +343,45 @@ def test_a_host_key_that_is_not_known_is_pinned_for_its_provider(
         installation.deploy("shop")
     assert "deploycore provider edit team --host-key FILE" in caught.value.hint
     assert caught.value.details["provider"] == "team"
+
+
+REFUSALS = {
+    401: AuthenticationFailed,
+    403: PermissionDenied,
+    404: NotFound,
+    409: ProviderError,
+    422: ProviderError,
+    429: RateLimited,
+    500: ProviderUnavailable,
+}
+
+
+def test_a_named_provider_whose_host_refuses_fails_the_deployment_and_nothing_else(
+    installation, create, target, tmp_path, monkeypatch
+):
+    """With an SSH key, the plugin asks the host where the repository is."""
+    monkeypatch.setattr("deploycore.http.client.seconds_before_retry", lambda *_, **__: 0.0)
+    with GiteaSandbox() as team:
+        credential = team.add_credential("token")
+        settings = dict(team.connection(credential).settings)
+        secrets = {"token": settings.pop("token")}
+        installation.add_provider("team", "gitea", settings, secrets)
+        commit = publish_lib(team)
+        create(f"{team.url}/guild/lib.git", commit, "team")
+        live = installation.deploy("shop").release
+        changes = installation.provider_changes
+        key = SecretStr(Path(make_key(tmp_path / "key")).read_text())
+        changes.store(changes.plan("team", {}, {"ssh_private_key": key}))
+        for status, kind in REFUSALS.items():
+            team.faults.clear()
+            team.faults.add(Fault(answer(status, "no"), path="/api/*"))
+            with pytest.raises(kind) as caught:
+                installation.deploy("shop", force=True)
+            assert caught.value.hint, status
+            said = str(caught.value.as_dict())
+            assert credential.secret.get_secret_value() not in said
+            assert key.get_secret_value()[100:200] not in said
+            assert (target / "current").readlink().name == live
 
 
 def test_what_is_not_of_a_named_provider_is_left_as_it_is():

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from pydantic import SecretStr
 
 from deploycore.deploy.recorder import Recorder
+from deploycore.errors import StepFailed
 
 
 def test_a_secret_that_a_provider_learns_while_it_works_is_masked():
@@ -19,3 +20,19 @@ def test_a_secret_that_a_provider_learns_while_it_works_is_masked():
     learned.append(SecretStr("hunter2-of-this-hour"))
     recorder.note("hunter2-configured hunter2-of-this-hour")
     assert [event.text for event in told] == ["******** hunter2-of-this-hour", "******** ********"]
+
+
+def test_the_next_step_after_an_error_is_in_the_log_alone_and_masked():
+    told, logged = [], []
+    record = SimpleNamespace(
+        id=1, application="site", state="building", seconds={}, error_code=None, is_finished=True,
+        commit=None, release=None, finished_at=None,
+    )  # fmt: skip
+    store = SimpleNamespace(deployments=SimpleNamespace(advance=lambda *a, **b: record))
+    lifecycle = SimpleNamespace(changed=lambda record: None, finished=lambda record, error: None)
+    recorder = Recorder(record, store, lifecycle, [told.append], write_hint=logged.append)
+    recorder.hide(lambda: [SecretStr("hunter2-of-this-hour")])
+    recorder._described = lambda: record
+    recorder.finish("failed", StepFailed("It failed.", hint="Replace hunter2-of-this-hour."))
+    assert [(event.kind, event.text) for event in told] == [("state", "It failed.")]
+    assert [(event.kind, event.text) for event in logged] == [("hint", "Replace ********.")]

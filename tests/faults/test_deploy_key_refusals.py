@@ -248,10 +248,11 @@ def test_each_request_to_the_host_is_refused_in_turn(world, owner, verb, caplog)
     assert refused >= WAYS * (1 if verb == "remove" else 2)
 
 
+@pytest.mark.parametrize("world", KINDS[:1], indirect=True)
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_call_of_the_system_is_refused_in_turn(world, owner, verb, refuse, caplog):
-    """Of the file system and of the database."""
+    """Of the file system and of the database, which does not depend on the host."""
     prepare(world, owner, verb)
     for at in range(1, CALLS_MOST, STRIDE):
         with world.opened() as installation:
@@ -264,6 +265,7 @@ def test_each_call_of_the_system_is_refused_in_turn(world, owner, verb, refuse, 
     assert count >= 3
 
 
+@pytest.mark.parametrize("world", KINDS[:1], indirect=True)
 @pytest.mark.parametrize(
     ("name", "mode"), [("", 0o500), ("deploycore.db", 0o400), ("secret.key", 0)], ids=str
 )

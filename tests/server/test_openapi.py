@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from openapi_core import OpenAPI
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from deploycore.server.openapi import openapi_document
 from deploycore.server.rest.table import OPERATIONS
@@ -30,15 +24,30 @@ KNOWN = {
     "token": "ci",
     "session": 1,
 }
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
+
+
+@pytest.fixture(scope="module")
+def schemathesis():
+    """Imported here: it takes most of a second, and every process imports this module."""
+    return importlib.import_module("schemathesis")
+
+
+@pytest.fixture(scope="module")
+def checks(schemathesis):
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi import checks
+
+    return [
+        not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    ]
 
 
 def test_the_document_is_valid():
+    from openapi_core import OpenAPI
+
     OpenAPI.from_dict(openapi_document()).check_spec()
 
 
@@ -77,7 +86,7 @@ def test_every_reference_of_the_document_leads_somewhere():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_whatever_is_sent_is_answered_as_the_document_says(
-    serving, secret, token, installation, operation
+    serving, secret, token, installation, operation, schemathesis, checks
 ):
     """Schemathesis makes up requests from the document, and holds the answers to it."""
     header = token("admin")
@@ -99,6 +108,6 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
     def send(case, is_there):
         if is_there:  # what is made up is hardly ever the name of something
             case.path_parameters = {name: KNOWN[name] for name in case.path_parameters}
-        case.call_and_validate(headers=header, checks=CHECKS)
+        case.call_and_validate(headers=header, checks=checks)
 
     send()

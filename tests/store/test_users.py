@@ -289,3 +289,11 @@ def test_a_session_can_be_read_while_nothing_can_be_written(ada, sql, monkeypatc
 
     monkeypatch.setattr(ada._database, "writing", refuse)
     assert ada.sessions.find("d" * 64).user.name == "ada"
+
+
+def test_a_damaged_user_is_not_signed_in(ada, sql):
+    ada.sessions.add("ada", digest="d" * 64)
+    assert ada.sessions.find("d" * 64) is not None
+    sql("UPDATE users SET role = 'root'")
+    assert ada.sessions.find("d" * 64) is None
+    assert not ada.users.has_administrator()

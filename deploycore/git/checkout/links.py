@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deploycore.errors import UnsafeRepository
 from deploycore.git.checkout.names import unsafe_path
@@ -23,8 +23,7 @@ __all__ = ["LINKS_WITHIN", "LinkRules", "escaping_links", "leads_out"]
 _MAX_LINK_BYTES = 4095
 
 
-@dataclass(frozen=True)
-class LinkRules:
+class LinkRules(NamedTuple):
     """Rules for symbolic links that lead out of the tree.
 
     Attributes:

@@ -27,8 +27,8 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deploycore.disk.durable import DIRECTORY_MODE, is_held, sync_directory
 from deploycore.disk.removal import Remains, remove_tree
@@ -47,8 +47,7 @@ _MAX_NAME = 100
 _TRIES = 20
 
 
-@dataclass(frozen=True)
-class Staging:
+class Staging(NamedTuple):
     """A staging directory beside the target.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from dulwich.refs import Ref, check_ref_format
@@ -79,8 +78,7 @@ class Wanted(NamedTuple):
             return False
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """The result of a fetch.
 
     Attributes:

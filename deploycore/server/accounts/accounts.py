@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from deploycore.configuration import NAME_PATTERN
-from deploycore.errors import DeploycoreError
+from deploycore.errors import DeploycoreError, StoreError
 from deploycore.installation import Installation
 from deploycore.server.accounts.attempts import Attempts
 from deploycore.server.accounts.auditing import Auditor
@@ -33,6 +34,8 @@ from deploycore.store.sessions import SignedIn
 from deploycore.store.token_digests import digest_of, new_secret
 
 __all__ = ["Accounts", "Visitor"]
+
+logger = logging.getLogger(__name__)
 
 _WAITING_MOST = 20
 _HELD_SECONDS = 1.0
@@ -112,14 +115,14 @@ class Accounts:
 
     def new_link(self) -> SecretStr | None:
         """Return the secret of a link that creates the first administrator; ``None`` if there is an
-        administrator.
-
-        Raises:
-            StoreError: The database cannot be used.
-        """
-        if self._store.users.has_administrator():
+        administrator, or if the database cannot be written, which is logged."""
+        try:
+            if self._store.users.has_administrator():
+                return None
+            return self._store.sign_in_links.create()[0]
+        except StoreError as error:
+            logger.warning("there is no link for the first administrator: %s", error)
             return None
-        return self._store.sign_in_links.create()[0]
 
     def link_user(self, link: SecretStr) -> str | None:
         """Return the user whose password a one-time link sets; empty for the link of the first
@@ -147,12 +150,15 @@ class Accounts:
         """
         assert self.issuer is not None  # noqa: S101  the page asks for it
         try:
-            user = await self.issuer.finish(request, started)
+            user, operation = await self.issuer.finish(request, started)
         except Refusal as refusal:
             await run_in_threadpool(self.note_sign_in, None, refusal.code)
             raise
 
         def begin() -> SecretStr:
+            if operation:
+                caller = Caller("user", user.name, user.role)
+                self.auditor.note(caller, operation, kind="user", subject=user.name)
             self.note_sign_in(user)
             return self.begin_session(request, user.name)
 

@@ -90,6 +90,8 @@ class Auditor:
             body: The body. Only its ``name`` is used, if the path has no parameter.
         """
         kind, subject = _subject_of(path, parameters, body)
+        if not subject and caller is not None and "/account" in path:
+            kind, subject = caller.kind, caller.name
         self.note(caller, operation, kind=kind, subject=subject, outcome=outcome)
 
     def _has_room(self, actor: str) -> bool:

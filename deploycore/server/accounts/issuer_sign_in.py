@@ -13,9 +13,9 @@ from starlette.requests import Request
 from deploycore.errors import DeploycoreError
 from deploycore.server.accounts.openid import Issuer, Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
-from deploycore.server.accounts.openid_users import user_of
+from deploycore.server.accounts.openid_users import Found, user_of
 from deploycore.server.problems import Refusal, refused_by
-from deploycore.store import Store, UserRecord
+from deploycore.store import Store
 from deploycore.store.token_digests import digest_of
 
 __all__ = ["ANSWER_PATH", "IssuerSignIn"]
@@ -59,7 +59,7 @@ class IssuerSignIn:
         address = await self._in_thread(lambda: self._issuer.address(started, redirect_uri))
         return address, started
 
-    async def finish(self, request: Request, started: Started | None) -> UserRecord:
+    async def finish(self, request: Request, started: Started | None) -> Found:
         """Return the user who comes back from the issuer.
 
         Args:
@@ -79,7 +79,7 @@ class IssuerSignIn:
         kept, query = started, dict(request.query_params)
         redirect_uri = self._redirect_uri(request)
 
-        def finish() -> UserRecord:
+        def finish() -> Found:
             claims = self._issuer.claims(kept, query, redirect_uri)
             state = digest_of(SecretStr(kept.state))
             if not self._store.sign_in_links.use_state(state, lifetime=_STATE_LIFETIME):

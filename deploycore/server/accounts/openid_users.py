@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from deploycore.errors import ConfigurationError
 from deploycore.server.accounts.openid_settings import OpenIdSettings
@@ -13,7 +13,7 @@ from deploycore.server.callers import may
 from deploycore.server.problems import Refusal
 from deploycore.store import Role, Store, UserRecord
 
-__all__ = ["role_of", "user_of"]
+__all__ = ["Found", "role_of", "user_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,18 @@ _NAME_LENGTH = 50
 _SAME_NAMES_MOST = 100
 
 
-def user_of(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any]) -> UserRecord:
+class Found(NamedTuple):
+    """The user of an issuer's claims.
+
+    Attributes:
+        operation: What was done to the user, by the name of the API's operation; may be empty.
+    """
+
+    user: UserRecord
+    operation: str
+
+
+def user_of(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any]) -> Found:
     """Return the user of an issuer's claims. The first sign-in adds the user.
 
     A user is found by the issuer and its subject alone. A name or an email address could belong to
@@ -41,13 +52,13 @@ def user_of(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any]) -
             hint="Ask an administrator of this server for access.",
         )
     if known is None:
-        return _add(store, settings, claims, role)
+        return Found(_add(store, settings, claims, role), "add_user")
     if settings.roles and known.role != role:
         try:
-            return store.users.change(known.name, role=role)
+            return Found(store.users.change(known.name, role=role), "change_user")
         except ConfigurationError as error:  # the last administrator
             logger.warning("%s keeps the role admin: %s", known.name, error.message)
-    return known
+    return Found(known, "")
 
 
 def role_of(settings: OpenIdSettings, claims: Mapping[str, Any]) -> Role | None:

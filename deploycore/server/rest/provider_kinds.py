@@ -11,14 +11,14 @@ from deploycore.provider.registry import normalise_kind
 from deploycore.server.api import PREFIX, Api, Call, answer
 from deploycore.server.checking import checked
 from deploycore.server.problems import Refusal
-from deploycore.server.rest.operation import Operation
-from deploycore.server.rest.provider_views import (
+from deploycore.server.rest.kind_views import (
     AddressGiven,
     KindPage,
     KindView,
     RecognizedAddress,
     RecognizedKind,
 )
+from deploycore.server.rest.operation import Operation
 
 __all__ = ["OPERATIONS"]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from deploycore import plugin_parts
 from deploycore.models import RepositoryId
 from deploycore_bitbucket.configuration import AnyConfig, Mode
 
@@ -35,18 +36,7 @@ _PERMISSION_BOXES = {
     "pullrequest": "Pull requests: Read",
 }
 
-Action = Literal[
-    "read",
-    "list webhooks",
-    "register webhook",
-    "remove webhook",
-    "list deploy keys",
-    "add deploy key",
-    "remove deploy key",
-    "report status",
-    "list pull requests",
-    "list workspaces",
-]
+Action = plugin_parts.Action | Literal["list pull requests", "list workspaces"]
 
 
 @dataclass(frozen=True)

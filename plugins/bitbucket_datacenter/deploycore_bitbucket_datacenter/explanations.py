@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -24,6 +23,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, quoted
 from deploycore.models import RepositoryId
+from deploycore.plugin_parts import Action
 
 from deploycore_bitbucket_datacenter.configuration import (
     REPOSITORY_ADMIN,
@@ -54,17 +54,6 @@ NO_REPOSITORIES_HINT = (
 NOT_PERMITTED = "AuthorisationException"
 _BASIC_IS_OFF = re.compile(r"basic authentication has been disabled", re.IGNORECASE)
 _CAPTCHA = re.compile(r"captcha", re.IGNORECASE)
-
-Action = Literal[
-    "read",
-    "list webhooks",
-    "register webhook",
-    "remove webhook",
-    "list deploy keys",
-    "add deploy key",
-    "remove deploy key",
-    "report status",
-]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from deploycore.errors import (
     AuthenticationFailed,
@@ -23,6 +23,7 @@ from deploycore.errors import (
 )
 from deploycore.http import ErrorAnswer, quoted
 from deploycore.models import RepositoryId
+from deploycore.plugin_parts import Action
 
 from deploycore_gitea.configuration import (
     READ_REPOSITORY,
@@ -60,17 +61,6 @@ _SECOND_FACTOR = re.compile(
 )
 _NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
 _WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
-
-Action = Literal[
-    "read",
-    "list webhooks",
-    "register webhook",
-    "remove webhook",
-    "list deploy keys",
-    "add deploy key",
-    "remove deploy key",
-    "report status",
-]
 
 
 class _Task(NamedTuple):

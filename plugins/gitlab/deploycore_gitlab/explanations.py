@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlencode
 
+from deploycore import plugin_parts
 from deploycore.errors import (
     AuthenticationFailed,
     NotFound,
@@ -52,17 +53,7 @@ NO_REPOSITORIES_HINT = (
     "is a member there; and that a project or group token belongs to the right project or group."
 )
 
-Action = Literal[
-    "read",
-    "register webhook",
-    "list webhooks",
-    "remove webhook",
-    "add deploy key",
-    "list deploy keys",
-    "remove deploy key",
-    "report status",
-    "report deployment",
-]
+Action = plugin_parts.Action | Literal["report deployment"]
 """The task, if it is more than reading."""
 
 WRITE_SCOPE = "api"

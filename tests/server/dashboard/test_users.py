@@ -137,6 +137,8 @@ def test_an_own_password_is_changed_with_the_present_one(own, installation):
     page = own.send("/account/password", page="/account", old=PASSWORD, new=NEW, again=NEW)
     assert "The password is changed" in page.text
     assert len(installation.store.sessions.list("admin")) == 1
+    [entry] = installation.store.audit.list(operation="change_password")
+    assert (entry.kind, entry.subject, entry.outcome) == ("user", "admin", "done")
     passwords = own.client.application.accounts.passwords
     assert passwords.verify(installation.store.users.get("admin").password, SecretStr(NEW))
 

@@ -66,7 +66,6 @@ async def _account_page(visit: Visit, *, refusal: Refusal | None = None) -> Resp
         refusal=refusal,
         field=str(refusal.details.get("field", "")) if refusal else "",
         least=LENGTH_LEAST,
-        message=visit.query.get("done", ""),
     )
     answer.headers.update(refusal.headers if refusal else {})
     return answer

@@ -57,7 +57,12 @@ async def change_webhook(visit: Visit) -> Response:
     name = visit.path["application"]
     action = _ACTIONS.get(visit.form.get("action", ""))
     if action is None:
-        raise Refusal(400, "malformed", "The form has no such action.", hint="Load the page again.")
+        raise Refusal(
+            400,
+            "malformed",
+            "The form asks for something that is not possible.",
+            hint="Load the page again.",
+        )
     try:
         return await action(visit, name)
     except Refusal as refusal:

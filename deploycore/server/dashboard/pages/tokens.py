@@ -23,7 +23,6 @@ async def list_tokens(visit: Visit) -> Response:
         tokens=found["items"],
         following=found["items"][-1]["name"] if found["next"] else None,
         is_first=not after,
-        message=visit.query.get("done", ""),
     )
 
 

@@ -30,7 +30,6 @@ async def list_users(visit: Visit) -> Response:
         users=found["items"],
         following=found["items"][-1]["name"] if found["next"] else None,
         is_first=not after,
-        message=visit.query.get("done", ""),
     )
 
 
@@ -136,7 +135,6 @@ async def _user_page(visit: Visit, *, refusal: Refusal | None = None) -> Respons
         user=user,
         roles=ROLES,
         refusal=refusal,
-        message=visit.query.get("done", ""),
     )
 
 

@@ -1,0 +1,121 @@
+"""Models of requests and responses about the kinds of providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from deploycore.configuration import ConfigField
+from deploycore.provider.core_fields import core_group
+from deploycore.provider.kinds import Kind, Mode
+from deploycore.server.views import Given, View
+
+__all__ = ["AddressGiven", "KindPage", "KindView", "RecognizedAddress", "RecognizedKind"]
+
+
+class FieldView(View):
+    """A field of a provider.
+
+    Attributes:
+        group: Whether it is a field of the plugin, or what the core's field is for.
+        may_be_plain: Whether a value without a password may be given as a setting, although the
+            field is secret.
+        default: The default value; ``None`` if there is none.
+        format: The form of its value; ``lines`` is a text with several lines.
+    """
+
+    name: str
+    description: str
+    required: bool
+    secret: bool
+    may_be_plain: bool
+    choices: Sequence[str]
+    default: str | None
+    format: Literal["text", "lines", "boolean", "integer", "number", "date"]
+    group: Literal["plugin", "network", "ssh", "expiry"]
+
+    @classmethod
+    def of(cls, field: ConfigField, group: str) -> FieldView:
+        """The view of a field."""
+        return cls.model_validate({**vars(field), "group": group})
+
+
+class ModeView(View):
+    """A way to sign in; the name is empty if there is only one.
+
+    Attributes:
+        signs_in: Whether a person may have to sign in after the provider was added.
+    """
+
+    name: str
+    needs_ssh_key: bool
+    signs_in: bool
+    fields: Sequence[FieldView]
+
+    @classmethod
+    def of(cls, mode: Mode) -> ModeView:
+        """The view of a mode: its required fields first, then the others, and those of the core."""
+        own = sorted(mode.fields, key=lambda field: not field.required)
+        fields = [FieldView.of(each, "plugin") for each in own]
+        fields += [FieldView.of(each, core_group(each)) for each in mode.core_fields]
+        return cls(
+            name=mode.name,
+            needs_ssh_key=mode.needs_ssh_key,
+            signs_in=mode.signs_in,
+            fields=fields,
+        )
+
+
+class KindView(View):
+    """A kind of providers that is installed.
+
+    Attributes:
+        plugin: The name and version of the plugin.
+        discriminator: The field that chooses the mode; ``None`` if there is only one mode.
+        problem: Why it cannot be used; ``None`` if it can.
+    """
+
+    kind: str
+    plugin: str
+    discriminator: str | None
+    modes: Sequence[ModeView]
+    problem: str | None
+
+    @classmethod
+    def of(cls, kind: Kind) -> KindView:
+        """The view of a kind."""
+        return cls(
+            kind=kind.kind,
+            plugin=kind.label,
+            discriminator=kind.discriminator,
+            modes=[ModeView.of(each) for each in kind.modes],
+            problem=kind.problem and f"{kind.problem.message} {kind.problem.hint}".strip(),
+        )
+
+
+class KindPage(View):
+    """All kinds that are installed."""
+
+    items: Sequence[KindView]
+
+
+class AddressGiven(Given):
+    """The address of a repository. It is a secret until it is known to have no password."""
+
+    url: Annotated[SecretStr, Field(min_length=1, max_length=2000)]
+
+
+class RecognizedKind(View):
+    """A kind whose plugin recognizes an address, and the fields that the address tells."""
+
+    kind: str
+    fields: Mapping[str, str]
+
+
+class RecognizedAddress(View):
+    """An address without a query, and the kinds that it may belong to."""
+
+    url: str
+    kinds: Sequence[RecognizedKind]
