@@ -179,23 +179,27 @@ class Api:
         return answer(view, status=201 if is_new else 200)
 
     def _applied(self, declared: Application, query: views.ApplicationQuery) -> Change:
-        installation, verify = self.installation, query.verify
-        if not verify:
+        installation = self.installation
+        if not query.verify:
             return installation.apply([declared], dry_run=query.dry_run)[0]
+        change = installation.apply([declared], dry_run=True)[0]
+        # A dry run is asked for the check; otherwise, what is stored already was checked before.
+        if query.dry_run or change.fields.keys() & {"provider", "repository", "ref"}:
+            self._verify(declared)
+        return change if query.dry_run else installation.apply([declared])[0]
 
-        def checked_and_applied() -> Change:
-            return installation.apply([declared], dry_run=query.dry_run, verify=True)[0]
+    def _verify(self, declared: Application) -> None:
+        """Ask the git host for the repository and the ref. A check that is given up must not store
+        anything later, so it is apart from that."""
+        installation = self.installation
 
-        change = self.hosts.ask(checked_and_applied)
-        if query.dry_run and not change.fields.keys() & {"provider", "repository", "ref"}:
-            # What is stored already was checked when it was stored, which may be long ago.
-            found = installation.store.get_application(declared.name).definition
-            self.hosts.ask(
-                lambda: verify_applications(
-                    [found], installation.open_application_provider, installation.git_settings
-                )
-            )
-        return change
+        def verify() -> None:
+            repository = installation.read_repository(declared.provider, declared.repository)
+            wanted = declared.model_copy(update={"repository": str(repository)})
+            open_provider = installation.open_application_provider
+            verify_applications([wanted], open_provider, installation.git_settings)
+
+        self.hosts.ask(verify)
 
     def _refuse_other_revision(self, name: str, wanted: int | None) -> None:
         if wanted is None:

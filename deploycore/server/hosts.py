@@ -31,18 +31,19 @@ class Hosts:
         self,
         action: Callable[[], T],
         *,
-        seconds: float = HOST_SECONDS,
+        seconds: float | None = None,
         late: Callable[[T], object] = lambda result: None,
     ) -> T:
         """Run an action that asks a git host.
 
         Args:
-            seconds: The maximum time.
+            seconds: The maximum time (default: ``HOST_SECONDS``).
             late: Called with the result if it comes too late, to close it.
 
         Raises:
             Refusal: The host did not answer in time (504), or too many requests ask hosts (503).
         """
+        seconds = HOST_SECONDS if seconds is None else seconds
         with self._slot():
             try:
                 return call_within(action, seconds, late=late)

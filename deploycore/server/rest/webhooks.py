@@ -14,7 +14,6 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation.webhooks import describe_remaining
 from deploycore.server.api import PREFIX, Api, Call, answer, missing
 from deploycore.server.checking import checked
-from deploycore.server.hosts import HOST_SECONDS
 from deploycore.server.rest.operation import Operation
 from deploycore.server.verdicts import MESSAGES
 from deploycore.server.views import Given, Identifier, View
@@ -186,7 +185,7 @@ def register_webhook(api: Api, call: Call) -> Response:
     if given.by_hand:
         webhooks.prepare(record.name)
     else:
-        api.hosts.ask(lambda: webhooks.register(record.name, address), seconds=HOST_SECONDS)
+        api.hosts.ask(lambda: webhooks.register(record.name, address))
     api.directory.invalidate()
     return answer(_view(api, record, address))
 

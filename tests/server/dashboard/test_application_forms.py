@@ -120,6 +120,24 @@ def test_a_test_asks_the_host_and_stores_nothing(browser, installation, filled, 
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
 
+def test_a_check_that_is_given_up_stores_nothing_later(
+    browser, installation, filled, monkeypatch, until_the_end
+):
+    checked = []
+
+    def check(applications, *rest):
+        checked.append(applications[0].repository)
+        eval(until_the_end)
+
+    monkeypatch.setattr("deploycore.server.api.verify_applications", check)
+    monkeypatch.setattr("deploycore.server.hosts.HOST_SECONDS", 0.2)
+    del filled["offline"]
+    answer = browser.send("/applications/new", action="create", **filled)
+    assert (answer.status_code, checked) == (504, ["ada/repository-1"])
+    assert "did not answer within" in answer.text
+    assert [each.name for each in installation.store.list_applications()] == ["shop"]
+
+
 def test_steps_that_need_a_shell_are_warned_of(browser, filled):
     found = browser.send("/applications/new", action="test", **filled | {"build": "a && b"})
     assert "Warning: steps/build/0" in found.text
