@@ -39,6 +39,7 @@ __all__ = ["Followers", "position_of"]
 _LOOK_SECONDS = 0.3
 _ALIVE_SECONDS = 15.0
 _CHECK_SECONDS = 1.0
+_AHEAD_SECONDS = 0.1
 _LINES = 200
 _THREADS = 4
 """More of them, with a part of a log each, would take more memory and not be faster."""
@@ -153,8 +154,9 @@ class Followers:
                     yield _end(record, position)
                     return
                 channel = self._channel_at(record, position)
-                if channel is None:
-                    continue  # there is more to read
+                if channel is None:  # there is more to read, or somebody claims to be further
+                    await asyncio.sleep(_AHEAD_SECONDS)
+                    continue
                 with channel.subscribers.added(may_stay) as subscriber:
                     async for batch in subscriber:
                         text = batch.behind(position)

@@ -328,3 +328,24 @@ def test_clients_are_disconnected_when_the_server_stops(feed):
                 feed.stop()
 
     asyncio.run(asyncio.wait_for(follow_and_stop(), 30))
+
+
+def test_a_client_that_claims_to_be_further_keeps_nobody_from_the_log(installation, store, secret):
+    record = store.deployments.request("shop", ref="main")
+    log = installation.engine.logs.open("shop", record.id)
+    followers = Followers(installation, most=9)
+
+    async def follow():
+        liar = followers.events(record, 10**9, yes)
+        waiting = asyncio.create_task(_drain(liar))
+        while not followers._channels:
+            await asyncio.sleep(0.01)
+        at = datetime.now(UTC)
+        log.write(DeployEvent(record.id, "shop", at, "output", "building", "one"))
+        async for text in followers.events(record, 0, yes):
+            if "one" in text:
+                break
+        waiting.cancel()
+
+    asyncio.run(asyncio.wait_for(follow(), 30))
+    log.close()
