@@ -38,7 +38,7 @@ def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch
     async def wait(*arguments):
         raise AssertionError("it waited for a thread")
 
-    monkeypatch.setattr("deploycore.server.app.run_in_threadpool", wait)
+    monkeypatch.setattr("deploycore.server.rest.service.run_in_threadpool", wait)
     assert client.get("/healthz").status_code == 200
 
 
