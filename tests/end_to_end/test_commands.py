@@ -128,6 +128,38 @@ def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):
 
 
 @pytest.mark.usefixtures("no_home_yet")
+def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
+    """What it runs before is tested below: here it has deployed nothing yet."""
+    told = []
+
+    def run(command, *, input, env, cwd, **options):
+        return forked.run("deploycore", command[3:], given=input, environment=env, directory=cwd)
+
+    def start(command, *, env, cwd):
+        process = forked.ForkedProcess(
+            command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        line = ""
+        while "/sign-in/link/" not in line:
+            line = process.line()
+        told.append(requests.get(line.strip(), timeout=60).text)
+        process.send_signal(signal.SIGTERM)  # as a person's Ctrl-C
+        process.communicate()
+        return process
+
+    monkeypatch.setattr(demo, "subprocess", SimpleNamespace(run=run, Popen=start))
+    found, sandbox_class = load_sandbox("bitbucket")
+    sandbox = sandbox_class.demo()
+    try:
+        demo._serve(demo._Demo(found, sandbox, tmp_path), 0)
+    finally:
+        sandbox.stop()
+    assert "Create the first administrator" in told[0]
+    others = entry_points_by_name(SANDBOX_GROUP).keys() - {"bitbucket"}
+    shown = capsys.readouterr().out
+    assert all(f"The {kind} sandbox listens on" in shown for kind in others)
+
+
 def test_the_demo_succeeds_and_leaves_nothing_behind(shell, monkeypatch, capsys):
     """Its commands begin in prepared processes. Continuous integration runs the demo twice as it
     is: as the README has it, and from wheels."""
