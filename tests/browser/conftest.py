@@ -19,6 +19,7 @@ import pytest
 
 from deploycore import Installation, Settings
 from deploycore.cli.sandbox import provider_name
+from tests.distributions import write_distribution
 from tests.processes import Process
 
 _OPTIONS = [
@@ -53,11 +54,12 @@ def chromium():
 def visit(chromium):
     """Opens a page of a browser of its own: ``visit(site)``, or ``visit(site, java_script=False)``.
 
-    ``may_fail`` lets the page tell of requests that failed, as when the server is away.
+    ``may_fail`` lets the page tell of requests that failed, as when the server is away, and
+    ``may_ask`` has the addresses of hosts that a link leads to.
     """
     contexts, problems = [], []
 
-    def open_page(site, *, java_script=True, dark=False, width=1280, may_fail=False):
+    def open_page(site, *, java_script=True, dark=False, width=1280, may_fail=False, may_ask=()):
         context = chromium.new_context(
             base_url=site.url,
             java_script_enabled=java_script,
@@ -68,7 +70,8 @@ def visit(chromium):
         page = context.new_page()
         contexts.append(context)
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
-        page.on("request", lambda request: _note_foreign(request, site, problems))
+        allowed = {site.url, *may_ask}
+        page.on("request", lambda request: _note_foreign(request, allowed, problems))
         if not may_fail:
             page.on("console", lambda message: _note_message(message, page, problems))
         return page
@@ -79,9 +82,9 @@ def visit(chromium):
     assert not problems
 
 
-def _note_foreign(request, site, problems) -> None:
+def _note_foreign(request, allowed, problems) -> None:
     address = urlsplit(request.url)
-    if address.scheme in ("http", "https") and f"http://{address.netloc}" != site.url:
+    if address.scheme in ("http", "https") and f"http://{address.netloc}" not in allowed:
         problems.append(f"asked {request.url}")
 
 
@@ -113,6 +116,13 @@ class Site:
             for name, value in os.environ.items()
             if not name.startswith(("DEPLOYCORE_", "PYTHONDONTWRITEBYTECODE"))
         } | {"DEPLOYCORE_HOME": str(home)}
+
+    def install(self, name: str, kind: str, source: str) -> None:
+        """Install a plugin where the server finds it."""
+        place = self.directory / "site"
+        place.mkdir(exist_ok=True)
+        write_distribution(place, name, kind, source)
+        self._environment["PYTHONPATH"] = str(place)
 
     def start(self, *arguments: str) -> None:
         """Start the server, at the former port if it ran before."""
