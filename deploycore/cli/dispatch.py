@@ -58,7 +58,7 @@ def run(arguments: Sequence[str], *, commands: Iterable[str], is_remote: bool = 
     sys.exit(code)
 
 
-def _run(arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool) -> int:
+def _run(arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool = False) -> int:
     """Run a command line and return its exit code."""
     as_json = "--json" in arguments
     is_answer = as_json and not {"--help", "-h"}.intersection(arguments)

@@ -74,6 +74,8 @@ LINES = """
     user role ada deploy
     user link ada
     user remove ada
+    login http://127.0.0.1:9 --stdin
+    logout http://127.0.0.1:9
     cache list
     cache remove nope
     cache prune
