@@ -98,7 +98,7 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes(monkeypatch):
 
 
 def test_a_bug_shows_its_kind_and_place_and_none_of_its_text(monkeypatch, capsys):
-    def fail(modules):
+    def fail(commands, *, is_remote):
         raise LookupError("hunter2-secret")
 
     monkeypatch.setattr(dispatch, "application_of", fail)
