@@ -179,6 +179,40 @@ def test_one_request_at_a_time_reads_a_listing(memory, installation, monkeypatch
     assert memory.page(record, Wanted("repositories"), limit=1).items
 
 
+def test_who_waited_for_a_listing_that_was_forgotten_reads_another_one(
+    memory, installation, monkeypatch
+):
+    record = installation.store.get_provider("work")
+    memory.page(record, Wanted("repositories"), limit=1)
+    find = memory._listing
+
+    def find_and_forget(key):
+        found = find(key)
+        monkeypatch.setattr(memory, "_listing", find)
+        memory._forget(key)  # as another request does that refreshes it
+        return found
+
+    monkeypatch.setattr(memory, "_listing", find_and_forget)
+    page = memory.page(record, Wanted("repositories"), limit=3)
+    assert [each[0] for each in page.items] == [f"acme/repository-0000{n}" for n in range(3)]
+
+
+def test_a_listing_is_not_closed_under_the_request_that_reads_it(memory, installation, monkeypatch):
+    record = installation.store.get_provider("work")
+    read, held = listings._item, []
+
+    def item(found):
+        held.extend(memory._known.values())
+        for key in tuple(memory._known):
+            memory._forget(key)
+        assert held[0].provider is not None
+        return read(found)
+
+    monkeypatch.setattr(listings, "_item", item)
+    assert len(memory.page(record, Wanted("repositories"), limit=2).items) == 2
+    assert held[0].provider is None
+
+
 def test_a_listing_that_fails_is_not_remembered(upgrade, client, token, monkeypatch):
     failing = """
 def fail(self, query):
