@@ -319,6 +319,23 @@ def test_an_issuer_that_does_not_answer_rightly_is_told(person, issuer, installa
     assert installation.store.users.list() == []
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        b"{}",
+        b'{"keys": null}',
+        b'{"keys": [null]}',
+        b'{"keys": [{"kty": []}]}',
+        b'{"keys": [{"kty": "EC", "crv": "x", "x": "AA", "y": "AA"}]}',
+    ],
+)
+def test_keys_of_an_issuer_that_are_none_sign_nobody_in(person, issuer, keys):
+    issuer.bodies["/keys"] = keys
+    answer = sign_in(person, issuer)
+    assert (answer.status_code, "<h1>Sign in</h1>" in answer.text) == (403, True)
+    assert person.name() is None
+
+
 def test_an_issuer_that_is_down_leaves_the_password(people):
     with running_issuer() as gone:
         address = gone.url
@@ -414,6 +431,7 @@ def test_a_claim_may_be_within_another():
         ({"email": "ada@example.com"}, 403),
         ({"email": "ada@example.com", "email_verified": "true"}, 403),
         ({"preferred_username": "ada@example.com"}, 403),
+        ({"email": ["ada@example.com"], "email_verified": True}, 403),
         ({"sub": "99"}, 303),
         ({}, 403),
     ],
