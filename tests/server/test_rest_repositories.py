@@ -254,5 +254,15 @@ def test_requests_for_hosts_leave_threads_for_others(monkeypatch):
     assert hosts.ask(lambda: 1) == 1
 
 
+def test_of_many_requests_for_hosts_only_some_wait(monkeypatch):
+    monkeypatch.setattr("deploycore.server.hosts._BUSY_SECONDS", 3600.0)
+    monkeypatch.setattr("deploycore.server.hosts._WAITING_MOST", 0)
+    hosts = Hosts()
+    with pytest.raises(Refusal) as caught:  # at once, not after an hour
+        nested(hosts, 9)
+    assert (caught.value.status, caught.value.code) == (503, "busy")
+    assert hosts.ask(lambda: 1) == 1
+
+
 def nested(hosts, depth):
     return hosts.ask(lambda: nested(hosts, depth - 1)) if depth else None
