@@ -97,6 +97,12 @@ def test_what_is_asked_of_an_application_that_is_not_there_is_not_found(read, pa
         assert read(f"/applications/{name}/{path}", status=404)["code"] == "not_found"
 
 
+def test_a_search_has_only_so_many_words(read):
+    assert read("/overview", search="shop main work acme s h o p m a")["items"]
+    problem = read("/overview", status=422, search="a b c d e f g h i j k")
+    assert problem["details"]["fields"] == ["search: should have at most 10 words"]
+
+
 def test_releases_are_listed_with_what_made_them(read, release):
     names = [
         release(1, {"a": "1"}),
