@@ -179,7 +179,7 @@ class Rest:
 
     def _note(self, operation: Operation, call: Call, outcome: str) -> None:
         """Record in the audit log what an operation that changes something has done."""
-        is_test = getattr(call.query, "dry_run", False)
+        is_test = getattr(call.query, "dry_run", False) or _is_test(operation, call.body)
         if operation.method != "GET" and call.caller is not None and not is_test:
             self._accounts.auditor.note_operation(
                 call.caller,
@@ -225,6 +225,12 @@ def refuse_below(caller: Caller, wanted: Role) -> None:
             hint="Ask an administrator for that role.",
             details={"role": caller.role, "wanted": wanted},
         )
+
+
+def _is_test(operation: Operation, body: Mapping[str, Any]) -> bool:
+    """Whether a body asks only what would change."""
+    fields = operation.body.model_fields if operation.body else {}
+    return "dry_run" in fields and body.get("dry_run") is True
 
 
 def _wants_events(request: Request) -> bool:
