@@ -31,6 +31,9 @@ def running(installation, secret):
                 at = datetime.now(UTC)
                 self.log.write(DeployEvent(self.number, "shop", at, "output", "building", text))
 
+        def log_size(self):
+            return installation.engine.logs.size("shop", self.number)
+
         def end(self):
             installation.store.deployments.advance(self.number, "failed")
 
@@ -120,6 +123,32 @@ def test_a_place_behind_the_end_gives_the_end_alone(running, follow):
     running.say("first")
     running.end()
     assert [kind for kind, _, _ in follow(running.number, "99999")] == ["end"]
+
+
+def test_who_claims_to_be_further_keeps_nobody_from_the_shared_reader(installation, running):
+    followers = Followers(installation, most=2)
+    running.say("one")
+    size = running.log_size()
+
+    async def follow():
+        ahead = followers.events(running.record, 2**53, lambda: True)
+        honest = followers.events(running.record, 0, lambda: True)
+        tasks = [asyncio.ensure_future(_all(each)) for each in (ahead, honest)]
+        while not (channel := followers._channels.get(running.number)) or len(
+            channel.subscribers
+        ) < len(tasks):
+            await asyncio.sleep(0.01)
+        position = channel.position
+        followers.stop()
+        for each in tasks:
+            await each
+        return position
+
+    assert asyncio.run(asyncio.wait_for(follow(), 30)) == size
+
+
+async def _all(events):
+    return [text async for text in events]
 
 
 def test_the_log_of_what_is_not_there_is_a_problem_and_no_stream(client, token):
