@@ -350,7 +350,7 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
         fields: tuple[Any, ...] = (
             value,
             name,
-            found.default_branch,
+            _short(found.default_branch),
             found.private,
             found.archived,
             found.empty,
@@ -366,6 +366,11 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
     if len(value) > _VALUE_LENGTH:
         return None
     return Item(_folded(f"{value}\0{name}"), fields)
+
+
+def _short(name: str | None) -> str | None:
+    """A name, unless it is longer than any can be: thousands of items are remembered."""
+    return name if name is None or len(name) <= _VALUE_LENGTH else None
 
 
 def _link(url: str) -> str | None:

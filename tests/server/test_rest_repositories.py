@@ -7,6 +7,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
+from deploycore.models import Owner, Repository
 from deploycore.server import listings
 from deploycore.server.hosts import Hosts
 from deploycore.server.listings import Listings, Wanted
@@ -90,6 +91,19 @@ def test_names_of_a_host_are_data_and_links_are_links(get):
     found = get(REPOSITORIES, search="hostile")["items"]
     assert [each["repository"] for each in found] == [f"evil/{name}" for name in HOSTILE_NAMES[:-1]]
     assert {each["url"] for each in found} == {None}
+
+
+def test_nothing_endless_of_a_host_is_remembered():
+    endless = "x" * 1_000_000
+    found = Repository(
+        name=endless,
+        slug="shop",
+        url=f"https://{endless}",
+        owner=Owner(username="ada"),
+        default_branch=endless,
+    )
+    item = listings._item(found)
+    assert sum(len(str(each)) for each in (item.text, *item.fields)) < 1000
 
 
 def test_branches_tags_and_owners_are_listed(get):
