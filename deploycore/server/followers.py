@@ -120,18 +120,19 @@ class Followers:
         self._is_stopping = True
 
     def answer(
-        self, record: DeploymentRecord, position: int, *, may_stay: Callable[[], bool]
+        self, record: DeploymentRecord, position: int, *, may_stay: Callable[[], bool], owner: str
     ) -> Response:
         """Return the response for one more client.
 
         Args:
             position: The position in the log to start at.
             may_stay: Returns whether the client may still see the log. It is called in a thread.
+            owner: The user or token that the client belongs to.
 
         Raises:
             Refusal: There are too many clients.
         """
-        return self._stream.answer(self.events(record, position, may_stay))
+        return self._stream.answer(self.events(record, position, may_stay), owner)
 
     async def events(
         self, record: DeploymentRecord, position: int, may_stay: Callable[[], bool]

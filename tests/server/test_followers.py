@@ -12,6 +12,8 @@ import pytest
 
 from deploycore.deploy.events import DeployEvent
 from deploycore.server.followers import Followers, position_of
+from deploycore.server.problems import Refusal
+from deploycore.server.subscribers import Stream
 
 LOG = "/api/v1/deployments/{}/log"
 
@@ -162,6 +164,21 @@ def test_only_so_many_may_follow(serving, secret, running, token):
     client = serving(followers_most=0)
     answer = client.get(LOG.format(running.number), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
+
+
+def test_one_user_leaves_half_of_all_streams_to_others():
+    async def none():
+        return
+        yield
+
+    stream = Stream(40, "40 clients are already following.", hint="Try again later.")
+    held = [stream.answer(none(), "user eve") for _ in range(20)]
+    with pytest.raises(Refusal) as caught:
+        stream.answer(none(), "user eve")
+    assert (caught.value.status, caught.value.code) == (503, "too_many_followers")
+    stream.answer(none(), "user ada")
+    held[0]._ended()
+    stream.answer(none(), "user eve")
 
 
 def test_clients_that_follow_a_log_are_disconnected_when_the_server_stops(installation, running):

@@ -203,10 +203,10 @@ class Rest:
 
         if operation.run is list_events:
             position = Position.of(last) or Position.of(call.query.after)
-            return self._feed.answer(position, may_stay=may_stay)
+            return self._feed.answer(position, may_stay=may_stay, owner=call.actor)
         record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
         return self._followers.answer(
-            record, position_of(last) or call.query.after, may_stay=may_stay
+            record, position_of(last) or call.query.after, may_stay=may_stay, owner=call.actor
         )
 
 
