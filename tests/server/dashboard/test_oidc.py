@@ -239,6 +239,14 @@ def test_an_answer_with_another_state_is_refused(person, issuer):
     assert "/token" not in issuer.asked
 
 
+def test_a_stranger_cannot_fill_the_audit_log_with_answers(person, issuer, installation):
+    person.client.application.accounts.attempts._clock = lambda: 0.0
+    answers = [person.client.get(f"{ANSWER}?code=x&state=y") for _ in range(20)]
+    assert [each.status_code for each in answers] == [403] * 5 + [429] * 15
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert len(installation.store.audit.list()) == 5
+
+
 def test_an_answer_counts_in_the_browser_that_asked_for_it(people, issuer):
     """Otherwise a link could sign its reader in as somebody else."""
     address = issuer.allow(people().go())
