@@ -78,8 +78,9 @@ def _run(arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool =
     except KeyboardInterrupt:
         return INTERRUPTED
     except BaseException as error:
-        show_error(_unforeseen(error), as_json=as_json)
-        return 1
+        told = _misread(error) or _unforeseen(error)
+        show_error(told, as_json=as_json)
+        return told.exit_code
     return 0
 
 
@@ -146,6 +147,13 @@ def _set_command_class(application: typer.Typer) -> None:
     for group in application.registered_groups:
         if group.typer_instance is not None:
             _set_command_class(group.typer_instance)
+
+
+def _misread(error: BaseException) -> DeploycoreError | None:
+    """Describe a response of a remote server that has another form than expected."""
+    connection = sys.modules.get("deploycore.cli.remote.connection")
+    found: DeploycoreError | None = connection.misread_answer(error) if connection else None
+    return found
 
 
 def _unforeseen(error: BaseException) -> DeploycoreError:

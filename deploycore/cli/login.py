@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deploycore.cli.output import say
-from deploycore.errors import ConfigurationError
+from deploycore.errors import ConfigurationError, UnexpectedAnswer
 
 __all__ = ["register"]
 
@@ -44,7 +44,11 @@ def login(
     url = server_url(server)
     token = read_secret("token", from_stdin=from_stdin)
     with RemoteServer(url, token) as opened:
-        opened.ask("GET", "/applications")
+        found = opened.ask("GET", "/applications")
+    if not isinstance(found, dict) or "items" not in found:
+        raise UnexpectedAnswer(
+            f"There is no deploycore server at {url}.", hint="Check the address.", server=url
+        )
     path = Logins().keep(url, token)
     say(f"You are signed in to {url}. The token is stored in {path}.")
     say(f"  List its applications: deploycore --server {url} app list")

@@ -76,6 +76,13 @@ class Logs:
         """The path of a deployment's log; the file may not exist."""
         return self._path(application, deployment)
 
+    def size(self, application: str, deployment: int) -> int:
+        """The length of a deployment's log in bytes; 0 if there is no log."""
+        try:
+            return self._path(application, deployment).stat().st_size
+        except OSError:
+            return 0
+
     def open(self, application: str, deployment: int) -> DeploymentLog:
         """Open the log of a deployment for writing."""
         return DeploymentLog(self._path(application, deployment))
@@ -133,12 +140,7 @@ class Logs:
         Args:
             lines: Maximum number of lines. There are fewer if they are very long.
         """
-        path = self._path(application, deployment)
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return LogPart([], 0)
-        first = max(0, size - _END_BYTES)
+        first = max(0, self.size(application, deployment) - _END_BYTES)
         part = self.part(application, deployment, first, lines=_END_BYTES)
         found = part.lines[-lines:]
         left_out = len(part.lines) - len(found)

@@ -34,8 +34,8 @@ class _DeviceAnswer(BaseModel):
     user_code: str = Field(min_length=1, max_length=100)
     verification_uri: str | None = None
     verification_url: str | None = None  # the name in early drafts
-    expires_in: float = Field(gt=0)
-    interval: float = Field(default=5, ge=0)
+    expires_in: float = Field(gt=0, allow_inf_nan=False)
+    interval: float = Field(default=5, ge=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

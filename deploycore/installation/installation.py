@@ -237,7 +237,12 @@ class Installation:
         return self.store.add_application(application)
 
     def apply(
-        self, applications: Iterable[Application], *, dry_run: bool = False, verify: bool = False
+        self,
+        applications: Iterable[Application],
+        *,
+        dry_run: bool = False,
+        verify: bool = False,
+        revisions: Mapping[str, int] | None = None,
     ) -> list[Change]:
         """Create or update applications: all of them, or none if one is invalid.
 
@@ -248,13 +253,15 @@ class Installation:
             dry_run: Whether only to return what would change.
             verify: Whether to check first, also with ``dry_run``, that each new or changed
                 repository and ref exists at the git host.
+            revisions: The revision that an application must still have, by its name; 0 if it must
+                not exist.
 
         Returns:
             The changes of each application.
 
         Raises:
-            ConfigurationError: A provider does not exist, two applications have the same target, or
-                a target has other files.
+            ConfigurationError: A provider does not exist, two applications have the same target, a
+                target has other files, or an application has another revision.
             NotFound: With ``verify``: a repository or a ref does not exist.
             ProviderError, GitError, PluginError: With ``verify``: the check failed.
             StoreError: The database cannot be written.
@@ -276,7 +283,7 @@ class Installation:
             if verify:
                 may_store()
                 self._verify([each for each in changed if _asks_anew(known.get(each.name), each)])
-            self.store.put_applications(changed, dry_run=dry_run)
+            self.store.put_applications(changed, dry_run=dry_run, revisions=revisions)
         return changes
 
     def read_repository(self, provider: str, text: str) -> RepositoryId:

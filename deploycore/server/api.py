@@ -179,14 +179,30 @@ class Api:
         return answer(view, status=201 if is_new else 200)
 
     def _applied(self, declared: Application, query: views.ApplicationQuery) -> Change:
-        installation = self.installation
-        if not query.verify:
-            return installation.apply([declared], dry_run=query.dry_run)[0]
-        change = installation.apply([declared], dry_run=True)[0]
-        # A dry run is asked for the check; otherwise, what is stored already was checked before.
-        if query.dry_run or change.fields.keys() & {"provider", "repository", "ref"}:
-            self._verify(declared)
-        return change if query.dry_run else installation.apply([declared])[0]
+        if query.verify:
+            change = self.installation.apply([declared], dry_run=True)[0]
+            # A dry run is asked for the check; otherwise, what is stored was checked before.
+            if query.dry_run or change.fields.keys() & {"provider", "repository", "ref"}:
+                self._verify(declared)
+            if query.dry_run:
+                return change
+        return self.apply_at(declared, query.revision, dry_run=query.dry_run)
+
+    def apply_at(
+        self, declared: Application, revision: int | None, *, dry_run: bool = False
+    ) -> Change:
+        """Store an application, if it still has a revision: somebody else may have changed it
+        since it was read, for example while the git host was asked.
+
+        Raises:
+            Refusal: It has another revision (409).
+        """
+        wanted = {} if revision is None else {declared.name: revision}
+        try:
+            return self.installation.apply([declared], dry_run=dry_run, revisions=wanted)[0]
+        except ConfigurationError:
+            self._refuse_other_revision(declared.name, revision)
+            raise
 
     def _verify(self, declared: Application) -> None:
         """Ask the git host for the repository and the ref. A check that is given up must not store

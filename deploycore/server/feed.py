@@ -189,17 +189,20 @@ class Feed:
         """Disconnect all clients soon. They can connect again and continue at their position."""
         self._is_stopping = True
 
-    def answer(self, position: Position | None, *, may_stay: Callable[[], bool]) -> Response:
+    def answer(
+        self, position: Position | None, *, may_stay: Callable[[], bool], owner: str
+    ) -> Response:
         """Return the response for one more client.
 
         Args:
             position: What the client has seen; ``None`` to begin now.
             may_stay: Returns whether the client may still read. It is called in a thread.
+            owner: The user or token that the client belongs to.
 
         Raises:
             Refusal: There are too many clients.
         """
-        return self._stream.answer(self.events(position, may_stay))
+        return self._stream.answer(self.events(position, may_stay), owner)
 
     async def events(
         self, position: Position | None, may_stay: Callable[[], bool]

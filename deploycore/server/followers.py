@@ -120,18 +120,19 @@ class Followers:
         self._is_stopping = True
 
     def answer(
-        self, record: DeploymentRecord, position: int, *, may_stay: Callable[[], bool]
+        self, record: DeploymentRecord, position: int, *, may_stay: Callable[[], bool], owner: str
     ) -> Response:
         """Return the response for one more client.
 
         Args:
             position: The position in the log to start at.
             may_stay: Returns whether the client may still see the log. It is called in a thread.
+            owner: The user or token that the client belongs to.
 
         Raises:
             Refusal: There are too many clients.
         """
-        return self._stream.answer(self.events(record, position, may_stay))
+        return self._stream.answer(self.events(record, position, may_stay), owner)
 
     async def events(
         self, record: DeploymentRecord, position: int, may_stay: Callable[[], bool]
@@ -145,7 +146,8 @@ class Followers:
                 )
                 if part.position != position:
                     position = part.position
-                    yield "".join(text for _, text in _lines(part))
+                    if part.lines:
+                        yield "".join(text for _, text in _lines(part))
                     continue
                 if record.is_finished:
                     if _has_just_ended(record):
@@ -154,7 +156,7 @@ class Followers:
                     yield _end(record, position)
                     return
                 channel = self._channel_at(record, position)
-                if channel is None:  # there is more to read, or somebody claims to be further
+                if channel is None:  # there is more to read
                     await asyncio.sleep(_AHEAD_SECONDS)
                     continue
                 with channel.subscribers.added(may_stay) as subscriber:
@@ -235,6 +237,8 @@ class Followers:
             raise AuthenticationFailed("The token has expired or was removed.")
         record = self._installation.store.deployments.get(deployment)
         logs = self._installation.engine.logs
+        # Nobody is further than the log is: all others would have to read for themselves.
+        position = min(position, logs.size(record.application, record.id))
         return record, logs.part(record.application, record.id, position, lines=_LINES)
 
 

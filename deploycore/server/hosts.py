@@ -17,6 +17,8 @@ HOST_SECONDS = 60.0
 
 _AT_ONCE = 8
 _BUSY_SECONDS = 5.0
+_WAITING_MOST = 8
+"""Each one that waits holds a thread, which all requests share."""
 
 T = TypeVar("T")
 
@@ -26,6 +28,8 @@ class Hosts:
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._lock = threading.Lock()
+        self._waiting = 0
 
     def ask(
         self,
@@ -59,7 +63,7 @@ class Hosts:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(timeout=_BUSY_SECONDS):
+        if not (self._slots.acquire(blocking=False) or self._waited()):
             raise Refusal(
                 503,
                 "busy",
@@ -71,3 +75,15 @@ class Hosts:
             yield
         finally:
             self._slots.release()
+
+    def _waited(self) -> bool:
+        """Wait for a slot, unless enough others wait; return whether there was one."""
+        with self._lock:
+            if self._waiting >= _WAITING_MOST:
+                return False
+            self._waiting += 1
+        try:
+            return self._slots.acquire(timeout=_BUSY_SECONDS)
+        finally:
+            with self._lock:
+                self._waiting -= 1

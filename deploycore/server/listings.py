@@ -103,7 +103,11 @@ class _Key(NamedTuple):
 
 @dataclass
 class _Listing:
-    """What was read of one listing, and the open iterator for the rest."""
+    """What was read of one listing, and the open iterator for the rest.
+
+    Attributes:
+        is_void: Whether it was forgotten. Whoever waited for it looks for another one.
+    """
 
     at: float
     items: list[Item] = field(default_factory=list)
@@ -112,6 +116,7 @@ class _Listing:
     hint: str = ""
     provider: Provider | None = None
     source: Iterator[Any] | None = None
+    is_void: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def close(self) -> None:
@@ -120,6 +125,15 @@ class _Listing:
         if provider is not None:
             with suppress(DeploycoreError):
                 provider.close()
+
+    def forget(self) -> None:
+        """Close the connections, once the request that reads it, if there is one, has ended."""
+        self.is_void = True
+        if self.lock.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self.lock.release()
 
 
 class Listings:
@@ -177,8 +191,7 @@ class Listings:
 
     def _page(self, key: _Key, searched: str, after: int, limit: int) -> Page:
         search = _folded(searched).strip()
-        key, listing = self._listing(key)
-        with _held(listing):
+        with self._reading(key) as (key, listing):
             found = _matching(listing.items, search)
             if len(found) <= after + limit and not listing.is_complete:
                 self._read(key, listing, search, after + limit + 1)
@@ -194,6 +207,21 @@ class Listings:
         with self._lock:
             while self._known:
                 self._known.popitem()[1].close()
+
+    @contextmanager
+    def _reading(self, key: _Key) -> Iterator[tuple[_Key, _Listing]]:
+        """Hold a listing while one request reads it; others wait for it."""
+        ends_at = time.monotonic() + _HANGS_SECONDS
+        while True:
+            known, listing = self._listing(key)
+            try:
+                with _held(listing, ends_at):
+                    if not listing.is_void:
+                        yield known, listing
+                        return
+            finally:
+                if listing.is_void:
+                    listing.close()
 
     def _listing(self, key: _Key) -> tuple[_Key, _Listing]:
         """Return the listing to read: the one that was asked for, or one that contains it."""
@@ -217,29 +245,32 @@ class Listings:
         now = self._clock()
         for key, listing in list(self._known.items()):
             if now - listing.at > _SECONDS[key.kind] and not listing.lock.locked():
-                self._known.pop(key).close()
+                self._known.pop(key).forget()
         held = sum(len(each.items) for each in self._known.values())
         while self._known and (held > _ALL_ITEMS_MOST or len(self._known) >= _LISTINGS_MOST):
             _, oldest = self._known.popitem(last=False)
             held -= len(oldest.items)
-            oldest.close()
+            oldest.forget()
 
     def _forget(self, key: _Key) -> None:
         with self._lock:
             same = [known for known in self._known if known._replace(search=key.search) == key]
             for known in same:
-                self._known.pop(known).close()
+                self._known.pop(known).forget()
 
     def _read(self, key: _Key, listing: _Listing, search: str, count: int) -> None:
         """Read until there are enough items that match, or for some seconds."""
         try:
             self._hosts.ask(
-                lambda: self._read_on(key, listing, search, count), seconds=_HANGS_SECONDS
+                lambda: self._read_on(key, listing, search, count),
+                seconds=_HANGS_SECONDS,
+                late=lambda _: listing.close(),
             )
         except (DeploycoreError, Refusal):
             with self._lock:
                 if self._known.get(key) is listing:
                     del self._known[key]
+            listing.is_void = True  # what is read too late is in no answer
             listing.close()
             raise
 
@@ -265,9 +296,9 @@ class Listings:
 
 
 @contextmanager
-def _held(listing: _Listing) -> Iterator[None]:
-    """Hold a listing while one request reads it; others wait for it."""
-    if not listing.lock.acquire(timeout=_HANGS_SECONDS):
+def _held(listing: _Listing, ends_at: float) -> Iterator[None]:
+    """Hold the lock of a listing."""
+    if not listing.lock.acquire(timeout=max(0.0, ends_at - time.monotonic())):
         raise Refusal(
             503,
             "busy",
@@ -319,7 +350,7 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
         fields: tuple[Any, ...] = (
             value,
             name,
-            found.default_branch,
+            _short(found.default_branch),
             found.private,
             found.archived,
             found.empty,
@@ -335,6 +366,11 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
     if len(value) > _VALUE_LENGTH:
         return None
     return Item(_folded(f"{value}\0{name}"), fields)
+
+
+def _short(name: str | None) -> str | None:
+    """A name, unless it is longer than any can be: thousands of items are remembered."""
+    return name if name is None or len(name) <= _VALUE_LENGTH else None
 
 
 def _link(url: str) -> str | None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -22,6 +23,7 @@ RETRY = "retry: 1000\n\n"
 """Tells browsers how many milliseconds to wait before they connect again."""
 
 _WAITING_MOST = 256
+_SHARE_LEAST = 16
 
 
 def event(kind: str, data: str, place: int | str) -> str:
@@ -152,7 +154,8 @@ class Subscribers:
 
 
 class Stream:
-    """Responses with events, of which there may be only so many at once.
+    """Responses with events, of which there may be only so many at once. One user or token may have
+    half of them, so that others can follow too.
 
     Args:
         most: Their maximum number.
@@ -165,14 +168,19 @@ class Stream:
         self._full = full
         self._hint = hint
         self._count = 0
+        self._by_owner: dict[str, int] = {}
 
-    def answer(self, events: AsyncIterator[str]) -> Response:
+    def answer(self, events: AsyncIterator[str], owner: str) -> Response:
         """Return the response for one more client.
 
+        Args:
+            owner: The user or token that the client belongs to.
+
         Raises:
-            Refusal: There are too many clients.
+            Refusal: There are too many clients, in all or of the owner.
         """
-        if self._count >= self._most:
+        own = self._by_owner.get(owner, 0)
+        if self._count >= self._most or own >= max(self._most // 2, _SHARE_LEAST):
             raise Refusal(
                 503,
                 "too_many_followers",
@@ -181,10 +189,14 @@ class Stream:
                 headers={"Retry-After": "10"},
             )
         self._count += 1
-        return _Events(events, self._leave)
+        self._by_owner[owner] = own + 1
+        return _Events(events, partial(self._leave, owner))
 
-    def _leave(self) -> None:
+    def _leave(self, owner: str) -> None:
         self._count -= 1
+        self._by_owner[owner] -= 1
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
 
 
 class _Events(StreamingResponse):

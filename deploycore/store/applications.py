@@ -138,6 +138,27 @@ def put_all(
         connection.execute(insert(applications), new)
 
 
+def refuse_other_revisions(connection: Connection, wanted: Mapping[str, int]) -> None:
+    """Refuse to overwrite what somebody else has changed. The rows stay as they are until the
+    transaction ends.
+
+    Args:
+        wanted: The revision of each application; 0 if it must not exist.
+
+    Raises:
+        ConfigurationError: One has another revision.
+    """
+    for name, revision in wanted.items():
+        is_this = applications.c.name == name
+        query = select(applications.c.revision).where(is_this).with_for_update()
+        if (connection.scalar(query) or 0) != revision:
+            raise ConfigurationError(
+                f"The application {name!r} was changed meanwhile.",
+                hint="Load it again, and make the change once more.",
+                application=name,
+            )
+
+
 def make_way(connection: Connection, names: Sequence[str]) -> None:
     """Clear the targets of applications that will get other targets.
 

@@ -233,7 +233,7 @@ def _listed(
         some = some.where(applications.c.name.in_(names))
     if provider is not None:
         some = some.where(applications.c.provider == provider)
-    for word in search.split():
+    for word in dict.fromkeys(search.split()):
         some = some.where(
             or_(
                 applications.c.name.icontains(word, autoescape=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ from deploycore.store.applications import (
     put,
     put_all,
     readable_application,
+    refuse_other_revisions,
     refuse_unfinished,
     refuse_unknown_providers,
 )
@@ -143,16 +144,23 @@ class Store(ProviderRows):
             return record
 
     def put_applications(
-        self, definitions: Sequence[Application], *, dry_run: bool = False
+        self,
+        definitions: Sequence[Application],
+        *,
+        dry_run: bool = False,
+        revisions: Mapping[str, int] | None = None,
     ) -> None:
         """Store new and changed applications: all of them, or none.
 
         Args:
             dry_run: Whether only to check that this is possible.
+            revisions: The revision that an application must still have, by its name; 0 if it must
+                not exist.
 
         Raises:
             ConfigurationError: A provider does not exist, two applications have the same target,
-                or the target of an application that is being deployed would change.
+                the target of an application that is being deployed would change, or one has
+                another revision.
         """
         definitions = list({each.name: each for each in definitions}.values())
         wanted = places_of(definitions)
@@ -167,6 +175,7 @@ class Store(ProviderRows):
             if stored != checked:
                 refuse_common_targets(wanted, stored)
             refuse_unknown_providers(connection, definitions, locked=True)
+            refuse_other_revisions(connection, revisions or {})
             moved = [
                 each.name
                 for each in definitions

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -165,6 +167,55 @@ def test_a_server_that_is_away_is_told_by_its_address(shell, tmp_path):
     code, said = shell.fail("--server", "http://127.0.0.1:9", "app", "list", **away)
     assert code == 6
     assert "127.0.0.1" in said
+
+
+@pytest.fixture
+def answering():
+    """Starts a server that answers everything with a body: ``answering(b"{}")`` gives its URL."""
+    servers = []
+
+    def start(body):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_address[1]}"
+
+    yield start
+    for each in servers:
+        each.shutdown()
+        each.server_close()
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        ("app list", b"[]"),
+        ("app list", b'{"items": [{"name": "\\u001b[31m"}]}'),
+        ("deployments", b'{"items": 5}'),
+        ("doctor", b'{"findings": [null], "problems": "x", "warnings": []}'),
+        ("login", b"{}"),
+    ],
+)
+def test_a_server_that_answers_in_another_form_is_told(answering, shell, tmp_path, command, body):
+    away = {"DEPLOYCORE_TOKEN": "dct_x" * 9, "DEPLOYCORE_CONFIG_HOME": str(tmp_path / "c")}
+    url = answering(body)
+    if command == "login":
+        done = shell.run("login", url, "--stdin", given="dct_x\n", **away)
+    else:
+        done = shell.run("--server", url, *command.split(), **away)
+    assert done.returncode == 6, (done.stdout, done.stderr)
+    assert url in done.stderr
+    assert "Check the address" in done.stderr
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("text", ["", "ftp://x", "https://", "https://a:b@x.example", "http://x:y"])

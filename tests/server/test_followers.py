@@ -12,6 +12,8 @@ import pytest
 
 from deploycore.deploy.events import DeployEvent
 from deploycore.server.followers import Followers, position_of
+from deploycore.server.problems import Refusal
+from deploycore.server.subscribers import Stream
 
 LOG = "/api/v1/deployments/{}/log"
 
@@ -30,6 +32,9 @@ def running(installation, secret):
             for text in texts:
                 at = datetime.now(UTC)
                 self.log.write(DeployEvent(self.number, "shop", at, "output", "building", text))
+
+        def log_size(self):
+            return installation.engine.logs.size("shop", self.number)
 
         def end(self):
             installation.store.deployments.advance(self.number, "failed")
@@ -122,6 +127,32 @@ def test_a_place_behind_the_end_gives_the_end_alone(running, follow):
     assert [kind for kind, _, _ in follow(running.number, "99999")] == ["end"]
 
 
+def test_who_claims_to_be_further_keeps_nobody_from_the_shared_reader(installation, running):
+    followers = Followers(installation, most=2)
+    running.say("one")
+    size = running.log_size()
+
+    async def follow():
+        ahead = followers.events(running.record, 2**53, lambda: True)
+        honest = followers.events(running.record, 0, lambda: True)
+        tasks = [asyncio.ensure_future(_all(each)) for each in (ahead, honest)]
+        while not (channel := followers._channels.get(running.number)) or len(
+            channel.subscribers
+        ) < len(tasks):
+            await asyncio.sleep(0.01)
+        position = channel.position
+        followers.stop()
+        for each in tasks:
+            await each
+        return position
+
+    assert asyncio.run(asyncio.wait_for(follow(), 30)) == size
+
+
+async def _all(events):
+    return [text async for text in events]
+
+
 def test_the_log_of_what_is_not_there_is_a_problem_and_no_stream(client, token):
     headers = {**token("read"), "Accept": "text/event-stream"}
     answer = client.get(LOG.format(99), headers=headers)
@@ -133,6 +164,21 @@ def test_only_so_many_may_follow(serving, secret, running, token):
     client = serving(followers_most=0)
     answer = client.get(LOG.format(running.number), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
+
+
+def test_one_user_leaves_half_of_all_streams_to_others():
+    async def none():
+        return
+        yield
+
+    stream = Stream(40, "40 clients are already following.", hint="Try again later.")
+    held = [stream.answer(none(), "user eve") for _ in range(20)]
+    with pytest.raises(Refusal) as caught:
+        stream.answer(none(), "user eve")
+    assert (caught.value.status, caught.value.code) == (503, "too_many_followers")
+    stream.answer(none(), "user ada")
+    held[0]._ended()
+    stream.answer(none(), "user eve")
 
 
 def test_clients_that_follow_a_log_are_disconnected_when_the_server_stops(installation, running):

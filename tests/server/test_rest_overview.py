@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import pytest
 from sqlalchemy import update
 
 from deploycore.deploy.events import DeployEvent
+from deploycore.server.rest import releases
 from deploycore.store.tables import deployments
 
 V1 = "/api/v1"
@@ -95,6 +97,12 @@ def test_what_is_asked_of_an_application_that_is_not_there_is_not_found(read, pa
         assert read(f"/applications/{name}/{path}", status=404)["code"] == "not_found"
 
 
+def test_a_search_has_only_so_many_words(read):
+    assert read("/overview", search="shop main work acme s h o p m a")["items"]
+    problem = read("/overview", status=422, search="a b c d e f g h i j k")
+    assert problem["details"]["fields"] == ["search: should have at most 10 words"]
+
+
 def test_releases_are_listed_with_what_made_them(read, release):
     names = [
         release(1, {"a": "1"}),
@@ -128,6 +136,24 @@ def test_what_a_rollback_would_change_is_told_by_commits_and_files(read, release
     assert (files["added"], files["changed"]) == (["old"], ["changed"])
     assert files["removed"] == ["new", "sub/new"]
     assert (files["counts"], files["is_all"]) == ({"added": 1, "changed": 1, "removed": 2}, True)
+
+
+def test_comparisons_of_releases_leave_threads_for_others(read, release, monkeypatch):
+    first = release(1, {"a": "1"})
+    release(2, {"a": "2"}, live=True)
+    path = f"/applications/shop/releases/{first}/changes"
+
+    def compare(*given):
+        monkeypatch.setattr(releases, "compare_releases", compared)
+        refused.append(read(path, status=503))  # meanwhile
+        return compared(*given)
+
+    compared, refused = releases.compare_releases, []
+    monkeypatch.setattr(releases, "_comparing", BoundedSemaphore(1))
+    monkeypatch.setattr(releases, "compare_releases", compare)
+    assert read(path)["files"]["is_all"]
+    assert (refused[0]["code"], "few seconds" in refused[0]["hint"]) == ("busy", True)
+    assert read(path)["files"]["is_all"]
 
 
 def test_a_release_that_is_newer_than_the_live_one_brings_commits_back(read, release):

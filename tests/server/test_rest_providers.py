@@ -234,6 +234,7 @@ def test_a_change_is_shown_and_not_stored_if_that_is_wanted(api):
     found = api("PATCH", "/providers/work", body).json()
     assert (found["is_stored"], len(found["differences"])) == (False, 1)
     assert api("GET", "/providers/work").json()["provider"]["settings"] == {}
+    assert api("GET", "/audit").json()["items"] == []
 
 
 def test_a_field_is_removed_by_null(api):

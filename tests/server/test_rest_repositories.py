@@ -7,6 +7,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
+from deploycore.models import Owner, Repository
 from deploycore.server import listings
 from deploycore.server.hosts import Hosts
 from deploycore.server.listings import Listings, Wanted
@@ -90,6 +91,19 @@ def test_names_of_a_host_are_data_and_links_are_links(get):
     found = get(REPOSITORIES, search="hostile")["items"]
     assert [each["repository"] for each in found] == [f"evil/{name}" for name in HOSTILE_NAMES[:-1]]
     assert {each["url"] for each in found} == {None}
+
+
+def test_nothing_endless_of_a_host_is_remembered():
+    endless = "x" * 1_000_000
+    found = Repository(
+        name=endless,
+        slug="shop",
+        url=f"https://{endless}",
+        owner=Owner(username="ada"),
+        default_branch=endless,
+    )
+    item = listings._item(found)
+    assert sum(len(str(each)) for each in (item.text, *item.fields)) < 1000
 
 
 def test_branches_tags_and_owners_are_listed(get):
@@ -179,6 +193,40 @@ def test_one_request_at_a_time_reads_a_listing(memory, installation, monkeypatch
     assert memory.page(record, Wanted("repositories"), limit=1).items
 
 
+def test_who_waited_for_a_listing_that_was_forgotten_reads_another_one(
+    memory, installation, monkeypatch
+):
+    record = installation.store.get_provider("work")
+    memory.page(record, Wanted("repositories"), limit=1)
+    find = memory._listing
+
+    def find_and_forget(key):
+        found = find(key)
+        monkeypatch.setattr(memory, "_listing", find)
+        memory._forget(key)  # as another request does that refreshes it
+        return found
+
+    monkeypatch.setattr(memory, "_listing", find_and_forget)
+    page = memory.page(record, Wanted("repositories"), limit=3)
+    assert [each[0] for each in page.items] == [f"acme/repository-0000{n}" for n in range(3)]
+
+
+def test_a_listing_is_not_closed_under_the_request_that_reads_it(memory, installation, monkeypatch):
+    record = installation.store.get_provider("work")
+    read, held = listings._item, []
+
+    def item(found):
+        held.extend(memory._known.values())
+        for key in tuple(memory._known):
+            memory._forget(key)
+        assert held[0].provider is not None
+        return read(found)
+
+    monkeypatch.setattr(listings, "_item", item)
+    assert len(memory.page(record, Wanted("repositories"), limit=2).items) == 2
+    assert held[0].provider is None
+
+
 def test_a_listing_that_fails_is_not_remembered(upgrade, client, token, monkeypatch):
     failing = """
 def fail(self, query):
@@ -215,6 +263,16 @@ def test_requests_for_hosts_leave_threads_for_others(monkeypatch):
     monkeypatch.setattr("deploycore.server.hosts._BUSY_SECONDS", 0.0)
     hosts = Hosts()
     with pytest.raises(Refusal) as caught:
+        nested(hosts, 9)
+    assert (caught.value.status, caught.value.code) == (503, "busy")
+    assert hosts.ask(lambda: 1) == 1
+
+
+def test_of_many_requests_for_hosts_only_some_wait(monkeypatch):
+    monkeypatch.setattr("deploycore.server.hosts._BUSY_SECONDS", 3600.0)
+    monkeypatch.setattr("deploycore.server.hosts._WAITING_MOST", 0)
+    hosts = Hosts()
+    with pytest.raises(Refusal) as caught:  # at once, not after an hour
         nested(hosts, 9)
     assert (caught.value.status, caught.value.code) == (503, "busy")
     assert hosts.ask(lambda: 1) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from pydantic import SecretStr
 from deploycore.credentials.authorize import AuthorizationRequest, redirect_uri
 from deploycore.errors import AuthenticationFailed, UnexpectedAnswer
 from deploycore.http import HttpClient, HttpSettings
-from deploycore.http.device import request_device_code, wait_for_device
+from deploycore.http.decoding import parse_answer
+from deploycore.http.device import _DeviceAnswer, request_device_code, wait_for_device
 from deploycore.http.grants import client_credentials, exchange_code, refresh_token
 from deploycore.testing.host import LoopbackHost
 from deploycore.testing.messages import json_answer
@@ -304,6 +306,13 @@ def test_a_code_without_an_address_to_enter_it_at_is_an_error(device):
             request_device_code(http, device)
         found["verification_uri"] = "https://host.example/device"
         assert request_device_code(http, device).interval > 0  # else the host would be flooded
+
+
+@pytest.mark.parametrize("name", ["expires_in", "interval"])
+def test_an_endless_time_of_a_code_is_an_error(name):
+    given = {"device_code": "d", "user_code": "u", "expires_in": 900} | {name: json.loads("1e400")}
+    with pytest.raises(UnexpectedAnswer):
+        parse_answer(_DeviceAnswer, given, what="a device code")
 
 
 def test_an_unknown_client_gets_no_code(http, device):

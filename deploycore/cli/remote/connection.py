@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deploycore.cli.remote import SERVER_VARIABLE
+from deploycore.errors import UnexpectedAnswer
 from deploycore.remote import Logins, RemoteServer
 from deploycore.remote.server import server_url
 
-__all__ = ["connected"]
+__all__ = ["connected", "misread_answer"]
+
+_WRONG_FORM = (LookupError, TypeError, ValueError, AttributeError)
+
+_asked: list[str] = []
+"""The servers that this command has asked."""
 
 
 @contextmanager
@@ -22,4 +28,18 @@ def connected() -> Iterator[RemoteServer]:
     """
     url = server_url(os.environ[SERVER_VARIABLE])
     with RemoteServer(url, Logins().token(url)) as server:
+        _asked.append(url)
         yield server
+
+
+def misread_answer(error: BaseException) -> UnexpectedAnswer | None:
+    """Return what an unexpected error of a command means, if a server was asked: its response has
+    another form than this version reads. ``None`` for any other error."""
+    if not (_asked and isinstance(error, _WRONG_FORM)):
+        return None
+    return UnexpectedAnswer(
+        f"The server {_asked[-1]} sent a response that this deploycore cannot read.",
+        hint="Check the address. If it is right, use the same version of deploycore here and on the"
+        " server.",
+        server=_asked[-1],
+    )

@@ -110,7 +110,7 @@ def follow_log(server: RemoteServer, deployment: int, *, follow: bool) -> Iterat
         path = "/deployments/{deployment}/log"
         page = server.ask("GET", path, query={"after": position}, deployment=deployment)
         yield from page["items"]
-        has_more, position = page["position"] != position, page["position"]
+        has_more, position = page["position"] > position, page["position"]
         if has_more:
             continue
         if page["finished"] or not follow:

@@ -38,6 +38,9 @@ __all__ = ["Accounts", "Visitor"]
 logger = logging.getLogger(__name__)
 
 _WAITING_MOST = 20
+_AT_ISSUER = "(issuer)"
+"""For the limits on attempts. No user can have this name."""
+
 _HELD_SECONDS = 1.0
 _HELD_MOST = 1000
 
@@ -146,14 +149,19 @@ class Accounts:
             started: What the browser has kept of the sign-in that it has begun.
 
         Raises:
-            Refusal: As :meth:`IssuerSignIn.finish`.
+            Refusal: As :meth:`IssuerSignIn.finish`, or there were too many attempts (429).
         """
         assert self.issuer is not None  # noqa: S101  the page asks for it
+        address = client_address.get()
+        self.attempts.begin(_AT_ISSUER, address)
         try:
             user, operation = await self.issuer.finish(request, started)
         except Refusal as refusal:
+            if refusal.status >= 500:  # which is not the client's fault
+                self.attempts.succeed(_AT_ISSUER, address)
             await run_in_threadpool(self.note_sign_in, None, refusal.code)
             raise
+        self.attempts.succeed(_AT_ISSUER, address)
 
         def begin() -> SecretStr:
             if operation:

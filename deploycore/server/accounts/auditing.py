@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,6 +42,7 @@ class Auditor:
         self._quiet = QuietLogger(logger)
         self._minute = -1
         self._refusals: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def note(
         self,
@@ -95,11 +97,12 @@ class Auditor:
         self.note(caller, operation, kind=kind, subject=subject, outcome=outcome)
 
     def _has_room(self, actor: str) -> bool:
-        minute = int(self._clock() // _SECONDS)
-        if minute != self._minute or len(self._refusals) > _KEYS_MOST:
-            self._minute, self._refusals = minute, {}
-        self._refusals[actor] = self._refusals.get(actor, 0) + 1
-        return self._refusals[actor] <= _REFUSALS_MOST
+        with self._lock:
+            minute = int(self._clock() // _SECONDS)
+            if minute != self._minute or len(self._refusals) > _KEYS_MOST:
+                self._minute, self._refusals = minute, {}
+            count = self._refusals[actor] = self._refusals.get(actor, 0) + 1
+        return count <= _REFUSALS_MOST
 
 
 def _subject_of(

@@ -52,6 +52,9 @@ _DISCOVERY = "/.well-known/openid-configuration"
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Only signatures by a key pair. With others, whoever has the client's secret could sign."""
 
+_WRONG = (JoseError, ValueError, TypeError, LookupError, AttributeError)
+"""What the libraries raise for tokens and keys that are wrong, whatever their form."""
+
 _KEPT_SECONDS = 3600.0
 _KEYS_AGAIN_AFTER = 60.0
 _LEEWAY_SECONDS = 60
@@ -221,7 +224,7 @@ class Issuer:
             params = {"nonce": nonce, "client_id": self.settings.client_id}
             claims = CodeIDToken(decoded.claims, decoded.header, options, params)
             claims.validate(leeway=_LEEWAY_SECONDS)
-        except (JoseError, ValueError, TypeError) as error:
+        except _WRONG as error:
             logger.warning("a token of the issuer was rejected: %s", type(error).__name__)
             raise _invalid("its token is invalid") from None
         subject = claims.get("sub")

@@ -82,7 +82,8 @@ def _is_allowed(settings: OpenIdSettings, claims: Mapping[str, Any]) -> bool:
         return True
     is_verified = claims.get("email_verified") is True
     email = claims.get("email") if is_verified else None
-    return claims["sub"] in settings.users or email in settings.users
+    is_listed = isinstance(email, str) and email in settings.users
+    return is_listed or claims["sub"] in settings.users
 
 
 def _add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode, urlsplit
 
@@ -28,6 +29,9 @@ from deploycore.store.token_digests import new_secret
 __all__ = ["Dashboard"]
 
 _STATIC = "/static/{name}"
+_SIGN_IN_BYTES = 64 * 1024
+"""Anybody may send a form to sign in, on as many connections as there are."""
+
 _MEDIA_TYPES = {
     "css": "text/css",
     "js": "text/javascript",
@@ -49,6 +53,8 @@ class Dashboard:
         self._rest = rest
         self._accounts = accounts
         self._options = options
+        most = min(options.body_bytes_most, _SIGN_IN_BYTES)
+        self._options_of_anybody = dataclasses.replace(options, body_bytes_most=most)
         self._public_url = public_url
         self._hosts = frozenset([urlsplit(public_url).netloc] if public_url else [])
 
@@ -107,7 +113,8 @@ class Dashboard:
             if page.method != "POST":
                 return Form()
             refuse_foreign(request, own_hosts=self._hosts)
-            form = await read_form(request, self._options)
+            options = self._options if page.role is not None else self._options_of_anybody
+            form = await read_form(request, options)
             refuse_forged(form, form_token)
             return form
         except Refusal as refusal:

@@ -106,7 +106,9 @@ def put_variable(api: Api, call: Call) -> Response:
         if given.secret is not None:
             # First: a deployment that begins between both must find a value.
             api.installation.keep_application_secret(record.name, name, given.secret)
-        api.installation.apply([changed])
+            record = api.application(record.name)
+            changed = _with_variable(record, name, _declared(given))
+        api.apply_at(changed, record.revision)
         if given.secret is None and name in record.secrets:
             api.installation.keep_application_secret(record.name, name, None)
     api.directory.invalidate()
@@ -128,7 +130,7 @@ def delete_variable(api: Api, call: Call) -> Response:
                 hint=f"List them: GET {PREFIX}/applications/{record.name}/environment",
             )
         if name in record.definition.environment:
-            api.installation.apply([_with_variable(record, name, None)])
+            api.apply_at(_with_variable(record, name, None), record.revision)
         if name in record.secrets:
             api.installation.keep_application_secret(record.name, name, None)
     api.directory.invalidate()
@@ -179,6 +181,14 @@ OPERATIONS: tuple[Operation, ...] = (
         put_variable,
         {200: VariableChanged, 201: VariableChanged},
         body=VariableGiven,
+        refusals=(409,),
     ),
-    Operation("DELETE", f"{_ENVIRONMENT}/{{variable}}", "admin", delete_variable, {204: None}),
+    Operation(
+        "DELETE",
+        f"{_ENVIRONMENT}/{{variable}}",
+        "admin",
+        delete_variable,
+        {204: None},
+        refusals=(409,),
+    ),
 )

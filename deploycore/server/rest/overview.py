@@ -21,6 +21,7 @@ from deploycore.store.overview import Attention, Counts, Place, Standing, Which
 
 __all__ = ["OPERATIONS", "StandingView"]
 
+_WORDS_MOST = 10
 _PLACE = re.compile(r"([01])\.(\d{1,10})\.([0-9A-Za-z._-]{1,63})", re.ASCII)
 
 
@@ -122,7 +123,7 @@ class OverviewQuery(Given):
     """Which applications are wanted.
 
     Attributes:
-        search: Words that the name or the declaration contains, in any case.
+        search: Words that the name or the declaration contains, in any case; at most ten.
         after: From where on; see ``next`` of the page before.
     """
 
@@ -131,6 +132,13 @@ class OverviewQuery(Given):
     search: Annotated[str, Field(max_length=200)] = ""
     after: Annotated[str, Field(max_length=80)] | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 30
+
+    @field_validator("search")
+    @classmethod
+    def _has_few_words(cls, text: str) -> str:
+        if len(text.split()) > _WORDS_MOST:  # each one is looked for in each application
+            raise ValueError(f"should have at most {_WORDS_MOST} words")
+        return text
 
     @field_validator("after")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from socket import gethostname
@@ -29,6 +30,9 @@ __all__ = ["OPERATIONS"]
 _RELEASES_MOST = 200
 _COMMITS_MOST = 50
 _READ_MOST = 500
+
+_comparing = threading.BoundedSemaphore(4)
+"""A comparison of large releases takes seconds. Other requests must find a thread."""
 
 ReleaseState = Literal["live", "kept", "failed", "unknown"]
 
@@ -190,8 +194,7 @@ def get_release_changes(api: Api, call: Call) -> Response:
     live = next((each for each in found if each.is_live), None)
     files = None
     if live is not None and live.name != release.name:
-        changes = compare_releases(live.path, release.path)
-        files = FilesView.model_validate(changes)
+        files = _compared(live, release)
     return answer(
         ReleaseChanges(
             release=ReleaseView.of(release),
@@ -201,6 +204,21 @@ def get_release_changes(api: Api, call: Call) -> Response:
             files=files,
         )
     )
+
+
+def _compared(live: Release, release: Release) -> FilesView:
+    if not _comparing.acquire(blocking=False):
+        raise Refusal(
+            503,
+            "busy",
+            "Other requests are comparing releases.",
+            hint="Send the request again in a few seconds.",
+            headers={"Retry-After": "5"},
+        )
+    try:
+        return FilesView.model_validate(compare_releases(live.path, release.path))
+    finally:
+        _comparing.release()
 
 
 def get_statistics(api: Api, call: Call) -> Response:

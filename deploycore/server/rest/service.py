@@ -179,7 +179,7 @@ class Rest:
 
     def _note(self, operation: Operation, call: Call, outcome: str) -> None:
         """Record in the audit log what an operation that changes something has done."""
-        is_test = getattr(call.query, "dry_run", False)
+        is_test = getattr(call.query, "dry_run", False) or _is_test(operation, call.body)
         if operation.method != "GET" and call.caller is not None and not is_test:
             self._accounts.auditor.note_operation(
                 call.caller,
@@ -203,10 +203,10 @@ class Rest:
 
         if operation.run is list_events:
             position = Position.of(last) or Position.of(call.query.after)
-            return self._feed.answer(position, may_stay=may_stay)
+            return self._feed.answer(position, may_stay=may_stay, owner=call.actor)
         record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
         return self._followers.answer(
-            record, position_of(last) or call.query.after, may_stay=may_stay
+            record, position_of(last) or call.query.after, may_stay=may_stay, owner=call.actor
         )
 
 
@@ -225,6 +225,12 @@ def refuse_below(caller: Caller, wanted: Role) -> None:
             hint="Ask an administrator for that role.",
             details={"role": caller.role, "wanted": wanted},
         )
+
+
+def _is_test(operation: Operation, body: Mapping[str, Any]) -> bool:
+    """Whether a body asks only what would change."""
+    fields = operation.body.model_fields if operation.body else {}
+    return "dry_run" in fields and body.get("dry_run") is True
 
 
 def _wants_events(request: Request) -> bool:

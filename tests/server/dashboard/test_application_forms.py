@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploycore.errors import GitError, NotFound
+from deploycore.server.api import Api
 from deploycore.server.dashboard.application_form import (
     declaration_of,
     errors_of,
@@ -16,6 +17,7 @@ from deploycore.server.dashboard.application_form import (
     values_of,
 )
 from deploycore.server.problems import Refusal
+from deploycore.server.rest import environment
 from tests.server import acme
 from tests.server.many import HOSTILE_NAMES, MANY
 
@@ -202,6 +204,57 @@ def test_a_change_of_somebody_else_is_not_overwritten(browser, installation):
     }
     installation.apply([record.definition.model_copy(update={"keep": 9})])
     answer = browser.send("/applications/shop/settings", **sent)
+    assert (answer.status_code, "was changed meanwhile" in answer.text) == (422, True)
+    assert installation.store.get_application("shop").definition.keep == 9
+
+
+def test_a_change_during_the_check_at_the_git_host_is_not_overwritten(
+    browser, installation, monkeypatch
+):
+    record = installation.store.get_application("shop")
+    page = browser.get("/applications/shop/settings").text
+    sent = {
+        "revision": re.search(r'name="revision" value="(\d+)"', page)[1],
+        "part": "declaration",
+        "declaration": f"{declaration_in(page)}\nkeep: 3\n".replace("ref: main", "ref: v1"),
+    }
+
+    def verify(api, declared):
+        installation.apply([record.definition.model_copy(update={"keep": 9})])
+
+    monkeypatch.setattr(Api, "_verify", verify)
+    answer = browser.send("/applications/shop/settings", **sent)
+    assert (answer.status_code, "was changed meanwhile" in answer.text) == (422, True)
+    kept = installation.store.get_application("shop").definition
+    assert (kept.keep, kept.ref) == (9, record.definition.ref)
+
+
+def test_two_who_create_one_application_do_not_overwrite_each_other(
+    browser, installation, monkeypatch, tmp_path
+):
+    first = installation.store.get_application("shop").definition.model_copy(
+        update={"name": "new", "target": tmp_path / "first", "keep": 9}
+    )
+    monkeypatch.setattr(Api, "_verify", lambda api, declared: installation.apply([first]))
+    target = str(tmp_path / "second")
+    sent = {"name": "new", "provider": "work", "repository": "acme/shop", "ref": "main"}
+    answer = browser.send("/applications/new", target=target, **sent)
+    assert (answer.status_code, "taken" in answer.text) == (422, True)
+    assert installation.store.get_application("new").definition == first
+
+
+def test_a_variable_does_not_undo_a_change_of_the_settings(browser, installation, monkeypatch):
+    before = installation.store.get_application("shop").definition
+
+    def changed_since(record, *given):
+        made = with_variable(record, *given)
+        installation.apply([before.model_copy(update={"keep": 9})])
+        return made
+
+    with_variable = environment._with_variable
+    monkeypatch.setattr(environment, "_with_variable", changed_since)
+    path = "/applications/shop/environment"
+    answer = browser.send(path, action="set", variable="MODE", kind="plain", value="quick")
     assert (answer.status_code, "was changed meanwhile" in answer.text) == (422, True)
     assert installation.store.get_application("shop").definition.keep == 9
 

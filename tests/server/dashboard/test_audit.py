@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from deploycore.server.accounts.auditing import Auditor
 from deploycore.store.audit import Entry
 
 
@@ -116,3 +117,16 @@ def test_what_was_recorded_is_escaped(browser, installation, hostile):
     page = browser.get("/audit").text
     assert hostile not in page
     assert "<script>alert" not in page
+
+
+def test_failures_of_two_threads_are_counted_when_a_minute_begins(installation):
+    auditor = Auditor(installation.store)
+
+    class Refusals(dict):
+        def __setitem__(self, *given):
+            super().__setitem__(*given)
+            auditor._refusals = {}  # as another thread does in the next minute
+
+    auditor._refusals, auditor._clock, auditor._minute = Refusals(), lambda: 0.0, 0
+    auditor.note(None, "sign_in", outcome="authentication_failed")
+    assert installation.store.audit.list()[0].outcome == "authentication_failed"

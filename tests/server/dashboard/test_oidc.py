@@ -239,6 +239,14 @@ def test_an_answer_with_another_state_is_refused(person, issuer):
     assert "/token" not in issuer.asked
 
 
+def test_a_stranger_cannot_fill_the_audit_log_with_answers(person, issuer, installation):
+    person.client.application.accounts.attempts._clock = lambda: 0.0
+    answers = [person.client.get(f"{ANSWER}?code=x&state=y") for _ in range(20)]
+    assert [each.status_code for each in answers] == [403] * 5 + [429] * 15
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert len(installation.store.audit.list()) == 5
+
+
 def test_an_answer_counts_in_the_browser_that_asked_for_it(people, issuer):
     """Otherwise a link could sign its reader in as somebody else."""
     address = issuer.allow(people().go())
@@ -317,6 +325,23 @@ def test_an_issuer_that_does_not_answer_rightly_is_told(person, issuer, installa
     assert answer.status_code in (403, 502)
     assert ("<h1>Sign in</h1>" in answer.text, 'role="alert"' in answer.text) == (True, True)
     assert installation.store.users.list() == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        b"{}",
+        b'{"keys": null}',
+        b'{"keys": [null]}',
+        b'{"keys": [{"kty": []}]}',
+        b'{"keys": [{"kty": "EC", "crv": "x", "x": "AA", "y": "AA"}]}',
+    ],
+)
+def test_keys_of_an_issuer_that_are_none_sign_nobody_in(person, issuer, keys):
+    issuer.bodies["/keys"] = keys
+    answer = sign_in(person, issuer)
+    assert (answer.status_code, "<h1>Sign in</h1>" in answer.text) == (403, True)
+    assert person.name() is None
 
 
 def test_an_issuer_that_is_down_leaves_the_password(people):
@@ -414,6 +439,7 @@ def test_a_claim_may_be_within_another():
         ({"email": "ada@example.com"}, 403),
         ({"email": "ada@example.com", "email_verified": "true"}, 403),
         ({"preferred_username": "ada@example.com"}, 403),
+        ({"email": ["ada@example.com"], "email_verified": True}, 403),
         ({"sub": "99"}, 303),
         ({}, 403),
     ],

@@ -255,6 +255,12 @@ def test_a_provider_is_edited_by_its_form(browser, installation):
     assert "Nothing is changed." in same.text
 
 
+def test_a_form_without_the_number_of_changes_is_stored_all_the_same(browser):
+    for wrong in ("", "\u00b2", "x", "9" * 30):
+        answer = browser.send("/providers/work/edit", generation=wrong)
+        assert answer.status_code == 200
+
+
 def test_a_provider_gets_another_mode(browser, installation):
     with running_sandbox("bitbucket") as sandbox:
         by_title = {each.title: each.settings for each in sandbox.connections}

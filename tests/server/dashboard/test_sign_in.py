@@ -223,6 +223,12 @@ def test_two_hashes_at_once_and_no_more(monkeypatch):
     assert max(most) == 2
 
 
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-in/link", "/sign-in/issuer"])
+def test_what_anybody_may_send_is_small(client, path):
+    answer = client.post(path, data={"name": "x" * 70_000})
+    assert (answer.status_code, "larger than 65,536 bytes" in answer.text) == (413, True)
+
+
 def test_of_a_flood_only_some_wait(ada, client):
     client.application.accounts._waiting = 20
     answer = client.post(

@@ -120,8 +120,9 @@ async def replace(visit: Visit) -> Response:
 
 async def _store(visit: Visit, body: dict[str, Any], done: str, show: Any) -> Response:
     generation = visit.form.get("generation", "")
+    is_number = generation.isascii() and generation.isdigit() and len(generation) < 10
     body["verify"] = "skip_check" not in visit.form
-    body["generation"] = int(generation) if generation.isdigit() and len(generation) < 10 else None
+    body["generation"] = int(generation) if is_number else None
     name = visit.path["provider"]
     try:
         found = await visit.ask("PATCH", "/providers/{provider}", provider=name, body=body)

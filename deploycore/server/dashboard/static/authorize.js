@@ -8,7 +8,7 @@ function show(text) {
 }
 
 for (const form of document.querySelectorAll("form[data-poll]")) {
-  const seconds = Math.max(Number(form.dataset.poll) || 5, 1) + 1;
+  const seconds = Math.min(Math.max(Number(form.dataset.poll) || 5, 1), 300) + 1;
 
   async function poll() {
     try {
