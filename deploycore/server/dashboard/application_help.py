@@ -34,13 +34,13 @@ HELP: Mapping[str, str] = {
     " (or the declaration's `status`). Redirects are not followed.",
     "health_command": "The release works if this command ends with status 0. No shell interprets"
     " it.",
-    "auto_deploy": "Deploy new commits as soon as deploycore learns of them. If this is off, pushes and"
-    " polls deploy nothing, and outcomes are not reported.",
+    "auto_deploy": "Deploy new commits as soon as deploycore finds them. If this is off, pushes"
+    " and polls deploy nothing, and outcomes are not reported.",
     "push": "Deploy when the application's webhook reports a push.",
     "poll": "How new commits are found without a webhook: `auto` (poll if no webhook delivers),"
     " `off`, or the number of seconds between polls.",
     "report_status": "Show the outcome of a deployment at its commit on the git host.",
-    "watch": "Skip a deployment if no file that matches one of these patterns changed since the live"
-    " commit. One pattern on each line, as in `.gitignore`.",
+    "watch": "Skip a deployment if no file that matches one of these patterns changed since"
+    " the live commit. One pattern on each line, as in `.gitignore`.",
 }
 """The help by field of the form, and by section."""
