@@ -31,11 +31,11 @@ def login(
         bool, typer.Option("--stdin", help="Read the token from standard input.")
     ] = False,
 ) -> None:
-    """Sign in to a deploycore server, to use its applications with --server.
+    """Sign in to a deploycore server, to run commands there with --server.
 
     Asks for an API token of the server at the terminal, unless you add --stdin. An administrator
     creates tokens in the dashboard, or with deploycore token add on the server's machine. The
-    token is checked, and stored in a file that only you can read.
+    server checks the token. It is then stored in a file that only you can read.
     """
     from deploycore.cli.fields import read_secret
     from deploycore.remote import Logins, RemoteServer

@@ -157,6 +157,8 @@ def _raise_translated(error: Any, given: Sequence[str]) -> NoReturn:
         known = _options(context.command) if context is not None else []
         message = f"The command {path} has no option {error.option_name}."
         hint = did_you_mean(error.option_name.lstrip("-"), known, shown="--{}") + hint
+        if error.option_name == "--server" and "server" not in known:
+            hint = f"Put --server before the command: deploycore --server URL{path[10:]}"
     elif kind == "MissingParameter" and context is not None:
         message = f"The command {path} needs {_listed(_missing(context, given))}."
     elif context is not None and (extra := _EXTRA.match(error.format_message())):

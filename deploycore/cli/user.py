@@ -79,7 +79,7 @@ def role(
     name: Name,
     role: Annotated[Role, typer.Argument(help="The new role.", show_default=False)],
 ) -> None:
-    """Change a user's role. It holds from the user's next request on."""
+    """Change a user's role. It applies from the user's next request."""
     with deploycore.Installation() as installation:
         installation.store.users.change(name, role=role)
         _note(installation, "change_user", name)
@@ -89,7 +89,7 @@ def role(
 def link(name: Name, as_json: AsJson = False) -> None:
     """Print a one-time link that sets a user's password. It is valid for 24 hours.
 
-    Using it signs the user out everywhere else. Former links of the user become invalid.
+    When it is used, the user is signed out everywhere else. Earlier links become invalid.
     """
     with deploycore.Installation() as installation:
         address, expires_at = _new_link(installation, name)
@@ -121,8 +121,8 @@ def _new_link(installation: Installation, name: str) -> tuple[str, datetime]:
 def _say_link(address: str, expires_at: datetime) -> None:
     until = for_people(expires_at)
     if address.startswith("/"):
-        say("To set the password, open this path at the server's address, which is complete if you")
-        say(f"set DEPLOYCORE_PUBLIC_URL. It can be used once, until {until}:\n")
+        say("To set the password, open this path at the address of the server. Set")
+        say(f"DEPLOYCORE_PUBLIC_URL to get the whole link. It works once, until {until}:\n")
     else:
         say(f"To set the password, open this link. It can be used once, until {until}:\n")
     say(address)
@@ -139,7 +139,7 @@ def _way(record: UserRecord) -> str:
         return "disabled"
     if record.issuer:
         return record.issuer
-    return "password" if record.password else "link, not used yet"
+    return "password" if record.password else "no password yet"
 
 
 def _last(record: UserRecord) -> str:

@@ -70,10 +70,10 @@ def _way_back(
         if each.name == name and each.deployment is not None:
             return each.path, each.deployment
     commit = _commit(live) if live else ""
-    other = f" other than {commit[:12]}, which is live," if commit else ""
+    other = f" other than the live one ({commit[:12]})" if commit else ""
     raise ConfigurationError(
-        f"The application {application.name} has no release to roll back to: no release on disk"
-        f" has a commit{other} that worked and was not rolled back from.",
+        f"The application {application.name} has no release to roll back to. It needs a release on"
+        f" disk of a commit{other} that worked and that no rollback replaced.",
         hint=_choose(application.name, found),
         application=application.name,
     )

@@ -41,7 +41,7 @@ def test_a_repository_and_a_branch_are_picked_with_the_keyboard(ready, visit, tm
     assert page.get_by_label("Name", exact=True).input_value() == "website"
     page.get_by_label("Directory").fill(str(tmp_path / "website"))
     page.get_by_role("button", name="Test", exact=True).click()
-    page.get_by_text("The repository and the ref exist.").wait_for()
+    page.get_by_text("The repository and the branch, tag or commit exist.").wait_for()
     assert page.get_by_role("combobox", name="Repository").input_value() == name
     page.get_by_role("button", name="Create application").click()
     page.wait_for_url("**/applications/website?done=created")

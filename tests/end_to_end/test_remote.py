@@ -225,6 +225,11 @@ def test_an_address_that_is_none_is_refused(text, shell):
     assert "https://deploy.example.com" in said
 
 
+def test_an_option_after_the_command_is_told_its_place(shell):
+    _, said = shell.fail("app", "list", "--server", "https://x.example")
+    assert "Put --server before the command: deploycore --server URL app list" in said
+
+
 def test_an_address_is_stored_in_one_form():
     assert server_url("deploy.example.com/") == "https://deploy.example.com"
     assert server_url("https://Deploy.example.com/x/") == "https://deploy.example.com/x"

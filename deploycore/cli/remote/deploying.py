@@ -51,10 +51,10 @@ def deploy(
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have the server deploy the newest commit of one or more applications.
+    """Deploy the newest commit of one or more applications on the server's machine.
 
-    A worker of the server deploys them. Until then the command waits, and prints the log. If you
-    stop it with Ctrl-C, the deployments go on.
+    A worker of the server deploys them. The command prints the log until the deployments end. If
+    you stop it with Ctrl-C, the deployments continue.
     """
     with connected() as server:
         names = _chosen(server, applications or [], everything=all_)
@@ -84,7 +84,7 @@ def rollback(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have the server roll back to a previous release, without contacting the git host."""
+    """Roll back to a previous release on the server's machine, without contacting the git host."""
     with connected() as server:
         path = "/applications/{application}/rollback"
         begun = server.ask("POST", path, body={"to": to}, application=application)

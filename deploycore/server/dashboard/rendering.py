@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 import deploycore
 from deploycore.server.callers import may
 from deploycore.server.dashboard.forms import FORM_TOKEN
+from deploycore.server.dashboard.next_steps import next_steps
 from deploycore.server.dashboard.words import FILTERS
 from deploycore.store import Role
 
@@ -30,24 +31,24 @@ _HEADERS = {
 }
 
 DONE: Mapping[str, str] = {
-    "deploy": "The deployment is requested.",
+    "deploy": "The deployment is requested. It appears in the history below.",
     "cancel": "The deployment is being canceled.",
     "rollback": "The rollback has started.",
-    "provider-added": "The provider is added.",
-    "provider-changed": "The provider is changed.",
-    "provider-unchanged": "The provider has these values already. Nothing is changed.",
+    "provider-added": "The provider is added. Now add an application that uses it.",
+    "provider-changed": "The changes are saved.",
+    "provider-unchanged": "The provider already has these values. Nothing was changed.",
     "provider-rotated": "The secret is replaced.",
     "provider-removed": "The provider is removed.",
     "provider-authorized": "The provider is authorized.",
-    "created": "The application is created. It is not deployed yet.",
-    "settings": "The settings are saved. They apply to the next deployment.",
-    "variable": "The variable is saved. It applies to the next deployment.",
+    "created": "The application is created. Deploy it to make its first release.",
+    "settings": "The settings are saved. They apply from the next deployment.",
+    "variable": "The variable is saved. It applies from the next deployment.",
     "variable_removed": "The variable is removed.",
-    "webhook": "The webhook is set up.",
+    "webhook": "The webhook is set up. Push a commit to try it.",
     "webhook_rotated": "The webhook has a new secret.",
     "webhook_removed": "The webhook is removed.",
     "application_removed": "The application is removed.",
-    "user-changed": "The user is changed.",
+    "user-changed": "The changes are saved.",
     "user-removed": "The user is removed.",
     "token-removed": "The token is removed.",
     "password-changed": "The password is changed, and you are signed out in all other browsers.",
@@ -99,7 +100,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS, next_steps=next_steps)
     environment.globals.update(
         version=deploycore.__version__,
         static=_static_address,

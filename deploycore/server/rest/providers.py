@@ -69,7 +69,7 @@ def list_providers(api: Api, call: Call) -> Response:
 
 
 def get_provider(api: Api, call: Call) -> Response:
-    """Get a provider, without its secrets, and what it needs before it can be used.
+    """Get a provider without its secrets, and whether someone has to sign in before it can be used.
 
     No request is sent to the git host.
     """
@@ -133,8 +133,8 @@ def add_provider(api: Api, call: Call) -> Response:
 def change_provider(api: Api, call: Call) -> Response:
     """Change fields of a provider, or replace its secrets.
 
-    Applications, their history and webhooks stay. The change is stored only if the git host accepts
-    it, unless "verify" is false. Running deployments, servers and workers continue.
+    The change is stored only if the git host accepts the credentials, unless "verify" is false.
+    Applications, their history and their webhooks do not change. Running deployments continue.
     """
     given = checked(ProviderChangeGiven, call.body)
     record = provider_record(api, call.path["provider"])
@@ -165,8 +165,8 @@ def change_provider(api: Api, call: Call) -> Response:
 def remove_provider(api: Api, call: Call) -> Response:
     """Remove a provider that no application uses, and its stored secrets.
 
-    Its deploy keys are removed at the git host. The response lists what the git host still has, for
-    you to remove.
+    Its deploy keys are removed at the git host too. The response lists what you have to remove at
+    the git host yourself.
     """
     record = provider_record(api, call.path["provider"])
     installation, store = api.installation, api.installation.store

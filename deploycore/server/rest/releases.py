@@ -41,7 +41,7 @@ class ReleaseView(View):
     """A release on disk.
 
     Attributes:
-        state: ``kept``: it worked, so a rollback can go to it.
+        state: ``kept`` means that it worked: you can roll back to it.
         deployment: The deployment that made it.
     """
 
@@ -79,8 +79,8 @@ class ReleasePage(View):
 
     Attributes:
         is_here: Whether the server is on the machine that has the application's releases;
-            otherwise there are no items.
-        count: How many there are; of very many, not all are listed.
+            otherwise ``items`` is empty.
+        count: Number of all releases. If there are very many, ``items`` has the newest ones.
     """
 
     items: Sequence[ReleaseView]
@@ -102,9 +102,9 @@ class FilesView(View):
     """The files that would change.
 
     Attributes:
-        added, changed, removed: Their paths; not all of very many.
-        counts: The numbers of all of them.
-        is_all: Whether everything was compared; very large releases are compared in part.
+        added, changed, removed: Paths of these files. If there are very many, some are left out.
+        counts: Number of files of each kind, including those that are left out.
+        is_all: Whether all files were compared. In very large releases, only some are.
     """
 
     added: Sequence[str]
@@ -134,8 +134,8 @@ class TimingView(View):
     """How long a deployment took.
 
     Attributes:
-        seconds: By phase.
-        total: From its start to its end, without the time in the queue.
+        seconds: Seconds of each phase.
+        total: Seconds from its start to its end, without the time in the queue.
     """
 
     id: int
@@ -150,9 +150,10 @@ class Statistics(View):
     """The last deployments that ended, the oldest first.
 
     Attributes:
-        succeeded, failed: Their numbers; canceled, skipped and superseded ones are neither.
+        succeeded, failed: Number of deployments that succeeded or failed. Canceled, skipped and
+            superseded deployments do not count.
         success_rate: Between 0 and 1; ``None`` if none succeeded or failed.
-        median_seconds: Of the successful deployments.
+        median_seconds: Median duration of the successful deployments.
     """
 
     items: Sequence[TimingView]
@@ -163,7 +164,7 @@ class Statistics(View):
 
 
 class StatisticsQuery(Given):
-    """How many deployments are wanted."""
+    """The number of deployments to return."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -179,7 +180,7 @@ def list_releases(api: Api, call: Call) -> Response:
 
 
 def get_release_changes(api: Api, call: Call) -> Response:
-    """Get what a rollback to a release would change: the commits and the files."""
+    """Get the commits and files that a rollback to a release would change."""
     record = api.application(call.path["application"])
     wanted = call.path["release"]
     found = api.installation.releases(record.name) if _is_here(record) else []
@@ -222,7 +223,7 @@ def _compared(live: Release, release: Release) -> FilesView:
 
 
 def get_statistics(api: Api, call: Call) -> Response:
-    """Get how long an application's last deployments took, by phase, and how many succeeded."""
+    """Get the success rate of an application's last deployments, and their durations by phase."""
     name = api.application(call.path["application"]).name
     query: StatisticsQuery = call.query
     records = api.installation.store.deployments.list(name, limit=query.limit + 10)

@@ -17,7 +17,7 @@ __all__ = ["OPERATIONS"]
 
 
 class RemovalPart(View):
-    """What becomes of a part of an application, such as its history or its webhook."""
+    """What happens to one part of an application, such as its history or its webhook."""
 
     part: str
     text: str
@@ -43,9 +43,9 @@ class RemovalPlanView(View):
 
 
 def plan_removal(api: Api, call: Call) -> Response:
-    """List what a removal of an application would remove, and what would stay. It removes nothing.
+    """List what removing an application would remove, and what would stay. Removes nothing.
 
-    The query is that of the removal.
+    Send the same query as for the removal.
     """
     name, query = checked_name(call.path["application"]), call.query
     try:

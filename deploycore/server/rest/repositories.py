@@ -26,13 +26,13 @@ _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
 class ListingQuery(Given):
-    """Which items are wanted.
+    """The items to return.
 
     Attributes:
-        search: Only those whose name contains this text; case is ignored.
-        after: The number of items to skip; use the address in ``next``.
-        refresh: Whether to ask the git host again. Otherwise a listing is remembered for some
-            minutes.
+        search: Text that the name contains; case is ignored.
+        after: Number of items to skip. Use the address in ``next``.
+        refresh: Whether to request the list from the git host again. By default, a list is
+            cached for a few minutes.
     """
 
     search: Annotated[str, Field(max_length=200)] = ""
@@ -42,7 +42,7 @@ class ListingQuery(Given):
 
 
 class RepositoryQuery(ListingQuery):
-    """Which repositories are wanted.
+    """The repositories to return.
 
     Attributes:
         owner: The owner of the repositories (default: the provider's own).
@@ -52,7 +52,7 @@ class RepositoryQuery(ListingQuery):
 
 
 class RefQuery(ListingQuery):
-    """Which branches or tags are wanted.
+    """The branches or tags to return.
 
     Attributes:
         repository: ``owner/slug``, or an address of the repository.
@@ -69,7 +69,7 @@ class OwnerView(View):
 
 
 class RepositoryView(View):
-    """A repository; ``repository`` is what an application takes."""
+    """A repository. ``repository`` is its name in the definition of an application."""
 
     repository: str
     name: str
@@ -89,18 +89,19 @@ class RefView(View):
 
 
 class OwnerPage(View):
-    """Some owners, and where the others are."""
+    """One page of owners, and the path of the next page."""
 
     items: Sequence[OwnerView]
     next: str | None
 
 
 class RepositoryPage(View):
-    """Some repositories, and where the others are.
+    """One page of repositories, and the path of the next page.
 
     Attributes:
-        truncated: Whether the host has more than are listed: search for the others.
-        hint: What to do if the credentials can read none.
+        truncated: Whether the git host has more repositories than this list can have. Search for
+            the others.
+        hint: What to do if the credentials cannot read any repository.
     """
 
     items: Sequence[RepositoryView]
@@ -110,7 +111,7 @@ class RepositoryPage(View):
 
 
 class RefPage(View):
-    """Some branches or tags, and where the others are."""
+    """One page of branches or tags, and the path of the next page."""
 
     items: Sequence[RefView]
     next: str | None
@@ -126,8 +127,8 @@ def list_owners(api: Api, call: Call) -> Response:
 def list_repositories(api: Api, call: Call) -> Response:
     """List the repositories that a provider's credentials can read.
 
-    The git host is asked for one page at a time, and its response is remembered for some minutes.
-    A page may have fewer items than the limit; there are more as long as it has "next".
+    The server requests one page at a time from the git host, and caches it for a few minutes. A
+    page may have fewer items than the limit. It is the last page if "next" is null.
     """
     query: RepositoryQuery = call.query
     wanted = Wanted("repositories", query.owner, query.search)

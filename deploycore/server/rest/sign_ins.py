@@ -1,4 +1,4 @@
-"""Sign in a person to a git host, for a provider that requires it."""
+"""Sign in at a git host, for a provider that requires it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PORT_BY_HAND = 8912  # nothing listens there: the browser shows the address tha
 
 
 def begin_sign_in(api: Api, call: Call) -> Response:
-    """Begin to sign in a person to the git host of a provider.
+    """Start a sign-in at the git host of a provider.
 
     The person opens the address in a browser. If the way is "browser", the git host then sends the
     browser to the redirect address, with a response to finish the sign-in with. If it is "device",

@@ -1,4 +1,4 @@
-"""Operations on the API's tokens."""
+"""Operations on API tokens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TokenView(View):
 
 
 class TokenPage(View):
-    """Some tokens by name, and where the next ones are."""
+    """One page of tokens, sorted by name, and the path of the next page."""
 
     items: Sequence[TokenView]
     next: str | None
@@ -51,10 +51,10 @@ class TokenAdded(View):
 
 
 class TokenQuery(Given):
-    """Which tokens are wanted.
+    """The page of tokens to return.
 
     Attributes:
-        after: Only those whose names come after this one.
+        after: Return tokens whose names sort after this name.
     """
 
     after: Annotated[str, Field(max_length=63)] = ""
@@ -65,7 +65,7 @@ class NewToken(Given):
     """A token to add.
 
     Attributes:
-        days: After so many days it expires (default: never).
+        days: Days until the token expires (default: it does not expire).
     """
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
@@ -74,7 +74,7 @@ class NewToken(Given):
 
 
 def list_tokens(api: Api, call: Call) -> Response:
-    """List the tokens of the API, by name."""
+    """List the API tokens, sorted by name."""
     query: TokenQuery = call.query
     found = api.installation.store.tokens.list(after=query.after, limit=query.limit + 1)
     items, following = found[: query.limit], None
@@ -85,7 +85,7 @@ def list_tokens(api: Api, call: Call) -> Response:
 
 
 def add_token(api: Api, call: Call) -> Response:
-    """Add a token. Only this response has its secret: the server stores a digest of it."""
+    """Add a token. Only this response contains its secret: the server stores a digest."""
     wanted, secret = checked(NewToken, call.body), new_token()
     lifetime = None if wanted.days is None else timedelta(days=wanted.days)
     record = api.installation.store.tokens.add(

@@ -51,7 +51,7 @@ class UserView(View):
 
 
 class UserPage(View):
-    """Some users by name, and where the next ones are."""
+    """One page of users, sorted by name, and the path of the next page."""
 
     items: Sequence[UserView]
     next: str | None
@@ -65,17 +65,17 @@ class LinkView(View):
 
 
 class UserAdded(View):
-    """A new user, and the link to set the password, if none was given."""
+    """A new user, and the link to set the password, if the request had none."""
 
     user: UserView
     link: LinkView | None
 
 
 class UserQuery(Given):
-    """Which users are wanted.
+    """The page of users to return.
 
     Attributes:
-        after: Only those whose names come after this one.
+        after: Return users whose names sort after this name.
     """
 
     after: Annotated[str, Field(max_length=63)] = ""
@@ -83,7 +83,7 @@ class UserQuery(Given):
 
 
 class NewUser(Given):
-    """A user to add. Without a password, the response has a one-time link to set it."""
+    """A user to add."""
 
     name: Name
     role: Role
@@ -91,7 +91,7 @@ class NewUser(Given):
 
 
 class UserChange(Given):
-    """What to change of a user."""
+    """The fields of a user to change."""
 
     role: Role | None = None
     disabled: bool | None = None
@@ -116,8 +116,8 @@ def get_user(api: Api, call: Call) -> Response:
 def add_user(api: Api, call: Call) -> Response:
     """Add a user.
 
-    The user signs in with the password of the body. Without one, the response has a one-time link
-    that sets it. The link can be used for 24 hours.
+    If the body has no password, the response has a one-time link, with which the user sets one.
+    The link expires after 24 hours.
     """
     wanted = checked(NewUser, call.body)
     hashed = api.accounts.passwords.hash(wanted.password) if wanted.password else None
@@ -134,7 +134,8 @@ def add_user(api: Api, call: Call) -> Response:
 def change_user(api: Api, call: Call) -> Response:
     """Change a user's role, or disable or enable the user.
 
-    A disabled user cannot sign in, and is signed out everywhere. The last administrator stays.
+    A disabled user cannot sign in, and is signed out everywhere. The last administrator cannot be
+    disabled, and keeps the role.
     """
     name, wanted = _user(api, call).name, checked(UserChange, call.body)
     try:
@@ -149,8 +150,8 @@ def change_user(api: Api, call: Call) -> Response:
 def create_user_link(api: Api, call: Call) -> Response:
     """Create a one-time link that sets a user's password.
 
-    It can be used for 24 hours. Using it signs the user out everywhere else. Former links of the
-    user become invalid.
+    The link expires after 24 hours. When it is used, the user is signed out everywhere else.
+    Earlier links of the user become invalid.
     """
     name = _user(api, call).name
     try:
@@ -161,7 +162,7 @@ def create_user_link(api: Api, call: Call) -> Response:
 
 
 def delete_user(api: Api, call: Call) -> Response:
-    """Remove a user, who is signed out everywhere. The last administrator stays."""
+    """Remove a user, who is signed out everywhere. The last administrator cannot be removed."""
     name = _name(call)
     try:
         api.installation.store.users.remove(name)

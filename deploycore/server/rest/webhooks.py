@@ -33,12 +33,12 @@ class WebhookView(View):
     """The webhook of an application, without its secrets.
 
     Attributes:
-        exists: Whether there is one. Otherwise deliveries are refused.
+        exists: Whether the application has a webhook. If not, deliveries are refused.
         url: Where the host sends deliveries; ``None`` if the server's address is not known.
         hosts_id: The host's identifier; ``None`` if it was set up by hand.
         repository: The repository that it was registered for.
-        former_until: Until when the former secret is valid.
-        is_former_valid: Whether a former secret is valid now.
+        former_until: When the previous secret expires.
+        is_former_valid: Whether the previous secret is still valid.
         delivered_at: When the last delivery with a valid signature arrived, to the minute.
         deploys_pushes: Whether the application deploys on pushes at all.
     """
@@ -61,7 +61,8 @@ class WebhookGiven(Given):
     Attributes:
         server_url: The address at which git hosts reach this server (default: that of the server's
             settings).
-        by_hand: Whether only to create the secret, because a person sets up the webhook.
+        by_hand: Whether to create only the secret, because you set up the webhook at the git
+            host yourself.
     """
 
     server_url: Annotated[str, Field(max_length=2048)] | None = None
@@ -72,7 +73,7 @@ class RotationGiven(Given):
     """How the secret of a webhook is replaced.
 
     Attributes:
-        grace_seconds: How long the former secret stays valid.
+        grace_seconds: Seconds until the previous secret expires.
     """
 
     grace_seconds: Annotated[int, Field(ge=0, le=_GRACE_MOST)] = 86_400
@@ -82,7 +83,7 @@ class WebhookRemovalQuery(Given):
     """How a webhook is removed.
 
     Attributes:
-        keep_at_host: Whether it stays at the git host.
+        keep_at_host: Whether to keep the webhook at the git host.
     """
 
     keep_at_host: bool = False
@@ -92,7 +93,7 @@ class WebhookRemoved(View):
     """A removed webhook.
 
     Attributes:
-        removed_at_host: Whether the git host has removed it.
+        removed_at_host: Whether the git host removed it.
         remains: What you have to remove at the git host yourself.
     """
 
@@ -107,12 +108,12 @@ class WebhookSecret(View):
 
 
 class DeliveryView(View):
-    """A delivery, and how it was judged.
+    """A delivery, and its result.
 
     Attributes:
         outcome: ``accepted`` (a trigger is stored), ``known`` (it arrived before), or ``ignored``.
-        reason: Why it was ignored, as one of a few words.
-        message: The same for people.
+        reason: Why it was ignored, as a code.
+        message: Why it was ignored, as a sentence.
         sender: The network address that it came from.
         delivery: The git host's identifier.
         deployment: The deployment that settled the trigger.
@@ -150,7 +151,7 @@ class RefusedView(View):
 
 
 class DeliveryPage(View):
-    """The last deliveries, the newest first, and where the older ones are."""
+    """The last deliveries, newest first, and the path of the next page."""
 
     items: Sequence[DeliveryView]
     refused: Sequence[RefusedView]
@@ -158,10 +159,10 @@ class DeliveryPage(View):
 
 
 class DeliveryQuery(Given):
-    """Which deliveries are wanted.
+    """The deliveries to return.
 
     Attributes:
-        before: Only those that are older than the one with this id.
+        before: Return deliveries that are older than the delivery with this id.
     """
 
     before: Identifier | None = None
@@ -191,9 +192,9 @@ def register_webhook(api: Api, call: Call) -> Response:
 
 
 def rotate_webhook(api: Api, call: Call) -> Response:
-    """Replace the secret of a webhook, also at the git host if it is registered there.
+    """Replace the secret of a webhook, here and at the git host if it is registered there.
 
-    The former secret stays valid for a time. After a failure, send the request again.
+    The previous secret stays valid for "grace_seconds". If the request fails, send it again.
     """
     record = api.application(call.path["application"])
     grace = timedelta(seconds=checked(RotationGiven, call.body).grace_seconds)
@@ -215,7 +216,8 @@ def reveal_webhook_secret(api: Api, call: Call) -> Response:
 def remove_webhook(api: Api, call: Call) -> Response:
     """Remove a webhook and its secrets, here and at the git host.
 
-    If the git host does not remove it, nothing is removed. After that, pushes deploy nothing.
+    If the git host cannot remove it, nothing is removed. Without a webhook, pushes are found only
+    by polling.
     """
     record, query = api.application(call.path["application"]), call.query
     webhook = _existing(lambda: api.installation.store.webhooks.get(record.name))
@@ -228,9 +230,9 @@ def remove_webhook(api: Api, call: Call) -> Response:
 
 
 def list_deliveries(api: Api, call: Call) -> Response:
-    """List the last deliveries to an application's webhook, and how each was judged.
+    """List the last deliveries to an application's webhook, with the result of each.
 
-    Those that were refused are counted by their reason.
+    "refused" counts the deliveries that were refused, by reason.
     """
     record, query = api.application(call.path["application"]), call.query
     api.recorder.flush()

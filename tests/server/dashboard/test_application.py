@@ -15,7 +15,7 @@ def test_the_page_has_what_is_live_the_history_and_the_releases(browser, release
     page = browser.get("/applications/shop").text
     for text in (name, "Change 1", "The step failed.", "1 min 15 s", f"/deployments/{number}"):
         assert text in page
-    assert "What was live before is still live." in page
+    assert "The previous release is still live." in page
     assert faults_of(page) == []
 
 

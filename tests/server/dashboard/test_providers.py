@@ -240,7 +240,7 @@ def test_rejected_credentials_are_stored_only_if_that_is_said(browser, installat
 def test_a_provider_is_edited_by_its_form(browser, installation):
     form = forms_of(browser.get("/providers/work/edit").text)["/providers/work/edit"]
     changed = send(browser, form, {"read_timeout": "20", "proxy": SecretStr("none")})
-    assert "The provider is changed." in changed.text
+    assert "The changes are saved." in changed.text
     record = installation.store.get_provider("work")
     assert record.settings == {"read_timeout": "20", "proxy": "none"}
     assert (
@@ -249,10 +249,10 @@ def test_a_provider_is_edited_by_its_form(browser, installation):
     stale = send(browser, form, {"read_timeout": "30"})
     assert stale.status_code == 409
     unset = fill(browser, "/providers/work/edit", {"read_timeout": ""}, **{"unset.proxy": "1"})
-    assert "The provider is changed." in unset.text
+    assert "The changes are saved." in unset.text
     assert installation.store.get_provider("work").settings == {}
     same = fill(browser, "/providers/work/edit", {})
-    assert "Nothing is changed." in same.text
+    assert "Nothing was changed." in same.text
 
 
 def test_a_form_without_the_number_of_changes_is_stored_all_the_same(browser):
@@ -268,7 +268,7 @@ def test_a_provider_gets_another_mode(browser, installation):
         fill(browser, add_path("bitbucket", password), without_mode(password), name="team")
         path = "/providers/team/edit?mode=api-token"
         changed = fill(browser, path, without_mode(token))
-        assert "The provider is changed." in changed.text, text_of(changed)
+        assert "The changes are saved." in changed.text, text_of(changed)
     record = installation.store.get_provider("team")
     assert record.settings["mode"] == "api-token"
     assert [*record.secrets] == ["token"]
@@ -289,7 +289,7 @@ def test_the_address_of_a_form_can_be_opened_again(browser):
 
 
 def test_the_redirect_address_is_told_before_the_client_is_registered(browser):
-    told = "register http://127.0.0.1:8000/callback to return"
+    told = "enter http://127.0.0.1:8000/callback"
     assert told in text_of(browser.get("/providers/new?kind=gitea&mode=oauth"))
     assert told not in text_of(browser.get("/providers/new?kind=gitea&mode=token"))
 
@@ -453,7 +453,7 @@ def test_a_person_enters_a_code(browser):
         [code] = re.findall(r"<code>([A-Z]{4}-[A-Z]{4})</code>", begun.text)
         form = forms_of(begun.text)["/providers/hub/authorize/finish"]
         early = browser.client.post(form.action, data=form.values)
-        assert "not entered yet" in early.text
+        assert "not confirmed the code yet" in early.text
         sandbox.oauth.enter(code, sandbox.OWNER)
         ends_at = time.monotonic() + 60
         while (

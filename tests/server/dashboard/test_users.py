@@ -72,7 +72,7 @@ def test_a_wrong_user_is_told_at_its_field_with_what_was_typed(browser, fields, 
 def test_a_user_is_changed_and_removed(browser, installation):
     installation.store.users.add("ada", role="read")
     page = browser.send("/users/ada", role="deploy")
-    assert (page.url.path, "The user is changed." in page.text) == ("/users/ada", True)
+    assert (page.url.path, "The changes are saved." in page.text) == ("/users/ada", True)
     assert "Enable the user" in browser.send("/users/ada", disabled="yes").text
     assert installation.store.users.get("ada").disabled
     assert "Disable the user" in browser.send("/users/ada", disabled="no").text
@@ -209,7 +209,7 @@ def test_a_new_role_holds_at_the_next_request(browser, installation, sign_in_as,
 
 
 def test_a_user_without_a_password_sees_no_form_for_it(browser):
-    assert "Present password" not in browser.get("/account").text
+    assert "Current password" not in browser.get("/account").text
 
 
 def test_a_link_has_the_address_that_users_have(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
@@ -181,6 +182,7 @@ async def _webhook_page(
         refusal=refusal,
         errors=_webhook_errors(refusal),
         typed=typed,
+        is_local=_is_local(str(typed[_SERVER_URL])),
         secret=secret,
         remains=remains,
     )
@@ -237,6 +239,15 @@ def _back_to_webhook(visit: Visit, name: str, done: str) -> Response:
 def _own_address(visit: Visit) -> str:
     """The address that the browser has this page from: most probably what git hosts need."""
     return str(visit.request.base_url).rstrip("/")
+
+
+def _is_local(address: str) -> bool:
+    """Whether only programs of this machine can reach an address."""
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        return False
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _is_admin(visit: Visit) -> bool:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from starlette.responses import Response
 
-from deploycore.applications.application import Application, AutoDeploy, HealthCheck, Steps
-from deploycore.applications.descriptions import describe_fields
 from deploycore.applications.files import decode_fields, render_fields
 from deploycore.errors import ConfigurationError
 from deploycore.server.dashboard.application_form import (
@@ -19,6 +16,7 @@ from deploycore.server.dashboard.application_form import (
     locked_fields,
     values_of,
 )
+from deploycore.server.dashboard.application_help import HELP
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.visit import Visit, quoted
 from deploycore.server.problems import Refusal, refused_by
@@ -150,7 +148,7 @@ async def _new_page(
         errors=errors_of(refusal),
         tested=tested,
         offline="offline" in visit.form,
-        **_descriptions(),
+        help=HELP,
     )
 
 
@@ -182,7 +180,7 @@ async def _settings_page(
         tested=tested,
         is_saved=is_saved,
         offline="offline" in visit.form,
-        **_descriptions(),
+        help=HELP,
     )
 
 
@@ -232,17 +230,6 @@ async def _refs(visit: Visit, values: Mapping[str, str]) -> list[str]:
             continue
         found += [each["name"] for each in page["items"]]
     return found
-
-
-@cache
-def _descriptions() -> dict[str, Mapping[str, str]]:
-    """What each field means, as the API's document has it."""
-    return {
-        "help": describe_fields(Application),
-        "steps_help": describe_fields(Steps),
-        "auto_help": describe_fields(AutoDeploy),
-        "health_help": describe_fields(HealthCheck),
-    }
 
 
 def _suggested_name(repository: str) -> str:

@@ -1,0 +1,73 @@
+"""The page for a command that a hint names, so that the next step is possible in the browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import pass_context
+from jinja2.runtime import Context
+
+from deploycore.store import Role
+
+__all__ = ["next_steps", "steps_for"]
+
+_COMMAND = re.compile(
+    r"\bdeploycore (?P<command>(?:(?:app|env|provider|token|user|webhook) )?[a-z]+)"
+    r"(?: (?P<name>[A-Za-z0-9][A-Za-z0-9._-]*))?"
+)
+
+# The page of each command: its path, the text of the link, and the role that it needs.
+_PAGES: Mapping[str, tuple[str, str, Role]] = {
+    "app create": ("/applications/new", "Add an application", "admin"),
+    "app edit": ("/applications/{}/settings", "Settings of {}", "admin"),
+    "app list": ("/", "Applications", "read"),
+    "app remove": ("/applications/{}/remove", "Remove {}", "admin"),
+    "app show": ("/applications/{}", "Application {}", "read"),
+    "deploy": ("/applications/{}", "Application {}", "read"),
+    "deployments": ("/applications/{}", "Application {}", "read"),
+    "doctor": ("/doctor", "Doctor", "admin"),
+    "env set": ("/applications/{}/environment", "Environment of {}", "read"),
+    "plugins": ("/plugins", "Plugins", "admin"),
+    "provider add": ("/providers/new", "Add a provider", "admin"),
+    "provider authorize": ("/providers/{}/authorize", "Authorize {}", "admin"),
+    "provider edit": ("/providers/{}/edit", "Edit {}", "admin"),
+    "provider list": ("/providers", "Providers", "read"),
+    "provider rotate": ("/providers/{}/rotate", "Rotate the secrets of {}", "admin"),
+    "provider show": ("/providers/{}", "Provider {}", "read"),
+    "provider test": ("/providers/{}", "Provider {}", "read"),
+    "releases": ("/applications/{}/releases", "Releases of {}", "read"),
+    "rollback": ("/applications/{}/rollback", "Roll back {}", "deploy"),
+    "token add": ("/tokens/new", "Add a token", "admin"),
+    "token list": ("/tokens", "Tokens", "admin"),
+    "user link": ("/users/{}", "User {}", "admin"),
+    "user list": ("/users", "Users", "admin"),
+    "webhook register": ("/applications/{}/webhook", "Webhook of {}", "read"),
+    "webhook rotate": ("/applications/{}/webhook", "Webhook of {}", "read"),
+}
+
+
+def steps_for(hint: str, may: Callable[[Role], bool]) -> dict[str, str]:
+    """Return the pages for the commands of a hint: the text of each link by its address.
+
+    Args:
+        hint: The hint.
+        may: Tells whether the user has a role.
+    """
+    found = {}
+    for each in _COMMAND.finditer(hint):
+        path, text, role = _PAGES.get(each["command"], ("", "", "admin"))
+        name = (each["name"] or "").rstrip(".")
+        is_known = "{}" not in path or not (not name or name.isupper())
+        if path and is_known and may(role):
+            found[path.format(quote(name, safe=""))] = text.format(name)
+    return found
+
+
+@pass_context
+def next_steps(context: Context, hint: str | None) -> dict[str, str]:
+    """Return the pages for a hint, as a filter of templates that know the user."""
+    may: Any = context.get("may")
+    return steps_for(hint, may) if hint and may else {}
