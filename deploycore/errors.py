@@ -265,7 +265,7 @@ class DeployError(DeploycoreError):
 
 
 class Cancelled(DeployError):
-    """The operation was cancelled. It left nothing incomplete behind."""
+    """The operation was canceled. It left nothing incomplete behind."""
 
     code = "cancelled"
     exit_code = 130

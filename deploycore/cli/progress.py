@@ -129,7 +129,7 @@ def cancelled_by_signals() -> Iterator[Cancellation]:
             raise KeyboardInterrupt
         cancellation.cancel()
         with suppress(Exception):  # standard error may be closed, or in the middle of a write
-            print("cancelling …", file=sys.stderr, flush=True)
+            print("canceling …", file=sys.stderr, flush=True)
 
     previous = {number: signal.signal(number, cancel) for number in signals_to_end()}
     try:

@@ -107,7 +107,7 @@ class _Trying:
 
     def _raise_if_cancelled(self) -> None:
         if self.cancellation.cancelled:
-            raise Cancelled("The health check was cancelled.")
+            raise Cancelled("The health check was canceled.")
 
     def _wait_until(self, moment: float, wakeup: Wakeup) -> None:
         # A former try that hung on may wake us for nothing.

@@ -145,4 +145,4 @@ def refuse_ended(record: DeploymentRecord, store: Store) -> None:
             deployment=record.id,
         )
     if now.state == "cancelled":
-        raise Cancelled(now.error or "The deployment was cancelled.", deployment=record.id)
+        raise Cancelled(now.error or "The deployment was canceled.", deployment=record.id)

@@ -101,7 +101,7 @@ def run_command(
     """
     title = _title(command, redactor)
     if cancellation.cancelled:
-        raise Cancelled(f"The step {title!r} was cancelled before it began.", step=title)
+        raise Cancelled(f"The step {title!r} was canceled before it began.", step=title)
     run = _Run(command, cancellation, deadline)
     failure = run.to_its_end(directory, environment, StepOutput(redactor, output), record)
     if failure is _CANCELLED:
@@ -125,7 +125,7 @@ class _Failure:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-_CANCELLED = _Failure("was cancelled")
+_CANCELLED = _Failure("was canceled")
 
 
 class _Run:

@@ -116,7 +116,7 @@ class Cancellation:
             Cancelled: The operation was asked to stop.
         """
         if self._cancelled:
-            raise Cancelled("The operation was cancelled; nothing was left half-written.")
+            raise Cancelled("The operation was canceled; nothing was left half-written.")
 
     @contextmanager
     def waking(self, listener: Callable[[], None]) -> Iterator[None]:

@@ -152,7 +152,7 @@ class Deployments:
             "finished_at": case((waits, datetime.now(UTC)), else_=deployments.c.finished_at),
             "error_code": case((waits, "cancelled"), else_=deployments.c.error_code),
             "error": case(
-                (waits, "It was cancelled while it was queued."), else_=deployments.c.error
+                (waits, "It was canceled while it was queued."), else_=deployments.c.error
             ),
         }
         with self._database.writing() as connection:

@@ -42,7 +42,7 @@ _ENDS: dict[DeploymentState, tuple[CommitState, str]] = {
     "skipped": ("successful", "is live; nothing had to be done"),
     "failed": ("failed", "was not deployed"),
     "rolled_back": ("failed", "did not work; the previous release is live again"),
-    "cancelled": ("stopped", "was cancelled"),
+    "cancelled": ("stopped", "was canceled"),
     "superseded": ("stopped", "gave way to a newer deployment"),
 }
 

@@ -548,7 +548,7 @@ def test_another_thread_cancels_at_once(run, cancellation, lines):
     thread = threading.Thread(target=lambda: soon(lambda: lines) and cancellation.cancel())
     thread.start()
     begun = time.monotonic()
-    with pytest.raises(Cancelled, match=r"The step 'echo \$\$; sleep 60' was cancelled"):
+    with pytest.raises(Cancelled, match=r"The step 'echo \$\$; sleep 60' was canceled"):
         run("echo $$; sleep 60")
     thread.join()
     assert time.monotonic() - begun < SANE

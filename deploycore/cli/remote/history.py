@@ -95,7 +95,7 @@ def cancel(deployment: Number, as_json: AsJson = False) -> None:
     if as_json:
         show_json(deployment_as_dict(record))
         return
-    done = "is cancelled" if record.is_finished else "will stop at its next safe point"
+    done = "is canceled" if record.is_finished else "will stop at its next safe point"
     say(f"Deployment {record.id} of {record.application} {done}.")
 
 
