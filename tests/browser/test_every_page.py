@@ -123,7 +123,8 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened, path):
         }"""
     )
     hidden = []
-    for _ in range(count + 2):
+    dates = page.locator("input[type=date]").count()  # with stops for their parts
+    for _ in range(count + 2 + 3 * dates):
         page.keyboard.press("Tab")
         shown = page.evaluate(
             """() => {
