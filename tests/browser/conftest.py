@@ -37,9 +37,13 @@ PATIENCE = 60_000
 """Milliseconds for what a page is to show: for what hangs, not for what is slow."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A Chromium of this test process."""
+    """A Chromium for the tests of a module.
+
+    Not for longer: until Playwright ends, an event loop runs in this thread, and other tests could
+    start none.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if program is None:
