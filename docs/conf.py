@@ -70,6 +70,7 @@ nitpick_ignore = [
     ("py:class", "deploycore.provider.core_fields.CoreFields"),
     ("py:class", "deploycore.provider.stored_credentials.StoredCredentials"),
     ("py:class", "deploycore.store.store.Store"),
+    ("py:class", "deploycore.testing.git_over_ssh.GitOverSsh"),
     ("py:class", "deploycore.installation.deploy_keys.DeployKeys"),
     ("py:class", "deploycore.provider.connection.OtherCredentials"),
     ("py:class", "deploycore.store.records.DeployKeyRecord"),

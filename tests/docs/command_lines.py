@@ -10,11 +10,12 @@ from typer.main import get_command
 
 from deploycore.cli import COMMANDS
 from deploycore.cli.dispatch import application_of
+from deploycore.cli.remote import REMOTE_COMMANDS
 from deploycore.provider.core_fields import all_fields
 from deploycore.provider.installed import plugin_reports
 from deploycore.provider.registry import load_plugin
 
-_ANSWERED_BEFORE_TYPER = ("--version", "-h", "help")
+_ANSWERED_BEFORE_TYPER = ("--version", "-h", "help", "--server")
 
 
 def problem_of(words: Sequence[str]) -> str | None:
@@ -51,9 +52,12 @@ def problem_of_part(words: Sequence[str]) -> str | None:
 def _command(words: Sequence[str]) -> tuple[Any, list[str]]:
     """The command that the first words name, ``None`` if none does, and the words after them."""
     place, rest = _everything(), list(words)
+    if rest[:1] == ["--server"] and len(rest) > 2 and rest[2] in REMOTE_COMMANDS:
+        place, rest = _on_server(rest[2]), rest[2:]
     while hasattr(place, "commands") and rest and rest[0] in place.commands:
         place = place.commands[rest.pop(0)]
-    unfinished = hasattr(place, "commands") and (place is _everything() or _names_more(rest))
+    is_top = place is _everything()
+    unfinished = hasattr(place, "commands") and (is_top or _names_more(rest))
     return (None if unfinished else place), rest
 
 
@@ -85,3 +89,9 @@ def _problem_of_fields(kind: str | None, words: Sequence[str]) -> str | None:
 @cache
 def _everything() -> Any:
     return get_command(application_of(COMMANDS))
+
+
+@cache
+def _on_server(command: str) -> Any:
+    """The commands of a server that share a module with one of them."""
+    return get_command(application_of([command], is_remote=True))

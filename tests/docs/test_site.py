@@ -36,7 +36,7 @@ HOOKS = [
 VARIABLES = {
     variable
     for path in Path(deploycore.__file__).parent.rglob("*.py")
-    for variable in re.findall(r"\"(DEPLOYCORE_[A-Z_]+)\"", path.read_text())
+    for variable in re.findall(r"\"(DEPLOYCORE_[A-Z_]*[A-Z])\"", path.read_text())
 }
 
 
