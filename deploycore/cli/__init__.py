@@ -75,7 +75,7 @@ EXIT_CODES = {
     8: "the deployment failed, or another one is running",
     9: "the database or its key cannot be used",
     10: "a plugin is broken",
-    130: "cancelled",
+    130: "canceled",
 }
 
 _COMPLETION_VARIABLE = "_DEPLOYCORE_COMPLETE"
