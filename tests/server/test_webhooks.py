@@ -549,9 +549,11 @@ def test_a_new_application_is_found_though_others_were_asked_for_before(client, 
 
 
 class Statements:
-    """Counts what is sent to the database."""
+    """Counts what is sent to the database of an installation, and not to those of others: what
+    other tests have left behind may still ask them."""
 
-    def __init__(self) -> None:
+    def __init__(self, installation) -> None:
+        self._home = str(installation.settings.home)
         self.seen: list[str] = []
 
     def __enter__(self):
@@ -562,7 +564,8 @@ class Statements:
         event.remove(Engine, "before_cursor_execute", self._note)
 
     def _note(self, connection, cursor, statement, *rest):
-        self.seen.append(statement.split()[0])
+        if self._home in str(connection.engine.url):
+            self.seen.append(statement.split()[0])
 
 
 @pytest.mark.parametrize(("name", "status"), [("nope", 404), ("shop", 401)])
@@ -576,14 +579,14 @@ def test_refusing_a_stranger_looks_at_one_row_and_opens_no_provider(
     monkeypatch.setattr(
         installation, "open_provider", _counting(installation.open_provider, opened)
     )
-    with Statements() as statements:
+    with Statements(installation) as statements:
         for _ in range(50):
             assert client.post(f"/webhooks/{name}", content=b"{}").status_code == status
     assert set(statements.seen) <= {"SELECT", "BEGIN"}
     # The webhook each time; once the rest of what is known of the application, and its provider.
     assert statements.seen.count("SELECT") == 50 + (5 if name == "shop" else 0)
     assert len(opened) == (name == "shop")
-    with Statements() as statements:
+    with Statements(installation) as statements:
         for odd in ("x" * 64, "a%00b", "%C3%A4"):
             assert client.post(f"/webhooks/{odd}", content=b"{}").status_code == 404
     assert statements.seen == []  # no application can have such a name
