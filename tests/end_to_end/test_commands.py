@@ -127,7 +127,6 @@ def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):
     assert "port" in said
 
 
-@pytest.mark.usefixtures("no_home_yet")
 def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
     """What it runs before is tested below: here it has deployed nothing yet."""
     told = []
@@ -160,6 +159,7 @@ def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
     assert all(f"The {kind} sandbox listens on" in shown for kind in others)
 
 
+@pytest.mark.usefixtures("no_home_yet")
 def test_the_demo_succeeds_and_leaves_nothing_behind(shell, monkeypatch, capsys):
     """Its commands begin in prepared processes. Continuous integration runs the demo twice as it
     is: as the README has it, and from wheels."""
