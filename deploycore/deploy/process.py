@@ -67,6 +67,8 @@ class Process:
                     preexec_fn=enter,  # which takes no lock
                 )
         except BaseException:
+            # A signal handler may raise when the program runs already, and nobody knows it yet.
+            self.contained.kill()
             self.contained.close()
             raise
         assert self._process.stdout is not None  # noqa: S101 - for the type checker

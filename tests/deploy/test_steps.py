@@ -596,6 +596,23 @@ def test_an_exception_of_a_signal_handler_ends_the_step(run, alarm, tmp_path):
     assert has_gone(int((tmp_path / "pid").read_text()))
 
 
+def test_an_exception_while_the_program_is_started_ends_it(run, tmp_path, monkeypatch):
+    started = subprocess.Popen
+
+    def interrupted(*arguments, **options):
+        begun = started(*arguments, **options)
+        assert soon((tmp_path / "pid").exists)
+        interrupted.kept = begun, begun.stdout
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process_module.subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("echo $$ > pid; sleep 60")
+    begun, output = interrupted.kept
+    assert begun.wait(SANE) < 0
+    output.close()
+
+
 def test_waking_is_remembered_and_harmless_when_nobody_waits():
     with Wakeup() as wakeup:
         wakeup.wake()
