@@ -6,11 +6,9 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -26,6 +24,7 @@ from deploycore.server.accounts.issuer_sign_in import IssuerSignIn
 from deploycore.server.accounts.openid import Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.accounts.passwords import AT_ONCE, Passwords
+from deploycore.server.accounts.waiting import SignInThreads
 from deploycore.server.callers import Caller
 from deploycore.server.edge import client_address
 from deploycore.server.problems import Refusal, refused_by
@@ -80,8 +79,7 @@ class Accounts:
         self.passwords = Passwords()
         self.attempts = Attempts()
         self.auditor = Auditor(installation.store)
-        self._hashing = CapacityLimiter(AT_ONCE)
-        self._waiting = 0
+        self._hashing = SignInThreads(AT_ONCE, most=_WAITING_MOST)
         self._held: OrderedDict[str, tuple[bool, float]] = OrderedDict()
 
     async def visitor(self, request: Request) -> Visitor | None:
@@ -140,7 +138,7 @@ class Accounts:
             Refusal: The name or password is wrong (422), or there were too many attempts (429), or
                 there are too many at once (503).
         """
-        return await self._hashed(lambda: self._sign_in(request, name, password))
+        return await self._hashing.run(lambda: self._sign_in(request, name, password))
 
     async def sign_in_at_issuer(self, request: Request, started: Started | None) -> SecretStr:
         """Sign a user in who comes back from the issuer, and return the cookie of the new session.
@@ -184,7 +182,7 @@ class Accounts:
         Raises:
             Refusal: The link cannot be used (403), or the name or the password is invalid (422).
         """
-        return await self._hashed(lambda: self._use_link(request, link, name, password))
+        return await self._hashing.run(lambda: self._use_link(request, link, name, password))
 
     def begin_session(self, request: Request, user: str) -> SecretStr:
         """Begin a session of a user, and return its cookie. A session that the browser had ends,
@@ -276,24 +274,6 @@ class Accounts:
         )
         self.note_sign_in(user)
         return self.begin_session(request, user.name)
-
-    async def _hashed(self, work: Callable[[], T]) -> T:
-        """Run what hashes a password in a thread. Only a few may wait for their turn."""
-        if self._waiting >= _WAITING_MOST:
-            raise Refusal(
-                503,
-                "busy",
-                "Too many people are signing in at once.",
-                hint="Try again in a few seconds.",
-                headers={"Retry-After": "5"},
-            )
-        self._waiting += 1
-        try:
-            return await to_thread.run_sync(work, limiter=self._hashing)
-        except DeploycoreError as error:
-            raise refused_by(error) from None
-        finally:
-            self._waiting -= 1
 
 
 def _visitor_of(found: SignedIn, form_token: SecretStr) -> Visitor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from deploycore.errors import DeploycoreError
 from deploycore.server.accounts.openid import Issuer, Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.accounts.openid_users import Found, user_of
-from deploycore.server.problems import Refusal, refused_by
+from deploycore.server.accounts.waiting import SignInThreads
+from deploycore.server.problems import Refusal
 from deploycore.store import Store
 from deploycore.store.token_digests import digest_of
 
@@ -43,8 +41,7 @@ class IssuerSignIn:
         self._issuer = Issuer(settings)
         self._public_url = public_url
         # The issuer may hang, or many people may come at once: nothing else waits for that.
-        self._threads = CapacityLimiter(_THREADS)
-        self._waiting = 0
+        self._threads = SignInThreads(_THREADS, most=_WAITING_MOST)
 
     async def begin(self, request: Request, following: str) -> tuple[str, Started]:
         """Return the issuer's page to go to, and what the browser has to keep.
@@ -56,7 +53,7 @@ class IssuerSignIn:
             Refusal: The issuer cannot be used (502), or too many people are signing in (503).
         """
         started, redirect_uri = Started.new(following), self._redirect_uri(request)
-        address = await self._in_thread(lambda: self._issuer.address(started, redirect_uri))
+        address = await self._threads.run(lambda: self._issuer.address(started, redirect_uri))
         return address, started
 
     async def finish(self, request: Request, started: Started | None) -> Found:
@@ -91,25 +88,8 @@ class IssuerSignIn:
                 )
             return user_of(self._store, self.settings, claims)
 
-        return await self._in_thread(finish)
+        return await self._threads.run(finish)
 
     def _redirect_uri(self, request: Request) -> str:
         base = self._public_url or str(request.base_url).rstrip("/")
         return f"{base}{ANSWER_PATH}"
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._waiting >= _WAITING_MOST:
-            raise Refusal(
-                503,
-                "busy",
-                "Too many people are signing in at once.",
-                hint="Try again in a few seconds.",
-                headers={"Retry-After": "5"},
-            )
-        self._waiting += 1
-        try:
-            return await to_thread.run_sync(work, limiter=self._threads)
-        except DeploycoreError as error:
-            raise refused_by(error) from None
-        finally:
-            self._waiting -= 1

@@ -137,7 +137,7 @@ def test_of_one_name_there_are_only_so_many_users(person, issuer, installation, 
 
 
 def test_of_many_who_come_at_once_only_some_wait(person, issuer):
-    person.client.application.accounts.issuer._waiting = 40
+    person.client.application.accounts.issuer._threads._count = 40
     answer = person.go()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 

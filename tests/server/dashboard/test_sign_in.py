@@ -230,7 +230,7 @@ def test_what_anybody_may_send_is_small(client, path):
 
 
 def test_of_a_flood_only_some_wait(ada, client):
-    client.application.accounts._waiting = 20
+    client.application.accounts._hashing._count = 20
     answer = client.post(
         "/sign-in",
         data={"form_token": ada.form_token("/sign-in"), "name": "ada", "password": PASSWORD},
