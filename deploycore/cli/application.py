@@ -16,7 +16,7 @@ from deploycore.cli.checks import Offline, naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.listing import read_listing
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import AsJson, KeepWebhook, WithPreviews
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
 from deploycore.cli.usage import NounGroup
@@ -299,15 +299,8 @@ def remove(
             " before.",
         ),
     ] = False,
-    with_previews: Annotated[
-        bool,
-        typer.Option(
-            "--with-previews", help="Have a worker remove the directories of its previews too."
-        ),
-    ] = False,
-    keep_webhook: Annotated[
-        bool, typer.Option("--keep-webhook", help="Leave the webhook at the git host.")
-    ] = False,
+    with_previews: WithPreviews = False,
+    keep_webhook: KeepWebhook = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Delete damaged records of unfinished deployments too."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,8 +12,10 @@ from deploycore.cli.options import (
     AsJson,
     Filter,
     Limit,
+    Owner,
     ProviderName,
     RepositoryArgument,
+    Tags,
 )
 from deploycore.cli.output import Column, say, show_json_array, show_table
 from deploycore.cli.waiting import telling_of_waits
@@ -33,10 +35,7 @@ def register(application: typer.Typer) -> None:
 
 def repos(
     provider: ProviderName,
-    owner: Annotated[
-        str | None,
-        typer.Option("--owner", help="Owner of the repositories (default: the configured owner)."),
-    ] = None,
+    owner: Owner = None,
     name_filter: Filter = None,
     limit: Limit = None,
     as_json: AsJson = False,
@@ -83,7 +82,7 @@ def repos(
 def branches(
     provider: ProviderName,
     repository: RepositoryArgument,
-    tags: Annotated[bool, typer.Option("--tags", help="List the tags instead.")] = False,
+    tags: Tags = False,
     name_filter: Filter = None,
     limit: Limit = None,
     as_json: AsJson = False,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import deploycore
 from deploycore.cli.checks import Offline, naming_offline, say_warnings
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import ApplicationsOrAll, AsJson, DeclarationFile, DryRun
 from deploycore.cli.output import say, show_json_array
 from deploycore.cli.waiting import telling_of_waits
 
@@ -32,15 +32,8 @@ def register(application: typer.Typer) -> None:
 
 
 def apply(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="YAML or TOML file, or - for standard input. 'deploycore export' prints one."
-        ),
-    ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change, without changing it.")
-    ] = False,
+    file: DeclarationFile,
+    dry_run: DryRun = False,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,10 +66,7 @@ def say_change(change: Change, *, dry_run: bool) -> None:
 
 
 def export(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[APPLICATION]...", help="Names of applications (default: all)."),
-    ] = None,
+    names: ApplicationsOrAll = None,
 ) -> None:
     """Print applications as a YAML file for deploycore apply, without secrets."""
     with deploycore.Installation() as installation:

@@ -12,7 +12,7 @@ import typer
 
 import deploycore
 from deploycore.cli.history import deployment_as_dict
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import AsJson, DeployAll, Deployed, Force, RollbackTo
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
 from deploycore.cli.usage import UsageError
@@ -45,19 +45,13 @@ def register(application: typer.Typer) -> None:
 
 
 def deploy(
-    applications: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="APPLICATION...", help="Names of the applications to deploy."),
-    ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Deploy all applications.")] = False,
+    applications: Deployed = None,
+    all_: DeployAll = False,
     parallel: Annotated[
         int,
         typer.Option("--parallel", min=1, max=64, help="Maximum number of deployments at once."),
     ] = _PARALLEL,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Make a new release even if the newest commit is live."),
-    ] = False,
+    force: Force = False,
     if_changed: Annotated[
         bool,
         typer.Option("--if-changed", help="Deprecated: this is the default.", hidden=True),
@@ -123,15 +117,7 @@ def deploy(
 
 def rollback(
     application: Annotated[str, typer.Argument(help="Name of the application.")],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="RELEASE",
-            help="Release name or commit to roll back to (default: the last different commit that"
-            " worked).",
-        ),
-    ] = None,
+    to: RollbackTo = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import deploycore
 from deploycore.cli.listing import read_listing
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import (
+    ApplicationName,
+    ApplicationOrAll,
+    AsJson,
+    DeploymentNumber,
+    Follow,
+    HistoryLimit,
+)
 from deploycore.cli.output import (
     Column,
     say,
@@ -40,15 +47,6 @@ __all__ = [
     "show_deployments",
 ]
 
-Name = Annotated[str, typer.Argument(metavar="APPLICATION", help="Name of the application.")]
-Number = Annotated[
-    str,
-    typer.Argument(
-        metavar="DEPLOYMENT",
-        help="Number of a deployment, or name of an application for its last deployment.",
-    ),
-]
-
 
 def register(application: typer.Typer) -> None:
     """Add these commands."""
@@ -56,7 +54,7 @@ def register(application: typer.Typer) -> None:
         application.command()(command)
 
 
-def releases(name: Name, as_json: AsJson = False) -> None:
+def releases(name: ApplicationName, as_json: AsJson = False) -> None:
     """List the releases of an application that are on disk, newest first."""
     found, left = _find_releases(name)
     for each in left:
@@ -89,13 +87,8 @@ def releases(name: Name, as_json: AsJson = False) -> None:
 
 
 def deployments(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[APPLICATION]", help="Name of an application (default: all)."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of results.")
-    ] = 20,
+    name: ApplicationOrAll = None,
+    limit: HistoryLimit = 20,
     as_json: AsJson = False,
 ) -> None:
     """List deployments and rollbacks, newest first, including those of removed applications."""
@@ -110,7 +103,7 @@ def deployments(
     show_deployments(found, "No deployments yet. Make the first: deploycore deploy APPLICATION")
 
 
-def show(deployment: Number, as_json: AsJson = False) -> None:
+def show(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
     """Show what a deployment deployed, how long each phase took, and how it ended."""
     with deploycore.Installation() as installation:
         record = _find(installation, deployment)
@@ -134,10 +127,8 @@ def print_deployment(record: DeploymentRecord, *, as_json: bool) -> None:
 
 
 def logs(
-    deployment: Number,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print new lines until the deployment ends.")
-    ] = False,
+    deployment: DeploymentNumber,
+    follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a deployment's log."""
@@ -158,7 +149,7 @@ def logs(
         _print_log(lines, as_json=as_json)
 
 
-def cancel(deployment: Number, as_json: AsJson = False) -> None:
+def cancel(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
     """Cancel a deployment.
 
     A deployment that is waiting ends at once. A running deployment stops at its next safe point.

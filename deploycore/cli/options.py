@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,13 +12,29 @@ import typer
 from deploycore.errors import ConfigurationError
 
 __all__ = [
+    "ApplicationName",
+    "ApplicationOrAll",
+    "ApplicationsOrAll",
     "AsJson",
+    "DeclarationFile",
+    "DeployAll",
+    "Deployed",
+    "DeploymentNumber",
+    "DryRun",
     "Filter",
+    "Follow",
+    "Force",
+    "HistoryLimit",
+    "KeepWebhook",
     "Lease",
     "Limit",
+    "Owner",
     "PerProvider",
     "ProviderName",
     "RepositoryArgument",
+    "RollbackTo",
+    "Tags",
+    "WithPreviews",
     "parse_duration",
 ]
 
@@ -56,6 +73,71 @@ PerProvider = Annotated[
         max=64,
         help="Maximum number of deployments at once for one provider or git host, if you use"
         " several (default: half of --threads or --workers, or all but one if nothing else waits).",
+    ),
+]
+ApplicationName = Annotated[
+    str, typer.Argument(metavar="APPLICATION", help="Name of the application.")
+]
+ApplicationOrAll = Annotated[
+    str | None,
+    typer.Argument(metavar="[APPLICATION]", help="Name of an application (default: all)."),
+]
+ApplicationsOrAll = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[APPLICATION]...", help="Names of applications (default: all)."),
+]
+DeploymentNumber = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEPLOYMENT",
+        help="Number of a deployment, or name of an application for its last deployment.",
+    ),
+]
+HistoryLimit = Annotated[
+    int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of results.")
+]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Print new lines until the deployment ends.")
+]
+Deployed = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="APPLICATION...", help="Names of the applications to deploy."),
+]
+RollbackTo = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="RELEASE",
+        help="Release name or commit to roll back to (default: the last different commit that"
+        " worked).",
+    ),
+]
+Owner = Annotated[
+    str | None,
+    typer.Option("--owner", help="Owner of the repositories (default: the configured owner)."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would change, without changing it.")
+]
+WithPreviews = Annotated[
+    bool,
+    typer.Option(
+        "--with-previews", help="Have a worker remove the directories of its previews too."
+    ),
+]
+KeepWebhook = Annotated[
+    bool, typer.Option("--keep-webhook", help="Leave the webhook at the git host.")
+]
+DeployAll = Annotated[bool, typer.Option("--all", help="Deploy all applications.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Make a new release even if the newest commit is live."),
+]
+Tags = Annotated[bool, typer.Option("--tags", help="List the tags instead.")]
+DeclarationFile = Annotated[
+    Path,
+    typer.Argument(
+        help="YAML or TOML file, or - for standard input. 'deploycore export' prints one."
     ),
 ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,14 @@ from deploycore.cli.checks import Offline
 from deploycore.cli.confirmation import Yes, confirm
 from deploycore.cli.declaration import read_applications
 from deploycore.cli.history import deployment_as_dict, show_deployments
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import (
+    ApplicationsOrAll,
+    AsJson,
+    DeclarationFile,
+    DryRun,
+    KeepWebhook,
+    WithPreviews,
+)
 from deploycore.cli.output import (
     Column,
     printable,
@@ -87,15 +93,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
 def remove(
     name: Name,
     purge: Annotated[bool, typer.Option("--purge", help="Erase the history and logs too.")] = False,
-    with_previews: Annotated[
-        bool,
-        typer.Option(
-            "--with-previews", help="Have a worker remove the directories of its previews too."
-        ),
-    ] = False,
-    keep_webhook: Annotated[
-        bool, typer.Option("--keep-webhook", help="Leave the webhook at the git host.")
-    ] = False,
+    with_previews: WithPreviews = False,
+    keep_webhook: KeepWebhook = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -118,15 +117,8 @@ def remove(
 
 
 def apply(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="YAML or TOML file, or - for standard input. 'deploycore export' prints one."
-        ),
-    ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change, without changing it.")
-    ] = False,
+    file: DeclarationFile,
+    dry_run: DryRun = False,
     offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -158,10 +150,7 @@ def _put(
 
 
 def export(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[APPLICATION]...", help="Names of applications (default: all)."),
-    ] = None,
+    names: ApplicationsOrAll = None,
 ) -> None:
     """Print applications as a YAML file for deploycore apply, without secrets."""
     from deploycore.applications.application import parse_application

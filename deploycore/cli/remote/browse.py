@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from deploycore.cli.options import AsJson, Filter, Limit, ProviderName, RepositoryArgument
+from deploycore.cli.options import (
+    ApplicationName,
+    AsJson,
+    Filter,
+    Limit,
+    Owner,
+    ProviderName,
+    RepositoryArgument,
+    Tags,
+)
 from deploycore.cli.output import Column, show_json, show_json_array, show_table
 from deploycore.cli.remote.connection import connected
 
@@ -23,10 +30,7 @@ def register(application: typer.Typer) -> None:
 
 def repos(
     provider: ProviderName,
-    owner: Annotated[
-        str | None,
-        typer.Option("--owner", help="Owner of the repositories (default: the configured owner)."),
-    ] = None,
+    owner: Owner = None,
     name_filter: Filter = None,
     limit: Limit = None,
     as_json: AsJson = False,
@@ -64,7 +68,7 @@ def repos(
 def branches(
     provider: ProviderName,
     repository: RepositoryArgument,
-    tags: Annotated[bool, typer.Option("--tags", help="List the tags instead.")] = False,
+    tags: Tags = False,
     name_filter: Filter = None,
     limit: Limit = None,
     as_json: AsJson = False,
@@ -91,7 +95,7 @@ def branches(
 
 
 def releases(
-    name: Annotated[str, typer.Argument(metavar="APPLICATION", help="Name of the application.")],
+    name: ApplicationName,
     as_json: AsJson = False,
 ) -> None:
     """List the releases of an application that are on the server's disk, newest first."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from deploycore.cli.history import deployment_as_dict, print_log_line
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import AsJson, DeployAll, Deployed, Force, RollbackTo
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.history import LOOK_SECONDS, follow_log
@@ -39,15 +39,9 @@ def register(application: typer.Typer) -> None:
 
 
 def deploy(
-    applications: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="APPLICATION...", help="Names of the applications to deploy."),
-    ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Deploy all applications.")] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Make a new release even if the newest commit is live."),
-    ] = False,
+    applications: Deployed = None,
+    all_: DeployAll = False,
+    force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,15 +67,7 @@ def deploy(
 
 def rollback(
     application: Annotated[str, typer.Argument(help="Name of the application.")],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="RELEASE",
-            help="Release name or commit to roll back to (default: the last different commit that"
-            " worked).",
-        ),
-    ] = None,
+    to: RollbackTo = None,
     as_json: AsJson = False,
 ) -> None:
     """Roll back to a previous release on the server's machine, without contacting the git host."""

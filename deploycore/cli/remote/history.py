@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -14,7 +14,7 @@ from deploycore.cli.history import (
     print_log_line,
     show_deployments,
 )
-from deploycore.cli.options import AsJson
+from deploycore.cli.options import ApplicationOrAll, AsJson, DeploymentNumber, Follow, HistoryLimit
 from deploycore.cli.output import say, show_json, show_json_array
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.records import deployment_of
@@ -27,14 +27,6 @@ __all__ = ["follow_log", "register"]
 LOOK_SECONDS = 0.5
 _PAGE = 200
 
-Number = Annotated[
-    str,
-    typer.Argument(
-        metavar="DEPLOYMENT",
-        help="Number of a deployment, or name of an application for its last deployment.",
-    ),
-]
-
 
 def register(application: typer.Typer) -> None:
     """Add these commands."""
@@ -43,13 +35,8 @@ def register(application: typer.Typer) -> None:
 
 
 def deployments(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[APPLICATION]", help="Name of an application (default: all)."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="Maximum number of results.")
-    ] = 20,
+    name: ApplicationOrAll = None,
+    limit: HistoryLimit = 20,
     as_json: AsJson = False,
 ) -> None:
     """List deployments and rollbacks, newest first, including those of removed applications."""
@@ -62,7 +49,7 @@ def deployments(
     show_deployments(found, "No deployments yet. Make the first: deploycore deploy APPLICATION")
 
 
-def show(deployment: Number, as_json: AsJson = False) -> None:
+def show(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
     """Show what a deployment deployed, how long each phase took, and how it ended."""
     with connected() as server:
         record = _find(server, deployment)
@@ -70,10 +57,8 @@ def show(deployment: Number, as_json: AsJson = False) -> None:
 
 
 def logs(
-    deployment: Number,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print new lines until the deployment ends.")
-    ] = False,
+    deployment: DeploymentNumber,
+    follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a deployment's log."""
@@ -83,7 +68,7 @@ def logs(
             print_log_line(line, as_json=as_json)
 
 
-def cancel(deployment: Number, as_json: AsJson = False) -> None:
+def cancel(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
     """Cancel a deployment.
 
     A deployment that is waiting ends at once. A running deployment stops at its next safe point.
