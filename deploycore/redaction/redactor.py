@@ -47,8 +47,9 @@ class Redactor:
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
         self._given = tuple(secrets)
         self._learned: tuple[SecretStr, ...] = ()
-        self._learning = threading.Lock()
-        self._search = Search(forms_of(self._given))
+        # A signal's handler may mask a message of its own while this thread has the lock.
+        self._learning = threading.RLock()
+        self._prepared: Search | None = None
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -64,19 +65,40 @@ class Redactor:
             return
         with self._learning:
             if secret not in self._learned:
+                is_full = len(self._learned) == _LEARNED_MOST
                 self._learned = (*self._learned, secret)[-_LEARNED_MOST:]
-                self._search = Search(forms_of(self.secrets))
+                if self._prepared is not None:
+                    forms = forms_of([secret])
+                    self._prepared = None if is_full else self._prepared.extended(forms)
 
     def extended(self, secrets: Iterable[SecretStr]) -> Redactor:
         """Return a redactor that masks further secrets too."""
-        return Redactor((*self.secrets, *secrets))
+        further = tuple(secrets)
+        with self._learning:
+            made = Redactor((*self.secrets, *further))
+            if self._prepared is not None:
+                made._prepared = self._prepared.extended(forms_of(further))
+        return made
+
+    @property
+    def _search(self) -> Search:
+        """The search, prepared when something is first masked: a private key has hundreds of
+        forms, and most redactors of a command never mask anything."""
+        prepared = self._prepared
+        if prepared is None:
+            with self._learning:
+                if self._prepared is None:
+                    self._prepared = Search(forms_of(self.secrets))
+                prepared = self._prepared
+        return prepared
 
     def mask(self, text: str) -> str:
         """Return the text with every known secret replaced by eight asterisks."""
-        if not self._search.longest:
+        search = self._search
+        if not search.longest:
             return text
         data = as_bytes(text)
-        stream = self.stream()
+        stream = StreamRedactor(search)
         masked = stream.feed(data) + stream.finish()
         return text if masked == data else masked.decode("utf-8", "surrogateescape")
 

@@ -94,7 +94,7 @@ class LoopbackHost:
         self.__count = 0
         self.__counting = threading.Lock()
         self.__server: HttpServer | None = None
-        self.__redactor: tuple[tuple[SecretStr, ...], Redactor] = ((), Redactor())
+        self.__redactor = Redactor()
 
     def start(self) -> Self:
         """Start the server.
@@ -168,12 +168,13 @@ class LoopbackHost:
         return LoggedRequest(request.method, path, query, answer.status)
 
     def masked(self, text: str) -> str:
-        """Return a text with the host's secrets masked."""
-        secrets = tuple(self.secrets)
-        known, redactor = self.__redactor
-        if secrets != known:
-            redactor = Redactor(secrets)
-            self.__redactor = (secrets, redactor)
+        """Return a text with the host's secrets masked, those that it once had included."""
+        secrets = frozenset(self.secrets)
+        with self.__counting:
+            new = secrets.difference(self.__redactor.secrets)
+            if new:
+                self.__redactor = self.__redactor.extended(new)
+            redactor = self.__redactor
         return redactor.mask(text)
 
     def __respond(self, request: Request) -> Answer:

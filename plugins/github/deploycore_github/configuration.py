@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -128,17 +129,24 @@ def _installation_id(text: str) -> str:
 
 def _private_key(secret: SecretStr) -> SecretStr:
     # Environment variables often have line ends as a backslash and n.
-    text = secret.get_secret_value().strip().replace("\\n", "\n") + "\n"
-    try:
-        key = load_pem_private_key(text.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, RSAPrivateKey):
+    key = SecretStr(secret.get_secret_value().strip().replace("\\n", "\n") + "\n")
+    if not _is_rsa_key(key):
         raise ValueError(
             "this is not a complete RSA private key in PEM format; use the file that you "
             "downloaded from the app's page"
         )
-    return SecretStr(text)
+    return key
+
+
+@lru_cache(maxsize=16)
+def _is_rsa_key(pem: SecretStr) -> bool:
+    """Whether a key is valid. That takes a twentieth of a second, and a process that works for an
+    app reads the same key again for each deployment."""
+    try:
+        key = load_pem_private_key(pem.get_secret_value().encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, RSAPrivateKey)
 
 
 Login = Annotated[str, AfterValidator(_login)]
