@@ -8,6 +8,7 @@ read them.
 from __future__ import annotations
 
 import gc
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,6 @@ import deploycore
 
 __all__ = ["load_all"]
 
-# pytest rewrites the assertions of the kit when it imports it, so it is not loaded before.
 _NEVER = ("__init__", "__main__", "testing")
 _OTHERS = (
     "_pytest.junitxml",
@@ -54,5 +54,19 @@ def load_all() -> None:
     for name in _OTHERS:
         if find_spec(name.partition(".")[0]) is not None:
             import_module(name)
+    if find_spec("pytest") is not None:
+        _load_the_kit()
     gc.collect()
     gc.freeze()  # a collection in a child would copy all of it
+
+
+def _load_the_kit() -> None:
+    """Import the conformance kit as pytest does, with its assertions rewritten."""
+    from _pytest.assertion import install_importhook
+    from _pytest.config import get_config
+
+    hook = install_importhook(get_config())
+    try:
+        import_module("deploycore.testing.contract")
+    finally:
+        sys.meta_path.remove(hook)

@@ -127,7 +127,8 @@ def run_kit(
     _configure(at, checks, IMPATIENT if impatient else "")
     (at / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     report = at / "report.xml"
-    arguments = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}", MODULE]
+    # Python's own tracebacks: pytest searches all modules for the source of each call.
+    arguments = ["-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}", MODULE]
     variables = environment(*paths, site)
     if paths:  # there may be other modules than those that were imported before
         done = subprocess.run(
@@ -151,7 +152,7 @@ def run_broken(at: Path, module: str, checks: Iterable[str]) -> subprocess.Compl
     _configure(at, checks)
     return forked.run(
         "pytest",
-        ["test_broken.py", "-q", "-c", "none.ini", "-p", "no:cacheprovider"],
+        ["test_broken.py", "-q", "--tb=native", "-c", "none.ini", "-p", "no:cacheprovider"],
         directory=at,
         environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
     )
