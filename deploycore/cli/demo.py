@@ -94,34 +94,54 @@ def demo(
     found, sandbox_class = load_sandbox(
         kind or next(iter(entry_points_by_name(SANDBOX_GROUP)), None)
     )
+    leaving = _Leaving()
     for number in signals_to_end():
-        signal.signal(number, _leave)
+        signal.signal(number, leaving)
     say(f"Running the demo on the {found} sandbox.")
     started = time.monotonic()
-    with _directory(keep) as directory:
-        demo = _Demo(found, sandbox_class.demo(), directory)
+    with ExitStack() as resources:
+        with leaving.later():
+            directory = _directory(keep, resources)
+            demo = _Demo(found, sandbox_class.demo(), directory)
+            resources.callback(demo.sandbox.stop)
+        _run(demo)
+        say(f"\nThe demo succeeded in {time.monotonic() - started:.0f} s.")
+        if serve:
+            _serve(demo, port, leaving)
+
+
+def _directory(keep: Path | None, resources: ExitStack) -> Path:
+    if keep is None:
+        made = tempfile.TemporaryDirectory(prefix="deploycore-demo-")
+        return Path(resources.enter_context(made))
+    keep.mkdir(parents=True, exist_ok=True)
+    return keep.absolute()
+
+
+class _Leaving:
+    """Exits at a signal with the code that shells use for it; cleanup still runs."""
+
+    def __init__(self) -> None:
+        self._is_postponed = False
+        self._number = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        is_second = bool(self._number)
+        self._number = number
+        if is_second or not self._is_postponed:
+            raise SystemExit(128 + number)
+
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """Exit after the context at the earliest, or at a second signal: else what is being made,
+        such as a directory, would not be known yet to who removes it."""
+        self._is_postponed = True
         try:
-            _run(demo)
-            say(f"\nThe demo succeeded in {time.monotonic() - started:.0f} s.")
-            if serve:
-                _serve(demo, port)
+            yield
         finally:
-            demo.sandbox.stop()
-
-
-@contextmanager
-def _directory(keep: Path | None) -> Iterator[Path]:
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep.absolute()
-    else:
-        with tempfile.TemporaryDirectory(prefix="deploycore-demo-") as directory:
-            yield Path(directory)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Exit with the code that shells use for this signal; cleanup still runs."""
-    raise SystemExit(128 + number)
+            self._is_postponed = False
+        if self._number:
+            raise SystemExit(128 + self._number)
 
 
 @dataclass(frozen=True)
@@ -190,12 +210,13 @@ def _run(demo: _Demo) -> None:
     _break_and_recover(demo, demo.sandbox.connections[0], source)
 
 
-def _serve(demo: _Demo, port: int) -> None:
+def _serve(demo: _Demo, port: int, leaving: _Leaving) -> None:
     """Run the dashboard on what the demo has deployed, until a signal ends it."""
     with ExitStack() as others:
         for kind, sandbox_class in _other_sandboxes(demo.kind):
-            running = sandbox_class.demo()
-            others.callback(running.stop)
+            with leaving.later():
+                running = sandbox_class.demo()
+                others.callback(running.stop)
             _heading(f"The {kind} sandbox listens on {running.url}")
             for connection in running.connections[:1]:
                 name = provider_name(connection, kind)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import tempfile
 from types import SimpleNamespace
 
 import pytest
 
 from deploycore.cli import demo as module
+from deploycore.cli.standard_streams import signals_to_end
 from deploycore.errors import DeploycoreError
 from deploycore.sandbox import SandboxConnection
 
@@ -58,3 +62,50 @@ def test_a_broken_release_that_stays_live_ends_the_demo(demo, monkeypatch):
     with pytest.raises(DeploycoreError, match="the last good release is not live") as caught:
         module._break_and_recover(demo.made, CONNECTION, {})
     assert "Report it" in caught.value.hint
+
+
+@pytest.fixture
+def handlers():
+    """Restores the handlers of signals that the demo replaces."""
+    before = {number: signal.getsignal(number) for number in signals_to_end()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", signals_to_end())
+def test_a_signal_while_its_directory_is_made_leaves_nothing(
+    handlers, tmp_path, monkeypatch, number
+):
+    make, stopped = tempfile.mkdtemp, []
+
+    def make_and_signal(*arguments):
+        path = make(*arguments)
+        os.kill(os.getpid(), number)
+        return path
+
+    sandbox = SimpleNamespace(demo=lambda: SimpleNamespace(stop=lambda: stopped.append(True)))
+    monkeypatch.setattr(module, "load_sandbox", lambda kind: ("acme", sandbox))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_signal)
+    with pytest.raises(SystemExit) as caught:
+        module.demo("acme", None, serve=False, port=0)
+    assert caught.value.code == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert stopped == [True]
+
+
+def test_a_second_signal_does_not_wait_for_what_is_being_made():
+    leaving, reached = module._Leaving(), []
+
+    def be_told_twice():
+        with leaving.later():
+            leaving(signal.SIGINT, None)
+            reached.append("first")
+            leaving(signal.SIGTERM, None)
+            reached.append("second")
+
+    with pytest.raises(SystemExit) as caught:
+        be_told_twice()
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert reached == ["first"]
