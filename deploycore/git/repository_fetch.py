@@ -38,6 +38,7 @@ class RepositoryFetch:
 
     Args:
         url: The repository's URL, for messages.
+        target: What the user asked for, for messages.
         root: The directory that is written. It is emptied when a fetch starts again.
         directory: For the pack and temporary files.
         staging: For large files that are not complete; see ``StreamingCheckout``.
@@ -55,6 +56,7 @@ class RepositoryFetch:
     def __init__(
         self,
         url: str,
+        target: Path,
         root: Path,
         directory: Path,
         operation: Operation,
@@ -70,6 +72,7 @@ class RepositoryFetch:
         self.former: list[str] = []
         self.streaming: StreamingCheckout | None = None
         self._url = url
+        self._target = target
         self._root = root
         self._directory = directory
         self._staging = staging
@@ -193,7 +196,7 @@ class RepositoryFetch:
             with refusing_damage(self._url):
                 yield
         except OSError as error:
-            raise file_failure(self._root, error) from error
+            raise file_failure(self._target, error) from error
 
 
 @contextmanager

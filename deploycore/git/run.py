@@ -212,6 +212,7 @@ class _Run:
             cached.incoming() if cached else nullcontext() as incoming,
             RepositoryFetch(
                 url,
+                self._staging.target,
                 self._root(what),
                 incoming or self._staging.directory,
                 self._operation,
