@@ -51,6 +51,7 @@ class RepositoryFetch:
         capabilities: The server's capabilities, if the cache knows them.
         received: The pack, once it is complete; ``None`` if none was needed.
         former: The commits that the pack builds on.
+        has_cache_failed: Whether a disk failed that may be the cache's, not the target's.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RepositoryFetch:
         self.capabilities: frozenset[bytes] = cached.capabilities if cached else frozenset()
         self.received: Received | None = None
         self.former: list[str] = []
+        self.has_cache_failed = False
         self.streaming: StreamingCheckout | None = None
         self._url = url
         self._target = target
@@ -196,7 +198,15 @@ class RepositoryFetch:
             with refusing_damage(self._url):
                 yield
         except OSError as error:
+            self.has_cache_failed = self._is_cache_elsewhere()
             raise file_failure(self._target, error) from error
+
+    def _is_cache_elsewhere(self) -> bool:
+        """Whether the pack is written to another disk than the target: the cache's."""
+        try:
+            return self._directory.stat().st_dev != self._staging.stat().st_dev
+        except OSError:
+            return False
 
 
 @contextmanager
