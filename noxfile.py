@@ -15,6 +15,8 @@ PLUGINS = sorted(
 
 nox.options.sessions = ["check", "test"]
 nox.options.error_on_missing_interpreters = False
+nox.options.default_venv_backend = "uv|virtualenv"  # uv is optional, and quicker
+nox.options.reuse_venv = "yes"
 
 
 def install(session: nox.Session) -> None:

@@ -211,6 +211,8 @@ class Proxy:
         to: The port.
         cut_after: Close both sides once so many bytes came from the server.
         silent_after: Forward no more after so many, and close nothing.
+        trickle: With ``silent_after``, still forward a byte at a time, with so many seconds
+            between.
         times: How many connections are broken (default: all).
 
     Attributes:
@@ -219,15 +221,23 @@ class Proxy:
         connections: How many connections were made.
     """
 
-    def __init__(self, to, *, cut_after=None, silent_after=None, times=sys.maxsize):
-        self._to, self._cut_after, self._silent_after = to, cut_after, silent_after
-        self._times = times
+    def __init__(self, to, *, cut_after=None, silent_after=None, trickle=None, times=sys.maxsize):
+        self._to, self._cut_after, self._times = to, cut_after, times
+        self.breaks(silent_after=silent_after, trickle=trickle)
         self.passed = self.connections = 0
         self._sockets = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
+
+    def breaks(self, *, silent_after=None, trickle=None):
+        """Break connections that are made from now on, as the arguments of the class say."""
+        self._silent_after, self._trickle = silent_after, trickle
+
+    def mend(self):
+        """Break no more connections that are made from now on."""
+        self.breaks()
 
     def _accept(self):
         with suppress(OSError):
@@ -256,6 +266,7 @@ class Proxy:
                 else:
                     other.sendall(data[:left])
                     if self._cut_after is None:
+                        self._forward_slowly(data[left:], other)
                         return
                     break
                 passed += len(data)
@@ -264,6 +275,12 @@ class Proxy:
         for each in (one, other):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def _forward_slowly(self, data, other):
+        while self._trickle and data:
+            other.sendall(data[:1])
+            data = data[1:]
+            time.sleep(self._trickle)
 
     def close(self):
         """End it, and all connections."""

@@ -38,6 +38,7 @@ class RepositoryFetch:
 
     Args:
         url: The repository's URL, for messages.
+        target: What the user asked for, for messages.
         root: The directory that is written. It is emptied when a fetch starts again.
         directory: For the pack and temporary files.
         staging: For large files that are not complete; see ``StreamingCheckout``.
@@ -50,11 +51,13 @@ class RepositoryFetch:
         capabilities: The server's capabilities, if the cache knows them.
         received: The pack, once it is complete; ``None`` if none was needed.
         former: The commits that the pack builds on.
+        has_cache_failed: Whether a disk failed that may be the cache's, not the target's.
     """
 
     def __init__(
         self,
         url: str,
+        target: Path,
         root: Path,
         directory: Path,
         operation: Operation,
@@ -68,8 +71,10 @@ class RepositoryFetch:
         self.capabilities: frozenset[bytes] = cached.capabilities if cached else frozenset()
         self.received: Received | None = None
         self.former: list[str] = []
+        self.has_cache_failed = False
         self.streaming: StreamingCheckout | None = None
         self._url = url
+        self._target = target
         self._root = root
         self._directory = directory
         self._staging = staging
@@ -193,7 +198,15 @@ class RepositoryFetch:
             with refusing_damage(self._url):
                 yield
         except OSError as error:
-            raise file_failure(self._root, error) from error
+            self.has_cache_failed = self._is_cache_elsewhere()
+            raise file_failure(self._target, error) from error
+
+    def _is_cache_elsewhere(self) -> bool:
+        """Whether the pack is written to another disk than the target: the cache's."""
+        try:
+            return self._directory.stat().st_dev != self._staging.stat().st_dev
+        except OSError:
+            return False
 
 
 @contextmanager

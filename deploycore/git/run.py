@@ -192,10 +192,19 @@ class _Run:
         counts = self._operation.counts
         if cached is not None:
             try:
-                return self._fetch_and_write(what, wanted, cached, trusted=cached)
-            except _DamagedCache:
-                cached.discard()
+                return self._with_cache(what, wanted, cached)
+            except _FailedCache as error:
+                logger.warning("the git cache in %s cannot be used: %s", cached.path, error)
                 self._operation.count_again(counts)
+        return self._fetch_and_write(what, wanted, None, trusted=None)
+
+    def _with_cache(self, what: Submodule, wanted: Wanted, cached: CachedRepository) -> _Written:
+        counts = self._operation.counts
+        try:
+            return self._fetch_and_write(what, wanted, cached, trusted=cached)
+        except _DamagedCache:
+            cached.discard()
+            self._operation.count_again(counts)
         # What could not be discarded, or what other processes added, is not used again.
         return self._fetch_and_write(what, wanted, cached, trusted=None)
 
@@ -212,6 +221,7 @@ class _Run:
             cached.incoming() if cached else nullcontext() as incoming,
             RepositoryFetch(
                 url,
+                self._staging.target,
                 self._root(what),
                 incoming or self._staging.directory,
                 self._operation,
@@ -236,6 +246,10 @@ class _Run:
                 if not fetching.uses_cache:
                     raise
                 raise _DamagedCache from error
+            except GitError as error:
+                if not fetching.has_cache_failed:
+                    raise
+                raise _FailedCache(error.__cause__) from error
 
     def _stop_if_unwatched(
         self,
@@ -433,6 +447,10 @@ class _Run:
 
 class _DamagedCache(Exception):
     """The cached repository is damaged."""
+
+
+class _FailedCache(Exception):
+    """A disk failed while a pack was written to the cache."""
 
 
 def _no_commit(url: str, fetched: Fetched, kind: str) -> GitError:

@@ -5,6 +5,8 @@ The translation of network errors is another module, since it needs libraries an
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 from deploycore.disk.durable import BrokenLink
@@ -88,12 +90,16 @@ def file_failure(path: object, error: OSError) -> GitError:
         path: The file or directory to be written.
     """
     is_link = isinstance(error, BrokenLink)
-    name = None if is_link else error.filename
-    within = f", at {clean(str(name))!r}" if name and str(name) != str(path) else ""
+    name = None if is_link or error.filename == str(path) else error.filename
+    within = f", at {quoted(os.fsencode(name))}" if name else ""
+    if is_link:
+        hint = BrokenLink.HINT
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Free space on its disk, then try again. Nothing was left there."
+    else:
+        hint = "Check the directory's permissions and the free space on its disk."
     return GitError(
         f"{path} cannot be written: {error.strerror or type(error).__name__}{within}.",
-        hint=BrokenLink.HINT
-        if is_link
-        else "Check the directory's permissions and the free space on its disk.",
+        hint=hint,
         path=str(path),
     )

@@ -24,8 +24,12 @@ __all__ = ["Place", "Unanswered", "store_error", "unanswered"]
 
 # The beginning of SQLite's own message, which has no error code of its own.
 _WITHOUT_TABLES = re.compile(r"no\ssuch\s(?:table|column)\b")
+_FULL = (
+    "cannot be written: the disk is full",
+    "Free space on that disk, then try again. Nothing was half-written.",
+)
 _SQLITE_FAILURES = {
-    # https://sqlite.org/rescode.html, the primary codes
+    # https://sqlite.org/rescode.html, primary codes unless an extended one tells more
     sqlite3.SQLITE_NOTADB: (
         "is damaged, or is no SQLite database",
         "Restore a backup, or move the file away to start with an empty database.",
@@ -38,10 +42,8 @@ _SQLITE_FAILURES = {
         "is busy: another process has locked it",
         "Try again. If it happens again, find the process that has the file open.",
     ),
-    sqlite3.SQLITE_FULL: (
-        "cannot be written: the disk is full",
-        "Free space on that disk, then try again. Nothing was half-written.",
-    ),
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,  # no room for the index of the write-ahead log
     sqlite3.SQLITE_READONLY: (
         "cannot be written",
         f"Make the file and its directory writable, or set {HOME} to another directory.",
@@ -134,8 +136,8 @@ def store_error(error: Exception, place: Place) -> StoreError:
         return place.error(*known)
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        known = _SQLITE_FAILURES.get(code & 0xFF)  # extended codes hold the primary one
-        if known:
+        # Extended codes hold the primary one.
+        if known := _SQLITE_FAILURES.get(code) or _SQLITE_FAILURES.get(code & 0xFF):
             return place.error(*known)
         if _WITHOUT_TABLES.match(str(cause)):
             return place.error(

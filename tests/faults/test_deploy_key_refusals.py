@@ -25,7 +25,7 @@ from deploycore.provider import Provider
 from deploycore.provider.observers import Observers
 from deploycore.provider.registry import load_plugin
 from deploycore.ssh.making import is_pair, make_key_pair
-from deploycore.testing.faults import connection_reset
+from deploycore.testing.faults import connection_reset, latency
 from deploycore.testing.scenarios import ONE, Access
 from tests.faults.statements import CALLS_MOST
 
@@ -36,6 +36,7 @@ REFUSALS = (401, 403, 404, 409, 422, 429, 500, "lost")
 IMPATIENT = HttpSettings(retries=0, read_timeout=5, total_timeout=5, retry_after_most=0)
 IS_WHOLE = bool(os.environ.get("DEPLOYCORE_REFUSE_ALL"))
 REQUESTS_MOST = 40
+SILENT_SECONDS = 3
 #: By default a rotation is refused, which has the steps of making and of removing a key, at one
 #: host: each request in two ways, and each third call of the system. With DEPLOYCORE_REFUSE_ALL=1
 #: the whole product is tested.
@@ -66,6 +67,8 @@ def refusing(sandbox_class, step):
                 return super().answer(request)
             if step.how == "lost":
                 return connection_reset().apply(request, super().answer(request))
+            if step.how == "silent":
+                return latency(SILENT_SECONDS).apply(request, super().answer(request))
             return self.refusal(step.how, "no")
 
     return Refusing

@@ -132,6 +132,34 @@ class LfsServer:
         handler.give(200, body, Content_Type=MEDIA_TYPE)
 
 
+class StockLfsServer(LfsServer):
+    """Takes what ``git lfs push`` uploads, too, and says that nobody has locked a file."""
+
+    def _handler(self):
+        lfs = self
+
+        class Handler(super()._handler()):
+            def do_PUT(self):  # noqa: N802
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                self.noted()
+                assert lfs.add(content).oid == self.path.rpartition("/")[2]
+                self.give(200, b"")
+
+        return Handler
+
+    def offer(self, asked):
+        if self.batches[-1]["operation"] != "upload":
+            return super().offer(asked)
+        given = {"oid": asked["oid"], "size": asked["size"]}
+        return given | {"actions": {"upload": {"href": f"{self.origin}/objects/{asked['oid']}"}}}
+
+    def answer(self, handler, asked):
+        if handler.path.endswith("/locks/verify"):
+            handler.give(200, b'{"ours": [], "theirs": []}', Content_Type=MEDIA_TYPE)
+            return
+        super().answer(handler, asked)
+
+
 class LfsOfGit:
     """Git and its LFS at one origin, as hosts have it: beside a ``Server``.
 

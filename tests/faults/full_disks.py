@@ -1,0 +1,47 @@
+"""File systems of their own that are really full, which takes the right to mount."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PAGE = 4096
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """Mount a ``tmpfs`` on a new directory; skip the test where that is not allowed.
+
+    Args:
+        size: As ``mount`` takes it: ``"1m"``.
+    """
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only who may mount can fill a disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@contextmanager
+def full(disk: Path, left: int) -> Iterator[None]:
+    """Leave so many bytes of a disk for a while.
+
+    Args:
+        left: Rounded down to pages.
+    """
+    state = os.statvfs(disk)
+    filler = disk / "filler"
+    taken = state.f_bavail * state.f_frsize - left // PAGE * PAGE
+    filler.write_bytes(bytes(max(0, taken)))
+    try:
+        yield
+    finally:
+        filler.unlink()
