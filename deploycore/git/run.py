@@ -396,7 +396,8 @@ class _Run:
             fetching.received,
             written.fetched,
             self._source.url,
-            checkout.plan.entries,
+            checkout.plan.entry_count,
+            checkout.plan.entries(),
             shallow=written.fetched.shallow and written.commit.has_parents,
         )
 

@@ -16,8 +16,6 @@ import stat
 from functools import lru_cache
 from itertools import takewhile
 
-from dulwich.index import HFS_IGNORABLE_CHARS
-
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.packs.objects import ObjectFormat, TreeEntry, read_tree
@@ -31,6 +29,7 @@ __all__ = [
     "refuse_depth",
     "refuse_link_for_modules",
     "refuse_unsafe_name",
+    "sort_key",
     "too_long",
     "unsafe_path",
 ]
@@ -38,6 +37,10 @@ __all__ = [
 MALFORMED = "Find the tree with git fsck in the repository, and commit its files again."
 _MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4095  # what a call of the system takes (PATH_MAX)
+# Code points that HFS+ ignores in names (``next_hfs_char`` in utf8.c).
+_IGNORED_ON_HFS = frozenset(
+    (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
+)
 _no_character = re.compile("[\ufffe\uffff]")
 # Names that NTFS treats as .git, and, for links, as .gitmodules: its short name, the name with dots
 # and spaces at the end, which Windows drops, or a stream of it.
@@ -104,7 +107,7 @@ def _is_on_hfs(name: bytes, known: str) -> bool:
         text = name[: error.start].decode()
     # HFS+ cannot have such a name, but git compares the part before the undecodable bytes.
     text = _no_character.split(text, maxsplit=1)[0]
-    return "".join(each for each in text if ord(each) not in HFS_IGNORABLE_CHARS).lower() == known
+    return "".join(each for each in text if ord(each) not in _IGNORED_ON_HFS).lower() == known
 
 
 def _is_gitmodules(name: bytes) -> bool:
@@ -174,6 +177,11 @@ def too_long(path: bytes) -> LimitExceeded:
     )
 
 
+def sort_key(entry: TreeEntry) -> bytes:
+    """Return what git sorts the entries of a tree by."""
+    return entry.name + b"/" if stat.S_ISDIR(entry.mode) else entry.name
+
+
 class Siblings:
     """Finds duplicate names in a tree.
 
@@ -188,6 +196,11 @@ class Siblings:
         self._last = b""
         self._beginnings: list[bytes] = []
         self._all: HashTable | None = None
+
+    @property
+    def are_sorted(self) -> bool:
+        """Whether the entries so far are in git's order."""
+        return self._all is None
 
     def repeat(self, entry: TreeEntry) -> bool:
         """Take the next entry; returns whether its name is a duplicate."""

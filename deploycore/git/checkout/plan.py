@@ -10,7 +10,6 @@ from __future__ import annotations
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple, Protocol, overload
 
 from deploycore.errors import LimitExceeded
@@ -21,6 +20,7 @@ from deploycore.git.checkout.names import (
     is_plain_name,
     refuse_depth,
     refuse_unsafe_name,
+    sort_key,
     too_long,
     unsafe_path,
 )
@@ -113,7 +113,8 @@ class Plan:
         self._ignored = ignored
         # For each directory, numbered from 0 for the root: the hash and the content of its tree, if
         # it was read; its place, which is a parent directory and a position in the parent's tree;
-        # and its subdirectories, the first one and the one after the last.
+        # whether the tree is sorted as git requires; and its subdirectories, the first one and the
+        # one after the last.
         self._hashes = bytearray()
         self._contents: list[bytes | None] = []
         self._locations = array("Q")
@@ -127,6 +128,8 @@ class Plan:
         self._early: dict[bytes, bytes] = {}
         self._early_bytes = 0
         self._ready: list[bytes] = []
+        self._entry_count = 0
+        self._is_sorted = bytearray()
         self._expect(b"", root, 0)
 
     @property
@@ -195,6 +198,7 @@ class Plan:
         self._hashes += tree
         self._contents.append(None)
         self._locations.append(place)
+        self._is_sorted.append(True)
         self._first.append(0)
         self._after.append(0)
         if self._is_present(path, tree):
@@ -286,6 +290,8 @@ class Plan:
             else:
                 self._place_other(prefix, entry, place)
         self._after[number] = len(self._contents)
+        self._entry_count += entries
+        self._is_sorted[number] = siblings.are_sorted
         if reused:
             self._reused[number] = b"\0".join(reused)
         self._operation.plan(entries)
@@ -361,18 +367,26 @@ class Plan:
             numbers.add(path_hash(self.directory(number)), number)
         pending = [self._lines(b"", 0)]
         while pending:
-            path, entry = next(pending[-1], (b"", None))
-            if entry is None:
-                pending.pop()
-            elif stat.S_ISDIR(entry.mode):
-                pending.append(self._lines(path, numbers.get(path_hash(path))))
-            else:
+            for path, entry in pending[-1]:
+                if stat.S_ISDIR(entry.mode):
+                    pending.append(self._lines(path, numbers.get(path_hash(path))))
+                    break
                 yield path, entry
+            else:
+                pending.pop()
+
+    @property
+    def entry_count(self) -> int:
+        """The number of ``entries``, if nothing is ignored."""
+        return self._entry_count - (self.directory_count - 1)
 
     def _lines(self, path: bytes, number: int | None) -> Iterator[tuple[bytes, TreeEntry]]:
         content = None if number is None else self._contents[number]
         prefix = path and path + b"/"
-        return ((prefix + entry.name, entry) for entry in _in_order(content or b"", self._format))
+        entries: Iterable[TreeEntry] = read_tree(content or b"", self._format)
+        if number is not None and not self._is_sorted[number]:
+            entries = sorted(entries, key=sort_key)
+        return ((prefix + entry.name, entry) for entry in entries)
 
     def _file(self, place: int) -> File:
         number = place >> _TREE_SHIFT
@@ -409,20 +423,6 @@ class _Paths(Sequence[bytes]):
     def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
         found = self._range[index]
         return self._plan.directory(found) if isinstance(found, int) else _Paths(self._plan, found)
-
-
-def _in_order(tree: bytes, object_format: ObjectFormat) -> Iterable[TreeEntry]:
-    """The entries of a tree, in the order that git requires."""
-
-    def key(entry: TreeEntry) -> bytes:
-        return entry.name + b"/" if stat.S_ISDIR(entry.mode) else entry.name
-
-    def entries() -> Iterator[TreeEntry]:
-        return read_tree(tree, object_format)
-
-    if all(one < other for one, other in pairwise(map(key, entries()))):
-        return entries()
-    return sorted(entries(), key=key)
 
 
 def _too_many_trees(most: int) -> LimitExceeded:
