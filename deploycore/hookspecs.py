@@ -160,15 +160,16 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
-        """Optional: where to clone from over SSH; without a request where that is possible.
+        """Optional: return the URL to clone from over SSH, and the host keys of the server.
 
-        Called instead of ``clone_url`` if the user has given the provider an SSH key or asked for
-        the agent. The core has these fields for every kind: the plugin neither sees the key nor
-        needs a field for it. Return the keys that the host publishes, if it does.
+        The core calls this hook instead of ``clone_url`` if the provider has an SSH key or uses an
+        agent. The core has the fields for both: a plugin needs no field for the key, and never
+        receives it. Do this without a request if that is possible. Return the host keys if the host
+        publishes them.
 
         Raises:
-            NotFound: The host was asked, and the repository does not exist or is hidden from these
-                credentials.
+            NotFound: The repository does not exist, or these credentials cannot read it. Only a
+                hook that sends a request can raise this.
         """
         raise AssertionError  # pragma: no cover
 
@@ -290,21 +291,21 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """Optional: register a key that may read one repository over SSH, and do nothing else.
+        """Optional: register an SSH key that can read one repository and do nothing else.
 
-        If the repository has this key already, return that one: a call that was cut off is
-        repeated. A key that may write is never registered.
+        If the repository already has this key, return it: the core repeats a call that was
+        interrupted. Never register a key that can write.
 
         Raises:
-            PermissionDenied: The credentials may not; the hint names the missing scope. A person
-                then adds the key on the host's pages.
-            NotFound: The repository does not exist or is hidden.
+            PermissionDenied: The credentials cannot manage deploy keys. The hint names the missing
+                scope. The core then asks the user to add the key on the host's page.
+            NotFound: The repository does not exist, or these credentials cannot read it.
         """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)
     def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
-        """Optional: the deploy keys of a repository; lazy as other listings.
+        """Optional: list the deploy keys of a repository, lazily like ``list_repos``.
 
         Raises:
             PermissionDenied, NotFound: As for ``add_deploy_key``.
@@ -313,10 +314,13 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
-        """Optional: remove a deploy key by the host's identifier.
+        """Optional: remove a deploy key from the host.
+
+        Args:
+            key_id: The host's identifier of the key.
 
         Returns:
-            Whether there was one; that there is none is no error.
+            Whether the key existed. It is not an error if it did not.
 
         Raises:
             PermissionDenied: As for ``add_deploy_key``.
@@ -325,8 +329,10 @@ class ProviderSpec:
 
     @hookspec(firstresult=True)
     def deploy_keys_page(self, repository: RepositoryId) -> str:
-        """Optional: the address of the host's page where a person adds and removes the deploy keys
-        of a repository; without a request."""
+        """Optional: return the address of the host's page for the deploy keys of a repository.
+
+        Do this without a request. Users open the page to add and remove keys.
+        """
         raise AssertionError  # pragma: no cover
 
     @hookspec(firstresult=True)

@@ -138,11 +138,11 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> str:
         lines.append(described["description"])
     lines.append(f"Role: `{role}`." if role else "No token is asked for.")
     parameters = [
-        (f"`{each['name']}`", each["in"], f"`{_type(each['schema'])}`")
+        (f"`{each['name']}`", each["in"], f"`{_type(each['schema'])}`", each["description"])
         for each in described["parameters"]
     ]
     if parameters:
-        lines.append(_table(("parameter", "in", "type"), iter(parameters)))
+        lines.append(_table(("parameter", "in", "type", "meaning"), iter(parameters)))
     if "requestBody" in described:
         [media_type] = described["requestBody"]["content"].values()
         lines.append(f"Takes {_type(media_type['schema'])}.")
@@ -163,10 +163,16 @@ def _contents(content: dict[str, Any]) -> Iterator[str]:
 def _model(name: str, schema: dict[str, Any]) -> str:
     required = schema.get("required", ())
     rows = (
-        (f"`{field}`", f"`{_type(described)}`", "yes" if field in required else "")
+        (
+            f"`{field}`",
+            f"`{_type(described)}`",
+            "yes" if field in required else "",
+            described.get("description", ""),
+        )
         for field, described in schema["properties"].items()
     )
-    return f"### {name}\n\n{_table(('field', 'type', 'required'), rows)}"
+    table = _table(("field", "type", "required", "meaning"), rows)
+    return f"### {name}\n\n{schema['description']}\n\n{table}"
 
 
 def _type(schema: dict[str, Any]) -> str:

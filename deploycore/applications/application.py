@@ -91,6 +91,10 @@ class Shared(Model):
 
     The first content is what the repository has at the path. If it has nothing there, the
     directory or file is created empty.
+
+    Attributes:
+        directories: Paths of directories, relative to the release.
+        files: Paths of files, relative to the release.
     """
 
     directories: tuple[RelativePath, ...] = ()

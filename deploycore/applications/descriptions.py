@@ -13,7 +13,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-__all__ = ["describe_fields", "models_within"]
+__all__ = ["describe_fields", "describe_model", "models_within"]
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)$")
 
@@ -30,6 +30,12 @@ def describe_fields(model: type[BaseModel]) -> Mapping[str, str]:
         if issubclass(each, BaseModel):
             found |= _attributes(each.__doc__)
     return {name: found[name] for name in model.model_fields if name in found}
+
+
+def describe_model(model: type[BaseModel]) -> str:
+    """Return the first paragraph of a model's docstring, as Markdown in one line."""
+    text = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0]
+    return _as_markdown(" ".join(text.split()))
 
 
 def models_within(model: type[BaseModel]) -> Mapping[str, type[BaseModel]]:
@@ -59,5 +65,8 @@ def _attributes(docstring: str | None) -> dict[str, str]:
             found |= {name: f"{found[name]} {line.strip()}" for name in names}
         elif line.strip():
             break
-    shown = (text.replace("``None``", "``null``").replace("``", "`") for text in found.values())
-    return dict(zip(found, shown, strict=True))
+    return {name: _as_markdown(text) for name, text in found.items()}
+
+
+def _as_markdown(text: str) -> str:
+    return text.replace("``None``", "``null``").replace("``", "`")

@@ -144,8 +144,7 @@ def _pasted(text: str) -> _Pasted | None:
     if _OTHER_SCHEME.match(text):
         scheme = text.partition("://")[0]
         raise ConfigurationError(
-            f"The address of the repository begins with {scheme}://, which is not a way to a git"
-            " repository.",
+            f"The address of the repository begins with {scheme}://, which git does not use.",
             hint=_EXAMPLE,
         )
     if found := _SCP.match(text):

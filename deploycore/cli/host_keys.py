@@ -19,8 +19,8 @@ HostKeys = Annotated[
     typer.Option(
         "--host-key",
         metavar="FILE|LINE",
-        help="Host key of the SSH server, if its plugin does not have it: a line of a known_hosts"
-        " file, or the path of such a file. Repeatable.",
+        help="Host key of the SSH server, if the plugin does not contain it: a line of a"
+        " known_hosts file, or the path of such a file. Repeatable.",
     ),
 ]
 

@@ -430,8 +430,8 @@ def identifier(text: str) -> int:
     raise Refusal(
         404,
         "not_found",
-        f"There is nothing with the number {text[:64]!r}.",
-        hint="Use the id of the deployment or trigger, a positive integer.",
+        f"{text[:64]!r} is not the id of a deployment or a trigger.",
+        hint="Use the id that the list shows, a positive integer.",
     )
 
 

@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 import deploycore
 from deploycore.applications.application import VARIABLE_PATTERN, Application
-from deploycore.applications.descriptions import describe_fields, models_within
+from deploycore.applications.descriptions import describe_fields, describe_model, models_within
 from deploycore.configuration import NAME_PATTERN
 from deploycore.server import views
 from deploycore.server.problems import MEDIA_TYPE
@@ -37,6 +37,21 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "release": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,255}$"},
     "trigger": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
 }
+_MEANINGS: Mapping[str, str] = {
+    "application": "The name of the application.",
+    "provider": "The name of the provider.",
+    "kind": "The kind of providers, such as `bitbucket`.",
+    "sign_in": "The id of the sign-in.",
+    "variable": "The name of the variable.",
+    "user": "The name of the user.",
+    "token": "The name of the token.",
+    "session": "The id of the session.",
+    "deployment": "The id of the deployment.",
+    "release": "The name of the release.",
+    "trigger": "The id of the trigger.",
+    "Last-Event-ID": "The id of the last event that you received. The stream continues after it.",
+}
+"""The descriptions of parameters that are not fields of a query."""
 _REFUSED_ALWAYS = (422, 500, 503)
 
 
@@ -82,19 +97,33 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", path):
-        yield {"name": name, "in": "path", "required": True, "schema": _PARAMETERS[name]}
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _MEANINGS[name],
+            "schema": _PARAMETERS[name],
+        }
 
 
 def _query_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     schema = operation.query.model_json_schema(ref_template="#/components/schemas/{model}")
     required = schema.get("required", ())
+    meanings = describe_fields(operation.query)
     for name, described in schema.get("properties", {}).items():
-        yield {"name": name, "in": "query", "required": name in required, "schema": described}
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": meanings[name],
+            "schema": described,
+        }
     if operation.can_follow:
         yield {
             "name": "Last-Event-ID",
             "in": "header",
             "required": False,
+            "description": _MEANINGS["Last-Event-ID"],
             "schema": {"type": "string"},
         }
 
@@ -147,7 +176,7 @@ def _webhook() -> dict[str, Any]:
     return {
         "operationId": "receive_webhook",
         "summary": "Receive a delivery about a push or a pull request from a git host.",
-        "description": "The git host's signature, made with the webhook's secret.",
+        "description": "The request has the host's signature, made with the webhook's secret.",
         "parameters": list(_path_parameters(WEBHOOK_PATH)),
         "requestBody": {"content": {"*/*": {"schema": {}}}},
         "responses": {
@@ -185,12 +214,20 @@ def _schemas() -> dict[str, Any]:
     declaration["title"] = _DECLARATION
     schemas = {**found["$defs"], **parts, _DECLARATION: declaration}
     plain = {name: _for_machines(schema) for name, schema in sorted(schemas.items())}
-    for name, model in models_within(Application).items():
-        properties = plain[_DECLARATION if model is Application else name]["properties"]
-        for field, text in describe_fields(model).items():
-            if field in properties:
-                properties[field]["description"] = text
+    described: set[type[BaseModel]] = {*said, *taken, Application}
+    for model in described:
+        for name, part in models_within(model).items():
+            _describe(plain[_DECLARATION if part is Application else name], part)
     return plain
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add to a schema what the model's docstring says of the model and of each field."""
+    schema["description"] = describe_model(model)
+    properties = schema.get("properties", {})
+    for field, text in describe_fields(model).items():
+        if field in properties:
+            properties[field]["description"] = text
 
 
 def _for_machines(schema: Any) -> Any:

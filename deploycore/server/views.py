@@ -47,19 +47,59 @@ Identifier = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class View(BaseModel):
-    """A part of a response."""
+    """A part of a response.
+
+    Attributes:
+        items: The items of this page.
+        next: The path of the next page; ``None`` if this is the last one.
+        limit: Maximum number of items.
+        application: The name of the application.
+        provider: The name of the provider.
+        repository: The repository, such as ``acme/shop``.
+        ref: The branch, tag or commit that was requested.
+        commit: The full hash of the commit; ``None`` if it is not known.
+        author: The author of the commit.
+        subject: The first line of the commit's message.
+        committed_at: When the commit was created.
+        created_at: When it was created.
+        changed_at: When it was last changed.
+        expires_at: When it expires; ``None`` if it does not.
+        role: What it allows: ``read``, ``deploy`` or ``admin``. Each role includes those before it.
+        message: What was found, as a sentence.
+        hint: The next step; empty if there is none.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
 
 
 class Given(BaseModel):
-    """A part of a request. Unknown fields are errors, because they may be misspelled."""
+    """A part of a request. Unknown fields are errors, because they may be misspelled.
+
+    Attributes:
+        limit: Maximum number of items in the response.
+        application: The name of an application.
+        provider: The name of a provider.
+        name: The name, which cannot be changed later.
+        role: What it allows: ``read``, ``deploy`` or ``admin``. Each role includes those before it.
+        verify: Whether the git host has to accept the credentials before anything is stored.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Problem(View):
-    """Why a request was refused (RFC 9457), with what to do next."""
+    """The reason why a request failed (RFC 9457), and the next step.
+
+    Attributes:
+        type: Always ``about:blank``. Use ``code`` to tell problems apart.
+        title: The name of the status code.
+        status: The HTTP status code.
+        detail: What failed, and why; the same as ``message``.
+        code: The code of the error, for programs.
+        message: What failed, and why.
+        hint: The next step; empty if there is none.
+        details: Values of the error, such as ``application`` or ``fields``.
+    """
 
     type: str
     title: str
@@ -72,7 +112,15 @@ class Problem(View):
 
 
 class Accepted(View):
-    """What became of a delivery; ``message`` says for people why it is known."""
+    """The result of a delivery.
+
+    Attributes:
+        status: ``accepted`` (a trigger is stored), ``known`` (it was received before), or
+            ``ignored``.
+        trigger: The id of the stored trigger; ``None`` if there is none.
+        reason: Why the delivery was ignored, as a code.
+        message: Why the delivery was ignored or is known, as a sentence.
+    """
 
     status: Literal["accepted", "known", "ignored"]
     trigger: int | None = None
@@ -81,7 +129,13 @@ class Accepted(View):
 
 
 class Health(View):
-    """How the server is; ``missing`` says what the checks that failed lack."""
+    """The state of the server.
+
+    Attributes:
+        status: Whether all checks succeeded.
+        checks: The result of each check, by its name.
+        missing: What is missing, by the name of each check that failed.
+    """
 
     status: Literal["ok", "failed"]
     checks: dict[str, Literal["ok", "failed"]]
@@ -89,7 +143,13 @@ class Health(View):
 
 
 class ApplicationView(View):
-    """An application; its declaration is what PUT takes."""
+    """An application.
+
+    Attributes:
+        name: The name of the application.
+        declaration: The fields of the application, as PUT takes them.
+        revision: The number of changes of the declaration; PUT can require it.
+    """
 
     name: str
     declaration: dict[str, Any]
@@ -118,12 +178,13 @@ class ApplicationPage(View):
 
 
 class ApplicationQuery(Given):
-    """How an application is changed.
+    """How to change an application.
 
     Attributes:
         verify: Whether to check first that the repository and the ref exist at the git host.
-        dry_run: Whether only to check, without changing anything.
-        revision: The revision that the application must still have; 0 if it must not exist.
+        dry_run: Whether to check only, without changing anything.
+        revision: The current revision of the application; 0 if it must not exist. If another client
+            has changed it since, the request is refused.
     """
 
     verify: bool = False
@@ -132,16 +193,22 @@ class ApplicationQuery(Given):
 
 
 class ChangedField(View):
-    """A field of a declaration, before and after a change; ``None`` if it is not set."""
+    """A field of a declaration, before and after a change.
+
+    Attributes:
+        before: The previous value; ``None`` if it was not set.
+        after: The new value; ``None`` if it is not set.
+    """
 
     before: Any
     after: Any
 
 
 class Changed(View):
-    """What a declaration has changed.
+    """The result of creating or updating an application.
 
     Attributes:
+        change: What was done, or what a dry run would do.
         application: The application; ``None`` if a dry run would create it.
         fields: The changed fields, by their paths.
         warnings: What may be wrong with the declaration, such as steps that seem to need a shell.
@@ -157,7 +224,23 @@ class DeploymentView(View):
     """A deployment or a rollback.
 
     Attributes:
-        hint: The next step after the error, where one deployment is asked for.
+        id: The id of the deployment. Newer deployments have higher ids.
+        kind: Whether it is a deployment or a rollback.
+        state: The current phase, or the result.
+        release: The name of its release; ``None`` until it is known.
+        previous: The release that was live before; ``None`` if there was none.
+        previous_commit: The commit of the release that was live before.
+        files: Number of files in the commit.
+        bytes: Size of these files together, in bytes.
+        seconds: Seconds that each phase took.
+        requested_by: The person or program that requested it; may be empty.
+        requested_at: When it was requested.
+        started_at: When it started; ``None`` while it waits.
+        finished_at: When it ended; ``None`` until then.
+        error_code: The code of the error that ended it.
+        error: The message of that error.
+        hint: The next step after the error. Lists of deployments do not have it.
+        removed_at: When the application was removed; ``None`` if it was not.
     """
 
     id: int
@@ -191,14 +274,29 @@ class DeploymentView(View):
 
 
 class DeploymentPage(View):
-    """Some deployments, the newest first, and where the older ones are."""
+    """A page of deployments and rollbacks, newest first."""
 
     items: Sequence[DeploymentView]
     next: str | None
 
 
 class TriggerView(View):
-    """Why an application is to be looked at, and what came of it."""
+    """A stored request to deploy an application, and its result.
+
+    Attributes:
+        id: The id of the trigger. Newer triggers have higher ids.
+        cause: The reason: ``push``, ``pull_request``, ``poll``, ``request`` and others.
+        ref: The branch or tag of the event; may be empty.
+        commit: The commit of the event. The deployment uses the commit that the ref points to when
+            it starts.
+        actor: The account that caused the event; may be empty.
+        received_at: When it was stored.
+        attempts: Number of attempts that failed and are retried.
+        settled_at: When it was settled by a deployment or an error; ``None`` while it waits.
+        deployment: The id of the deployment that settled it; ``None`` if there is none.
+        error_code: The code of the error that settled it, or of the last attempt.
+        force: Whether to deploy the commit again if it is already live.
+    """
 
     id: int
     application: str
@@ -220,7 +318,14 @@ class TriggerView(View):
 
 
 class LogLineView(View):
-    """A line of a deployment's log."""
+    """A line of a deployment's log.
+
+    Attributes:
+        at: When the line was written.
+        kind: What the line reports, such as the start of a phase or the output of a step.
+        phase: The phase of the deployment.
+        text: The text of the line; secrets are masked.
+    """
 
     at: datetime
     kind: str
@@ -234,11 +339,12 @@ class LogLineView(View):
 
 
 class LogPage(View):
-    """Some lines of a log.
+    """Lines of a deployment's log.
 
     Attributes:
-        position: What to give as ``after`` for the lines behind them.
-        start: The position from which the lines were read; 0 at the beginning of the log.
+        items: The lines.
+        position: The position after the last line. Send it as ``after`` to get the following lines.
+        start: The position of the first line; 0 at the beginning of the log.
         finished: Whether the deployment has ended.
     """
 
@@ -253,10 +359,12 @@ class NoQuery(Given):
 
 
 class DeploymentQuery(Given):
-    """Which deployments are wanted.
+    """The deployments to return.
 
     Attributes:
-        before: Only those that are older than the one of this id.
+        application: Return only deployments of this application.
+        state: Return only deployments in this state.
+        before: Return deployments that are older than the deployment with this id.
     """
 
     application: Annotated[str, Field(max_length=63)] | None = None
@@ -266,12 +374,12 @@ class DeploymentQuery(Given):
 
 
 class LogQuery(Given):
-    """Which lines of a log are wanted.
+    """The lines of a log to return.
 
     Attributes:
-        after: From which position on.
-        last: Only so many lines at the end; ``after`` has no effect then.
-        search: Only lines with this text, in any case.
+        after: Return lines from this position on.
+        last: Return this number of lines from the end, and ignore ``after``.
+        search: Return only lines that contain this text; case is ignored.
     """
 
     after: Annotated[int, Field(ge=0, le=2**53)] = 0
@@ -280,23 +388,23 @@ class LogQuery(Given):
 
 
 class DeploymentRequest(Given):
-    """How the newest commit is to be deployed.
+    """How to deploy the newest commit.
 
     Attributes:
-        force: Whether to make a new release of a commit that is live already.
+        force: Whether to deploy the commit again if it is already live.
     """
 
     force: bool = False
 
 
 class RemovalQuery(Given):
-    """What goes with an application.
+    """What to remove together with an application.
 
     Attributes:
-        purge: Whether its history and its logs are erased too.
-        with_previews: Whether the directories of its previews are removed too.
-        keep_webhook: Whether the git host is not asked to remove its webhook.
-        force: Whether damaged records of deployments that have not ended are deleted.
+        purge: Whether to delete its history and logs too.
+        with_previews: Whether to delete the directories of its previews too.
+        keep_webhook: Whether to keep its webhook at the git host.
+        force: Whether to delete damaged records of unfinished deployments.
     """
 
     purge: bool = False
@@ -306,11 +414,12 @@ class RemovalQuery(Given):
 
 
 class Removed(View):
-    """What a user has to remove after an application was removed.
+    """What you have to remove yourself after an application was removed.
 
     Attributes:
-        dropped: Deployments that had not ended, and whose damaged records were deleted.
-        error: Why the git host still has the webhook.
+        remains: What was not removed, and how to remove it.
+        dropped: Ids of unfinished deployments whose damaged records were deleted.
+        error: Why the git host still has the webhook; ``None`` if it does not.
     """
 
     remains: Sequence[str]
@@ -319,10 +428,10 @@ class Removed(View):
 
 
 class RollbackRequest(Given):
-    """Which release is wanted back.
+    """The release to roll back to.
 
     Attributes:
-        to: A release's name, or its commit; by default the last different commit that worked.
+        to: The name of a release, or its commit (default: the last different commit that worked).
     """
 
     to: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[0-9A-Za-z._-]+$")] | None = (

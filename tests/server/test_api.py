@@ -386,7 +386,7 @@ def test_what_is_not_there_is_not_found(client, admin, number):
 
 def test_what_is_there_is_found_by_its_id(client, admin, deployment):
     refused = client.get(f"{V1}/deployments/x", headers=admin).json()
-    assert refused["hint"] == "Use the id of the deployment or trigger, a positive integer."
+    assert refused["hint"] == "Use the id that the list shows, a positive integer."
     number = deployment().id
     assert client.get(f"{V1}/deployments/{number}", headers=admin).status_code == 200
     trigger = client.post(f"{V1}/applications/shop/deployments", headers=admin).json()["id"]

@@ -65,6 +65,18 @@ def test_every_operation_and_its_role_is_in_the_document():
         assert {str(status) for status in operation.answers} <= set(described["responses"])
 
 
+def test_every_field_and_parameter_is_described():
+    document = openapi_document()
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        for field, described in schema.get("properties", {}).items():
+            assert described["description"].endswith((".", ")")), f"{name}.{field}"
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for parameter in operation["parameters"]:
+                assert parameter["description"].endswith("."), f"{path}: {parameter['name']}"
+
+
 def test_every_reference_of_the_document_leads_somewhere():
     document = openapi_document()
     schemas = document["components"]["schemas"]

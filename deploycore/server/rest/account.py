@@ -21,7 +21,14 @@ __all__ = ["OPERATIONS"]
 
 
 class AccountView(View):
-    """The user or token that sends the request."""
+    """The user or token that sends the request.
+
+    Attributes:
+        kind: Whether it is a user or a token.
+        name: The name of the user or token.
+        has_password: Whether the user has set a password.
+        issuer: The OpenID Connect issuer that the user signs in with; ``None`` for others.
+    """
 
     kind: Literal["user", "token"]
     name: str
@@ -34,7 +41,12 @@ class SessionView(View):
     """A browser in which the user is signed in.
 
     Attributes:
+        id: The id of the session.
+        browser: The browser and its system, such as ``Firefox on Linux``.
         address: The network that the user signed in from.
+        created_at: When the user signed in.
+        seen_at: When the browser was last used.
+        expires_at: When the session expires.
         current: Whether the request comes from this browser.
     """
 
@@ -48,13 +60,22 @@ class SessionView(View):
 
 
 class SessionPage(View):
-    """All sessions of the user, newest first."""
+    """All sessions of the user, newest first.
+
+    Attributes:
+        items: The sessions.
+    """
 
     items: Sequence[SessionView]
 
 
 class PasswordChange(Given):
-    """A new password, and the present one."""
+    """A new password.
+
+    Attributes:
+        old: The current password.
+        new: The new password; at least 12 characters.
+    """
 
     old: SecretStr
     new: SecretStr

@@ -32,11 +32,15 @@ class EntryView(View):
     """An entry of the audit log.
 
     Attributes:
+        id: The id of the entry. Newer entries have higher ids.
+        at: When it happened.
         actor: Who did it, such as ``user ada`` or ``token ci``; may be empty.
-        kind: What it was done to, such as ``application``; may be empty.
-        subject: The name or number of that.
+        operation: What was done.
+        kind: The kind of what it was done to, such as ``application``; may be empty.
+        subject: The name or number of what it was done to.
         outcome: ``done``, or the code of the error.
-        request: The id of the request.
+        request: The id of the request in the server's log.
+        address: The network address that the request came from.
     """
 
     id: int
@@ -51,22 +55,22 @@ class EntryView(View):
 
 
 class AuditPage(View):
-    """Some entries, newest first, and where the older ones are."""
+    """A page of entries, newest first."""
 
     items: Sequence[EntryView]
     next: str | None
 
 
 class AuditQuery(Given):
-    """Which entries are wanted.
+    """The entries to return.
 
     Attributes:
-        actor: Only those of a user or token, such as ``user ada``.
-        operation: Only those of an operation.
-        subject: Only those about a name or number.
-        since: Only those from this time on.
-        until: Only those before this time.
-        before: Only those that are older than the one of this id.
+        actor: Return only entries of this user or token, such as ``user ada``.
+        operation: Return only entries of this operation.
+        subject: Return only entries about this name or number.
+        since: Return only entries from this time on.
+        until: Return only entries before this time.
+        before: Return entries that are older than the entry with this id.
     """
 
     actor: Text | None = None

@@ -24,7 +24,17 @@ _examining = threading.Lock()
 
 
 class PluginView(View):
-    """An installed plugin; ``problem`` says why it cannot be used."""
+    """An installed plugin.
+
+    Attributes:
+        type: What the plugin provides.
+        kind: The name of the plugin, such as ``bitbucket``.
+        distributions: The Python distributions that provide it, with their versions.
+        contract_version: The version of the plugin contract that it was written for; ``None`` if it
+            cannot be read.
+        hooks: The hooks that it implements.
+        problem: Why it cannot be used, as an error; ``None`` if it can.
+    """
 
     type: Literal["provider", "observer", "sandbox"]
     kind: str
@@ -47,13 +57,22 @@ class PluginView(View):
 
 
 class PluginPage(View):
-    """All plugins."""
+    """All installed plugins.
+
+    Attributes:
+        items: The plugins.
+    """
 
     items: Sequence[PluginView]
 
 
 class FindingView(View):
-    """The result of a check of the installation."""
+    """The result of one check of the installation.
+
+    Attributes:
+        level: Whether it is a problem, a warning, or neither.
+        subject: What was checked, such as ``provider work``.
+    """
 
     level: Literal["ok", "warning", "problem"]
     subject: str
@@ -62,7 +81,13 @@ class FindingView(View):
 
 
 class Diagnosis(View):
-    """What was checked, and how many results are warnings and problems."""
+    """The results of all checks of the installation.
+
+    Attributes:
+        warnings: Number of warnings.
+        problems: Number of problems.
+        findings: The result of each check.
+    """
 
     warnings: int
     problems: int
@@ -70,7 +95,7 @@ class Diagnosis(View):
 
 
 class DiagnosisQuery(Given):
-    """Which checks are wanted.
+    """The checks to run.
 
     Attributes:
         offline: Whether to skip checks that need the network.

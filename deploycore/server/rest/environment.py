@@ -31,6 +31,7 @@ class VariableView(View):
     """A variable of an application's steps.
 
     Attributes:
+        name: The name of the variable.
         value: The value; ``None`` for a secret.
         secret: Where the secret is read from: ``stored``, ``env:NAME`` or ``file:/absolute/path``;
             ``None`` for a value that is not secret.
@@ -46,7 +47,11 @@ class VariableView(View):
 
 
 class VariablePage(View):
-    """All variables of an application."""
+    """All variables of an application.
+
+    Attributes:
+        items: The variables.
+    """
 
     items: Sequence[VariableView]
 
@@ -80,7 +85,12 @@ class VariableGiven(Given):
 
 
 class VariableChanged(View):
-    """What a variable is now."""
+    """The result of setting a variable.
+
+    Attributes:
+        change: Whether the variable was created or changed.
+        variable: The variable.
+    """
 
     change: Literal["create", "change"]
     variable: VariableView

@@ -27,7 +27,14 @@ _LARGEST = 2**31 - 1
 
 
 class EventView(View):
-    """Something that happened: a deployment, or a request for one, as it is now."""
+    """A deployment, or a request for one, with its current state.
+
+    Attributes:
+        kind: What happened.
+        at: When it happened.
+        deployment: The deployment, if ``kind`` is ``deployment``.
+        request: The stored request, if ``kind`` is ``request``.
+    """
 
     kind: Literal["deployment", "request"]
     at: datetime
@@ -37,10 +44,11 @@ class EventView(View):
 
 
 class EventPage(View):
-    """What happened, the newest first, and where the older events are.
+    """A page of events, newest first.
 
     Attributes:
-        position: What to send as ``after`` to follow the events from here on.
+        position: The position in the stream of events. Send it as ``after`` to follow events from
+            here on.
     """
 
     items: Sequence[EventView]
@@ -49,11 +57,12 @@ class EventPage(View):
 
 
 class EventQuery(Given):
-    """Which events are wanted.
+    """The events to return.
 
     Attributes:
-        before: From where on in a list; see ``next`` of the page before.
-        after: From where on in a stream; see ``position``.
+        application: Return only events of this application.
+        before: Return events before this position. Use the path in ``next``.
+        after: Follow events after this ``position``, in a stream.
     """
 
     application: Annotated[str, Field(max_length=63)] | None = None

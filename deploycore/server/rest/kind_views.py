@@ -19,11 +19,16 @@ class FieldView(View):
     """A field of a provider.
 
     Attributes:
-        group: Whether it is a field of the plugin, or what the core's field is for.
-        may_be_plain: Whether a value without a password may be given as a setting, although the
+        name: The name of the field.
+        description: What the field means.
+        required: Whether the field needs a value.
+        secret: Whether the value is a secret.
+        may_be_plain: Whether a value without a password may be sent in ``settings``, although the
             field is secret.
+        choices: The allowed values; empty if any value is allowed.
         default: The default value; ``None`` if there is none.
         format: The form of its value; ``lines`` is a text with several lines.
+        group: Whether the plugin defines the field. Otherwise, what the core uses it for.
     """
 
     name: str
@@ -43,10 +48,13 @@ class FieldView(View):
 
 
 class ModeView(View):
-    """A way to sign in; the name is empty if there is only one.
+    """A way to sign in.
 
     Attributes:
+        name: The name of the mode; empty if the kind has only one.
+        needs_ssh_key: Whether it needs the private key of an SSH key pair.
         signs_in: Whether a person may have to sign in after the provider was added.
+        fields: The fields of the mode.
     """
 
     name: str
@@ -69,11 +77,13 @@ class ModeView(View):
 
 
 class KindView(View):
-    """A kind of providers that is installed.
+    """An installed kind of providers.
 
     Attributes:
+        kind: The name of the kind, such as ``bitbucket``.
         plugin: The name and version of the plugin.
         discriminator: The field that chooses the mode; ``None`` if there is only one mode.
+        modes: The ways to sign in.
         problem: Why it cannot be used; ``None`` if it can.
     """
 
@@ -96,26 +106,44 @@ class KindView(View):
 
 
 class KindPage(View):
-    """All kinds that are installed."""
+    """All installed kinds of providers.
+
+    Attributes:
+        items: The kinds.
+    """
 
     items: Sequence[KindView]
 
 
 class AddressGiven(Given):
-    """The address of a repository. It is a secret until it is known to have no password."""
+    """The address of a repository.
+
+    Attributes:
+        url: The address. It may contain a password, which is not logged.
+    """
 
     url: Annotated[SecretStr, Field(min_length=1, max_length=2000)]
 
 
 class RecognizedKind(View):
-    """A kind whose plugin recognizes an address, and the fields that the address tells."""
+    """A kind of providers that an address may belong to.
+
+    Attributes:
+        kind: The name of the kind.
+        fields: Values of the provider's fields that follow from the address.
+    """
 
     kind: str
     fields: Mapping[str, str]
 
 
 class RecognizedAddress(View):
-    """An address without a query, and the kinds that it may belong to."""
+    """An address, and the kinds of providers that it may belong to.
+
+    Attributes:
+        url: The address without a query.
+        kinds: The kinds, with the values that follow from the address.
+    """
 
     url: str
     kinds: Sequence[RecognizedKind]

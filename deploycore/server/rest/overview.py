@@ -26,17 +26,22 @@ _PLACE = re.compile(r"([01])\.(\d{1,10})\.([0-9A-Za-z._-]{1,63})", re.ASCII)
 
 
 class StandingView(View):
-    """Where an application stands.
+    """An application, with its current state.
 
     Attributes:
+        name: The name of the application.
+        ref: The branch, tag or commit that is deployed.
+        host: The only machine that deploys the application; ``None`` for any machine.
         state: The state of its newest deployment; ``None`` if there is none.
-        attention: Why it needs a person: its last deployment failed, a deployment or a request for
-            one is stuck, or the provider's credentials have expired.
+        attention: Why somebody should look at it: its last deployment failed, a deployment or a
+            request for one is stuck, or the provider's credentials have expired.
         last: Its newest deployment or rollback.
-        live: The one that made what is live.
+        live: The deployment or rollback that made the current release live.
         request: The oldest request for a deployment that waits.
         next_poll_at: When the git host is polled next.
         preview_of: The application that it is a preview of.
+        pull_request: The number of the pull request, for a preview.
+        credentials_expire_at: When the provider's credentials expire; ``None`` if it is not known.
     """
 
     name: str
@@ -80,7 +85,14 @@ class StandingView(View):
 
 
 class CountsView(View):
-    """How many applications there are."""
+    """Numbers of applications.
+
+    Attributes:
+        all: All applications.
+        attention: Applications that need attention.
+        running: Applications with a running or waiting deployment.
+        never: Applications that were never deployed.
+    """
 
     all: int
     attention: int
@@ -94,11 +106,12 @@ class CountsView(View):
 
 
 class OverviewPage(View):
-    """Some applications, those that need attention first, and where the others are.
+    """A page of applications. Those that need attention come first.
 
     Attributes:
-        counts: Of all applications that the search and the provider leave.
-        position: What to send as ``after`` to follow the events from here on.
+        counts: Numbers of applications that match the search and the provider.
+        position: The position in the stream of events. Send it as ``after`` to follow events from
+            here on.
     """
 
     items: Sequence[StandingView]
@@ -108,23 +121,35 @@ class OverviewPage(View):
 
 
 class OneStanding(StandingView):
-    """Where one application stands; ``position`` as in lists."""
+    """One application, with its current state.
+
+    Attributes:
+        position: The position in the stream of events. Send it as ``after`` to follow events from
+            here on.
+    """
 
     position: str
 
 
 class PreviewPage(View):
-    """The previews of an application, by their pull requests."""
+    """The previews of an application, sorted by their pull requests.
+
+    Attributes:
+        items: The previews.
+    """
 
     items: Sequence[StandingView]
 
 
 class OverviewQuery(Given):
-    """Which applications are wanted.
+    """The applications to return.
 
     Attributes:
-        search: Words that the name or the declaration contains, in any case; at most ten.
-        after: From where on; see ``next`` of the page before.
+        which: Return only applications in this state.
+        provider: Return only applications of this provider.
+        search: Return only applications whose name or declaration contains all of these words, at
+            most ten; case is ignored.
+        after: Return applications after this position. Use the path in ``next``.
     """
 
     which: Which = "all"
@@ -157,7 +182,7 @@ class OverviewQuery(Given):
 
 
 def get_overview(api: Api, call: Call) -> Response:
-    """List where applications stand: those that need attention first, then the last deployed first.
+    """List the applications with their current state. Those that need attention come first.
 
     An application needs attention if its last deployment failed, if a deployment or a request for
     one takes more than an hour or fails again and again, or if the provider's credentials have
@@ -190,7 +215,7 @@ def get_overview(api: Api, call: Call) -> Response:
 
 
 def get_standing(api: Api, call: Call) -> Response:
-    """Get where an application stands: what is live, what runs, and what needs attention."""
+    """Get the current state of an application: what is live, what runs, what needs attention."""
     store = api.installation.store
     position = position_text(store.changes.mark())
     try:
@@ -201,7 +226,7 @@ def get_standing(api: Api, call: Call) -> Response:
 
 
 def list_previews(api: Api, call: Call) -> Response:
-    """List the previews of an application, and where they stand."""
+    """List the previews of an application with their current state."""
     name = api.application(call.path["application"]).name
     found = api.installation.store.overview.previews(name)
     return answer(PreviewPage(items=[StandingView.of(each) for each in found]))

@@ -40,18 +40,23 @@ ProviderGivenName = Annotated[str, Field(min_length=1, max_length=63)]
 
 
 class ProviderView(View):
-    """A configured provider; of its secrets, only where they are stored.
+    """A configured provider. It contains no secrets.
 
     Attributes:
+        name: The name of the provider.
+        kind: The kind of the provider, such as ``bitbucket``.
         mode: The way to sign in; empty if the kind has only one.
         host: The address of the git host; empty if it is not known.
+        settings: The values of the fields that are not secret.
         secrets: The names of the secret fields.
         stored: Where each secret is stored.
         credentials: The state of the credentials, as far as it is known without a request.
-        generation: The number of changes; PATCH takes it to refuse a change that was made in the
-            meantime.
-        applications: The number of applications that use it.
-        application_names: The first of them, by name.
+        changed_at: When it was last changed; ``None`` if it never was.
+        expires_at: When the credentials expire; ``None`` if it is not known.
+        former_until: When the previous secrets expire; ``None`` if there are none.
+        generation: Number of changes; PATCH can require it.
+        applications: Number of applications that use it.
+        application_names: The names of the first of these applications.
     """
 
     name: str
@@ -111,17 +116,17 @@ def _credentials_of(record: ProviderRecord, now: datetime, *, is_signed_in: bool
 
 
 class ProviderPage(View):
-    """Some providers by name, and where the following ones are."""
+    """A page of providers, sorted by name."""
 
     items: Sequence[ProviderView]
     next: str | None
 
 
 class ProviderQuery(Given):
-    """Which providers are wanted.
+    """The page of providers to return.
 
     Attributes:
-        after: Only those whose names come after this one.
+        after: Return providers whose names sort after this name.
     """
 
     after: Annotated[str, Field(max_length=63, pattern=r"^[^\x00]*$")] | None = None
@@ -132,11 +137,12 @@ class ProviderDetailView(View):
     """A provider, and what it needs.
 
     Attributes:
+        provider: The provider.
         sign_in: How a person signs in; ``None`` if that is not needed.
-        must_sign_in: Whether a person must sign in before it can be used.
-        deploy_keys: The number of deploy keys that were made for it and its applications.
-        problem: Why it cannot be opened; ``None`` if it can.
-        hint: The next step for the problem.
+        must_sign_in: Whether a person must sign in before the provider can be used.
+        deploy_keys: Number of deploy keys that were created for the provider and its applications.
+        problem: Why it cannot be used; ``None`` if it can.
+        hint: The next step for the problem; empty if there is none.
     """
 
     provider: ProviderView
@@ -151,11 +157,13 @@ class ProviderGiven(Given):
     """A provider to add.
 
     Attributes:
-        settings: The fields that are not secret.
+        name: The name of the provider, which cannot be changed later.
+        kind: The kind of the provider, such as ``bitbucket``.
+        settings: The values of the fields that are not secret.
         secrets: The values of secret fields. They are stored encrypted.
-        references: For secret fields instead of a value, where it is read each time: ``env:NAME``
-            or ``file:/absolute/path``.
-        verify: Whether to store the provider only if the git host accepts the credentials.
+        references: Where to read secret fields that are not stored: ``env:NAME`` or
+            ``file:/absolute/path``.
+        verify: Whether the git host has to accept the credentials before anything is stored.
     """
 
     name: ProviderGivenName
@@ -167,13 +175,18 @@ class ProviderGiven(Given):
 
 
 class ProviderChangeGiven(Given):
-    """A change of a provider. Fields that are not given stay; ``null`` removes a field.
+    """A change of a provider. Fields that are left out do not change; ``None`` removes a field.
 
     Attributes:
-        keep_old: Seconds for which the previous secrets can still be used (default: not at all).
-        dry_run: Whether only to return what would change.
-        generation: The provider's when it was read. The change is refused if the provider was
-            changed since.
+        settings: New values of fields that are not secret.
+        secrets: New values of secret fields. They are stored encrypted.
+        references: Where to read secret fields that are not stored: ``env:NAME`` or
+            ``file:/absolute/path``.
+        verify: Whether the git host has to accept the credentials before anything is stored.
+        keep_old: Seconds for which the previous secrets stay valid (default: 0).
+        dry_run: Whether to return what would change, without storing it.
+        generation: The ``generation`` of the provider that you read. If the provider was changed
+            since, the request is refused.
     """
 
     settings: Mapping[FieldName, Text | None] = {}
@@ -189,8 +202,9 @@ class StoredProvider(View):
     """A provider that was stored.
 
     Attributes:
-        account: Who is signed in; ``None`` if the credentials were not checked.
-        must_sign_in: Whether a person must sign in before it can be used.
+        provider: The provider.
+        account: The account that the credentials belong to; ``None`` if they were not checked.
+        must_sign_in: Whether a person must sign in before the provider can be used.
     """
 
     provider: ProviderView
@@ -199,7 +213,13 @@ class StoredProvider(View):
 
 
 class DifferenceView(View):
-    """A field that a change affects; of secrets, only where they are stored."""
+    """A field that a change affects. Of secrets, it tells only where they are stored.
+
+    Attributes:
+        field: The name of the field.
+        before: The previous value; ``None`` if it was not set.
+        after: The new value; ``None`` if it is not set.
+    """
 
     field: str
     before: str | None
@@ -207,14 +227,23 @@ class DifferenceView(View):
 
 
 class ChangedProvider(StoredProvider):
-    """A change of a provider, and whether it was stored."""
+    """The result of changing a provider.
+
+    Attributes:
+        is_stored: Whether the change was stored; a dry run stores nothing.
+        differences: The fields that changed, or would change.
+    """
 
     is_stored: bool
     differences: Sequence[DifferenceView]
 
 
 class RemovedProvider(View):
-    """What a user has to remove at the git host after a provider was removed."""
+    """What you have to remove at the git host after a provider was removed.
+
+    Attributes:
+        remains: What was not removed, and how to remove it.
+    """
 
     remains: Sequence[str]
 
@@ -223,15 +252,22 @@ class ProviderTestGiven(Given):
     """How to test a provider.
 
     Attributes:
-        repository: A repository to test with, OWNER/REPOSITORY, if the credentials cannot list
-            repositories.
+        repository: A repository to test with, such as ``acme/shop``. It is needed if the
+            credentials cannot list repositories.
     """
 
     repository: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
 
 class ProviderAccountView(View):
-    """The account that the credentials belong to, with their scopes and expiry."""
+    """The account that a provider's credentials belong to.
+
+    Attributes:
+        username: The name of the account.
+        display_name: The name to show to people.
+        scopes: The scopes that the host reports.
+        expires_at: When the credentials expire; ``None`` if it is not known.
+    """
 
     username: str
     display_name: str | None
@@ -240,13 +276,13 @@ class ProviderAccountView(View):
 
 
 class ProviderTestView(View):
-    """The result of a test.
+    """The result of testing a provider.
 
     Attributes:
-        milliseconds: The time until the host accepted the credentials.
-        repositories: The number of accessible repositories; ``None`` if they cannot be listed.
-        has_more: Whether there are more, which were not counted.
-        hint: The next step; empty if there is none.
+        account: The account that the credentials belong to.
+        milliseconds: Milliseconds until the host accepted the credentials.
+        repositories: Number of accessible repositories; ``None`` if they cannot be listed.
+        has_more: Whether there are more repositories, which were not counted.
     """
 
     account: ProviderAccountView
@@ -261,7 +297,7 @@ class SignInGiven(Given):
 
     Attributes:
         redirect_uri: Where the git host sends the browser afterwards (default: an address on the
-            person's machine at which nothing answers. The person copies it from the browser).
+            person's machine at which nothing answers; the person copies it from the browser).
     """
 
     redirect_uri: Annotated[str, Field(max_length=1000, pattern=r"^https?://[!-~]+$")] | None = None
@@ -271,13 +307,16 @@ class SignInView(View):
     """A sign-in that has begun.
 
     Attributes:
-        id: The sign-in's id; the ``state`` of the host's response if ``way`` is browser.
-        way: Whether the browser returns from the host, or the person enters a code there.
+        id: The id of the sign-in. If ``way`` is ``browser``, it is also the ``state`` of the host's
+            response.
+        way: ``browser`` (the host sends the browser back) or ``device`` (the person enters a code
+            at the address).
         address: The address that the person opens.
         user_code: The code to enter at the address.
         redirect_uri: Where the git host sends the browser afterwards.
+        expires_at: When the sign-in expires.
         is_done: Whether the person has signed in, and the token is stored.
-        account: Who has signed in.
+        account: The account that has signed in.
         interval: Seconds to wait between two requests that finish a sign-in with a code.
     """
 
@@ -297,8 +336,8 @@ class SignInAnswer(Given):
     """The response of the git host.
 
     Attributes:
-        answer: For a browser, the whole address that the host redirected to, its query with a
-            question mark, or the code alone. For a device, nothing.
+        answer: For a browser: the whole address that the host redirected to, its query with a
+            question mark, or the code alone. For a device: nothing.
     """
 
     answer: Annotated[SecretStr, Field(min_length=1, max_length=8000)] | None = None

@@ -41,8 +41,13 @@ class ReleaseView(View):
     """A release on disk.
 
     Attributes:
-        state: ``kept`` means that it worked: you can roll back to it.
-        deployment: The deployment that made it.
+        name: The name of its directory.
+        state: ``live``, ``kept`` (it worked, and you can roll back to it), ``failed``, or
+            ``unknown``.
+        made_at: When it was created.
+        files: Number of its files.
+        bytes: Size of its files together, in bytes.
+        deployment: The id of the deployment that created it.
     """
 
     name: str
@@ -75,11 +80,12 @@ class ReleaseView(View):
 
 
 class ReleasePage(View):
-    """The releases of an application, the newest first.
+    """The releases of an application, newest first.
 
     Attributes:
-        is_here: Whether the server is on the machine that has the application's releases;
-            otherwise ``items`` is empty.
+        items: The releases.
+        is_here: Whether the server is on the machine that has the application's releases. Otherwise
+            ``items`` is empty.
         count: Number of all releases. If there are very many, ``items`` has the newest ones.
     """
 
@@ -89,7 +95,11 @@ class ReleasePage(View):
 
 
 class CommitView(View):
-    """A commit that was live."""
+    """A commit that was deployed.
+
+    Attributes:
+        deployment: The id of the deployment that deployed it.
+    """
 
     commit: str | None
     author: str | None
@@ -99,7 +109,7 @@ class CommitView(View):
 
 
 class FilesView(View):
-    """The files that would change.
+    """The files that a rollback would change.
 
     Attributes:
         added, changed, removed: Paths of these files. If there are very many, some are left out.
@@ -118,9 +128,13 @@ class ReleaseChanges(View):
     """What a rollback to a release would change.
 
     Attributes:
+        release: The release to roll back to.
+        live: The live release; ``None`` if there is none.
         direction: Whether the release is older or newer than the live one.
-        commits: The commits that were deployed between the two, the newest first. If the release
-            is older, they are no longer live after the rollback; otherwise they are live again.
+        commits: The commits that were deployed between the two releases, newest first. After a
+            rollback to an older release they are no longer live; after a rollback to a newer one
+            they are live again.
+        files: The files that would change; ``None`` if the releases cannot be compared.
     """
 
     release: ReleaseView
@@ -131,10 +145,14 @@ class ReleaseChanges(View):
 
 
 class TimingView(View):
-    """How long a deployment took.
+    """The duration of a deployment.
 
     Attributes:
-        seconds: Seconds of each phase.
+        id: The id of the deployment.
+        kind: Whether it is a deployment or a rollback.
+        state: The result.
+        finished_at: When it ended.
+        seconds: Seconds that each phase took.
         total: Seconds from its start to its end, without the time in the queue.
     """
 
@@ -147,12 +165,14 @@ class TimingView(View):
 
 
 class Statistics(View):
-    """The last deployments that ended, the oldest first.
+    """The last finished deployments, oldest first.
 
     Attributes:
+        items: The deployments.
         succeeded, failed: Number of deployments that succeeded or failed. Canceled, skipped and
             superseded deployments do not count.
-        success_rate: Between 0 and 1; ``None`` if none succeeded or failed.
+        success_rate: Share of successful deployments, from 0 to 1; ``None`` if none succeeded or
+            failed.
         median_seconds: Median duration of the successful deployments.
     """
 
@@ -164,7 +184,11 @@ class Statistics(View):
 
 
 class StatisticsQuery(Given):
-    """The number of deployments to return."""
+    """The number of deployments to return.
+
+    Attributes:
+        limit: Maximum number of deployments.
+    """
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 

@@ -17,7 +17,12 @@ __all__ = ["OPERATIONS"]
 
 
 class RemovalPart(View):
-    """What happens to one part of an application, such as its history or its webhook."""
+    """What removing an application does to one part of it.
+
+    Attributes:
+        part: The part, such as its history or its webhook.
+        text: What happens to it.
+    """
 
     part: str
     text: str
@@ -27,10 +32,13 @@ class RemovalPlanView(View):
     """What would be removed with an application, and what would stay.
 
     Attributes:
-        deployments: The number of its deployments.
-        former: The number of deployments of removed applications with its name.
+        name: The name of the application.
+        target: The directory of its releases; ``None`` if its definition is damaged.
+        deployments: Number of its deployments.
+        former: Number of deployments of removed applications with the same name.
         previews: The names of its previews.
         has_webhook: Whether it has a webhook.
+        parts: What happens to each part.
     """
 
     name: str

@@ -29,10 +29,10 @@ class ListingQuery(Given):
     """The items to return.
 
     Attributes:
-        search: Text that the name contains; case is ignored.
-        after: Number of items to skip. Use the address in ``next``.
-        refresh: Whether to request the list from the git host again. By default, a list is
-            cached for a few minutes.
+        search: Return only items whose names contain this text; case is ignored.
+        after: Number of items to skip. Use the path in ``next``.
+        refresh: Whether to request the list from the git host again. By default, a list is cached
+            for a few minutes.
     """
 
     search: Annotated[str, Field(max_length=200)] = ""
@@ -62,14 +62,30 @@ class RefQuery(ListingQuery):
 
 
 class OwnerView(View):
-    """An owner of repositories."""
+    """An owner of repositories.
+
+    Attributes:
+        owner: The owner's name in the path of a repository.
+        name: The name to show to people; ``None`` if there is none.
+    """
 
     owner: str
     name: str | None
 
 
 class RepositoryView(View):
-    """A repository. ``repository`` is its name in the definition of an application."""
+    """A repository.
+
+    Attributes:
+        repository: The repository, as the declaration of an application names it.
+        name: The name to show to people.
+        default_branch: The default branch; ``None`` if it is not known.
+        private: Whether only members can read it.
+        archived: Whether it is archived; ``None`` if it is not known.
+        empty: Whether it has no commits; ``None`` if it is not known.
+        url: The address of its page at the git host.
+        updated_at: When it was last changed.
+    """
 
     repository: str
     name: str
@@ -82,26 +98,31 @@ class RepositoryView(View):
 
 
 class RefView(View):
-    """A branch or a tag, and the commit that it points to."""
+    """A branch or a tag.
+
+    Attributes:
+        name: The name of the branch or tag.
+        commit: The full hash of the commit that it points to.
+    """
 
     name: str
     commit: str
 
 
 class OwnerPage(View):
-    """One page of owners, and the path of the next page."""
+    """A page of owners."""
 
     items: Sequence[OwnerView]
     next: str | None
 
 
 class RepositoryPage(View):
-    """One page of repositories, and the path of the next page.
+    """A page of repositories.
 
     Attributes:
         truncated: Whether the git host has more repositories than this list can have. Search for
             the others.
-        hint: What to do if the credentials cannot read any repository.
+        hint: What to do if the credentials cannot read any repository; otherwise empty.
     """
 
     items: Sequence[RepositoryView]
@@ -111,7 +132,7 @@ class RepositoryPage(View):
 
 
 class RefPage(View):
-    """One page of branches or tags, and the path of the next page."""
+    """A page of branches or tags."""
 
     items: Sequence[RefView]
     next: str | None

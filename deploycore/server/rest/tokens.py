@@ -22,7 +22,12 @@ __all__ = ["OPERATIONS"]
 
 
 class TokenView(View):
-    """A token, without its secret."""
+    """A token, without its secret.
+
+    Attributes:
+        name: The name of the token.
+        used_at: When the token was last used; ``None`` if never.
+    """
 
     name: str
     role: Role
@@ -37,14 +42,19 @@ class TokenView(View):
 
 
 class TokenPage(View):
-    """One page of tokens, sorted by name, and the path of the next page."""
+    """A page of tokens, sorted by name."""
 
     items: Sequence[TokenView]
     next: str | None
 
 
 class TokenAdded(View):
-    """A new token. Its secret is not shown again."""
+    """A new token. Its secret is not shown again.
+
+    Attributes:
+        token: The token.
+        secret: The secret, to send as ``Authorization: Bearer``.
+    """
 
     token: TokenView
     secret: Annotated[str, Field(repr=False)]
@@ -65,6 +75,7 @@ class NewToken(Given):
     """A token to add.
 
     Attributes:
+        name: The name of the token, which cannot be changed later.
         days: Days until the token expires (default: it does not expire).
     """
 

@@ -24,7 +24,16 @@ Name = Annotated[str, Field(min_length=1, max_length=63)]
 
 
 class UserView(View):
-    """A user of the dashboard, without secrets."""
+    """A user of the dashboard, without secrets.
+
+    Attributes:
+        name: The name of the user.
+        disabled: Whether the user cannot sign in.
+        has_password: Whether the user has set a password.
+        issuer: The OpenID Connect issuer that the user signs in with; ``None`` for a user with a
+            password.
+        signed_in_at: When the user last signed in; ``None`` if never.
+    """
 
     name: str
     role: Role
@@ -51,21 +60,31 @@ class UserView(View):
 
 
 class UserPage(View):
-    """One page of users, sorted by name, and the path of the next page."""
+    """A page of users, sorted by name."""
 
     items: Sequence[UserView]
     next: str | None
 
 
 class LinkView(View):
-    """The path of a one-time link that sets a user's password. It is not shown again."""
+    """A one-time link that sets a user's password. It is not shown again.
+
+    Attributes:
+        path: The path of the link, below the server's address.
+        expires_at: When the link expires.
+    """
 
     path: Annotated[str, Field(repr=False)]
     expires_at: datetime
 
 
 class UserAdded(View):
-    """A new user, and the link to set the password, if the request had none."""
+    """A new user.
+
+    Attributes:
+        user: The user.
+        link: The link to set the password; ``None`` if the request had one.
+    """
 
     user: UserView
     link: LinkView | None
@@ -83,7 +102,12 @@ class UserQuery(Given):
 
 
 class NewUser(Given):
-    """A user to add."""
+    """A user to add.
+
+    Attributes:
+        name: The name of the user, which cannot be changed later.
+        password: The password (default: the user sets it with a one-time link).
+    """
 
     name: Name
     role: Role
@@ -91,7 +115,12 @@ class NewUser(Given):
 
 
 class UserChange(Given):
-    """The fields of a user to change."""
+    """The fields of a user to change.
+
+    Attributes:
+        role: The new role.
+        disabled: Whether the user can no longer sign in.
+    """
 
     role: Role | None = None
     disabled: bool | None = None

@@ -35,7 +35,8 @@ class WebhookView(View):
     Attributes:
         exists: Whether the application has a webhook. If not, deliveries are refused.
         url: Where the host sends deliveries; ``None`` if the server's address is not known.
-        hosts_id: The host's identifier; ``None`` if it was set up by hand.
+        hosts_id: The identifier at the host; ``None`` if the webhook was set up by hand.
+        provider: The provider that it was registered with; ``None`` if there is no webhook.
         repository: The repository that it was registered for.
         former_until: When the previous secret expires.
         is_former_valid: Whether the previous secret is still valid.
@@ -56,13 +57,13 @@ class WebhookView(View):
 
 
 class WebhookGiven(Given):
-    """How a webhook is set up.
+    """How to set up a webhook.
 
     Attributes:
-        server_url: The address at which git hosts reach this server (default: that of the server's
-            settings).
-        by_hand: Whether to create only the secret, because you set up the webhook at the git
-            host yourself.
+        server_url: The address at which git hosts reach this server (default: the public address in
+            the server's settings).
+        by_hand: Whether to create only the secret, because you set up the webhook at the git host
+            yourself.
     """
 
     server_url: Annotated[str, Field(max_length=2048)] | None = None
@@ -70,7 +71,7 @@ class WebhookGiven(Given):
 
 
 class RotationGiven(Given):
-    """How the secret of a webhook is replaced.
+    """How to replace the secret of a webhook.
 
     Attributes:
         grace_seconds: Seconds until the previous secret expires.
@@ -80,7 +81,7 @@ class RotationGiven(Given):
 
 
 class WebhookRemovalQuery(Given):
-    """How a webhook is removed.
+    """How to remove a webhook.
 
     Attributes:
         keep_at_host: Whether to keep the webhook at the git host.
@@ -90,7 +91,7 @@ class WebhookRemovalQuery(Given):
 
 
 class WebhookRemoved(View):
-    """A removed webhook.
+    """The result of removing a webhook.
 
     Attributes:
         removed_at_host: Whether the git host removed it.
@@ -102,7 +103,11 @@ class WebhookRemoved(View):
 
 
 class WebhookSecret(View):
-    """The secret that signs deliveries."""
+    """The secret of a webhook.
+
+    Attributes:
+        secret: The secret with which the git host signs deliveries.
+    """
 
     secret: str
 
@@ -111,12 +116,20 @@ class DeliveryView(View):
     """A delivery, and its result.
 
     Attributes:
-        outcome: ``accepted`` (a trigger is stored), ``known`` (it arrived before), or ``ignored``.
+        id: The id of the delivery. Newer deliveries have higher ids.
+        received_at: When it arrived.
+        outcome: ``accepted`` (a trigger is stored), ``known`` (it was received before), or
+            ``ignored``.
         reason: Why it was ignored, as a code.
         message: Why it was ignored, as a sentence.
+        event: The name of the event at the git host.
+        ref: The branch or tag of the event.
+        commit: The commit of the event.
+        actor: The account that caused the event; may be empty.
         sender: The network address that it came from.
-        delivery: The git host's identifier.
-        deployment: The deployment that settled the trigger.
+        delivery: The git host's identifier of the delivery.
+        trigger: The id of the stored trigger; ``None`` if there is none.
+        deployment: The id of the deployment that settled the trigger.
     """
 
     id: int
@@ -135,10 +148,17 @@ class DeliveryView(View):
 
 
 class RefusedView(View):
-    """Deliveries that were refused for one reason, or that came too fast to be recorded.
+    """Deliveries that were refused for the same reason, or that came too fast to be recorded one by
+    one.
 
     Attributes:
-        sender: The network address that the last one came from.
+        outcome: ``refused``, or ``dropped`` if they came too fast.
+        reason: Why they were refused, as a code.
+        message: Why they were refused, as a sentence.
+        count: Number of these deliveries.
+        first_at: When the first of them arrived.
+        received_at: When the last of them arrived.
+        sender: The network address that the last of them came from.
     """
 
     outcome: DeliveryOutcome
@@ -151,7 +171,12 @@ class RefusedView(View):
 
 
 class DeliveryPage(View):
-    """The last deliveries, newest first, and the path of the next page."""
+    """A page of deliveries, newest first.
+
+    Attributes:
+        items: The deliveries.
+        refused: The deliveries that were refused, by reason.
+    """
 
     items: Sequence[DeliveryView]
     refused: Sequence[RefusedView]

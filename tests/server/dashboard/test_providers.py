@@ -277,7 +277,7 @@ def test_a_provider_gets_another_mode(browser, installation):
 def test_a_form_for_a_mode_that_its_kind_does_not_have_is_refused(browser):
     answer = browser.send("/providers/new", kind="bitbucket", mode="<b>")
     assert answer.status_code == 422
-    assert "Choose the way to sign in again." in answer.text
+    assert "Choose the mode again." in answer.text
 
 
 def test_the_address_of_a_form_can_be_opened_again(browser):

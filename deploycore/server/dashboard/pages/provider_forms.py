@@ -198,8 +198,8 @@ def _sent_mode(visit: Visit, kind: Mapping[str, Any]) -> Mapping[str, Any]:
         raise Refusal(
             422,
             "configuration",
-            f"The kind {kind['kind']} does not have the way to sign in that the form is for.",
-            hint="Choose the way to sign in again.",
+            f"The kind {kind['kind']} no longer has the mode of this form.",
+            hint="Choose the mode again.",
         )
     return mode
 
