@@ -83,6 +83,17 @@ def test_a_user_is_changed_and_removed(browser, installation):
     assert browser.get("/users/ada").status_code == 404
 
 
+def test_another_users_sessions_are_ended(browser, installation, serving, sign_in_as):
+    theirs = sign_in_as(serving(), "bob", "deploy")
+    page = browser.send("/users/bob/sessions/end", page="/users/bob")
+    assert "The user is signed out everywhere." in page.text
+    assert installation.store.sessions.list("bob") == []
+    assert theirs.get("/", follow_redirects=False).status_code == 303
+    [entry] = installation.store.audit.list(operation="end_user_sessions")
+    assert (entry.actor, entry.kind, entry.subject) == ("user admin", "user", "bob")
+    assert browser.send("/users/nobody/sessions/end").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("path", "fields"),
     [

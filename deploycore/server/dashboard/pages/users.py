@@ -81,6 +81,13 @@ async def link_user(visit: Visit) -> Response:
     return _link_page(visit, name, link)
 
 
+async def end_sessions(visit: Visit) -> Response:
+    """Sign a user out everywhere."""
+    name = visit.path["user"]
+    await visit.ask("DELETE", f"{_USER}/sessions", user=name)
+    return visit.go(f"/users/{quoted(name)}", done="user-signed-out")
+
+
 async def ask_to_remove(visit: Visit) -> Response:
     """Ask whether to remove a user."""
     user = await visit.ask("GET", _USER, user=visit.path["user"])
@@ -151,6 +158,7 @@ PAGES = (
     Page("GET", _USER, "admin", show_user),
     Page("POST", _USER, "admin", change_user),
     Page("POST", f"{_USER}/link", "admin", link_user),
+    Page("POST", f"{_USER}/sessions/end", "admin", end_sessions),
     Page("GET", f"{_USER}/remove", "admin", ask_to_remove),
     Page("POST", f"{_USER}/remove", "admin", remove_user),
 )
