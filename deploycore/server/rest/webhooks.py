@@ -41,6 +41,7 @@ class WebhookView(View):
         is_former_valid: Whether the previous secret is still valid.
         delivered_at: When the last delivery with a valid signature arrived, to the minute.
         deploys_pushes: Whether the application deploys on pushes at all.
+        at_host: What you would remove at the git host yourself; ``None`` without a webhook.
     """
 
     exists: bool
@@ -53,6 +54,7 @@ class WebhookView(View):
     created_at: datetime | None
     delivered_at: datetime | None
     deploys_pushes: bool
+    at_host: str | None
 
 
 class WebhookGiven(Given):
@@ -74,9 +76,11 @@ class RotationGiven(Given):
 
     Attributes:
         grace_seconds: Seconds until the previous secret expires.
+        server_url: The address at which git hosts reach this server, if it changes.
     """
 
     grace_seconds: Annotated[int, Field(ge=0, le=_GRACE_MOST)] = 86_400
+    server_url: Annotated[str, Field(max_length=2048)] | None = None
 
 
 class WebhookRemovalQuery(Given):
@@ -197,10 +201,11 @@ def rotate_webhook(api: Api, call: Call) -> Response:
     The previous secret stays valid for "grace_seconds". If the request fails, send it again.
     """
     record = api.application(call.path["application"])
-    grace = timedelta(seconds=checked(RotationGiven, call.body).grace_seconds)
-    webhooks = api.installation.webhooks
+    given = checked(RotationGiven, call.body)
+    grace, webhooks = timedelta(seconds=given.grace_seconds), api.installation.webhooks
+    url = webhooks.url(record.name, given.server_url) if given.server_url else None
     _existing(lambda: api.installation.store.webhooks.get(record.name))
-    api.hosts.ask(lambda: webhooks.rotate(record.name, grace=grace))
+    api.hosts.ask(lambda: webhooks.rotate(record.name, grace=grace, url=url))
     api.directory.invalidate()
     return answer(_view(api, record))
 
@@ -270,6 +275,7 @@ def _view(api: Api, record: ApplicationRecord, address: str | None = None) -> We
         created_at=found.created_at if found else None,
         delivered_at=found.delivered_at if found else None,
         deploys_pushes=auto is not None and auto.push,
+        at_host=describe_remaining(found, record.definition) if found else None,
     )
 
 
