@@ -14,10 +14,10 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation.webhooks import describe_remaining
 from deploycore.server.api import PREFIX, Api, Call, answer, missing
 from deploycore.server.checking import checked
+from deploycore.server.delivery_views import DeliveryView, RefusedView
 from deploycore.server.rest.operation import Operation
-from deploycore.server.verdicts import MESSAGES
 from deploycore.server.views import Given, Identifier, View
-from deploycore.store import ApplicationRecord, DeliveryOutcome, DeliveryRecord, WebhookRecord
+from deploycore.store import ApplicationRecord, WebhookRecord
 from deploycore.store.deliveries import DELIVERIES_MOST
 
 __all__ = ["OPERATIONS"]
@@ -109,49 +109,6 @@ class WebhookSecret(View):
     """The secret that signs deliveries."""
 
     secret: str
-
-
-class DeliveryView(View):
-    """A delivery, and its result.
-
-    Attributes:
-        outcome: ``accepted`` (a trigger is stored), ``known`` (it arrived before), or ``ignored``.
-        reason: Why it was ignored, as a code.
-        message: Why it was ignored, as a sentence.
-        sender: The network address that it came from.
-        delivery: The git host's identifier.
-        deployment: The deployment that settled the trigger.
-    """
-
-    id: int
-    received_at: datetime
-    outcome: DeliveryOutcome
-    reason: str
-    message: str
-    event: str
-    ref: str
-    commit: str | None
-    actor: str
-    sender: str
-    delivery: str
-    trigger: int | None
-    deployment: int | None
-
-
-class RefusedView(View):
-    """Deliveries that were refused for one reason, or that came too fast to be recorded.
-
-    Attributes:
-        sender: The network address that the last one came from.
-    """
-
-    outcome: DeliveryOutcome
-    reason: str
-    message: str
-    count: int
-    first_at: datetime
-    received_at: datetime
-    sender: str
 
 
 class DeliveryPage(View):
@@ -251,8 +208,8 @@ def list_deliveries(api: Api, call: Call) -> Response:
         following = f"{path}?{urlencode(given)}"
     return answer(
         DeliveryPage(
-            items=[_delivery(each) for each in items],
-            refused=[_refused(each) for each in store.list_refused(record.name)],
+            items=[DeliveryView.of(each) for each in items],
+            refused=[RefusedView.of(each) for each in store.list_refused(record.name)],
             next=following,
         )
     )
@@ -282,16 +239,6 @@ def _view(api: Api, record: ApplicationRecord, address: str | None = None) -> We
 def _is_former_valid(webhook: WebhookRecord) -> bool:
     until = webhook.former_until
     return webhook.former is not None and (until is None or until > datetime.now(UTC))
-
-
-def _delivery(record: DeliveryRecord) -> DeliveryView:
-    view = DeliveryView.model_validate(record)
-    return view.model_copy(update={"message": record.message or MESSAGES.get(record.reason, "")})
-
-
-def _refused(record: DeliveryRecord) -> RefusedView:
-    view = RefusedView.model_validate(record)
-    return view.model_copy(update={"message": record.message or MESSAGES.get(record.reason, "")})
 
 
 def _existing(read: Callable[[], T]) -> T:
