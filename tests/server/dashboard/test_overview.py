@@ -20,10 +20,10 @@ def cards_of(page) -> list[str]:
 def test_an_installation_without_providers_says_the_next_step(browser, installation):
     installation.store.remove_application("shop")
     page = browser.get("/").text
-    assert 'href="/applications/new"' in page
+    assert 'href="/applications/-/new"' in page
     installation.store.remove_provider("work")
     page = browser.get("/").text
-    assert 'href="/providers/new"' in page
+    assert 'href="/providers/-/new"' in page
     assert faults_of(page) == []
 
 
@@ -132,7 +132,7 @@ def test_the_activity_is_paged(browser, deployed):
 def test_readers_see_no_way_to_add(acting_as, installation):
     browser = acting_as("read")
     page = browser.get("/").text
-    assert "/applications/new" not in page
+    assert "/applications/-/new" not in page
     assert "/users" not in page
     installation.store.remove_application("shop")
     assert "Ask an administrator" in browser.get("/").text

@@ -153,8 +153,8 @@ def _link_page(visit: Visit, name: str, link: Any) -> Response:
 
 PAGES = (
     Page("GET", "/users", "admin", list_users),
-    Page("GET", "/users/new", "admin", new_user),
-    Page("POST", "/users/new", "admin", add_user),
+    Page("GET", "/users/-/new", "admin", new_user),
+    Page("POST", "/users/-/new", "admin", add_user),
     Page("GET", _USER, "admin", show_user),
     Page("POST", _USER, "admin", change_user),
     Page("POST", f"{_USER}/link", "admin", link_user),
