@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import deploycore
-from deploycore.cli import application_changes
-from deploycore.cli.application_fields import read_shared, read_variable
-from deploycore.cli.checks import Offline, naming_offline, say_warnings
+from deploycore.cli.application_changes import edit_command, edit_here
+from deploycore.cli.application_creation import NewApplication, create_command
+from deploycore.cli.checks import naming_offline, say_warnings
 from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
 from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.listing import read_listing
-from deploycore.cli.options import AsJson, KeepWebhook, WithPreviews
+from deploycore.cli.options import (
+    AsJson,
+    EraseSecret,
+    KeepWebhook,
+    Purge,
+    SecretFromStdin,
+    SecretName,
+    WithPreviews,
+)
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_record, show_table
 from deploycore.cli.removal import removal_as_dict, removal_lines, say_removed
 from deploycore.cli.usage import NounGroup
@@ -27,12 +34,11 @@ if TYPE_CHECKING:
     from deploycore.store import ApplicationRecord, PreviewRecord, RepositoryRecord
     from deploycore.store.listing import Listing
 
-__all__ = ["register"]
+__all__ = ["application_rows", "register", "show_applications"]
 
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Manage applications.")
 
 Name = Annotated[str, typer.Argument(help="Name of the application.", show_default=False)]
-Lines = list[str] | None
 
 
 def register(application: typer.Typer) -> None:
@@ -40,132 +46,27 @@ def register(application: typer.Typer) -> None:
     application.add_typer(commands, name="app")
 
 
-@commands.command()
-def create(
-    name: Annotated[str, typer.Argument(help="Name for the application.", show_default=False)],
-    provider: Annotated[str, typer.Option("--provider", help="Name of a configured provider.")],
-    repository: Annotated[
-        str,
-        typer.Option(
-            "--repository",
-            metavar="OWNER/REPOSITORY",
-            help="Repository to deploy, or its URL.",
-        ),
-    ],
-    ref: Annotated[
-        str, typer.Option("--ref", "--branch", help="Branch, tag or full commit hash to deploy.")
-    ],
-    target: Annotated[
-        Path,
-        typer.Option(
-            "--target",
-            help="New or empty directory to deploy to; it gets releases/, shared/ and current.",
-        ),
-    ],
-    submodules: Annotated[bool, typer.Option("--submodules", help="Fetch submodules.")] = False,
-    credentials: Annotated[
-        Lines,
-        typer.Option(
-            metavar="NAME",
-            help="Another provider, whose credentials serve submodules at its own host."
-            " Repeatable.",
-        ),
-    ] = None,
-    lfs: Annotated[bool, typer.Option("--lfs", help="Download Git LFS files.")] = False,
-    hard_link: Annotated[
-        bool,
-        typer.Option(
-            "--hard-link",
-            help="Hard-link unchanged files between releases instead of copying them. Faster. Use"
-            " it only if nothing writes into releases.",
-        ),
-    ] = False,
-    shared: Annotated[
-        Lines,
-        typer.Option(
-            help="Path that all releases share: a file, or a directory if it ends with /."
-            " Repeatable."
-        ),
-    ] = None,
-    env: Annotated[
-        Lines,
-        typer.Option(
-            help="Variable for steps: NAME=VALUE. For a secret: NAME=@env:VARIABLE,"
-            " NAME=@file:/PATH or NAME=@stored. Repeatable."
-        ),
-    ] = None,
-    build: Annotated[
-        Lines, typer.Option(help="Command to run in each new release. Repeatable.")
-    ] = None,
-    before_activate: Annotated[
-        Lines, typer.Option(help="Command to run before a release becomes live. Repeatable.")
-    ] = None,
-    after_activate: Annotated[
-        Lines, typer.Option(help="Command to run after a release became live. Repeatable.")
-    ] = None,
-    health_url: Annotated[
-        str | None,
-        typer.Option(
-            help="URL that must answer with a status of 200 to 299 after a release became live."
-        ),
-    ] = None,
-    keep: Annotated[int, typer.Option(help="Number of releases to keep.", min=2)] = 5,
-    watch: Annotated[
-        Lines,
-        typer.Option(
-            help="Deploy only if a changed file matches this pattern (.gitignore syntax)."
-            " Repeatable."
-        ),
-    ] = None,
-    offline: Offline = False,
-    as_json: AsJson = False,
-) -> None:
-    """Create an application, without deploying it.
-
-    Checks at the git host that the repository and the ref exist. An application has more fields
-    than there are options here: write them into a file, and run deploycore apply.
-    """
-    more: dict[str, Any] = {
-        "submodules": submodules,
-        "credentials": credentials or [],
-        "lfs": lfs,
-        "reuse": "hard-link" if hard_link else "copy",
-        "shared": read_shared(shared or ()),
-        "environment": dict(map(read_variable, env or ())),
-        "steps": {
-            "build": build or [],
-            "before_activate": before_activate or [],
-            "after_activate": after_activate or [],
-        },
-        "keep": keep,
-        "watch": watch or [],
-    }
-    if health_url:
-        more["health_check"] = {"url": health_url}
+def _create(new: NewApplication) -> dict[str, Any]:
     with (
         deploycore.Installation() as installation,
         telling_of_waits(),
-        naming_offline(offline=offline),
+        naming_offline(offline=new.offline),
     ):
         record = installation.add_application(
-            name,
-            provider=provider,
-            repository=repository,
-            ref=ref,
-            target=target,
-            verify=not offline,
-            **more,
+            new.name,
+            provider=new.provider,
+            repository=new.repository,
+            ref=new.ref,
+            target=new.target,
+            verify=not new.offline,
+            **new.more,
         )
     say_warnings(record.definition)
-    if as_json:
-        show_json(_as_dict(record))
-        return
-    if record.definition.repository != repository:
-        say(f"The repository is {record.definition.repository}.")
-    say(f"Application {name} is created. Deploy it: deploycore deploy {name}")
+    return _as_dict(record)
 
 
-commands.command()(application_changes.edit)
+commands.command("create")(create_command(_create))
+commands.command("edit")(edit_command(edit_here))
 
 
 @commands.command("list")
@@ -176,7 +77,7 @@ def list_(as_json: AsJson = False) -> None:
         with deploycore.Installation() as installation:
             records = installation.store.list_applications()
             previews = installation.store.previews.list()
-        rows = [_row(vars(each.definition)) for each in records]
+        rows: list[Mapping[str, Any]] = [vars(each.definition) for each in records]
     else:
         rows, previews = listed
     parents = {each.name: each.parent for each in previews}
@@ -186,6 +87,18 @@ def list_(as_json: AsJson = False) -> None:
             for each in records
         )
         return
+    show_applications(rows, parents)
+
+
+def show_applications(
+    applications: Iterable[Mapping[str, Any]], parents: Mapping[str, str] | None = None
+) -> None:
+    """Print a table of applications.
+
+    Args:
+        applications: The definitions.
+        parents: The applications that previews are of, by the names of the previews.
+    """
     columns = [
         Column("NAME"),
         Column("PROVIDER", drop=2),
@@ -193,6 +106,8 @@ def list_(as_json: AsJson = False) -> None:
         Column("REF"),
         Column("TARGET", drop=1),
     ]
+    names = ("name", "provider", "repository", "ref", "target")
+    rows = [[str(each[name]) for name in names] for each in applications]
     if parents:
         columns.append(Column("PREVIEW OF", drop=3))
         for row in rows:
@@ -204,13 +119,8 @@ def list_(as_json: AsJson = False) -> None:
     )
 
 
-def _listed(listing: Listing) -> tuple[list[list[str]], Sequence[PreviewRecord]]:
-    return [_row(each) for each in listing.definitions()], listing.previews()
-
-
-def _row(definition: Mapping[str, Any]) -> list[str]:
-    names = ("name", "provider", "repository", "ref", "target")
-    return [str(definition[name]) for name in names]
+def _listed(listing: Listing) -> tuple[list[Mapping[str, Any]], Sequence[PreviewRecord]]:
+    return [*listing.definitions()], listing.previews()
 
 
 @commands.command()
@@ -233,10 +143,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
             }
         )
         return
-    rows = {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in _as_dict(record).items()
-    }
+    rows = application_rows(_as_dict(record))
     rows["created_at"] = for_people(record.created_at)
     rows["current"] = str(current) if current else "(nothing is deployed yet)"
     if known is not None and known.renamed_at is not None and known.former_names:
@@ -248,14 +155,20 @@ def show(name: Name, as_json: AsJson = False) -> None:
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
 
 
+def application_rows(application: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields of an application as ``app show`` prints them."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in application.items()
+    }
+
+
 @commands.command()
 def secret(
     name: Name,
-    variable: Annotated[str, typer.Argument(help="Name of the variable.", show_default=False)],
-    from_stdin: Annotated[
-        bool, typer.Option("--stdin", help="Read the value from standard input.")
-    ] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Erase the stored value.")] = False,
+    variable: SecretName,
+    from_stdin: SecretFromStdin = False,
+    remove: EraseSecret = False,
     yes: Yes = False,
 ) -> None:
     """Store the encrypted value of a variable that is declared as {secret: stored}.
@@ -291,14 +204,7 @@ def accept_repository(name: Name) -> None:
 @commands.command()
 def remove(
     name: Name,
-    purge: Annotated[
-        bool,
-        typer.Option(
-            "--purge",
-            help="Erase the history and logs too. Also works if the application was removed"
-            " before.",
-        ),
-    ] = False,
+    purge: Purge = False,
     with_previews: WithPreviews = False,
     keep_webhook: KeepWebhook = False,
     force: Annotated[

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,7 +24,7 @@ from deploycore.errors import NotFound
 if TYPE_CHECKING:
     from deploycore.models import Branch, Tag
 
-__all__ = ["register"]
+__all__ = ["register", "show_refs", "show_repositories"]
 
 
 def register(application: typer.Typer) -> None:
@@ -54,27 +54,10 @@ def repos(
         if as_json:
             show_json_array({"id": str(item.id)} | item.model_dump(mode="json") for item in found)
             return
-        rows = [
-            [
-                str(item.id),
-                item.default_branch or ("(empty)" if item.empty else ""),
-                ("private" if item.private else "public") + (", archived" if item.archived else ""),
-                item.name,
-            ]
-            for item in found
-        ]
-        if not rows and not name_filter:
+        listed = [{"repository": str(item.id), **vars(item)} for item in found]
+        if not listed and not name_filter:
             hint = opened.no_repositories_hint
-    show_table(
-        [
-            Column("REPOSITORY"),
-            Column("DEFAULT BRANCH", drop=3),
-            Column("ACCESS", drop=2),
-            Column("NAME", drop=1, is_prose=True),
-        ],
-        rows,
-        empty="No repositories found.",
-    )
+    show_repositories(listed)
     if hint:
         say(f"  Next: {hint}")
 
@@ -103,14 +86,46 @@ def branches(
                 if as_json:
                     show_json_array(item.model_dump() for item in found)
                     return
-                rows = [[item.name, item.commit] for item in found]
+                refs = [vars(item) for item in found]
             except NotFound as error:
                 from deploycore.installation.verification import suggest_repository
 
                 suggest_repository(error, wanted, opened.list_repos)
                 raise
+    show_refs(refs, tags=tags)
+
+
+def show_repositories(repositories: Iterable[Mapping[str, Any]]) -> None:
+    """Print a table of repositories.
+
+    Args:
+        repositories: The repositories as the REST API describes them.
+    """
+    show_table(
+        [
+            Column("REPOSITORY"),
+            Column("DEFAULT BRANCH", drop=3),
+            Column("ACCESS", drop=2),
+            Column("NAME", drop=1, is_prose=True),
+        ],
+        (
+            [
+                each["repository"],
+                each["default_branch"] or ("(empty)" if each["empty"] else ""),
+                ("private" if each["private"] else "public")
+                + (", archived" if each["archived"] else ""),
+                each["name"],
+            ]
+            for each in repositories
+        ),
+        empty="No repositories found.",
+    )
+
+
+def show_refs(refs: Iterable[Mapping[str, Any]], *, tags: bool) -> None:
+    """Print a table of branches or tags with their commits."""
     show_table(
         [Column("TAG" if tags else "BRANCH"), Column("COMMIT")],
-        rows,
+        ([each["name"], each["commit"]] for each in refs),
         empty=f"No {'tags' if tags else 'branches'} found.",
     )

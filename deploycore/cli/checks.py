@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ from deploycore.text.sentences import sentences
 if TYPE_CHECKING:
     from deploycore.applications.application import Application
 
-__all__ = ["Offline", "naming_offline", "naming_option", "say_warnings"]
+__all__ = ["Offline", "naming_offline", "naming_option", "say_warnings", "warn_about"]
 
 Offline = Annotated[
     bool,
@@ -44,5 +44,10 @@ def say_warnings(application: Application) -> None:
     """Warn on standard error about steps that seem to need a shell."""
     from deploycore.applications.shell_words import shell_warnings
 
-    for warning in shell_warnings(application):
-        say_aside(f"Warning: {application.name}: {warning}")
+    warn_about(application.name, shell_warnings(application))
+
+
+def warn_about(name: str, warnings: Iterable[str]) -> None:
+    """Print warnings about an application on standard error."""
+    for warning in warnings:
+        say_aside(f"Warning: {name}: {warning}")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import deploycore
+from deploycore.cli.choice import choose_applications
 from deploycore.cli.history import deployment_as_dict
 from deploycore.cli.options import AsJson, DeployAll, Deployed, Force, RollbackTo
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
 from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
-from deploycore.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from deploycore.deploy import DeployEvent, Outcome
@@ -35,7 +35,6 @@ NoWait = Annotated[
     ),
 ]
 _PARALLEL = 4
-_CHOOSE = "Give the names of applications, or --all for all of them."
 
 
 def register(application: typer.Typer) -> None:
@@ -82,7 +81,13 @@ def deploy(
     if if_changed:
         print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
     with deploycore.Installation() as installation:
-        names = _chosen(installation, applications or [], all_)
+        store = installation.store
+        names = choose_applications(
+            applications or [],
+            everything=all_,
+            list_names=lambda: [each.name for each in store.list_applications()],
+            check=store.get_application,
+        )
         reuse: Reuse | None = "hard-link" if hard_link else None
         if len(names) > 1:
             with (
@@ -169,22 +174,6 @@ def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: 
             _tell(installation, outcome.deployment, as_json)
     if codes:
         raise typer.Exit(codes[0])
-
-
-def _chosen(installation: Installation, names: list[str], everything: bool) -> list[str]:
-    if everything and not names:
-        names = [each.name for each in installation.store.list_applications()]
-        if not names:
-            raise ConfigurationError(
-                "There are no applications.", hint="Create one: deploycore app create --help"
-            )
-    elif everything:
-        raise UsageError("Names of applications and --all cannot be combined.", hint=_CHOOSE)
-    elif not names:
-        raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
-    for name in names:
-        installation.store.get_application(name)
-    return list(dict.fromkeys(names))
 
 
 def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> None:

@@ -21,10 +21,11 @@ from deploycore.cli.usage import UsageError
 from deploycore.configuration import ConfigField, config_fields, discriminator_of
 from deploycore.errors import ConfigurationError
 from deploycore.installation import SecretReference
-from deploycore.provider.core_fields import all_fields, core_fields, core_group
+from deploycore.provider.core_fields import core_fields, core_group
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = [
+    "FieldSet",
     "GivenFields",
     "ask_for_new_secret",
     "field_help",
@@ -49,20 +50,53 @@ class GivenFields:
     secrets: Mapping[str, SecretStr | SecretReference]
 
 
+@dataclass(frozen=True)
+class FieldSet:
+    """The fields of a kind of providers.
+
+    Attributes:
+        own: The fields of the plugin, the discriminator first.
+        core: The fields of the core.
+        discriminator: The name of the field that chooses the way to sign in; ``None`` if there is
+            only one way.
+        is_elsewhere: Whether the provider is used on another machine, which has the files.
+    """
+
+    own: Sequence[ConfigField]
+    core: Sequence[ConfigField]
+    discriminator: str | None
+    is_elsewhere: bool = False
+
+    @property
+    def by_name(self) -> Mapping[str, ConfigField]:
+        """Return all fields by their names."""
+        return {field.name: field for field in (*self.own, *self.core)}
+
+    @classmethod
+    def of(cls, config_type: Any) -> FieldSet:
+        """Return the fields of a plugin's ``Config``, or the set itself, if it is one."""
+        if isinstance(config_type, FieldSet):
+            return config_type
+        own, core = config_fields(config_type), core_fields(config_type)
+        return cls(own, core, discriminator_of(config_type))
+
+
 def field_help(config_type: Any) -> str:
-    """Return the fields of a plugin's ``Config``, and those of the core, as help text."""
-    lines = ["Fields:"]
+    """Return the fields of a plugin's ``Config``, and those of the core, as help text.
+
+    Args:
+        config_type: The ``Config``, or a :class:`FieldSet`.
+    """
+    fields, lines = FieldSet.of(config_type), ["Fields:"]
     # Optional fields come last; otherwise sorted() keeps the author's order.
-    for field in sorted(
-        config_fields(config_type), key=lambda f: not (f.required or f.required_for)
-    ):
+    for field in sorted(fields.own, key=lambda f: not (f.required or f.required_for)):
         lines.append(f"  {_option_help(field)}")
-        lines.append(f"      {_description(config_type, field)}")
-    own = core_fields(config_type)
+        lines.append(f"      {_description(fields, field)}")
+    own = fields.core
     groups = {group: [f for f in own if core_group(f) == group] for group in map(core_group, own)}
-    for group, fields in groups.items():
-        lines += ["", _TITLES[group]] if fields else []
-        for field in fields:
+    for group, members in groups.items():
+        lines += ["", _TITLES[group]] if members else []
+        for field in members:
             lines += [f"  {_option_help(field)}", f"      {field.description}; optional"]
     return "\n".join(lines)
 
@@ -73,7 +107,7 @@ def read_fields(
     """Read a provider's fields from options, and ask for missing fields at a terminal.
 
     Args:
-        config_type: The plugin's ``Config``.
+        config_type: The plugin's ``Config``, or a :class:`FieldSet`.
         arguments: The rest of the command line: ``--field value`` or ``--field=value``.
         defaults: Values for fields that no option gives, where they apply.
 
@@ -82,16 +116,17 @@ def read_fields(
         ConfigurationError: An option is repeated or has no value, a secret is on the command line,
             or a required field is missing and there is no terminal to ask at.
     """
-    fields = {field.name: field for field in all_fields(config_type)}
-    settings, secrets = _read_given(fields, arguments)
+    known = FieldSet.of(config_type)
+    fields = known.by_name
+    settings, secrets = _read_given(known, arguments)
     added = {
         name: value
         for name, value in (defaults or {}).items()
         if name in fields and name not in settings and not fields[name].secret
     }
     settings.update(added)
-    _ask_for_missing(config_type, fields, settings, secrets)
-    chosen = settings.get(discriminator_of(config_type) or "")
+    _ask_for_missing(known, settings, secrets)
+    chosen = settings.get(known.discriminator or "")
     for name in added:
         if fields[name].only_for and chosen not in fields[name].only_for:
             del settings[name]
@@ -102,14 +137,13 @@ def read_changed_fields(config_type: Any, arguments: Sequence[str]) -> GivenFiel
     """Read the fields to change from options. There are no prompts.
 
     Args:
-        config_type: The plugin's ``Config``.
+        config_type: The plugin's ``Config``, or a :class:`FieldSet`.
         arguments: As for :func:`read_fields`.
 
     Raises:
         UsageError, ConfigurationError: As for :func:`read_fields`.
     """
-    fields = {field.name: field for field in all_fields(config_type)}
-    return GivenFields(*_read_given(fields, arguments))
+    return GivenFields(*_read_given(FieldSet.of(config_type), arguments))
 
 
 def ask_for_new_secret(config_type: Any, names: Sequence[str]) -> GivenFields:
@@ -121,7 +155,8 @@ def ask_for_new_secret(config_type: Any, names: Sequence[str]) -> GivenFields:
     Raises:
         ConfigurationError: There are several secrets, or there is no terminal to ask at.
     """
-    fields = {field.name: field for field in config_fields(config_type) if field.name in names}
+    own = FieldSet.of(config_type).own
+    fields = {field.name: field for field in own if field.name in names}
     options = "; ".join(map(_option_help, fields.values()))
     if len(fields) != 1:
         raise ConfigurationError(
@@ -143,8 +178,9 @@ def ask_for_new_secret(config_type: Any, names: Sequence[str]) -> GivenFields:
 
 
 def _read_given(
-    fields: Mapping[str, ConfigField], arguments: Sequence[str]
+    known: FieldSet, arguments: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, SecretStr | SecretReference]]:
+    fields = known.by_name
     settings: dict[str, str] = {}
     secrets: dict[str, SecretStr | SecretReference] = {}
     for option, value in list(_options(fields, arguments)):
@@ -155,7 +191,7 @@ def _read_given(
                 hint=f"Give it once: {_option_help(field)}",
             )
         if source:
-            secrets[field.name] = _secret(field, source, value)
+            secrets[field.name] = _secret(known, field, source, value)
         else:
             if field.secret and "@" in value:
                 raise _exposed(field, option)
@@ -225,13 +261,17 @@ def _spellings(fields: Iterable[ConfigField]) -> Iterable[str]:
             yield spelled
 
 
-def _secret(field: ConfigField, source: str, value: str) -> SecretStr | SecretReference:
+def _secret(
+    known: FieldSet, field: ConfigField, source: str, value: str
+) -> SecretStr | SecretReference:
     if source == "env":
         return SecretReference(f"env:{value}")
     if source == "file" and not value:
         raise ConfigurationError(
             f"The value of {_spelled(field)}-file is empty.", hint="Give the path of a file."
         )
+    if source == "file" and known.is_elsewhere:
+        return _kept_elsewhere(field, value)
     if source == "file":
         return _kept_in_file(field, Path(value).expanduser().absolute())
     if value:
@@ -247,6 +287,15 @@ def _kept_in_file(field: ConfigField, path: Path) -> SecretReference:
     if (path.exists() and not path.is_file()) or path.is_relative_to("/dev/fd"):
         raise ConfigurationError(
             f"{path} is not a regular file. deploycore could not read the secret from it later.",
+            hint=f"Store the secret instead, from standard input: {_spelled(field)}-stdin",
+        )
+    return SecretReference(f"file:{path}")
+
+
+def _kept_elsewhere(field: ConfigField, path: str) -> SecretReference:
+    if not path.startswith("/"):
+        raise ConfigurationError(
+            f"The value of {_spelled(field)}-file is not an absolute path on the server's machine.",
             hint=f"Store the secret instead, from standard input: {_spelled(field)}-stdin",
         )
     return SecretReference(f"file:{path}")
@@ -299,12 +348,11 @@ def _given(name: str, value: str, option: str) -> SecretStr:
 
 
 def _ask_for_missing(
-    config_type: Any,
-    fields: Mapping[str, ConfigField],
+    known: FieldSet,
     settings: dict[str, str],
     secrets: dict[str, SecretStr | SecretReference],
 ) -> None:
-    discriminator = discriminator_of(config_type)
+    fields, discriminator = known.by_name, known.discriminator
     missing = _missing(fields, discriminator, settings, secrets)
     if missing and not sys.stdin.isatty():
         raise _lacking(missing, fields, discriminator)
@@ -376,12 +424,12 @@ def _among(field: ConfigField) -> str:
     return f" ({', '.join(field.choices)})" if field.choices else ""
 
 
-def _description(config_type: Any, field: ConfigField) -> str:
+def _description(known: FieldSet, field: ConfigField) -> str:
     notes = [field.description] if field.description else []
-    discriminator = discriminator_of(config_type)
+    discriminator = known.discriminator
     if field.choices:
         notes.append(f"one of {', '.join(field.choices)}")
-    elif discriminator and set(field.only_for) != set(config_fields(config_type)[0].choices):
+    elif discriminator and set(field.only_for) != set(known.own[0].choices):
         notes.append(f"with --{discriminator} {' or '.join(field.only_for)}")
     if field.required_for and not field.required:
         notes.append(f"required with --{discriminator} {' or '.join(field.required_for)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "deployment_as_dict",
+    "find_deployment",
     "print_deployment",
     "print_log_line",
     "register",
+    "say_canceled",
     "show_deployments",
 ]
 
@@ -156,6 +158,11 @@ def cancel(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
     """
     with deploycore.Installation() as installation:
         record = installation.engine.cancel(_find(installation, deployment).id)
+    say_canceled(record, as_json=as_json)
+
+
+def say_canceled(record: DeploymentRecord, *, as_json: bool) -> None:
+    """Print a deployment that was just canceled."""
     if as_json:
         show_json(deployment_as_dict(record))
         return
@@ -308,24 +315,42 @@ def print_log_line(line: Mapping[str, Any], *, as_json: bool) -> None:
         say(f"{at}  {line['phase']:14}  {_line_text(line)}")
 
 
-def _find(installation: Installation, text: str) -> DeploymentRecord:
+def find_deployment(
+    text: str,
+    *,
+    by_number: Callable[[int], DeploymentRecord],
+    newest: Callable[[str], Sequence[DeploymentRecord]],
+) -> DeploymentRecord:
     """Find a deployment by its number, or the last deployment of an application.
+
+    Args:
+        text: The number, or the name of the application.
+        by_number: Reads the deployment of a number.
+        newest: Lists the last deployment of an application.
 
     Raises:
         ConfigurationError: The deployment does not exist.
     """
     if _is_number(text):
-        return installation.store.deployments.get(int(text))
-    deployments = installation.store.deployments
-    try:
-        found: Sequence[DeploymentRecord] = deployments.list(text, limit=1)
-    except ConfigurationError:
-        found = deployments.history(text, limit=1)  # the application may have been removed
+        return by_number(int(text))
+    found = newest(text)
     if not found:
         raise ConfigurationError(
             f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"
         )
     return found[0]
+
+
+def _find(installation: Installation, text: str) -> DeploymentRecord:
+    deployments = installation.store.deployments
+
+    def newest(name: str) -> Sequence[DeploymentRecord]:
+        try:
+            return deployments.list(name, limit=1)
+        except ConfigurationError:  # the application may have been removed
+            return deployments.history(name, limit=1)
+
+    return find_deployment(text, by_number=deployments.get, newest=newest)
 
 
 def _release_as_dict(release: Release) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,24 +16,51 @@ __all__ = [
     "ApplicationOrAll",
     "ApplicationsOrAll",
     "AsJson",
+    "ByHand",
     "DeclarationFile",
     "DeployAll",
     "Deployed",
     "DeploymentNumber",
     "DryRun",
+    "EraseSecret",
+    "Expires",
     "Filter",
     "Follow",
     "Force",
+    "Grace",
     "HistoryLimit",
+    "KeepAtHost",
+    "KeepOld",
     "KeepWebhook",
+    "KindHelp",
     "Lease",
     "Limit",
+    "NewProviderName",
+    "NewRole",
+    "NoVerify",
     "Owner",
     "PerProvider",
+    "ProviderKind",
     "ProviderName",
+    "PublicUrl",
+    "Purge",
     "RepositoryArgument",
+    "RevealSecret",
+    "Role",
     "RollbackTo",
+    "SecretFromStdin",
+    "SecretName",
+    "ShowChange",
+    "SignInSeconds",
+    "StoreUnchecked",
     "Tags",
+    "TestRepository",
+    "TokenName",
+    "TokenRole",
+    "UnsetField",
+    "UserName",
+    "UserRole",
+    "WebhookName",
     "WithPreviews",
     "parse_duration",
 ]
@@ -138,6 +165,116 @@ DeclarationFile = Annotated[
     Path,
     typer.Argument(
         help="YAML or TOML file, or - for standard input. 'deploycore export' prints one."
+    ),
+]
+Purge = Annotated[
+    bool,
+    typer.Option(
+        "--purge",
+        help="Erase the history and logs too. Also works if the application was removed before.",
+    ),
+]
+SecretName = Annotated[str, typer.Argument(help="Name of the variable.", show_default=False)]
+SecretFromStdin = Annotated[
+    bool, typer.Option("--stdin", help="Read the value from standard input.")
+]
+EraseSecret = Annotated[bool, typer.Option("--remove", help="Erase the stored value.")]
+ProviderKind = Annotated[
+    str | None,
+    typer.Option("--kind", help="Kind of the provider, as in deploycore plugins.", metavar="KIND"),
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Store the credentials without checking them.")
+]
+NewProviderName = Annotated[str | None, typer.Argument(help="Name for the provider.")]
+KindHelp = Annotated[
+    bool, typer.Option("--help", "-h", help="Show this message, and with --kind the fields.")
+]
+StoreUnchecked = Annotated[
+    bool, typer.Option("--no-verify", help="Store the change without checking it at the git host.")
+]
+UnsetField = Annotated[
+    list[str] | None,
+    typer.Option("--unset", metavar="FIELD", help="Remove an optional field. Repeatable."),
+]
+KeepOld = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-old",
+        metavar="DURATION",
+        help="Time for which the previous secret can still be used, such as 1h (default: not"
+        " at all; maximum: 7d).",
+    ),
+]
+ShowChange = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would change, and store nothing.")
+]
+SignInSeconds = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="Time to sign in (default: 10m).")
+]
+Role = Literal["read", "deploy", "admin"]
+UserName = Annotated[str, typer.Argument(help="Name of the user.", show_default=False)]
+UserRole = Annotated[
+    Role,
+    typer.Option("--role", help="Role of the user. Each role includes the ones before it."),
+]
+NewRole = Annotated[Role, typer.Argument(help="The new role.", show_default=False)]
+TokenName = Annotated[str, typer.Argument(help="Name of the token.", show_default=False)]
+TokenRole = Annotated[
+    Role,
+    typer.Option("--role", help="Role of the token. Each role includes the ones before it."),
+]
+Expires = Annotated[
+    str | None,
+    typer.Option(
+        "--expires",
+        metavar="DURATION",
+        help="Time until the token expires, such as 90d or 12h (default: never).",
+    ),
+]
+WebhookName = Annotated[
+    str,
+    typer.Argument(metavar="APPLICATION", help="Name of the application.", show_default=False),
+]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="URL at which git hosts reach the server, such as https://deploy.example.com"
+        " (default: DEPLOYCORE_PUBLIC_URL).",
+    ),
+]
+RevealSecret = Annotated[
+    bool,
+    typer.Option(
+        "--reveal-secret", help="Print the secret, so that you can set up the webhook by hand."
+    ),
+]
+ByHand = Annotated[
+    bool,
+    typer.Option(
+        "--by-hand",
+        help="Only create the secret. Set up the webhook at the git host yourself.",
+    ),
+]
+Grace = Annotated[
+    str,
+    typer.Option(
+        "--grace",
+        metavar="DURATION",
+        help="Time for which the previous secret stays valid, such as 24h or 30m.",
+    ),
+]
+KeepAtHost = Annotated[
+    bool, typer.Option("--keep-at-host", help="Leave the webhook at the git host.")
+]
+TestRepository = Annotated[
+    str | None,
+    typer.Option(
+        "--repository",
+        metavar="OWNER/REPOSITORY",
+        help="Repository to test with, if the credentials cannot list repositories.",
     ),
 ]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,7 +15,15 @@ from deploycore.cli.checks import naming_option
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
 from deploycore.cli.host_keys import HostKeys, pinning, with_host_keys
 from deploycore.cli.listing import read_listing
-from deploycore.cli.options import AsJson, ProviderName
+from deploycore.cli.options import (
+    AsJson,
+    KindHelp,
+    NewProviderName,
+    NoVerify,
+    ProviderKind,
+    ProviderName,
+    TestRepository,
+)
 from deploycore.cli.output import (
     Column,
     say,
@@ -33,22 +42,23 @@ if TYPE_CHECKING:
     from deploycore.provider import Provider
     from deploycore.store import ProviderRecord
 
-__all__ = ["register"]
+__all__ = [
+    "AddCommand",
+    "confirm_removal",
+    "incomplete",
+    "misplaced_name",
+    "print_provider",
+    "register",
+    "say_added",
+    "say_credentials",
+    "say_removed",
+    "say_repositories",
+    "show_providers",
+]
 
 _STORE_SECONDS = 30.0
 
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Connect git hosts.")
-
-Kind = Annotated[
-    str | None,
-    typer.Option("--kind", help="Kind of the provider, as in deploycore plugins.", metavar="KIND"),
-]
-NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Store the credentials without checking them.")
-]
-Help = Annotated[
-    bool, typer.Option("--help", "-h", help="Show this message, and with --kind the fields.")
-]
 
 
 def register(application: typer.Typer) -> None:
@@ -58,7 +68,7 @@ def register(application: typer.Typer) -> None:
     application.add_typer(commands, name="provider")
 
 
-class _AddCommand(StartedCommand):
+class AddCommand(StartedCommand):
     """The command ``add``, whose help depends on ``--kind``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -76,18 +86,18 @@ class _AddCommand(StartedCommand):
 
 
 @commands.command(
-    cls=_AddCommand,
+    cls=AddCommand,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def add(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Name for the provider.")] = None,
-    kind: Kind = None,
+    name: NewProviderName = None,
+    kind: ProviderKind = None,
     host_key: HostKeys = None,
     no_verify: NoVerify = False,
     as_json: AsJson = False,
-    show_help: Help = False,
+    show_help: KindHelp = False,
 ) -> None:
     """Connect a git host: deploycore provider add NAME [URL] [--kind KIND] --FIELD VALUE …
 
@@ -112,17 +122,10 @@ def add(
         if kind is not None:
             typer.echo(field_help(load_plugin(kind).config_type))
         if not show_help:
-            missing = [each for each, value in (("NAME", name), ("--kind", kind)) if value is None]
-            raise UsageError(
-                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
-                hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
-            )
+            raise incomplete(name, kind)
         return
     if name.startswith("-"):
-        raise UsageError(
-            "NAME must be the first argument.",
-            hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
-        )
+        raise misplaced_name()
     with telling_of_waits(interruptible=False):
         plugin, told = plugin_for(kind, address)
     given = read_fields(plugin.config_type, arguments, defaults=told)
@@ -151,10 +154,37 @@ def add(
             return
         must_sign_in = not accounts and installation.provider_changes.needs_sign_in(name)
     provider_changes.warn_of_past_expiry(record.expires_at)
+    say_added(name, accounts[0].username if accounts else None, must_sign_in=must_sign_in)
+
+
+def incomplete(name: str | None, kind: str | None) -> UsageError:
+    """Return the error of ``provider add`` without a name or a kind."""
+    missing = [each for each, value in (("NAME", name), ("--kind", kind)) if value is None]
+    return UsageError(
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+        hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
+    )
+
+
+def misplaced_name() -> UsageError:
+    """Return the error of ``provider add`` with an option before the name."""
+    return UsageError(
+        "NAME must be the first argument.",
+        hint="Run: deploycore provider add NAME --kind KIND, with the fields of that kind.",
+    )
+
+
+def say_added(name: str, account: str | None, *, must_sign_in: bool) -> None:
+    """Print a provider that was added.
+
+    Args:
+        account: Who is signed in; ``None`` if the credentials were not checked.
+        must_sign_in: Whether a person has to sign in before it can be used.
+    """
     if must_sign_in:
         say(f"Provider {name} is added. Sign in: deploycore provider authorize {name}")
-    elif accounts:
-        say(f"Provider {name} is added: signed in as {accounts[0].username}.")
+    elif account is not None:
+        say(f"Provider {name} is added: signed in as {account}.")
         say(f"  List its repositories: deploycore repos {name}")
     else:
         say(f"Provider {name} is added. Test it: deploycore provider test {name}")
@@ -163,14 +193,7 @@ def add(
 @commands.command("test")
 def check(
     name: ProviderName,
-    repository: Annotated[
-        str | None,
-        typer.Option(
-            "--repository",
-            metavar="OWNER/REPOSITORY",
-            help="Repository to test with, if the credentials cannot list repositories.",
-        ),
-    ] = None,
+    repository: TestRepository = None,
     as_json: AsJson = False,
 ) -> None:
     """Test a provider's credentials and API, and count the accessible repositories."""
@@ -185,31 +208,48 @@ def check(
         started = time.monotonic()
         account = prove_credentials(provider, wanted)
         milliseconds = round((time.monotonic() - started) * 1000)
+        shown = account.model_dump() | {"expires_at": _for_machines(account.expires_at)}
         if not as_json:
-            shown = f" ({account.display_name})" if account.display_name else ""
-            say(f"Credentials   valid: {account.username}{shown}")
-            say(f"API           works: responded in {milliseconds} ms")
-            if account.scopes:
-                say(f"Scopes        {', '.join(account.scopes)}")
-            if account.expires_at is not None:
-                say(f"Expiry        {_expiry(account.expires_at)}")
+            say_credentials(shown, milliseconds)
         found = count_repositories(provider, wanted)
     if as_json:
         show_json(
             {
                 "provider": name,
                 "kind": provider.plugin.kind,
-                "account": account.model_dump() | {"expires_at": _for_machines(account.expires_at)},
+                "account": shown,
                 "milliseconds": milliseconds,
                 "repositories": found.count,
                 "hint": found.hint,
             }
         )
         return
-    shown = "cannot be listed" if found.count is None else f"{found.count} accessible"
+    say_repositories(found.count, found.hint)
+
+
+def say_credentials(account: Mapping[str, Any], milliseconds: int) -> None:
+    """Print whose the credentials are, and what they allow.
+
+    Args:
+        account: The account; ``expires_at`` is an ISO 8601 text.
+        milliseconds: The time until the host accepted the credentials.
+    """
+    shown = f" ({account['display_name']})" if account["display_name"] else ""
+    say(f"Credentials   valid: {account['username']}{shown}")
+    say(f"API           works: responded in {milliseconds} ms")
+    if account["scopes"]:
+        say(f"Scopes        {', '.join(account['scopes'])}")
+    if account["expires_at"] is not None:
+        say(f"Expiry        {_expiry(account['expires_at'])}")
+
+
+def say_repositories(count: int | None, hint: str, *, has_more: bool = False) -> None:
+    """Print the number of accessible repositories, and the next step."""
+    more = " or more" if has_more else ""
+    shown = "cannot be listed" if count is None else f"{count}{more} accessible"
     say(f"Repositories  {shown}")
-    if found.hint:
-        say(f"  Next: {found.hint}")
+    if hint:
+        say(f"  Next: {hint}")
 
 
 @commands.command("list")
@@ -219,8 +259,13 @@ def list_(as_json: AsJson = False) -> None:
     if records is None:
         with deploycore.Installation() as installation:
             records = installation.store.list_providers()
+    show_providers([*map(_as_dict, records)], as_json=as_json)
+
+
+def show_providers(providers: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print providers, each as ``--json`` prints it."""
     if as_json:
-        show_json_array(map(_as_dict, records))
+        show_json_array(providers)
         return
     show_table(
         [
@@ -230,13 +275,8 @@ def list_(as_json: AsJson = False) -> None:
             Column("EXPIRES", drop=3),
         ],
         (
-            [
-                record.name,
-                record.kind,
-                for_people(record.created_at),
-                "" if record.expires_at is None else for_people(record.expires_at),
-            ]
-            for record in records
+            [each["name"], each["kind"], _time(each["created_at"]), _time(each["expires_at"])]
+            for each in providers
         ),
         empty="No providers yet. Add one: deploycore provider add --help",
     )
@@ -246,14 +286,19 @@ def list_(as_json: AsJson = False) -> None:
 def show(name: ProviderName, as_json: AsJson = False) -> None:
     """Show a provider's configuration. Secrets are not printed."""
     with deploycore.Installation() as installation:
-        record = installation.store.get_provider(name)
-        shown = _as_dict(record)
+        shown = _as_dict(installation.store.get_provider(name))
+    print_provider(shown, as_json=as_json)
+
+
+def print_provider(provider: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a provider as ``provider show`` does."""
     if as_json:
-        show_json(shown)
+        show_json(provider)
         return
-    rows = {"name": name, "kind": record.kind} | shown["settings"] | shown["secrets"]
-    if record.expires_at is not None:
-        rows["expiry"] = _expiry(record.expires_at)
+    rows = {"name": provider["name"], "kind": provider["kind"]}
+    rows |= provider["settings"] | provider["secrets"]
+    if provider["expires_at"] is not None:
+        rows["expiry"] = _expiry(provider["expires_at"])
     show_record((Column(key), str(value)) for key, value in rows.items())
 
 
@@ -262,22 +307,36 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
     """Remove a provider that no application uses, and its stored secrets."""
     with deploycore.Installation() as installation:
         installation.store.refuse_provider_removal(name)
-        secrets = ", ".join(sorted(installation.store.get_provider(name).secrets)) or "none"
-        lines = [f"This removes the provider {name} and its stored secrets: {secrets}."]
         keys = installation.store.deploy_keys.at(name)
-        if keys:
-            lines.append("Deploy keys are removed at its git host, as far as it allows that.")
-        confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
+        secrets = installation.store.get_provider(name).secrets
+        confirm_removal(name, secrets, has_keys=bool(keys), yes=yes)
         # Found out before the host is asked: a provider that stays keeps its keys.
         installation.store.check_writing(patience=_STORE_SECONDS)
         ask = installation.deploy_keys.remove_at_host_in_time
         remains = [each for key in keys for each in ask(key)]
         installation.store.remove_provider(name)
+    say_removed(name, (f"{each}{f'. {each.error}' if each.error else ''}" for each in remains))
+
+
+def confirm_removal(name: str, secrets: Iterable[str], *, has_keys: bool, yes: bool) -> None:
+    """Ask at the terminal whether to remove a provider.
+
+    Args:
+        secrets: The names of its secret fields.
+        has_keys: Whether there are deploy keys at its git host.
+    """
+    stored = ", ".join(sorted(secrets)) or "none"
+    lines = [f"This removes the provider {name} and its stored secrets: {stored}."]
+    if has_keys:
+        lines.append("Deploy keys are removed at its git host, as far as it allows that.")
+    confirm_at_terminal(f"Remove the provider {name}", lines, yes=yes)
+
+
+def say_removed(name: str, remains: Iterable[str]) -> None:
+    """Print that a provider is removed, and what remains at its git host."""
     say(f"Provider {name} is removed.")
     for each in remains:
-        say_aside(
-            f"Not removed; remove it yourself: {each}{f'. {each.error}' if each.error else ''}"
-        )
+        say_aside(f"Not removed; remove it yourself: {each}")
 
 
 def _as_dict(record: ProviderRecord) -> dict[str, Any]:
@@ -299,7 +358,12 @@ def _for_machines(at: datetime | None) -> str | None:
     return None if at is None else for_machines(at)
 
 
-def _expiry(expires_at: datetime) -> str:
+def _time(at: str | None) -> str:
+    return "" if at is None else for_people(datetime.fromisoformat(at))
+
+
+def _expiry(expires_at: str) -> str:
     from deploycore.credentials.expiry import describe_expiry
 
-    return f"the credentials {describe_expiry(expires_at, datetime.now(UTC))}"
+    at = datetime.fromisoformat(expires_at)
+    return f"the credentials {describe_expiry(at, datetime.now(UTC))}"

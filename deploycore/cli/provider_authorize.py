@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import deploycore
-from deploycore.cli.options import AsJson, ProviderName, parse_duration
+from deploycore.cli.options import AsJson, ProviderName, SignInSeconds, parse_duration
 from deploycore.cli.output import say, say_aside, show_json
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import AuthenticationFailed, ConfigurationError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deploycore.models import Account
     from deploycore.tokens import AuthorizationCode, DeviceFlow, Token
 
-__all__ = ["register"]
+__all__ = ["ask_for_answer", "register", "say_authorized", "say_code", "too_late"]
 
 _PORT_BY_HAND = 8912  # nothing listens there: the browser shows the address that it cannot open
 
@@ -48,10 +48,7 @@ def authorize(
             help="Use a browser on any machine, and paste the last address that it shows.",
         ),
     ] = False,
-    timeout: Annotated[
-        str,
-        typer.Option("--timeout", metavar="DURATION", help="Time to sign in (default: 10m)."),
-    ] = "10m",
+    timeout: SignInSeconds = "10m",
     as_json: AsJson = False,
 ) -> None:
     """Sign in to a git host with OAuth: deploycore provider authorize NAME
@@ -77,11 +74,55 @@ def authorize(
         else:
             token = _by_redirect(sign_in, flow, _first(port, flow.redirect_port, 0), seconds)
         sign_in.store(token, verify=lambda opened: accounts.append(opened.authenticate()))
+    say_authorized(name, accounts[0].username, as_json=as_json)
+
+
+def say_authorized(name: str, account: str, *, as_json: bool) -> None:
+    """Print who has signed in."""
     if as_json:
-        show_json({"provider": name, "account": accounts[0].username})
+        show_json({"provider": name, "account": account})
         return
-    say(f"Provider {name} is authorized: signed in as {accounts[0].username}.")
+    say(f"Provider {name} is authorized: signed in as {account}.")
     say(f"  List its repositories: deploycore repos {name}")
+
+
+def ask_for_answer(address: str, redirect: str) -> str:
+    """Have a person open an address, and paste the one at which the browser ends.
+
+    Args:
+        redirect: How the last address begins.
+
+    Raises:
+        ConfigurationError: No address was given.
+    """
+    say_aside("Open this address in any browser, and allow the access:")
+    say_aside(f"  {address}")
+    say_aside(
+        f"The browser then cannot open an address that begins with {redirect}. Copy the whole"
+        " address."
+    )
+    # Typed without echo: the code is a secret until it is used.
+    pasted = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if not pasted.strip():
+        raise ConfigurationError(
+            "No address was given.",
+            hint="Paste the address at the terminal, or send it to standard input.",
+        )
+    return pasted
+
+
+def say_code(address: str, code: str) -> None:
+    """Have a person enter a code at an address."""
+    say_aside("Open this address in any browser:")
+    say_aside(f"  {address}")
+    say_aside(f"Enter this code, and allow the access: {code}")
+
+
+def too_late(hint: str) -> AuthenticationFailed:
+    """Return the error of a sign-in that took too long."""
+    return AuthenticationFailed(
+        "The sign-in was not completed within the time limit.", hint=f"Sign in again.{hint}"
+    )
 
 
 def _first(asked: int | None, registered: int | None, default: int) -> int:
@@ -100,10 +141,7 @@ def _by_redirect(
         say_aside(f"  {request.address}")
         query = listener.wait(request.belongs, seconds)
     if query is None:
-        raise AuthenticationFailed(
-            "The sign-in was not completed within the time limit.",
-            hint="Sign in again. If the browser runs on another machine, add --no-browser.",
-        )
+        raise too_late(" If the browser runs on another machine, add --no-browser.")
     return sign_in.exchange(request, request.read_query(query))
 
 
@@ -111,25 +149,11 @@ def _by_hand(sign_in: ProviderSignIn, flow: AuthorizationCode, port: int) -> Tok
     from deploycore.credentials.authorize import AuthorizationRequest, redirect_uri
 
     request = AuthorizationRequest.new(flow, redirect_uri(port))
-    say_aside("Open this address in any browser, and allow the access:")
-    say_aside(f"  {request.address}")
-    say_aside(
-        f"The browser then cannot open an address that begins with {request.redirect_uri}. Copy"
-        " the whole address."
-    )
-    # Typed without echo: the code is a secret until it is used.
-    pasted = getpass.getpass("address: ") if sys.stdin.isatty() else sys.stdin.readline()
-    if not pasted.strip():
-        raise ConfigurationError(
-            "No address was given.",
-            hint="Paste the address at the terminal, or send it to standard input.",
-        )
+    pasted = ask_for_answer(request.address, request.redirect_uri)
     return sign_in.exchange(request, request.read_pasted(pasted))
 
 
 def _by_device(sign_in: ProviderSignIn, flow: DeviceFlow, seconds: float) -> Token:
     code = sign_in.begin_device(flow)
-    say_aside("Open this address in any browser:")
-    say_aside(f"  {code.verification_uri}")
-    say_aside(f"Enter this code, and allow the access: {code.user_code}")
+    say_code(code.verification_uri, code.user_code)
     return sign_in.wait_for_device(flow, code, seconds=seconds)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import deploycore
 from deploycore.cli.checks import naming_option
 from deploycore.cli.host_keys import HostKeys, pinning, with_host_keys
-from deploycore.cli.options import AsJson, ProviderName, parse_duration
+from deploycore.cli.options import (
+    AsJson,
+    KeepOld,
+    ProviderName,
+    ShowChange,
+    StoreUnchecked,
+    UnsetField,
+    parse_duration,
+)
 from deploycore.cli.output import Column, say, say_aside, show_json, show_table
 from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
@@ -20,38 +28,37 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from deploycore.cli.fields import GivenFields
-    from deploycore.installation.provider_changes import Difference, ProviderChange
+    from deploycore.installation.provider_changes import ProviderChange
     from deploycore.models import Account
     from deploycore.provider import Provider
 
-__all__ = ["register"]
-
-_FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would change, and store nothing.")
+__all__ = [
+    "FIELDS",
+    "fields_to_remove",
+    "new_secrets",
+    "no_field",
+    "print_change",
+    "refuse_unknown",
+    "register",
+    "warn_of_past_expiry",
 ]
-NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Store the change without checking it at the git host.")
-]
+
+FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def register(commands: typer.Typer) -> None:
     """Add the commands to the group ``provider``."""
-    commands.command(context_settings=_FIELDS)(edit)
-    commands.command(context_settings=_FIELDS)(rotate)
+    commands.command(context_settings=FIELDS)(edit)
+    commands.command(context_settings=FIELDS)(rotate)
 
 
 def edit(
     context: typer.Context,
     name: ProviderName,
-    unset: Annotated[
-        list[str] | None,
-        typer.Option("--unset", metavar="FIELD", help="Remove an optional field. Repeatable."),
-    ] = None,
+    unset: UnsetField = None,
     host_key: HostKeys = None,
-    dry_run: DryRun = False,
-    no_verify: NoVerify = False,
+    dry_run: ShowChange = False,
+    no_verify: StoreUnchecked = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a provider's fields: deploycore provider edit NAME --FIELD VALUE …
@@ -66,33 +73,24 @@ def edit(
     """
     from deploycore.cli.fields import GivenFields, read_changed_fields
 
-    def read(config_type: Any, stored: list[str]) -> GivenFields:
+    def read(config_type: Any, stored: Sequence[str]) -> GivenFields:
         del stored
         given = read_changed_fields(config_type, context.args)
         return GivenFields(with_host_keys(given.settings, host_key), given.secrets)
 
     if not (context.args or unset or host_key):
-        raise UsageError(
-            "No field was given.", hint=f"List the fields: deploycore provider show {name}"
-        )
-    removed = [each.removeprefix("--").replace("-", "_") for each in unset or []]
-    _change(name, read, removed, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
+        raise no_field(name)
+    _change(
+        name, read, fields_to_remove(unset), dry_run=dry_run, no_verify=no_verify, as_json=as_json
+    )
 
 
 def rotate(
     context: typer.Context,
     name: ProviderName,
-    keep_old: Annotated[
-        str | None,
-        typer.Option(
-            "--keep-old",
-            metavar="DURATION",
-            help="Time for which the previous secret can still be used, such as 1h (default: not"
-            " at all; maximum: 7d).",
-        ),
-    ] = None,
-    dry_run: DryRun = False,
-    no_verify: NoVerify = False,
+    keep_old: KeepOld = None,
+    dry_run: ShowChange = False,
+    no_verify: StoreUnchecked = False,
     as_json: AsJson = False,
 ) -> None:
     """Replace a provider's secret: deploycore provider rotate NAME
@@ -101,29 +99,55 @@ def rotate(
     NAME or --FIELD-file PATH. It tries the new secret at the git host, and replaces the previous
     one only if the host accepts it. Running deployments, servers and workers continue.
     """
-    from deploycore.cli.fields import ask_for_new_secret, read_changed_fields
 
-    def read(config_type: Any, stored: list[str]) -> GivenFields:
-        given = read_changed_fields(config_type, context.args)
-        if given.settings:
-            raise UsageError(
-                f"{', '.join(given.settings)} is not a secret.",
-                hint=f"Change it: deploycore provider edit {name} {_options(given.settings)}",
-            )
-        return given if given.secrets else ask_for_new_secret(config_type, stored)
+    def read(config_type: Any, stored: Sequence[str]) -> GivenFields:
+        return new_secrets(name, config_type, context.args, stored)
 
     kept = None if keep_old is None else parse_duration(keep_old, "--keep-old")
     _change(name, read, [], kept, dry_run=dry_run, no_verify=no_verify, as_json=as_json)
 
 
-def _options(settings: Mapping[str, str]) -> str:
-    """Return the options of ``provider edit`` for these fields."""
-    return " ".join(f"--{each.replace('_', '-')} VALUE" for each in settings)
+def no_field(name: str) -> UsageError:
+    """Return the error of ``provider edit`` without a field."""
+    return UsageError(
+        "No field was given.", hint=f"List the fields: deploycore provider show {name}"
+    )
+
+
+def fields_to_remove(unset: Sequence[str] | None) -> list[str]:
+    """Return the names of the fields that ``--unset`` removes."""
+    return [each.removeprefix("--").replace("-", "_") for each in unset or []]
+
+
+def new_secrets(
+    name: str, config_type: Any, arguments: Sequence[str], stored: Sequence[str]
+) -> GivenFields:
+    """Read the new secrets of a provider, or ask for the only one.
+
+    Args:
+        config_type: The plugin's ``Config``, or a ``FieldSet``.
+        arguments: The rest of the command line.
+        stored: The secret fields that the provider has.
+
+    Raises:
+        UsageError: A field is not a secret.
+        ConfigurationError: As ``read_changed_fields`` and ``ask_for_new_secret`` of ``cli.fields``.
+    """
+    from deploycore.cli.fields import ask_for_new_secret, read_changed_fields
+
+    given = read_changed_fields(config_type, arguments)
+    if given.settings:
+        options = " ".join(f"--{each.replace('_', '-')} VALUE" for each in given.settings)
+        raise UsageError(
+            f"{', '.join(given.settings)} is not a secret.",
+            hint=f"Change it: deploycore provider edit {name} {options}",
+        )
+    return given if given.secrets else ask_for_new_secret(config_type, stored)
 
 
 def _change(
     name: str,
-    read: Callable[[Any, list[str]], GivenFields],
+    read: Callable[[Any, Sequence[str]], GivenFields],
     removed: list[str],
     kept: timedelta | None = None,
     *,
@@ -140,7 +164,7 @@ def _change(
         with telling_of_waits(interruptible=False):
             plugin = load_plugin(record.kind)
         given = read(plugin.config_type, [*record.secrets])
-        _refuse_unknown(removed, plugin.config_type)
+        refuse_unknown(removed, plugin.config_type)
         gone = dict.fromkeys(removed)
         changes = installation.provider_changes
 
@@ -161,12 +185,15 @@ def _change(
         must_sign_in = change.config.sign_in is not None and not accounts
         if must_sign_in and no_verify:
             must_sign_in = changes.needs_sign_in(name)
-    account = accounts[0].username if accounts else None
+    print_change(
+        name,
+        [vars(each) for each in change.differences],
+        account=accounts[0].username if accounts else None,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
     if as_json:
-        stored = bool(change.differences) and not dry_run
-        show_json(_as_dict(change, stored=stored, account=account))
         return
-    _say(change, dry_run=dry_run, account=account)
     if "expires_on" in given.settings:
         warn_of_past_expiry(change.core.expires_at)
     if must_sign_in and change.differences and not dry_run:
@@ -179,11 +206,19 @@ def warn_of_past_expiry(expires_at: datetime | None) -> None:
         say_aside(f"Warning: The credentials expired on {expires_at.date()}, as expires_on says.")
 
 
-def _refuse_unknown(names: list[str], config_type: Any) -> None:
-    from deploycore.provider.core_fields import all_fields
+def refuse_unknown(names: Sequence[str], config_type: Any) -> None:
+    """Refuse to remove fields that a kind does not have.
+
+    Args:
+        config_type: The plugin's ``Config``, or a ``FieldSet``.
+
+    Raises:
+        UsageError: There is no such field.
+    """
+    from deploycore.cli.fields import FieldSet
     from deploycore.text.suggestions import did_you_mean
 
-    known = [field.name for field in all_fields(config_type)]
+    known = [*FieldSet.of(config_type).by_name]
     for name in names:
         if name not in known:
             raise UsageError(
@@ -192,14 +227,32 @@ def _refuse_unknown(names: list[str], config_type: Any) -> None:
             )
 
 
-def _say(change: ProviderChange, *, dry_run: bool, account: str | None) -> None:
-    name = change.record.name
-    if not change.differences:
+def print_change(
+    name: str,
+    differences: Sequence[Mapping[str, str | None]],
+    *,
+    account: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Print a change of a provider.
+
+    Args:
+        differences: Of each changed field, the ``field``, and its value ``before`` and ``after``.
+        account: Who is signed in; ``None`` if the credentials were not checked.
+        dry_run: Whether nothing was stored.
+    """
+    if as_json:
+        shown = [{key: each[key] for key in ("field", "before", "after")} for each in differences]
+        stored = bool(differences) and not dry_run
+        show_json({"name": name, "stored": stored, "account": account, "differences": shown})
+        return
+    if not differences:
         say(f"Provider {name} has these values already. Nothing is changed.")
         return
     show_table(
         [Column("FIELD"), Column("BEFORE"), Column("AFTER")],
-        ([each.field, each.before or "", each.after or ""] for each in change.differences),
+        ([each["field"] or "", each["before"] or "", each["after"] or ""] for each in differences),
         empty="",
     )
     if dry_run:
@@ -208,20 +261,3 @@ def _say(change: ProviderChange, *, dry_run: bool, account: str | None) -> None:
         say(f"Provider {name} is changed: signed in as {account}.")
     else:
         say(f"Provider {name} is changed. Test it: deploycore provider test {name}")
-
-
-def _as_dict(change: ProviderChange, *, stored: bool, account: str | None) -> dict[str, Any]:
-    return {
-        "name": change.record.name,
-        "stored": stored,
-        "account": account,
-        "differences": [_difference_as_dict(each) for each in change.differences],
-    }
-
-
-def _difference_as_dict(difference: Difference) -> dict[str, str | None]:
-    return {
-        "field": difference.field,
-        "before": difference.before,
-        "after": difference.after,
-    }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import deploycore
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
-from deploycore.cli.options import AsJson, parse_duration
+from deploycore.cli.options import AsJson, Expires, TokenName, TokenRole, parse_duration
 from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
 from deploycore.cli.usage import NounGroup
 from deploycore.times import for_machines, for_people
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from deploycore.installation import Installation
     from deploycore.store import TokenRecord
 
-__all__ = ["register"]
-
-Name = Annotated[str, typer.Argument(help="Name of the token.", show_default=False)]
+__all__ = ["confirm_removal", "register", "say_added", "show_tokens"]
 
 
 def register(application: typer.Typer) -> None:
@@ -33,19 +32,9 @@ def register(application: typer.Typer) -> None:
 
 
 def add(
-    name: Name,
-    role: Annotated[
-        Literal["read", "deploy", "admin"],
-        typer.Option("--role", help="Role of the token. Each role includes the ones before it."),
-    ],
-    expires: Annotated[
-        str | None,
-        typer.Option(
-            "--expires",
-            metavar="DURATION",
-            help="Time until the token expires, such as 90d or 12h (default: never).",
-        ),
-    ] = None,
+    name: TokenName,
+    role: TokenRole,
+    expires: Expires = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a token and print it. It cannot be printed again: only its digest is stored."""
@@ -58,19 +47,31 @@ def add(
             name, digest=digest_of(token), role=role, expires_at=_later(lifetime)
         )
         _note(installation, "add_token", name)
-    if as_json:
-        show_json({**_as_dict(record), "token": token.get_secret_value()})
-        return
-    say(f"Token {name} is created, with the role {role}. It is not shown again:\n")
-    say(token.get_secret_value())
+    say_added(_as_dict(record), token.get_secret_value(), as_json=as_json)
 
 
 def list_(as_json: AsJson = False) -> None:
     """List the tokens with their roles, expiry and last use."""
     with deploycore.Installation() as installation:
         records = installation.store.tokens.list()
+    show_tokens([*map(_as_dict, records)], as_json=as_json)
+
+
+def remove(name: TokenName, yes: Yes = False) -> None:
+    """Remove a token. A running server rejects it within a second."""
+    with deploycore.Installation() as installation:
+        for each in installation.store.tokens.list():
+            if each.name == name:
+                confirm_removal(_as_dict(each), yes=yes)
+        installation.store.tokens.remove(name)
+        _note(installation, "delete_token", name)
+    say(f"Token {name} is removed.")
+
+
+def show_tokens(tokens: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print tokens, each as ``--json`` prints it."""
     if as_json:
-        show_json_array(map(_as_dict, records))
+        show_json_array(tokens)
         return
     show_table(
         [
@@ -80,24 +81,33 @@ def list_(as_json: AsJson = False) -> None:
             Column("USED", drop=1),
         ],
         (
-            [each.name, each.role, _text(each.expires_at, "never"), _text(each.used_at, "not yet")]
-            for each in records
+            [
+                each["name"],
+                each["role"],
+                _text(each["expires_at"], "never"),
+                _text(each["used_at"], "not yet"),
+            ]
+            for each in tokens
         ),
         empty="No tokens yet. Create one: deploycore token add --help",
     )
 
 
-def remove(name: Name, yes: Yes = False) -> None:
-    """Remove a token. A running server rejects it within a second."""
-    with deploycore.Installation() as installation:
-        for each in installation.store.tokens.list():
-            if each.name == name:
-                used = _text(each.used_at, "never")
-                lines = [f"The token {name} has the role {each.role}. Last use: {used}."]
-                confirm_at_terminal(f"Remove the token {name}", lines, yes=yes)
-        installation.store.tokens.remove(name)
-        _note(installation, "delete_token", name)
-    say(f"Token {name} is removed.")
+def say_added(token: Mapping[str, Any], secret: str, *, as_json: bool) -> None:
+    """Print a new token with its secret."""
+    if as_json:
+        show_json({**token, "token": secret})
+        return
+    name, role = token["name"], token["role"]
+    say(f"Token {name} is created, with the role {role}. It is not shown again:\n")
+    say(secret)
+
+
+def confirm_removal(token: Mapping[str, Any], *, yes: bool) -> None:
+    """Ask at the terminal whether to remove a token."""
+    name, used = token["name"], _text(token["used_at"], "never")
+    lines = [f"The token {name} has the role {token['role']}. Last use: {used}."]
+    confirm_at_terminal(f"Remove the token {name}", lines, yes=yes)
 
 
 def _note(installation: Installation, operation: str, name: str) -> None:
@@ -110,8 +120,8 @@ def _later(lifetime: timedelta | None) -> datetime | None:
     return None if lifetime is None else datetime.now(UTC) + lifetime
 
 
-def _text(at: datetime | None, otherwise: str) -> str:
-    return for_people(at) if at else otherwise
+def _text(at: str | None, otherwise: str) -> str:
+    return for_people(datetime.fromisoformat(at)) if at else otherwise
 
 
 def _as_dict(record: TokenRecord) -> dict[str, Any]:

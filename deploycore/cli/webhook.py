@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 import deploycore
 from deploycore.cli.confirmation import Yes, confirm_at_terminal
-from deploycore.cli.options import AsJson, parse_duration
+from deploycore.cli.options import (
+    AsJson,
+    ByHand,
+    Grace,
+    KeepAtHost,
+    PublicUrl,
+    RevealSecret,
+    WebhookName,
+    parse_duration,
+)
 from deploycore.cli.output import Column, say, show_json, show_record
 from deploycore.cli.usage import NounGroup
 from deploycore.errors import DeploycoreError
@@ -21,26 +31,12 @@ if TYPE_CHECKING:
     from deploycore.installation import Installation
     from deploycore.store import WebhookRecord
 
-__all__ = ["register"]
-
-Name = Annotated[
-    str,
-    typer.Argument(metavar="APPLICATION", help="Name of the application.", show_default=False),
-]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        help="URL at which git hosts reach the server, such as https://deploy.example.com"
-        " (default: DEPLOYCORE_PUBLIC_URL).",
-    ),
-]
-RevealSecret = Annotated[
-    bool,
-    typer.Option(
-        "--reveal-secret", help="Print the secret, so that you can set up the webhook by hand."
-    ),
+__all__ = [
+    "confirm_removal",
+    "explaining_removal",
+    "print_webhook",
+    "register",
+    "say_removed",
 ]
 
 
@@ -54,7 +50,7 @@ def register(application: typer.Typer) -> None:
     application.add_typer(noun, name="webhook")
 
 
-def show(name: Name, reveal_secret: RevealSecret = False, as_json: AsJson = False) -> None:
+def show(name: WebhookName, reveal_secret: RevealSecret = False, as_json: AsJson = False) -> None:
     """Show an application's webhook."""
     with deploycore.Installation() as installation:
         record = installation.store.webhooks.get(name)
@@ -62,15 +58,9 @@ def show(name: Name, reveal_secret: RevealSecret = False, as_json: AsJson = Fals
 
 
 def register_(
-    name: Name,
-    url: Url = None,
-    by_hand: Annotated[
-        bool,
-        typer.Option(
-            "--by-hand",
-            help="Only create the secret. Set up the webhook at the git host yourself.",
-        ),
-    ] = False,
+    name: WebhookName,
+    url: PublicUrl = None,
+    by_hand: ByHand = False,
     reveal_secret: RevealSecret = False,
     as_json: AsJson = False,
 ) -> None:
@@ -88,16 +78,9 @@ def register_(
 
 
 def rotate(
-    name: Name,
-    grace: Annotated[
-        str,
-        typer.Option(
-            "--grace",
-            metavar="DURATION",
-            help="Time for which the previous secret stays valid, such as 24h or 30m.",
-        ),
-    ] = "24h",
-    url: Url = None,
+    name: WebhookName,
+    grace: Grace = "24h",
+    url: PublicUrl = None,
     reveal_secret: RevealSecret = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,10 +93,8 @@ def rotate(
 
 
 def remove(
-    name: Name,
-    keep_at_host: Annotated[
-        bool, typer.Option("--keep-at-host", help="Leave the webhook at the git host.")
-    ] = False,
+    name: WebhookName,
+    keep_at_host: KeepAtHost = False,
     yes: Yes = False,
 ) -> None:
     """Remove a webhook and its secrets, here and at the git host.
@@ -126,23 +107,76 @@ def remove(
         record = installation.store.webhooks.get(name)
         definition = installation.store.get_application(name).definition
         at_host = describe_remaining(record, definition)
-        where = "here, but not at the git host" if keep_at_host else "here and at the git host"
-        lines = [
-            f"This removes the webhook of {name} {where}: {at_host}",
-            "After that, pushes deploy nothing.",
-        ]
-        confirm_at_terminal(f"Remove the webhook of {name}", lines, yes=yes)
-        try:
+        confirm_removal(name, at_host, keep_at_host=keep_at_host, yes=yes)
+        with explaining_removal(name, at_host):
             removed = installation.webhooks.remove(name, at_host=not keep_at_host)
-        except DeploycoreError as error:
-            hint = f"Or remove it at the host yourself, and here: deploycore webhook remove {name}"
-            error.hint = sentences(error.hint, f"{hint} --keep-at-host", f"At the host: {at_host}")
-            raise
-    if removed or (record.hosts_id is not None and not keep_at_host):
+    is_gone = removed or (record.hosts_id is not None and not keep_at_host)
+    say_removed(name, None if is_gone else at_host)
+
+
+def confirm_removal(name: str, at_host: str, *, keep_at_host: bool, yes: bool) -> None:
+    """Ask at the terminal whether to remove a webhook.
+
+    Args:
+        at_host: What a person would remove at the git host.
+    """
+    where = "here, but not at the git host" if keep_at_host else "here and at the git host"
+    lines = [
+        f"This removes the webhook of {name} {where}: {at_host}",
+        "After that, pushes deploy nothing.",
+    ]
+    confirm_at_terminal(f"Remove the webhook of {name}", lines, yes=yes)
+
+
+@contextmanager
+def explaining_removal(name: str, at_host: str) -> Iterator[None]:
+    """Tell of a removal that fails how to do it by hand."""
+    try:
+        yield
+    except DeploycoreError as error:
+        hint = f"Or remove it at the host yourself, and here: deploycore webhook remove {name}"
+        error.hint = sentences(error.hint, f"{hint} --keep-at-host", f"At the host: {at_host}")
+        raise
+
+
+def say_removed(name: str, remains: str | None) -> None:
+    """Print that a webhook is removed, and what remains at the git host."""
+    if remains is None:
         say(f"The webhook of {name} is removed here and at the git host.")
     else:
         say(f"The webhook of {name} is removed here; the git host was not changed.")
-        say(f"  Remove it there yourself: {at_host}")
+        say(f"  Remove it there yourself: {remains}")
+
+
+def print_webhook(view: Mapping[str, Any], *, secret: str, as_json: bool) -> None:
+    """Print a webhook.
+
+    Args:
+        view: The webhook as the REST API describes it, and its ``application``.
+        secret: The secret, or where it is.
+    """
+    as_text = for_machines if as_json else for_people
+    times = {
+        key: view[key] and as_text(datetime.fromisoformat(view[key]))
+        for key in ("former_until", "created_at", "delivered_at")
+    }
+    until = times["former_until"] or "the host has the new secret: rotate or register again"
+    found = {
+        **{key: view[key] for key in ("application", "url", "hosts_id")},
+        "secret": secret,
+        "former_secret": f"valid until {until}" if view["is_former_valid"] else None,
+        "created_at": times["created_at"],
+        "delivered_at": times["delivered_at"],
+    }
+    if as_json:
+        show_json(found)
+        return
+    show_record((Column(key), "" if value is None else str(value)) for key, value in found.items())
+    if not view["deploys_pushes"]:
+        say(
+            "\nPushes deploy nothing yet. To deploy on pushes, add auto_deploy: {} to"
+            f" {view['application']} in its file, and apply the file."
+        )
 
 
 def _show(
@@ -153,42 +187,26 @@ def _show(
     as_json: bool,
     address: str | None = None,
 ) -> None:
-    found = _as_dict(installation, record, address, as_text=for_machines if as_json else for_people)
-    if reveal_secret:
-        found["secret"] = installation.secrets.reveal(record.secret).get_secret_value()
-    if as_json:
-        show_json(found)
-        return
-    show_record((Column(key), "" if value is None else str(value)) for key, value in found.items())
-    definition = installation.store.get_application(record.application).definition
-    if definition.auto_deploy is None or not definition.auto_deploy.push:
-        say(
-            "\nPushes deploy nothing yet. To deploy on pushes, add auto_deploy: {} to"
-            f" {definition.name} in its file, and apply the file."
-        )
-
-
-def _as_dict(
-    installation: Installation,
-    record: WebhookRecord,
-    address: str | None,
-    *,
-    as_text: Callable[[datetime], str],
-) -> dict[str, Any]:
-    former = None
-    if record.former is not None and record.former_until is None:
-        former = "valid until the host has the new secret: rotate or register again"
-    elif record.former_until is not None and record.former_until > datetime.now(UTC):
-        former = f"valid until {as_text(record.former_until)}"
     url = record.url or address
     if url is None and installation.settings.public_url is not None:
         url = installation.webhooks.url(record.application)
-    return {
+    auto = installation.store.get_application(record.application).definition.auto_deploy
+    until = record.former_until
+    view = {
         "application": record.application,
         "url": url,
         "hosts_id": record.hosts_id,
-        "secret": installation.secrets.describe(record.secret),
-        "former_secret": former,
-        "created_at": as_text(record.created_at),
-        "delivered_at": record.delivered_at and as_text(record.delivered_at),
+        "former_until": until and for_machines(until),
+        "is_former_valid": record.former is not None
+        and (until is None or until > datetime.now(UTC)),
+        "created_at": for_machines(record.created_at),
+        "delivered_at": record.delivered_at and for_machines(record.delivered_at),
+        "deploys_pushes": auto is not None and auto.push,
     }
+    secrets = installation.secrets
+    secret = (
+        secrets.reveal(record.secret).get_secret_value()
+        if reveal_secret
+        else secrets.describe(record.secret)
+    )
+    print_webhook(view, secret=secret, as_json=as_json)

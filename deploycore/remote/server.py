@@ -17,6 +17,8 @@ from deploycore.redaction import Redactor
 __all__ = ["RemoteServer", "error_of", "server_url"]
 
 _PREFIX = "/api/v1"
+_OWN_DETAILS = {"code", "message", "hint", "server", "retry_at"}
+"""What the server's details do not set: the arguments of errors, and the server's address."""
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
@@ -114,7 +116,11 @@ class RemoteServer:
         code, details = str(problem.get("code")), problem.get("details")
         if code == "not_found" and not (isinstance(details, dict) and "provider" in details):
             code = ConfigurationError.code  # one of the server's own names, as on its machine
-        return error_of(code, message, hint=hint, server=self.url)
+        if code == "conflict":
+            code = ConfigurationError.code
+        given = details if isinstance(details, dict) else {}
+        kept = {name: value for name, value in given.items() if name not in _OWN_DETAILS}
+        return error_of(code, message, hint=hint, server=self.url, **kept)
 
 
 def _filled(path: str, parameters: Mapping[str, object]) -> str:

@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from starlette.responses import Response
 
 from deploycore.errors import AuthenticationFailed, DeploycoreError
 from deploycore.installation import Installation
+from deploycore.server.delivery_views import DeliveryView
 from deploycore.server.subscribers import ALIVE, RETRY, Batch, Stream, Subscribers, event
 from deploycore.server.views import DeploymentView, TriggerView
-from deploycore.store import DeploymentRecord, TriggerRecord
+from deploycore.store import DeliveryRecord, DeploymentRecord, TriggerRecord
 from deploycore.store.changes import Looked, Mark
 
 __all__ = ["Feed", "Position", "position_text"]
@@ -37,7 +38,9 @@ _REMEMBERED = 1000
 _OVERLAP = 64
 """Ids that may be committed after larger ones."""
 
-_POSITION = re.compile(r"([0-9a-f]{8})\.(\d{1,15})\.(\d{1,10})\.(\d{1,10})", re.ASCII)
+_POSITION = re.compile(
+    r"([0-9a-f]{8})\.(\d{1,15})\.(\d{1,10})\.(\d{1,10})(?:\.(\d{1,10}))?", re.ASCII
+)
 _NOBODY = "0" * 8
 
 
@@ -61,12 +64,13 @@ class Position:
         found = _POSITION.fullmatch((text or "").strip())
         if found is None:
             return None
-        number, deployment, trigger = map(int, found.groups()[1:])
         largest = 2**31 - 1
-        return cls(found[1], number, Mark(min(deployment, largest), min(trigger, largest)))
+        number, *ids = (int(each) for each in found.groups(default=str(largest))[1:])
+        return cls(found[1], number, Mark(*(min(each, largest) for each in ids)))
 
     def __str__(self) -> str:
-        return f"{self.process}.{self.number}.{self.mark.deployment}.{self.mark.trigger}"
+        ids = f"{self.mark.deployment}.{self.mark.trigger}.{self.mark.delivery}"
+        return f"{self.process}.{self.number}.{ids}"
 
 
 def position_text(mark: Mark) -> str:
@@ -80,13 +84,14 @@ class News:
 
     Attributes:
         data: What it is about, as JSON.
-        deployment, trigger: Its id, if it is about one.
+        deployment, trigger, delivery: Its id, if it is about one.
     """
 
     kind: str
     data: str
     deployment: int | None = None
     trigger: int | None = None
+    delivery: int | None = None
 
 
 class Watch:
@@ -96,6 +101,8 @@ class Watch:
         self.mark = mark
         self._deployments: dict[int, tuple[object, ...]] = {}
         self._triggers: dict[int, tuple[object, ...]] = {}
+        self._deliveries: set[int] = set()
+        self._first_delivery = mark.delivery
         self._providers: dict[str, object] | None = None
 
     @property
@@ -114,7 +121,9 @@ class Watch:
         newest = max(self._deployments, default=self.mark.deployment)
         last = max(self._triggers, default=self.mark.trigger)
         return Mark(
-            max(self.mark.deployment, newest - _OVERLAP), max(self.mark.trigger, last - _OVERLAP)
+            max(self.mark.deployment, newest - _OVERLAP),
+            max(self.mark.trigger, last - _OVERLAP),
+            max(self._first_delivery, self.mark.delivery - _OVERLAP),
         )
 
     def take(self, looked: Looked) -> list[News]:
@@ -130,7 +139,9 @@ class Watch:
                 for each in looked.triggers
                 if _differs(self._triggers, each.id, _of_trigger(each))
             ),
+            *(delivery_news(each) for each in looked.deliveries if each.id not in self._deliveries),
         ]
+        self._deliveries.update(each.id for each in looked.deliveries)
         now: dict[str, object] = dict(looked.providers)
         if self._providers is not None and now != self._providers:
             names = {
@@ -160,7 +171,10 @@ class Watch:
         self.mark = Mark(
             _floor(self._deployments, self.mark.deployment),
             _floor(self._triggers, self.mark.trigger),
+            max(self._deliveries, default=self.mark.delivery),
         )
+        oldest = self.mark.delivery - 2 * _OVERLAP
+        self._deliveries = {each for each in self._deliveries if each > oldest}
 
 
 class Feed:
@@ -258,6 +272,7 @@ class Feed:
         news = [
             *map(deployment_news, looked.deployments),
             *map(trigger_news, looked.triggers),
+            *map(delivery_news, looked.deliveries),
         ]
         text = "".join(event(each.kind, each.data, 0) for each in news)
         return text if looked.is_all else event("reset", "{}", 0) + text
@@ -309,10 +324,12 @@ class Feed:
     def _position(self, number: int, rest: list[News] | None = None) -> str:
         """The id of an event, behind which the rest of its batch is still to be sent."""
         assert self._watch is not None  # noqa: S101  it is set before anything is sent
-        mark = self._watch.mark
-        deployments = [each.deployment - 1 for each in rest or () if each.deployment is not None]
-        triggers = [each.trigger - 1 for each in rest or () if each.trigger is not None]
-        behind = Mark(min([mark.deployment, *deployments]), min([mark.trigger, *triggers]))
+        mark, rest = self._watch.mark, rest or []
+        behind = Mark(
+            _before_rest(mark.deployment, (each.deployment for each in rest)),
+            _before_rest(mark.trigger, (each.trigger for each in rest)),
+            _before_rest(mark.delivery, (each.delivery for each in rest)),
+        )
         return str(Position(self._process, number, behind))
 
 
@@ -324,6 +341,16 @@ def deployment_news(record: DeploymentRecord) -> News:
 def trigger_news(record: TriggerRecord) -> News:
     """Return the event about a request."""
     return News("request", TriggerView.of(record).model_dump_json(), trigger=record.id)
+
+
+def delivery_news(record: DeliveryRecord) -> News:
+    """Return the event about a webhook delivery."""
+    return News("delivery", DeliveryView.of(record).model_dump_json(), delivery=record.id)
+
+
+def _before_rest(mark: int, ids: Iterable[int | None]) -> int:
+    """The id behind which all of the rest are."""
+    return min([mark, *(each - 1 for each in ids if each is not None)])
 
 
 def _provider_news(name: str, *, is_there: bool) -> News:

@@ -1,4 +1,4 @@
-"""What has changed since somebody looked: deployments, requests and providers.
+"""What has changed since somebody looked: deployments, requests, deliveries and providers.
 
 A :class:`Mark` says up to which ids everything had come to an end. So whoever has one can ask for
 the present state of everything that may have changed since, after a restart too, and nothing has to
@@ -16,17 +16,18 @@ from sqlalchemy import Connection, Select, Table, func, select
 
 from deploycore.store.database import Database, chunks
 from deploycore.store.reading import Make, as_record, read_records
-from deploycore.store.records import DeploymentRecord, TriggerRecord
+from deploycore.store.records import DeliveryRecord, DeploymentRecord, TriggerRecord
 from deploycore.store.states import may_precede
-from deploycore.store.tables import deployments, providers, triggers
+from deploycore.store.tables import deliveries, deployments, providers, triggers
 
 __all__ = ["Changes", "Looked", "Mark"]
 
 MOST = 500
-"""How many deployments, and how many requests, one look returns; and how far back a mark is."""
+"""How many of each kind one look returns; and how far back a mark is."""
 
 _DEPLOYMENT = as_record(DeploymentRecord, deployments)
 _TRIGGER = as_record(TriggerRecord, triggers)
+_DELIVERY = as_record(DeliveryRecord, deliveries)
 _IS_RUNNING = deployments.c.state.in_(may_precede("failed"))
 
 T = TypeVar("T")
@@ -39,10 +40,12 @@ class Mark:
     Attributes:
         deployment: The id of a deployment.
         trigger: The id of a trigger.
+        delivery: The id of a webhook delivery.
     """
 
     deployment: int
     trigger: int
+    delivery: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ class Looked:
     Attributes:
         deployments: By id, the oldest first.
         triggers: By id, the oldest first.
+        deliveries: By id, the oldest first.
         providers: The number of changes of each provider, and when its credentials expire.
         is_all: Whether nothing was left out because it would be too much.
     """
 
     deployments: Sequence[DeploymentRecord]
     triggers: Sequence[TriggerRecord]
+    deliveries: Sequence[DeliveryRecord]
     providers: Mapping[str, tuple[int, datetime | None]]
     is_all: bool
 
@@ -75,6 +80,7 @@ class Changes:
             return Mark(
                 _before(connection, deployments, select(deployments.c.id).where(_IS_RUNNING)),
                 _before(connection, triggers, select(triggers.c.id).where(is_open)),
+                int(connection.scalar(select(func.max(deliveries.c.id))) or 0),
             )
 
     def look(
@@ -93,10 +99,11 @@ class Changes:
         with self._database.reading() as connection:
             ran = _behind(connection, deployments, mark.deployment, deployments_too, _DEPLOYMENT)
             asked = _behind(connection, triggers, mark.trigger, triggers_too, _TRIGGER)
+            came = _behind(connection, deliveries, mark.delivery, (), _DELIVERY)
             columns = (providers.c.name, providers.c.generation, providers.c.expires_at)
             configured = {row[0]: (row[1], row[2]) for row in connection.execute(select(*columns))}
-        is_all = len(ran) <= MOST and len(asked) <= MOST
-        return Looked(ran[-MOST:], asked[-MOST:], configured, is_all)
+        is_all = all(len(each) <= MOST for each in (ran, asked, came))
+        return Looked(ran[-MOST:], asked[-MOST:], came[-MOST:], configured, is_all)
 
 
 def _before(connection: Connection, table: Table, unfinished: Select[Any]) -> int:

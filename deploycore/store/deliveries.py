@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from deploycore.store.database import Database, chunks
 from deploycore.store.reading import as_record, read_records
@@ -70,6 +71,26 @@ class Deliveries:
             settled = _settled(connection, [each.trigger for each in found if each.trigger])
         return [replace(each, deployment=settled.get(each.trigger or 0)) for each in found]
 
+    def history(
+        self, application: str | None, *, before: int | None = None, limit: int
+    ) -> Sequence[DeliveryRecord]:
+        """List the last deliveries, also those that were refused or dropped, the newest first.
+
+        Args:
+            application: The name of an application; ``None`` for all.
+            before: Only those that were recorded before the one with this id.
+        """
+        wanted: list[ColumnElement[bool]] = []
+        if application is not None:
+            wanted.append(deliveries.c.application == application)
+        if before is not None:
+            wanted.append(deliveries.c.id < before)
+        query = select(deliveries).where(*wanted).order_by(deliveries.c.id.desc()).limit(limit)
+        with self._database.reading() as connection:
+            found = list(read_records(connection, deliveries, query, _DELIVERY))
+            settled = _settled(connection, [each.trigger for each in found if each.trigger])
+        return [replace(each, deployment=settled.get(each.trigger or 0)) for each in found]
+
     def list_refused(self, application: str) -> Sequence[DeliveryRecord]:
         """List the reasons for which deliveries were refused or dropped, the last one first."""
         with self._database.reading() as connection:
@@ -102,22 +123,20 @@ def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
 
 
 def _count(connection: Connection, record: DeliveryRecord) -> None:
-    same = (
-        select(deliveries.c.id)
-        .where(
-            deliveries.c.application == record.application,
-            deliveries.c.outcome == record.outcome,
-            deliveries.c.reason == record.reason,
-        )
-        .order_by(deliveries.c.id.desc())
-        .limit(1)
+    """Add deliveries to the record of the same reason, which gets a new id: it is the newest."""
+    same = delete(deliveries).where(
+        deliveries.c.application == record.application,
+        deliveries.c.outcome == record.outcome,
+        deliveries.c.reason == record.reason,
     )
     values = _values(record)
-    changed = {name: values[name] for name in ("message", "sender", "received_at")}
-    changed["count"] = deliveries.c.count + record.count
-    counted = update(deliveries).where(deliveries.c.id == same.scalar_subquery()).values(changed)
-    if not connection.execute(counted).rowcount:
-        connection.execute(insert(deliveries).values(values))
+    for count, first_at in connection.execute(
+        same.returning(deliveries.c.count, deliveries.c.first_at)
+    ).all():
+        if isinstance(count, int) and isinstance(first_at, datetime):  # they can be damaged
+            values["count"] += count
+            values["first_at"] = min(values["first_at"], first_at)
+    connection.execute(insert(deliveries).values(values))
 
 
 def _forget_old(connection: Connection, application: str) -> None:

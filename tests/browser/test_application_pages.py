@@ -17,7 +17,7 @@ def ready(site):
 def test_a_repository_and_a_branch_are_picked_with_the_keyboard(ready, visit, tmp_path):
     page = visit(ready)
     sign_in(page, ready)
-    page.goto("/applications/new")
+    page.goto("/applications/-/new")
     page.get_by_role("heading", name="Find a repository").wait_for(state="hidden")
     repository = page.get_by_role("combobox", name="Repository")
     repository.press_sequentially("websi")
@@ -50,7 +50,7 @@ def test_a_repository_and_a_branch_are_picked_with_the_keyboard(ready, visit, tm
 def test_an_application_is_created_without_a_script(ready, visit, tmp_path):
     page = visit(ready, java_script=False)
     sign_in(page, ready)
-    page.goto("/applications/new")
+    page.goto("/applications/-/new")
     page.get_by_role("searchbox", name="Repository").fill("websi")
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name="website").click()

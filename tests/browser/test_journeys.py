@@ -18,7 +18,7 @@ def add_provider(page, connection, name):
     """Add a provider of the sandbox by the form of its way to sign in."""
     settings = {field: revealed(value) for field, value in connection.settings.items()}
     mode = settings.pop("mode")
-    page.goto(f"/providers/new?kind=bitbucket&mode={mode}")
+    page.goto(f"/providers/-/new?kind=bitbucket&mode={mode}")
     page.locator("[name=name]").fill(name)
     for field, value in settings.items():
         page.locator(f"[name='{field}'], [name='field.{field}']").first.fill(value)
@@ -27,7 +27,7 @@ def add_provider(page, connection, name):
 
 
 def create_application(page, provider, repository, target):
-    page.goto(f"/applications/new?provider={provider}")
+    page.goto(f"/applications/-/new?provider={provider}")
     page.locator("[name=name]").fill("shop")
     page.locator("form.fields [name=provider], form [name=provider]").last.select_option(provider)
     page.locator("[name=repository]").fill(repository)

@@ -25,7 +25,7 @@ def test_a_person_signs_in_at_the_host_and_comes_back(site, visit, java_script):
         page = visit(site, java_script=java_script, may_ask=[sandbox.url])
         sign_in(page, site)
         mode = settings.pop("mode")
-        page.goto(f"/providers/new?kind=gitea&mode={mode}")
+        page.goto(f"/providers/-/new?kind=gitea&mode={mode}")
         page.locator("[name=name]").fill("team")
         for field, value in settings.items():
             page.locator(f"[name='{field}'], [name='field.{field}']").first.fill(value)
@@ -45,7 +45,7 @@ def test_a_third_partys_plugin_has_its_form(new_site, visit, java_script):
     new_site.link = new_site.sign_in_link()
     page = visit(new_site, java_script=java_script)
     sign_in(page, new_site)
-    page.goto("/providers/new?kind=harbor")
+    page.goto("/providers/-/new?kind=harbor")
     page.get_by_text("Team whose repositories are listed.").wait_for()
     assert page.locator("[name=token], [name='field.token']").get_attribute("type") == "password"
     page.locator("[name=name]").fill("harbor")

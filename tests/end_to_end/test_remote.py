@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from deploycore.cli.remote import REMOTE_COMMANDS
+from deploycore.cli.sandbox import add_command
 from deploycore.remote.server import server_url
 
 DECLARATION = """\
@@ -74,7 +75,7 @@ def remote(shell, served, token, tmp_path):
 def declared(remote, owner, sandbox, tmp_path):
     sandbox.publish(owner, "shop", "main", {"OLD": b"x"}, "Begin")
     text = DECLARATION.format(owner=owner, target=tmp_path / "shop")
-    assert remote("apply", "-", given=text) == "shop: created\n"
+    assert remote("apply", "-", given=text).startswith("shop: created\n")
     return owner
 
 
@@ -118,6 +119,90 @@ def test_a_failed_deployment_fails(remote, declared, tmp_path):
     said = remote("deploy", "shop", code=8)
     assert "health check" in said
     assert "logs" in said
+
+
+def test_an_application_is_created_edited_and_given_a_secret(remote, owner, sandbox, tmp_path):
+    sandbox.publish(owner, "shop", "main", {"OLD": b"x"}, "Begin")
+    line = ["--provider", "api-token", "--ref", "main", "--target", str(tmp_path / "shop")]
+    create = ["app", "create", "shop", *line, "--repository"]
+    assert "not found" in remote(*create, f"{owner}/nope", code=5)
+    said = remote(*create, f"{owner}/shop", "--build", "echo a && echo b")
+    assert "Application shop is created. Deploy it: deploycore deploy shop" in said
+    assert "is taken" in remote(*create, f"{owner}/shop", code=3)
+    edit = ["app", "edit", "shop", "--keep", "9", "--env", "A=1"]
+    assert "keep: (not set) → 9" in remote(*edit, "--dry-run")
+    assert "keep: 9" not in remote("export")
+    assert "environment/A" in remote(*edit)
+    remote("app", "secret", "shop", "TOKEN", "--stdin", given="s3cret-value\n")
+    declared = remote("export")
+    assert "keep: 9" in declared
+    assert "secret: stored" in declared
+    remote("app", "secret", "shop", "TOKEN", "--remove", "--yes")
+    assert "TOKEN" not in remote("app", "show", "shop", "--json")
+
+
+def test_a_webhook_is_registered_shown_rotated_and_removed(remote, declared):
+    assert "deploycore webhook register shop --url" in remote("webhook", "show", "shop", code=3)
+    line = ["webhook", "register", "shop", "--by-hand", "--url", "https://deploy.example.com"]
+    made = json.loads(remote(*line, "--reveal-secret", "--json"))
+    assert made["url"] == "https://deploy.example.com/webhooks/shop"
+    kept = json.loads(remote("webhook", "show", "shop", "--json"))
+    assert (kept["secret"], kept["former_secret"]) == ("stored, encrypted", None)
+    assert kept.keys() == made.keys()
+    remote("webhook", "rotate", "shop", "--grace", "30m")
+    assert "valid until 20" in remote("webhook", "show", "shop")
+    said = remote("webhook", "remove", "shop", "--yes")
+    assert "Remove it there yourself" in said
+
+
+def test_users_and_tokens_are_managed(remote, served):
+    said = remote("user", "add", "ada", "--role", "read")
+    assert f"{served}/sign-in/link/" in said
+    assert f"{served}/sign-in/link/" in remote("user", "link", "ada")
+    assert "has the role admin" in remote("user", "role", "ada", "admin")
+    [user] = json.loads(remote("user", "list", "--json"))
+    assert (user["name"], user["role"], user["signed_in_at"]) == ("ada", "admin", None)
+    remote("user", "add", "bob", "--role", "deploy", "--json")
+    remote("user", "remove", "bob", "--yes")
+    assert "bob" not in remote("user", "list")
+    assert "last administrator" in remote("user", "remove", "ada", "--yes", code=3)
+    added = json.loads(remote("token", "add", "ci", "--role", "read", "--expires", "12h", "--json"))
+    assert added["token"].startswith("dct_")
+    assert "ci " in remote("token", "list")
+    assert "Token ci is removed." in remote("token", "remove", "ci", "--yes")
+
+
+def test_what_commands_print_as_json_is_the_same_on_the_machine(remote, shell, declared):
+    remote("user", "add", "ada", "--role", "admin")
+    for line in ("user list", "token list", "provider list", "provider show api-token"):
+        there, here = json.loads(remote(*line.split(), "--json")), shell.json(*line.split())
+        if line == "token list":  # its last use is noted meanwhile
+            there, here = [[each | {"used_at": ""} for each in side] for side in (there, here)]
+        assert there == here, line
+
+
+def test_a_provider_is_added_changed_and_removed(remote, sandbox, tmp_path):
+    connection = next(each for each in sandbox.connections if each.settings["mode"] == "api-token")
+    (arguments, given), name = add_command("bitbucket", connection, "second"), "second"
+    assert "--token-stdin" in remote("provider", "add", "--kind", "bitbucket", "--help")
+    plain = [each for each in arguments[2:] if not each.endswith("-stdin")]
+    said = remote("provider", "add", *plain, "--token-file", "secret.txt", code=3)
+    assert "--token-stdin" in said
+    assert "signed in as" in remote(*arguments, given=given)
+    assert "is taken" in remote(*arguments, given=given, code=3)
+    assert '"name": "second"' in remote("provider", "show", name, "--json")
+    said = remote("provider", "edit", name, "--expires-on", "2090-01-01", "--dry-run")
+    assert "Nothing is stored." in said
+    assert "signed in as" in remote("provider", "edit", name, "--expires-on", "2090-01-01")
+    assert "2090-01-01" in remote("provider", "show", name)
+    remote("provider", "edit", name, "--unset", "expires_on")
+    assert "2090-01-01" not in remote("provider", "show", name)
+    made_up = "made-up-secret-5f2c81d0\n"
+    remote("provider", "rotate", name, "--token-stdin", given=made_up, code=4)
+    assert "is changed" in remote("provider", "rotate", name, "--token-stdin", given=given)
+    assert "deploycore provider show second" in remote("provider", "edit", name, code=2)
+    assert "Provider second is removed." in remote("provider", "remove", name, "--yes")
+    assert "second" not in remote("provider", "list")
 
 
 def test_what_the_provider_can_read_is_listed_by_the_server(remote, owner, sandbox):

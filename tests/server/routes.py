@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from deploycore.configuration import NAME_PATTERN
 from deploycore.server.openapi import _PARAMETERS
 
-__all__ = ["filled"]
+__all__ = ["filled", "words_of"]
 
 
 def filled(path: str) -> str:
@@ -17,3 +18,9 @@ def filled(path: str) -> str:
         return "9" if schema.get("type") == "integer" else "none"
 
     return re.sub(r"{(\w+)}", value, path)
+
+
+def words_of(paths) -> set[str]:
+    """The fixed parts of paths that could also be the names of things."""
+    parts = {part for path in paths for part in path.split("/")}
+    return {part for part in parts if re.fullmatch(NAME_PATTERN, part)}

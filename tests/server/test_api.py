@@ -105,6 +105,7 @@ ROLES = {
     "PATCH /api/v1/users/{user}": "admin",
     "DELETE /api/v1/users/{user}": "admin",
     "POST /api/v1/users/{user}/link": "admin",
+    "DELETE /api/v1/users/{user}/sessions": "admin",
     "GET /api/v1/tokens": "admin",
     "POST /api/v1/tokens": "admin",
     "DELETE /api/v1/tokens/{token}": "admin",

@@ -19,6 +19,8 @@ from deploycore.server import subscribers
 from deploycore.server.feed import Feed, Position, position_text
 from deploycore.server.followers import Followers
 from deploycore.server.subscribers import Batch, Subscriber
+from deploycore.store import DeliveryRecord
+from deploycore.store.changes import Mark
 
 V1 = "/api/v1"
 
@@ -179,6 +181,57 @@ def test_a_client_that_reconnects_gets_what_it_missed(feed, store):
     first, second = asyncio.run(follow())
     assert states(first) == ["authenticating"]
     assert states(second) == ["resolving", "failed"]
+
+
+def judged(store, outcome="ignored", **more):
+    """Records a delivery as a server does."""
+    texts = dict.fromkeys(("message", "ref", "actor", "sender", "delivery"), "")
+    at = datetime.now(UTC)
+    given = texts | {"event": "push", "commit": None, "trigger": None, "reason": "another_ref"}
+    given |= {"received_at": at, "first_at": at} | more
+    store.deliveries.add([DeliveryRecord("shop", outcome, **given)])
+
+
+def test_deliveries_are_listed_with_how_they_were_judged(read, store):
+    judged(store)
+    judged(store, "refused", reason="bad_signature")
+    store.triggers.add("shop", cause="push")
+    found = read(kind="delivery")["items"]
+    assert [each["delivery"]["outcome"] for each in found] == ["refused", "ignored"]
+    assert found[1]["delivery"]["message"] == "The push is to another branch or tag."
+    assert {each["kind"] for each in read()["items"]} == {"delivery", "request"}
+    assert [each["kind"] for each in read(kind="request")["items"]] == ["request"]
+    assert read(kind="deployment", application="shop")["items"] == []
+    first = read(kind="delivery", limit=1)
+    before = first["next"].partition("before=")[2].partition("&")[0]
+    assert read(kind="delivery", before=before)["items"] == found[1:]
+
+
+def test_a_stream_has_deliveries_too(feed, store, installation, secret):
+    judged(store)
+    place = position_text(store.changes.mark())
+
+    async def follow():
+        def is_refused(each):
+            return each[0] == "delivery" and each[2]["outcome"] == "refused"
+
+        refuse = lambda: judged(store, "refused", reason="stale")  # noqa: E731
+        return await until(feed.events(None, yes), is_refused, after=[refuse])
+
+    seen = [data for kind, _, data in asyncio.run(follow()) if kind == "delivery"]
+    assert [(each["outcome"], each["application"]) for each in seen] == [("refused", "shop")]
+
+    async def again():
+        events = Feed(installation, most=1).events(Position.of(place), yes)
+        return await until(events, lambda each: each[0] == "ready")
+
+    told = [data["outcome"] for kind, _, data in asyncio.run(again()) if kind == "delivery"]
+    assert told == ["refused"]
+
+
+def test_a_position_of_an_earlier_version_misses_no_delivery_that_it_does_not_know():
+    assert Position.of("0123abcd.5.6.7").mark == Mark(6, 7, 2**31 - 1)
+    assert Position.of("0123abcd.5.6.7.8").mark == Mark(6, 7, 8)
 
 
 def test_after_a_restart_the_present_state_is_sent(installation, store, secret):

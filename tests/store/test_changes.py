@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from deploycore.store import changes
+from deploycore.store import DeliveryRecord, changes
 from deploycore.store.changes import Mark
 
 
@@ -39,6 +41,18 @@ def test_everything_behind_a_mark_is_found_as_it_is_now(shop):
     assert found.is_all
     later = shop.changes.look(shop.changes.mark(), deployments_too=[record.id, 999])
     assert [each.id for each in later.deployments] == [record.id]
+
+
+def test_deliveries_behind_a_mark_are_found(shop):
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    texts = dict.fromkeys(("reason", "message", "event", "ref", "actor", "sender", "delivery"), "")
+    given = texts | {"commit": None, "trigger": None, "received_at": at, "first_at": at}
+    shop.deliveries.add([DeliveryRecord("shop", "ignored", **given)])
+    mark = shop.changes.mark()
+    shop.deliveries.add([DeliveryRecord("shop", "accepted", **given)])
+    [found] = shop.changes.look(mark).deliveries
+    assert (found.outcome, mark.delivery) == ("accepted", found.id - 1)
+    assert shop.changes.look(shop.changes.mark()).deliveries == []
 
 
 def test_too_much_is_left_out_and_told(shop, monkeypatch):

@@ -89,3 +89,18 @@ def test_a_removed_application_takes_its_deliveries_along(shop, application):
     shop.remove_application("shop")
     shop.add_application(application("shop"))
     assert (shop.deliveries.list("shop"), shop.deliveries.list_refused("shop")) == ([], [])
+
+
+def test_what_was_refused_again_is_the_newest_of_the_history(shop):
+    wrong = {"outcome": "refused", "reason": "bad_signature"}
+    shop.deliveries.add([delivery(1, **wrong), delivery(2), delivery(3, application="blog")])
+    assert [each.outcome for each in shop.deliveries.history("shop", limit=9)] == [
+        "accepted",
+        "refused",
+    ]
+    shop.deliveries.add([delivery(4, **wrong, count=2)])
+    newest, *others = shop.deliveries.history(None, limit=9)
+    assert (newest.outcome, newest.count) == ("refused", 3)
+    assert newest.received_at - newest.first_at == timedelta(seconds=3)
+    assert [each.application for each in others] == ["blog", "shop"]
+    assert shop.deliveries.history(None, before=newest.id, limit=1) == others[:1]

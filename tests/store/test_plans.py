@@ -93,6 +93,8 @@ OFTEN = {
     "a delivery's application": lambda it: it.store.find_webhook("shop7"),
     "a delivery's webhook": lambda it: it.store.webhooks.find("shop7"),
     "deliveries": lambda it: it.store.deliveries.list("shop7", before=9, limit=5),
+    "what came": lambda it: it.store.deliveries.history(None, before=9, limit=5),
+    "what came for one": lambda it: it.store.deliveries.history("shop7", before=9, limit=5),
     "refused deliveries": lambda it: it.store.deliveries.list_refused("shop7"),
     "recording deliveries": recorded,
     "previews to remove": lambda it: it.store.previews.ended(),

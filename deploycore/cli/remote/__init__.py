@@ -26,6 +26,9 @@ REMOTE_COMMANDS = {
     "show": "deploycore.cli.remote.history",
     "logs": "deploycore.cli.remote.history",
     "cancel": "deploycore.cli.remote.history",
+    "webhook": "deploycore.cli.remote.webhooks",
+    "user": "deploycore.cli.remote.accounts",
+    "token": "deploycore.cli.remote.accounts",
     "plugins": "deploycore.cli.remote.diagnosis",
     "doctor": "deploycore.cli.remote.diagnosis",
 }

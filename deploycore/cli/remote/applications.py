@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import deploycore
-from deploycore.cli.checks import Offline
-from deploycore.cli.confirmation import Yes, confirm
-from deploycore.cli.declaration import read_applications
+from deploycore.cli.application import application_rows, show_applications
+from deploycore.cli.application_changes import Edit, edit_command
+from deploycore.cli.application_creation import NewApplication, create_command
+from deploycore.cli.checks import Offline, naming_offline, warn_about
+from deploycore.cli.confirmation import Yes, confirm, confirm_at_terminal
+from deploycore.cli.declaration import change_as_dict, read_applications, say_change
 from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.options import (
     ApplicationsOrAll,
     AsJson,
     DeclarationFile,
     DryRun,
+    EraseSecret,
     KeepWebhook,
+    Purge,
+    SecretFromStdin,
+    SecretName,
     WithPreviews,
 )
 from deploycore.cli.output import (
@@ -29,12 +35,14 @@ from deploycore.cli.output import (
     show_json,
     show_json_array,
     show_record,
-    show_table,
 )
 from deploycore.cli.remote.connection import connected
-from deploycore.cli.remote.records import deployment_of
+from deploycore.cli.remote.records import deployment_of, in_utc
 from deploycore.cli.usage import NounGroup
 from deploycore.remote import RemoteServer
+
+if TYPE_CHECKING:
+    from deploycore.applications.files import Change
 
 __all__ = ["register"]
 
@@ -42,8 +50,6 @@ commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Manage applica
 
 Name = Annotated[str, typer.Argument(help="Name of the application.", show_default=False)]
 _APPLICATION = "/applications/{application}"
-_DONE = {"create": "created", "change": "changed", "unchanged": "unchanged"}
-_WOULD = {"create": "would be created", "change": "would be changed", "unchanged": "unchanged"}
 
 
 def register(application: typer.Typer) -> None:
@@ -61,13 +67,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         show_json_array(found)
         return
-    names = ("name", "provider", "repository", "ref", "target")
-    columns = ("APPLICATION", "PROVIDER", "REPOSITORY", "REF", "TARGET")
-    show_table(
-        [Column(title, drop=drop) for title, drop in zip(columns, (0, 1, 0, 0, 2), strict=True)],
-        ([str(each[name]) for name in names] for each in found),
-        empty="No applications yet. Create one: deploycore apply FILE",
-    )
+    show_applications(found)
 
 
 @commands.command()
@@ -81,10 +81,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         show_json(found | {"deployments": [*map(deployment_as_dict, deployments)]})
         return
-    show_record(
-        (Column(key), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for key, value in found.items()
-    )
+    show_record((Column(key), value) for key, value in application_rows(found).items())
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
 
@@ -92,7 +89,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 @commands.command()
 def remove(
     name: Name,
-    purge: Annotated[bool, typer.Option("--purge", help="Erase the history and logs too.")] = False,
+    purge: Purge = False,
     with_previews: WithPreviews = False,
     keep_webhook: KeepWebhook = False,
     yes: Yes = False,
@@ -128,25 +125,87 @@ def apply(
     that are not in the file stay as they are.
     """
     declared = [each.as_dict() for each in read_applications(file)]
-    with connected() as server:
+    with connected() as server, naming_offline(offline=offline):
         for is_dry in (True,) if dry_run else (True, False):
             query = {"dry_run": is_dry, "verify": is_dry and not offline}
             changes = [_put(server, each, query) for each in declared]
     if as_json:
-        show_json_array(changes)
+        show_json_array(map(change_as_dict, changes))
         return
-    words = _WOULD if dry_run else _DONE
     for change in changes:
-        say(f"{change['application']}: {words[change['change']]}")
+        say_change(change, dry_run=dry_run)
 
 
-def _put(
-    server: RemoteServer, declared: Mapping[str, Any], query: Mapping[str, Any]
-) -> dict[str, Any]:
+def _create(new: NewApplication) -> dict[str, Any]:
+    fields = {
+        "provider": new.provider,
+        "repository": new.repository,
+        "ref": new.ref,
+        "target": str(new.target),
+        **new.more,
+    }
+    query = {"verify": not new.offline, "revision": 0}
+    with connected() as server, naming_offline(offline=new.offline):
+        done = server.ask("PUT", _APPLICATION, query=query, body=fields, application=new.name)
+    warn_about(new.name, done["warnings"])
+    return _flat(done["application"])
+
+
+def _edit(edit: Edit) -> Change:
+    with connected() as server, naming_offline(offline=edit.offline):
+        view = server.ask("GET", _APPLICATION, application=edit.name)
+        after = edit.of({"name": view["name"], **view["declaration"]})
+        query = {
+            "verify": not edit.offline,
+            "dry_run": edit.dry_run,
+            "revision": view["revision"],
+        }
+        return _put(server, after.as_dict(), query)
+
+
+commands.command("create")(create_command(_create))
+commands.command("edit")(edit_command(_edit))
+
+
+@commands.command()
+def secret(
+    name: Name,
+    variable: SecretName,
+    from_stdin: SecretFromStdin = False,
+    remove: EraseSecret = False,
+    yes: Yes = False,
+) -> None:
+    """Store the encrypted value of a variable, and declare it as {secret: stored}.
+
+    Asks for the value at the terminal, unless you add --stdin. With --remove, the variable is
+    removed from the application too.
+    """
+    from deploycore.cli.fields import read_secret
+
+    path = f"{_APPLICATION}/environment/{{variable}}"
+    with connected() as server:
+        server.ask("GET", _APPLICATION, application=name)
+        if remove:
+            lines = [f"This removes the variable {variable} of {name}, with its stored value."]
+            confirm_at_terminal(f"Remove the variable {variable}", lines, yes=yes)
+            server.ask("DELETE", path, application=name, variable=variable)
+        else:
+            value = read_secret(variable, from_stdin=from_stdin)
+            body = {"secret": value.get_secret_value()}
+            server.ask("PUT", path, body=body, application=name, variable=variable)
+    say(f"The variable {variable} is {'removed' if remove else 'stored, encrypted'}.")
+
+
+def _put(server: RemoteServer, declared: Mapping[str, Any], query: Mapping[str, Any]) -> Change:
+    from deploycore.applications.files import Change
+
     name = declared["name"]
     body = {field: value for field, value in declared.items() if field != "name"}
     done = server.ask("PUT", _APPLICATION, query=query, body=body, application=name)
-    return {"application": name, "change": done["change"]}
+    if query.get("dry_run") or "revision" in query:
+        warn_about(name, done["warnings"])
+    fields = {path: (each["before"], each["after"]) for path, each in done["fields"].items()}
+    return Change(name, done["change"], fields)
 
 
 def export(
@@ -166,4 +225,7 @@ def export(
 
 def _flat(view: Mapping[str, Any]) -> dict[str, Any]:
     """An application as ``app show`` prints it."""
-    return {"name": view["name"], **view["declaration"], "created_at": view["created_at"]}
+    return in_utc(
+        {"name": view["name"], **view["declaration"], "created_at": view["created_at"]},
+        ("created_at",),
+    )

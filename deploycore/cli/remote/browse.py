@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from deploycore.cli.browse import show_refs, show_repositories
 from deploycore.cli.options import (
     ApplicationName,
     AsJson,
@@ -46,23 +47,7 @@ def repos(
         if as_json:
             show_json_array(items)
             return
-        rows = [
-            [
-                each["repository"],
-                each["default_branch"] or ("(empty)" if each["empty"] else ""),
-                ("private" if each["private"] else "public")
-                + (", archived" if each["archived"] else ""),
-                each["name"],
-            ]
-            for each in items
-        ]
-    columns = [
-        Column("REPOSITORY"),
-        Column("DEFAULT BRANCH", drop=3),
-        Column("ACCESS", drop=2),
-        Column("NAME", drop=1, is_prose=True),
-    ]
-    show_table(columns, rows, empty="No repositories found.")
+        show_repositories(list(items))
 
 
 def branches(
@@ -89,9 +74,7 @@ def branches(
         if as_json:
             show_json_array(items)
             return
-        rows = [[each["name"], each["commit"]] for each in items]
-    columns = [Column("TAG" if tags else "BRANCH"), Column("COMMIT")]
-    show_table(columns, rows, empty=f"No {noun} found.")
+        show_refs(list(items), tags=tags)
 
 
 def releases(

@@ -10,22 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
+from deploycore.cli.choice import choose_applications
 from deploycore.cli.history import deployment_as_dict, print_log_line
 from deploycore.cli.options import AsJson, DeployAll, Deployed, Force, RollbackTo
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.history import LOOK_SECONDS, follow_log
 from deploycore.cli.remote.records import deployment_of
-from deploycore.cli.usage import UsageError
 from deploycore.deployment_records import DeploymentRecord
-from deploycore.errors import ConfigurationError
 from deploycore.remote import RemoteServer
 from deploycore.remote.server import error_of
 
 __all__ = ["register"]
 
 _TOLD_AFTER_SECONDS = 5.0
-_CHOOSE = "Give the names of applications, or --all for all of them."
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Print the request, and do not wait until it has ended.")
@@ -80,19 +78,12 @@ def rollback(
 
 
 def _chosen(server: RemoteServer, names: Sequence[str], *, everything: bool) -> Sequence[str]:
-    if everything and names:
-        raise UsageError("Names of applications and --all cannot be combined.", hint=_CHOOSE)
-    if everything:
-        names = [each["name"] for each in server.ask("GET", "/applications")["items"]]
-        if not names:
-            raise ConfigurationError(
-                "There are no applications.", hint="Create one: deploycore apply FILE"
-            )
-    elif not names:
-        raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
-    for name in names:
-        server.ask("GET", "/applications/{application}", application=name)
-    return list(dict.fromkeys(names))
+    return choose_applications(
+        names,
+        everything=everything,
+        list_names=lambda: [each["name"] for each in server.ask("GET", "/applications")["items"]],
+        check=lambda name: server.ask("GET", "/applications/{application}", application=name),
+    )
 
 
 def _tell_requested(trigger: dict[str, Any], *, as_json: bool) -> None:

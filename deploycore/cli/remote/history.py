@@ -10,16 +10,17 @@ import typer
 
 from deploycore.cli.history import (
     deployment_as_dict,
+    find_deployment,
     print_deployment,
     print_log_line,
+    say_canceled,
     show_deployments,
 )
 from deploycore.cli.options import ApplicationOrAll, AsJson, DeploymentNumber, Follow, HistoryLimit
-from deploycore.cli.output import say, show_json, show_json_array
+from deploycore.cli.output import show_json_array
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.records import deployment_of
 from deploycore.deployment_records import DeploymentRecord
-from deploycore.errors import ConfigurationError
 from deploycore.remote import RemoteServer
 
 __all__ = ["follow_log", "register"]
@@ -77,11 +78,7 @@ def cancel(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
         number = _find(server, deployment).id
         path = "/deployments/{deployment}/cancel"
         record = deployment_of(server.ask("POST", path, deployment=number))
-    if as_json:
-        show_json(deployment_as_dict(record))
-        return
-    done = "is canceled" if record.is_finished else "will stop at its next safe point"
-    say(f"Deployment {record.id} of {record.application} {done}.")
+    say_canceled(record, as_json=as_json)
 
 
 def follow_log(server: RemoteServer, deployment: int, *, follow: bool) -> Iterator[Any]:
@@ -104,17 +101,11 @@ def follow_log(server: RemoteServer, deployment: int, *, follow: bool) -> Iterat
 
 
 def _find(server: RemoteServer, text: str) -> DeploymentRecord:
-    """Find a deployment by its number, or the last deployment of an application.
+    def by_number(number: int) -> DeploymentRecord:
+        return deployment_of(server.ask("GET", "/deployments/{deployment}", deployment=number))
 
-    Raises:
-        ConfigurationError: The deployment does not exist.
-    """
-    if text.isascii() and text.isdigit():
-        path = "/deployments/{deployment}"
-        return deployment_of(server.ask("GET", path, deployment=text))
-    found = server.ask("GET", "/deployments", query={"application": text, "limit": 1})["items"]
-    if not found:
-        raise ConfigurationError(
-            f"{text} has no deployments yet.", hint=f"Make the first: deploycore deploy {text}"
-        )
-    return deployment_of(found[0])
+    def newest(name: str) -> list[DeploymentRecord]:
+        query = {"application": name, "limit": 1}
+        return [*map(deployment_of, server.ask("GET", "/deployments", query=query)["items"])]
+
+    return find_deployment(text, by_number=by_number, newest=newest)

@@ -62,10 +62,7 @@ class Dashboard:
         """Return the routes."""
         return [
             Route(_STATIC, _send_static, methods=["GET"]),
-            *(
-                Route(each.path, self._endpoint(each), methods=[each.method])
-                for each in sorted(PAGES, key=_order)
-            ),
+            *(Route(each.path, self._endpoint(each), methods=[each.method]) for each in PAGES),
         ]
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -140,11 +137,6 @@ def _form_token(request: Request, visitor: Visitor | None) -> tuple[SecretStr, S
         return form_token_of(known), None
     made = new_secret()
     return form_token_of(made), made
-
-
-def _order(page: Page) -> list[bool]:
-    """Fixed parts of paths before parameters: ``/applications/new`` is the page, no application."""
-    return [part.startswith("{") for part in page.path.split("/")]
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -21,7 +21,7 @@ _COMMAND = re.compile(
 
 # The page of each command: its path, the text of the link, and the role that it needs.
 _PAGES: Mapping[str, tuple[str, str, Role]] = {
-    "app create": ("/applications/new", "Add an application", "admin"),
+    "app create": ("/applications/-/new", "Add an application", "admin"),
     "app edit": ("/applications/{}/settings", "Settings of {}", "admin"),
     "app list": ("/", "Applications", "read"),
     "app remove": ("/applications/{}/remove", "Remove {}", "admin"),
@@ -31,7 +31,7 @@ _PAGES: Mapping[str, tuple[str, str, Role]] = {
     "doctor": ("/doctor", "Doctor", "admin"),
     "env set": ("/applications/{}/environment", "Environment of {}", "read"),
     "plugins": ("/plugins", "Plugins", "admin"),
-    "provider add": ("/providers/new", "Add a provider", "admin"),
+    "provider add": ("/providers/-/new", "Add a provider", "admin"),
     "provider authorize": ("/providers/{}/authorize", "Authorize {}", "admin"),
     "provider edit": ("/providers/{}/edit", "Edit {}", "admin"),
     "provider list": ("/providers", "Providers", "read"),
@@ -40,7 +40,7 @@ _PAGES: Mapping[str, tuple[str, str, Role]] = {
     "provider test": ("/providers/{}", "Provider {}", "read"),
     "releases": ("/applications/{}/releases", "Releases of {}", "read"),
     "rollback": ("/applications/{}/rollback", "Roll back {}", "deploy"),
-    "token add": ("/tokens/new", "Add a token", "admin"),
+    "token add": ("/tokens/-/new", "Add a token", "admin"),
     "token list": ("/tokens", "Tokens", "admin"),
     "user link": ("/users/{}", "User {}", "admin"),
     "user list": ("/users", "Users", "admin"),

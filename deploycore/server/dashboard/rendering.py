@@ -49,6 +49,7 @@ DONE: Mapping[str, str] = {
     "webhook_removed": "The webhook is removed.",
     "application_removed": "The application is removed.",
     "user-changed": "The changes are saved.",
+    "user-signed-out": "The user is signed out everywhere.",
     "user-removed": "The user is removed.",
     "token-removed": "The token is removed.",
     "password-changed": "The password is changed, and you are signed out in all other browsers.",

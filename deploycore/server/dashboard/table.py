@@ -26,10 +26,10 @@ __all__ = ["PAGES"]
 PAGES: tuple[Page, ...] = (
     *sign_in.PAGES,
     *overview.PAGES,
-    *applications.PAGES,  # before those of one application, which might be called "new"
+    *applications.PAGES,
     *application_parts.PAGES,
     *diagnosis.PAGES,
-    *provider_forms.PAGES,  # before providers: "new" is not the name of one
+    *provider_forms.PAGES,
     *provider_sign_in.PAGES,
     *providers.PAGES,
     *application.PAGES,
@@ -40,4 +40,8 @@ PAGES: tuple[Page, ...] = (
     *audit.PAGES,
     *account.PAGES,
 )
-"""All pages, and what their forms are sent to."""
+"""All pages, and what their forms are sent to.
+
+The forms for something new are below ``/-/``, which no name can be: an application may be called
+"new".
+"""

@@ -14,33 +14,39 @@ from starlette.responses import Response
 
 from deploycore.errors import ConfigurationError
 from deploycore.server.api import PREFIX, Api, Call, answer, missing
+from deploycore.server.delivery_views import DeliveryView
 from deploycore.server.edge import note_application
 from deploycore.server.feed import Position, position_text
 from deploycore.server.rest.operation import Operation
 from deploycore.server.views import DeploymentView, Given, TriggerView, View
-from deploycore.store import DeploymentRecord, TriggerRecord
+from deploycore.store import DeliveryRecord, DeploymentRecord, TriggerRecord
 
 __all__ = ["OPERATIONS", "EventQuery"]
 
-_BEFORE = re.compile(r"(\d{1,10})\.(\d{1,10})", re.ASCII)
+_BEFORE = re.compile(r"(\d{1,10})\.(\d{1,10})(?:\.(\d{1,10}))?", re.ASCII)
 _LARGEST = 2**31 - 1
 
 
+Kind = Literal["deployment", "request", "delivery"]
+
+
 class EventView(View):
-    """A deployment, or a request for one, with its current state.
+    """A deployment or a request for one, with its current state, or a webhook delivery.
 
     Attributes:
         kind: What happened.
         at: When it happened.
         deployment: The deployment, if ``kind`` is ``deployment``.
         request: The stored request, if ``kind`` is ``request``.
+        delivery: The delivery, if ``kind`` is ``delivery``.
     """
 
-    kind: Literal["deployment", "request"]
+    kind: Kind
     at: datetime
     application: str
-    deployment: DeploymentView | None
-    request: TriggerView | None
+    deployment: DeploymentView | None = None
+    request: TriggerView | None = None
+    delivery: DeliveryView | None = None
 
 
 class EventPage(View):
@@ -61,12 +67,14 @@ class EventQuery(Given):
 
     Attributes:
         application: Return only events of this application.
+        kind: Return only events of this kind. A stream has all kinds.
         before: Return events before this position. Use the path in ``next``.
         after: Follow events after this ``position``, in a stream.
     """
 
     application: Annotated[str, Field(max_length=63)] | None = None
-    before: Annotated[str, Field(max_length=30)] | None = None
+    kind: Kind | None = None
+    before: Annotated[str, Field(max_length=40)] | None = None
     after: Annotated[str, Field(max_length=60)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -89,41 +97,60 @@ def list_events(api: Api, call: Call) -> Response:
     """List what happened, newest first. As text/event-stream, follow what happens.
 
     The stream has an event "deployment" for each new deployment and each change of its state, an
-    event "request" for each request to deploy and for its outcome, and an event "provider" for
-    each change of a provider. To continue after a lost connection, send the id of the last event as
-    Last-Event-ID. The event "ready" says that everything missed was sent; "reset" says that it was
-    too much, so load again what you show.
+    event "request" for each request to deploy and for its outcome, an event "delivery" for each
+    delivery to a webhook, and an event "provider" for each change of a provider. To continue after
+    a lost connection, send the id of the last event as Last-Event-ID. The event "ready" says that
+    everything missed was sent; "reset" says that it was too much, so load again what you show.
     """
     query: EventQuery = call.query
     note_application(query.application)
     store = api.installation.store
     position = position_text(store.changes.mark())
     found = _BEFORE.fullmatch(query.before or "")
-    ran, asked = (min(int(each), _LARGEST) for each in found.groups()) if found else (None, None)
-    try:
-        deployments = store.deployments.history(
-            query.application, before=ran, limit=query.limit + 1
-        )
-    except ConfigurationError as error:
-        raise missing(error) from None
-    triggers = store.triggers.list(query.application, before=asked, limit=query.limit + 1)
-    lists = (map(_of_deployment, deployments), map(_of_trigger, triggers))
+    places = found.groups(default=str(_LARGEST)) if found else (_LARGEST,) * 3
+    before = tuple(min(int(each), _LARGEST) for each in places)
+    lists = _lists(api, query, before)
     # Each kind stays in the order of its ids, whatever the clocks of machines said.
-    both = list(heapq.merge(*lists, key=lambda each: each.at, reverse=True))
-    items = both[: query.limit]
+    merged = list(heapq.merge(*lists, key=lambda each: each.at, reverse=True))
+    items = merged[: query.limit]
     following = None
-    if len(both) > len(items):
-        last = _last_ids(items, ran or _LARGEST, asked or _LARGEST)
+    if len(merged) > len(items):
         given = query.model_dump(exclude_none=True, exclude_defaults=True)
-        following = f"{PREFIX}/events?{urlencode(given | {'before': last})}"
+        last = {"before": _last_ids(items, before)}
+        following = f"{PREFIX}/events?{urlencode(given | last)}"
     return answer(EventPage(items=items, position=position, next=following))
 
 
-def _last_ids(items: Sequence[EventView], ran: int, asked: int) -> str:
-    """Behind which ids the rest of both lists is."""
-    ids = [each.deployment.id for each in items if each.deployment]
-    others = [each.request.id for each in items if each.request]
-    return f"{min([ran, *ids])}.{min([asked, *others])}"
+def _lists(api: Api, query: EventQuery, before: Sequence[int]) -> list[list[EventView]]:
+    """What happened, by kind."""
+    store, limit, application = api.installation.store, query.limit + 1, query.application
+    ran, asked, came = before
+    lists: list[list[EventView]] = []
+    if query.kind in (None, "deployment") or application is not None:
+        try:
+            history = store.deployments.history(application, before=ran, limit=limit)
+        except ConfigurationError as error:  # there is no such application
+            raise missing(error) from None
+        if query.kind in (None, "deployment"):
+            lists.append([_of_deployment(each) for each in history])
+    if query.kind in (None, "request"):
+        triggers = store.triggers.list(application, before=asked, limit=limit)
+        lists.append([_of_trigger(each) for each in triggers])
+    if query.kind in (None, "delivery"):
+        api.recorder.flush()
+        deliveries = store.deliveries.history(application, before=came, limit=limit)
+        lists.append([_of_delivery(each) for each in deliveries])
+    return lists
+
+
+def _last_ids(items: Sequence[EventView], before: Sequence[int]) -> str:
+    """Behind which ids the rest of the lists is."""
+    kinds = (
+        [each.deployment.id for each in items if each.deployment],
+        [each.request.id for each in items if each.request],
+        [each.delivery.id for each in items if each.delivery],
+    )
+    return ".".join(str(min([place, *ids])) for place, ids in zip(before, kinds, strict=True))
 
 
 def _of_deployment(record: DeploymentRecord) -> EventView:
@@ -132,7 +159,6 @@ def _of_deployment(record: DeploymentRecord) -> EventView:
         at=record.requested_at,
         application=record.application,
         deployment=DeploymentView.of(record),
-        request=None,
     )
 
 
@@ -141,8 +167,16 @@ def _of_trigger(record: TriggerRecord) -> EventView:
         kind="request",
         at=record.received_at,
         application=record.application,
-        deployment=None,
         request=TriggerView.of(record),
+    )
+
+
+def _of_delivery(record: DeliveryRecord) -> EventView:
+    return EventView(
+        kind="delivery",
+        at=record.received_at,
+        application=record.application,
+        delivery=DeliveryView.of(record),
     )
 
 

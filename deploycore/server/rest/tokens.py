@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlencode
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from deploycore.errors import ConfigurationError
@@ -77,11 +77,26 @@ class NewToken(Given):
     Attributes:
         name: The name of the token, which cannot be changed later.
         days: Days until the token expires (default: it does not expire).
+        seconds: Seconds until the token expires, instead of ``days``.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
     role: Role
     days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    seconds: Annotated[int, Field(ge=1, le=3650 * 86_400)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if self.days is not None and self.seconds is not None:
+            raise ValueError("should have days or seconds, not both")
+        return self
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """Return the time until the token expires; ``None`` if it does not expire."""
+        if self.days is None and self.seconds is None:
+            return None
+        return timedelta(days=self.days or 0, seconds=self.seconds or 0)
 
 
 def list_tokens(api: Api, call: Call) -> Response:
@@ -98,7 +113,7 @@ def list_tokens(api: Api, call: Call) -> Response:
 def add_token(api: Api, call: Call) -> Response:
     """Add a token. Only this response contains its secret: the server stores a digest."""
     wanted, secret = checked(NewToken, call.body), new_token()
-    lifetime = None if wanted.days is None else timedelta(days=wanted.days)
+    lifetime = wanted.lifetime
     record = api.installation.store.tokens.add(
         wanted.name,
         digest=digest_of(secret),

@@ -190,6 +190,12 @@ def create_user_link(api: Api, call: Call) -> Response:
     return answer(link, status=201)
 
 
+def end_user_sessions(api: Api, call: Call) -> Response:
+    """Sign a user out everywhere. The user can sign in again."""
+    api.installation.store.sessions.end(_user(api, call).name)
+    return Response(status_code=204)
+
+
 def delete_user(api: Api, call: Call) -> Response:
     """Remove a user, who is signed out everywhere. The last administrator cannot be removed."""
     name = _name(call)
@@ -230,4 +236,5 @@ OPERATIONS = (
     ),
     Operation("DELETE", _USER, "admin", delete_user, {204: None}, refusals=(409,)),
     Operation("POST", f"{_USER}/link", "admin", create_user_link, {201: LinkView}, refusals=(409,)),
+    Operation("DELETE", f"{_USER}/sessions", "admin", end_user_sessions, {204: None}),
 )

@@ -14,10 +14,10 @@ from deploycore.errors import ConfigurationError
 from deploycore.installation.webhooks import describe_remaining
 from deploycore.server.api import PREFIX, Api, Call, answer, missing
 from deploycore.server.checking import checked
+from deploycore.server.delivery_views import DeliveryView, RefusedView
 from deploycore.server.rest.operation import Operation
-from deploycore.server.verdicts import MESSAGES
 from deploycore.server.views import Given, Identifier, View
-from deploycore.store import ApplicationRecord, DeliveryOutcome, DeliveryRecord, WebhookRecord
+from deploycore.store import ApplicationRecord, WebhookRecord
 from deploycore.store.deliveries import DELIVERIES_MOST
 
 __all__ = ["OPERATIONS"]
@@ -42,6 +42,8 @@ class WebhookView(View):
         is_former_valid: Whether the previous secret is still valid.
         delivered_at: When the last delivery with a valid signature arrived, to the minute.
         deploys_pushes: Whether the application deploys on pushes at all.
+        at_host: What you would have to remove at the git host yourself; ``None`` if there is no
+            webhook.
     """
 
     exists: bool
@@ -54,6 +56,7 @@ class WebhookView(View):
     created_at: datetime | None
     delivered_at: datetime | None
     deploys_pushes: bool
+    at_host: str | None
 
 
 class WebhookGiven(Given):
@@ -75,9 +78,11 @@ class RotationGiven(Given):
 
     Attributes:
         grace_seconds: Seconds until the previous secret expires.
+        server_url: The address at which git hosts reach this server, if it has changed.
     """
 
     grace_seconds: Annotated[int, Field(ge=0, le=_GRACE_MOST)] = 86_400
+    server_url: Annotated[str, Field(max_length=2048)] | None = None
 
 
 class WebhookRemovalQuery(Given):
@@ -110,64 +115,6 @@ class WebhookSecret(View):
     """
 
     secret: str
-
-
-class DeliveryView(View):
-    """A delivery, and its result.
-
-    Attributes:
-        id: The id of the delivery. Newer deliveries have higher ids.
-        received_at: When it arrived.
-        outcome: ``accepted`` (a trigger is stored), ``known`` (it was received before), or
-            ``ignored``.
-        reason: Why it was ignored, as a code.
-        message: Why it was ignored, as a sentence.
-        event: The name of the event at the git host.
-        ref: The branch or tag of the event.
-        commit: The commit of the event.
-        actor: The account that caused the event; may be empty.
-        sender: The network address that it came from.
-        delivery: The git host's identifier of the delivery.
-        trigger: The id of the stored trigger; ``None`` if there is none.
-        deployment: The id of the deployment that settled the trigger.
-    """
-
-    id: int
-    received_at: datetime
-    outcome: DeliveryOutcome
-    reason: str
-    message: str
-    event: str
-    ref: str
-    commit: str | None
-    actor: str
-    sender: str
-    delivery: str
-    trigger: int | None
-    deployment: int | None
-
-
-class RefusedView(View):
-    """Deliveries that were refused for the same reason, or that came too fast to be recorded one by
-    one.
-
-    Attributes:
-        outcome: ``refused``, or ``dropped`` if they came too fast.
-        reason: Why they were refused, as a code.
-        message: Why they were refused, as a sentence.
-        count: Number of these deliveries.
-        first_at: When the first of them arrived.
-        received_at: When the last of them arrived.
-        sender: The network address that the last of them came from.
-    """
-
-    outcome: DeliveryOutcome
-    reason: str
-    message: str
-    count: int
-    first_at: datetime
-    received_at: datetime
-    sender: str
 
 
 class DeliveryPage(View):
@@ -222,10 +169,11 @@ def rotate_webhook(api: Api, call: Call) -> Response:
     The previous secret stays valid for "grace_seconds". If the request fails, send it again.
     """
     record = api.application(call.path["application"])
-    grace = timedelta(seconds=checked(RotationGiven, call.body).grace_seconds)
-    webhooks = api.installation.webhooks
+    given = checked(RotationGiven, call.body)
+    grace, webhooks = timedelta(seconds=given.grace_seconds), api.installation.webhooks
+    url = webhooks.url(record.name, given.server_url) if given.server_url else None
     _existing(lambda: api.installation.store.webhooks.get(record.name))
-    api.hosts.ask(lambda: webhooks.rotate(record.name, grace=grace))
+    api.hosts.ask(lambda: webhooks.rotate(record.name, grace=grace, url=url))
     api.directory.invalidate()
     return answer(_view(api, record))
 
@@ -271,8 +219,8 @@ def list_deliveries(api: Api, call: Call) -> Response:
         following = f"{path}?{urlencode(given)}"
     return answer(
         DeliveryPage(
-            items=[_delivery(each) for each in items],
-            refused=[_refused(each) for each in store.list_refused(record.name)],
+            items=[DeliveryView.of(each) for each in items],
+            refused=[RefusedView.of(each) for each in store.list_refused(record.name)],
             next=following,
         )
     )
@@ -295,22 +243,13 @@ def _view(api: Api, record: ApplicationRecord, address: str | None = None) -> We
         created_at=found.created_at if found else None,
         delivered_at=found.delivered_at if found else None,
         deploys_pushes=auto is not None and auto.push,
+        at_host=describe_remaining(found, record.definition) if found else None,
     )
 
 
 def _is_former_valid(webhook: WebhookRecord) -> bool:
     until = webhook.former_until
     return webhook.former is not None and (until is None or until > datetime.now(UTC))
-
-
-def _delivery(record: DeliveryRecord) -> DeliveryView:
-    view = DeliveryView.model_validate(record)
-    return view.model_copy(update={"message": record.message or MESSAGES.get(record.reason, "")})
-
-
-def _refused(record: DeliveryRecord) -> RefusedView:
-    view = RefusedView.model_validate(record)
-    return view.model_copy(update={"message": record.message or MESSAGES.get(record.reason, "")})
 
 
 def _existing(read: Callable[[], T]) -> T:

@@ -60,7 +60,7 @@ def declaration_in(page):
 
 
 def test_a_new_application_has_what_the_form_says(browser, installation, filled):
-    answer = browser.send("/applications/new", action="create", **filled)
+    answer = browser.send("/applications/-/new", action="create", **filled)
     assert answer.history[0].headers["location"] == "/applications/blog?done=created"
     definition = installation.store.get_application("blog").definition.as_dict()
     assert definition == {
@@ -98,7 +98,7 @@ def test_a_new_application_has_what_the_form_says(browser, installation, filled)
 def test_each_error_is_at_its_field_and_nothing_typed_is_lost(
     browser, installation, filled, field, value, said
 ):
-    answer = browser.send("/applications/new", action="create", **filled | {field: value})
+    answer = browser.send("/applications/-/new", action="create", **filled | {field: value})
     assert answer.status_code == 422
     assert said in error_at(answer.text, field)
     assert f'value="{filled["target"]}"' in answer.text or field == "target"
@@ -112,14 +112,14 @@ def test_a_test_asks_the_host_and_stores_nothing(browser, installation, filled, 
 
     monkeypatch.setattr("deploycore.git.resolve", resolve)
     del filled["offline"]
-    good = browser.send("/applications/new", action="test", **filled)
+    good = browser.send("/applications/-/new", action="test", **filled)
     assert good.status_code == 200
     assert "The repository and the branch, tag or commit exist" in good.text
     assert "changed field" not in good.text
-    wrong = browser.send("/applications/new", action="test", **filled | {"ref": "mian"})
+    wrong = browser.send("/applications/-/new", action="test", **filled | {"ref": "mian"})
     assert "mian" in error_at(wrong.text, "ref")
     assert "Did you mean" in wrong.text
-    both = browser.send("/applications/new", action="create", **filled | {"ref": "mian"})
+    both = browser.send("/applications/-/new", action="create", **filled | {"ref": "mian"})
     assert both.status_code == 422
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
@@ -136,21 +136,21 @@ def test_a_check_that_is_given_up_stores_nothing_later(
     monkeypatch.setattr("deploycore.server.api.verify_applications", check)
     monkeypatch.setattr("deploycore.server.hosts.HOST_SECONDS", 0.2)
     del filled["offline"]
-    answer = browser.send("/applications/new", action="create", **filled)
+    answer = browser.send("/applications/-/new", action="create", **filled)
     assert (answer.status_code, checked) == (504, ["ada/repository-1"])
     assert "did not answer within" in answer.text
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
 
 def test_steps_that_need_a_shell_are_warned_of(browser, filled):
-    found = browser.send("/applications/new", action="test", **filled | {"build": "a && b"})
+    found = browser.send("/applications/-/new", action="test", **filled | {"build": "a && b"})
     assert "Warning: steps/build/0" in found.text
 
 
 def test_repositories_are_found_without_a_script(browser, installation, filled):
-    page = browser.get("/applications/new?provider=work&search=repository-2").text
+    page = browser.get("/applications/-/new?provider=work&search=repository-2").text
     link = html.unescape(
-        re.search(r'href="(/applications/new\?provider=work&amp;rep[^"]*)"', page)[1]
+        re.search(r'href="(/applications/-/new\?provider=work&amp;rep[^"]*)"', page)[1]
     )
     chosen = browser.get(link).text
     assert 'id="repository" name="repository" type="text" value="ada/repository-2"' in chosen
@@ -240,7 +240,7 @@ def test_two_who_create_one_application_do_not_overwrite_each_other(
     monkeypatch.setattr(Api, "_verify", lambda api, declared: installation.apply([first]))
     target = str(tmp_path / "second")
     sent = {"name": "new", "provider": "work", "repository": "acme/shop", "ref": "main"}
-    answer = browser.send("/applications/new", target=target, **sent)
+    answer = browser.send("/applications/-/new", target=target, **sent)
     assert (answer.status_code, "taken" in answer.text) == (422, True)
     assert installation.store.get_application("new").definition == first
 
@@ -328,7 +328,7 @@ def test_pages_of_an_application_that_does_not_exist_say_so(browser):
 
 def test_what_a_host_names_is_shown_escaped(browser, upgrade, installation):
     upgrade("deploycore_acme", acme.PLUGIN + MANY)
-    page = browser.get("/applications/new?provider=work&search=hostile").text
+    page = browser.get("/applications/-/new?provider=work&search=hostile").text
     assert "<script>alert" not in page
     assert "\x1b" not in page
     assert "\u202e" not in page
@@ -340,7 +340,7 @@ def test_what_a_host_names_is_shown_escaped(browser, upgrade, installation):
 def test_with_very_many_providers_the_name_is_typed(browser, installation, monkeypatch):
     monkeypatch.setattr("deploycore.server.dashboard.pages.applications._PROVIDERS", 1)
     installation.add_provider("zeta", "acme", {}, {"token": SecretStr("hunter2-of-zeta")})
-    page = browser.get("/applications/new?provider=zeta&search=x").text
+    page = browser.get("/applications/-/new?provider=zeta&search=x").text
     assert '<input id="provider" name="provider" value="zeta"' in page
     assert '<option value="work">' in page
 

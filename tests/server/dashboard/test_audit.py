@@ -24,7 +24,7 @@ def entries(installation):
 
 
 def test_what_users_do_is_listed(browser, entries):
-    browser.send("/tokens/new", name="ci", role="read")
+    browser.send("/tokens/-/new", name="ci", role="read")
     browser.send("/tokens/ci/remove")
     browser.send("/tokens/ci/remove")
     assert entries() == [

@@ -55,7 +55,7 @@ def test_each_page_exists_with_its_role():
 
 def test_a_form_that_is_refused_links_the_next_step(browser, tmp_path):
     answer = browser.send(
-        "/applications/new",
+        "/applications/-/new",
         action="create",
         name="blog",
         provider="nobody",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import insert
 
+from deploycore.store import DeliveryRecord
 from deploycore.store.tables import deployments
 from tests.server.dashboard.hostile_pages import HOSTILE, faults_of
 
@@ -17,10 +20,10 @@ def cards_of(page) -> list[str]:
 def test_an_installation_without_providers_says_the_next_step(browser, installation):
     installation.store.remove_application("shop")
     page = browser.get("/").text
-    assert 'href="/applications/new"' in page
+    assert 'href="/applications/-/new"' in page
     installation.store.remove_provider("work")
     page = browser.get("/").text
-    assert 'href="/providers/new"' in page
+    assert 'href="/providers/-/new"' in page
     assert faults_of(page) == []
 
 
@@ -98,6 +101,24 @@ def test_the_activity_has_requests_and_deployments(browser, deployed, installati
     assert browser.get("/activity?application=nothing").status_code == 404
 
 
+def test_the_activity_has_deliveries_and_is_filtered(browser, deployed, installation):
+    number = deployed("healthy")
+    texts = dict.fromkeys(("message", "sender", "delivery"), "") | {"reason": "bad_signature"}
+    at = datetime.now(UTC)
+    given = texts | {"event": "push", "ref": "main", "actor": "<b>ada</b>", "commit": None}
+    given |= {"trigger": None, "received_at": at, "first_at": at, "count": 3}
+    installation.store.deliveries.add([DeliveryRecord("shop", "refused", **given)])
+    page = browser.get("/activity").text
+    for text in ("the last of 3 deliveries", "Refused", "The signature is missing or wrong."):
+        assert text in page
+    assert "&lt;b&gt;ada" in page
+    assert f"/deployments/{number}" in page
+    filtered = browser.get("/activity?kind=delivery&application=shop").text
+    assert ("the last of 3" in filtered, f"/deployments/{number}" in filtered) == (True, False)
+    assert "the last of 3" not in browser.get("/activity?kind=request").text
+    assert faults_of(filtered) == []
+
+
 def test_the_activity_is_paged(browser, deployed):
     numbers = [deployed() for _ in range(55)]
     first = browser.get("/activity").text
@@ -111,7 +132,7 @@ def test_the_activity_is_paged(browser, deployed):
 def test_readers_see_no_way_to_add(acting_as, installation):
     browser = acting_as("read")
     page = browser.get("/").text
-    assert "/applications/new" not in page
+    assert "/applications/-/new" not in page
     assert "/users" not in page
     installation.store.remove_application("shop")
     assert "Ask an administrator" in browser.get("/").text

@@ -100,7 +100,7 @@ def text_of(answer):
 
 def add_path(kind, settings):
     mode = settings.get("mode", "")
-    return f"/providers/new?kind={kind}&mode={mode}" if mode else f"/providers/new?kind={kind}"
+    return f"/providers/-/new?kind={kind}&mode={mode}" if mode else f"/providers/-/new?kind={kind}"
 
 
 def without_mode(settings):
@@ -142,13 +142,13 @@ def test_a_third_partys_plugin_has_its_form(browser, pages, tmp_path, monkeypatc
     sandbox = HarbourSandbox.demo()
     try:
         [connection] = sandbox.connections
-        assert "harbour" in browser.get("/providers/new").text
-        form = forms_of(browser.get("/providers/new?kind=harbour").text)["/providers/new"]
+        assert "harbour" in browser.get("/providers/-/new").text
+        form = forms_of(browser.get("/providers/-/new?kind=harbour").text)["/providers/-/new"]
         assert form.types["field.key"] == "password"
         assert "Access key with the permission code:read" in form.described["field.key"]
         assert "https://harbour.example" in form.described["field.url"]
         empty = send(browser, form, {}, name="port")
-        refused = forms_of(empty.text)["/providers/new"]
+        refused = forms_of(empty.text)["/providers/-/new"]
         assert empty.status_code == 422
         assert "Is missing" in refused.described["field.team"]
         added = send(browser, refused, connection.settings)  # the name is still typed in
@@ -162,23 +162,23 @@ def test_a_third_partys_plugin_has_its_form(browser, pages, tmp_path, monkeypatc
 
 
 def test_a_pasted_address_leads_to_the_form_with_its_fields(browser):
-    chosen = browser.send("/providers/new", url="https://bitbucket.org/acme/shop.git")
-    assert chosen.url.path == "/providers/new"
+    chosen = browser.send("/providers/-/new", url="https://bitbucket.org/acme/shop.git")
+    assert chosen.url.path == "/providers/-/new"
     assert "api-token" in chosen.text
-    [link] = re.findall(r'href="(/providers/new\?[^"]*mode=api-token[^"]*)"', chosen.text)
-    form = forms_of(browser.get(unescape(link)).text)["/providers/new"]
+    [link] = re.findall(r'href="(/providers/-/new\?[^"]*mode=api-token[^"]*)"', chosen.text)
+    form = forms_of(browser.get(unescape(link)).text)["/providers/-/new"]
     assert form.values["field.workspace"] == "acme"
 
 
 def test_an_address_with_a_password_is_refused_and_not_repeated(browser, pages):
-    answer = browser.send("/providers/new", url="https://ada:hunter2@git.example.com/a/b")
+    answer = browser.send("/providers/-/new", url="https://ada:hunter2@git.example.com/a/b")
     assert answer.status_code == 422
-    assert "password" in forms_of(answer.text)["/providers/new"].described["url"]
+    assert "password" in forms_of(answer.text)["/providers/-/new"].described["url"]
     assert "hunter2" not in "".join(pages)
 
 
 def test_an_address_that_no_plugin_knows_leaves_the_choice(browser):
-    answer = text_of(browser.send("/providers/new", url="https://git.example.com/a/b"))
+    answer = text_of(browser.send("/providers/-/new", url="https://git.example.com/a/b"))
     assert "No installed plugin recognizes https://git.example.com/a/b" in answer
 
 
@@ -190,8 +190,8 @@ def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, p
         "workspace": "a b",
         "connect_timeout": "hunter2x",
     }
-    answer = fill(browser, "/providers/new?kind=bitbucket&mode=api-token", values, name="no good")
-    form = forms_of(answer.text)["/providers/new"]
+    answer = fill(browser, "/providers/-/new?kind=bitbucket&mode=api-token", values, name="no good")
+    form = forms_of(answer.text)["/providers/-/new"]
     assert answer.status_code == 422
     assert "Should have up to 63 letters" in form.described["name"]
     assert "email address" in form.described["field.email"]
@@ -206,15 +206,15 @@ def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, p
 
 def test_what_is_no_reference_is_not_shown_again(browser, pages):
     more = {"reference.token": "hunter2", "name": "team"}
-    answer = fill(browser, "/providers/new?kind=acme", {}, **more)
-    assert "not a reference" in forms_of(answer.text)["/providers/new"].described["field.token"]
+    answer = fill(browser, "/providers/-/new?kind=acme", {}, **more)
+    assert "not a reference" in forms_of(answer.text)["/providers/-/new"].described["field.token"]
     assert "hunter2" not in "".join(pages)
 
 
 def test_a_reference_is_stored_and_shown(browser, monkeypatch):
     monkeypatch.setenv("ACME_TOKEN", "hunter2")
     more = {"reference.token": "env:ACME_TOKEN", "name": "team"}
-    added = fill(browser, "/providers/new?kind=acme", {}, **more)
+    added = fill(browser, "/providers/-/new?kind=acme", {}, **more)
     assert "environment variable ACME_TOKEN" in added.text
 
 
@@ -226,7 +226,7 @@ def test_rejected_credentials_are_stored_only_if_that_is_said(browser, installat
         refused = fill(browser, add_path("bitbucket", settings), wrong, name="team")
         assert refused.status_code == 422
         assert 'role="alert"' in refused.text
-        form = forms_of(refused.text)["/providers/new"]
+        form = forms_of(refused.text)["/providers/-/new"]
         skipped = send(browser, form, {"token": SecretStr("ATATTwrong")}, skip_check="1")
         assert skipped.url.path == "/providers/team"
         tested = browser.send("/providers/team/test")
@@ -275,7 +275,7 @@ def test_a_provider_gets_another_mode(browser, installation):
 
 
 def test_a_form_for_a_mode_that_its_kind_does_not_have_is_refused(browser):
-    answer = browser.send("/providers/new", kind="bitbucket", mode="<b>")
+    answer = browser.send("/providers/-/new", kind="bitbucket", mode="<b>")
     assert answer.status_code == 422
     assert "Choose the mode again." in answer.text
 
@@ -290,8 +290,8 @@ def test_the_address_of_a_form_can_be_opened_again(browser):
 
 def test_the_redirect_address_is_told_before_the_client_is_registered(browser):
     told = "enter http://127.0.0.1:8000/callback"
-    assert told in text_of(browser.get("/providers/new?kind=gitea&mode=oauth"))
-    assert told not in text_of(browser.get("/providers/new?kind=gitea&mode=token"))
+    assert told in text_of(browser.get("/providers/-/new?kind=gitea&mode=oauth"))
+    assert told not in text_of(browser.get("/providers/-/new?kind=gitea&mode=token"))
 
 
 def test_a_secret_is_rotated(browser, pages, installation):
@@ -339,10 +339,10 @@ def test_the_unknown_key_of_an_ssh_server_is_trusted_after_a_comparison(
 
     monkeypatch.setattr("deploycore.server.rest.provider_input.verify_ssh", verify)
     values = {"token": SecretStr("x")}
-    refused = fill(browser, "/providers/new?kind=acme", values, name="team")
+    refused = fill(browser, "/providers/-/new?kind=acme", values, name="team")
     assert refused.status_code == 422
     assert "ssh-ed25519 SHA256:abc" in refused.text
-    form = forms_of(refused.text)["/providers/new"]
+    form = forms_of(refused.text)["/providers/-/new"]
     assert "trusted_key" not in form.values
     added = send(browser, form, values, trusted_key=form.boxes["trusted_key"])
     assert added.url.path == "/providers/team", text_of(added)
@@ -353,9 +353,9 @@ def test_each_input_has_its_label_and_each_id_is_there_once(browser, installatio
     installation.add_provider("spare", "acme", {}, {"token": SecretStr("x")})
     for path in (
         "/providers",
-        "/providers/new",
-        "/providers/new?kind=bitbucket",
-        "/providers/new?kind=gitlab&mode=deploy-token",
+        "/providers/-/new",
+        "/providers/-/new?kind=bitbucket",
+        "/providers/-/new?kind=gitlab&mode=deploy-token",
         "/providers/spare",
         "/providers/spare/edit",
         "/providers/spare/rotate",
@@ -474,19 +474,19 @@ def test_the_texts_of_plugins_and_hosts_are_escaped(browser, pages, install_dist
     )
     install_distribution("deploycore-evil", "evil", source)
     install_distribution("deploycore-worse", "worse", f"raise RuntimeError({HOSTILE!r})")
-    browser.get("/providers/new")
+    browser.get("/providers/-/new")
     values = {"token": SecretStr("x"), "ssh_host_keys": HOSTILE}
-    refused = fill(browser, "/providers/new?kind=evil", values, name=HOSTILE)
+    refused = fill(browser, "/providers/-/new?kind=evil", values, name=HOSTILE)
     assert refused.status_code == 422
-    added = fill(browser, "/providers/new?kind=evil", {"token": SecretStr("x")}, name="evil")
+    added = fill(browser, "/providers/-/new?kind=evil", {"token": SecretStr("x")}, name="evil")
     assert added.url.path == "/providers/evil"
     tested = browser.send("/providers/evil/test")
     assert HOSTILE in unescape(tested.text)
     for path in ("/providers", "/providers/evil/edit", "/providers/evil/rotate", "/providers/none"):
         browser.get(path)
-    browser.get("/providers/new", params={"kind": HOSTILE, "mode": HOSTILE, "url": HOSTILE})
+    browser.get("/providers/-/new", params={"kind": HOSTILE, "mode": HOSTILE, "url": HOSTILE})
     browser.get("/callback", params={"state": HOSTILE})
-    assert browser.get("/providers/new?kind=worse").status_code == 502
+    assert browser.get("/providers/-/new?kind=worse").status_code == 502
     assert HOSTILE in unescape("".join(pages))
     assert not re.search(r"<script>|<img", "".join(pages))
 
@@ -495,8 +495,8 @@ def test_pages_have_the_roles_that_were_decided():
     roles = {f"{e.method} {e.path}": e.role for e in PAGES if e.path.startswith("/providers")}
     assert roles == {
         "GET /providers": "read",
-        "GET /providers/new": "admin",
-        "POST /providers/new": "admin",
+        "GET /providers/-/new": "admin",
+        "POST /providers/-/new": "admin",
         "GET /providers/{provider}": "read",
         "GET /providers/{provider}/edit": "admin",
         "POST /providers/{provider}/edit": "admin",

@@ -27,7 +27,7 @@ def own(browser, installation):
 
 def test_a_user_is_added_with_a_link_that_signs_in(browser, serving):
     assert "Add a user" in browser.get("/users").text
-    page = browser.send("/users/new", page="/users/new", name="ada", role="deploy")
+    page = browser.send("/users/-/new", page="/users/-/new", name="ada", role="deploy")
     address = re.search(r"<code>(http://testserver/sign-in/link/[^<]+)</code>", page.text).group(1)
     other = serving()
     token = re.search(r'name="form_token" value="([^"]+)"', other.get(address).text).group(1)
@@ -39,7 +39,7 @@ def test_a_user_is_added_with_a_link_that_signs_in(browser, serving):
 
 
 def test_a_user_is_added_with_a_password(browser, installation):
-    page = browser.send("/users/new", name="ada", role="read", password=PASSWORD)
+    page = browser.send("/users/-/new", name="ada", role="read", password=PASSWORD)
     assert (page.status_code, "ada is added" in page.text) == (200, True)
     assert PASSWORD not in page.text
     assert installation.store.users.get("ada").password is not None
@@ -56,7 +56,7 @@ def test_a_user_is_added_with_a_password(browser, installation):
     ],
 )
 def test_a_wrong_user_is_told_at_its_field_with_what_was_typed(browser, fields, why, field):
-    page = browser.send("/users/new", **({"role": "deploy"} | fields))
+    page = browser.send("/users/-/new", **({"role": "deploy"} | fields))
     assert (page.status_code, why in page.text) == (422, True)
     if fields.get("name"):
         assert f'value="{fields["name"]}"' in page.text
@@ -81,6 +81,17 @@ def test_a_user_is_changed_and_removed(browser, installation):
     page = browser.send("/users/ada/remove")
     assert (page.url.path, "The user is removed." in page.text) == ("/users", True)
     assert browser.get("/users/ada").status_code == 404
+
+
+def test_another_users_sessions_are_ended(browser, installation, serving, sign_in_as):
+    theirs = sign_in_as(serving(), "bob", "deploy")
+    page = browser.send("/users/bob/sessions/end", page="/users/bob")
+    assert "The user is signed out everywhere." in page.text
+    assert installation.store.sessions.list("bob") == []
+    assert theirs.get("/", follow_redirects=False).status_code == 303
+    [entry] = installation.store.audit.list(operation="end_user_sessions")
+    assert (entry.actor, entry.kind, entry.subject) == ("user admin", "user", "bob")
+    assert browser.send("/users/nobody/sessions/end").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -113,7 +124,7 @@ def test_a_page_of_users_leads_to_the_next_one(browser, installation):
 
 def test_a_token_is_added_shown_once_and_removed(browser, installation):
     assert "No tokens yet" in browser.get("/tokens").text
-    page = browser.send("/tokens/new", name="ci", role="deploy", days="30")
+    page = browser.send("/tokens/-/new", name="ci", role="deploy", days="30")
     secret = re.search(r"<code>(dct_[^<]+)</code>", page.text).group(1)
     [record] = installation.store.tokens.list()
     assert record.digest == digest_of(SecretStr(secret))
@@ -128,7 +139,7 @@ def test_a_token_is_added_shown_once_and_removed(browser, installation):
     [({"name": "c i"}, "not a valid name"), ({"name": "ci", "days": "-1"}, "days")],
 )
 def test_a_wrong_token_is_refused_with_what_was_typed(browser, fields, why):
-    page = browser.send("/tokens/new", role="read", **fields)
+    page = browser.send("/tokens/-/new", role="read", **fields)
     assert (page.status_code, why in page.text) == (422, True)
     assert f'value="{fields["name"]}"' in page.text
 

@@ -90,7 +90,7 @@ def test_deliveries_are_shown_with_their_verdicts(browser, client, deliver, secr
         "/applications/shop/environment",
         "/applications/shop/settings",
         "/applications/shop/remove",
-        "/applications/new",
+        "/applications/-/new",
     ],
 )
 def test_no_page_holds_the_secret_of_a_webhook_or_a_provider(browser, secret, path):

@@ -239,8 +239,8 @@ def _suggested_name(repository: str) -> str:
 
 
 PAGES = (
-    Page("GET", "/applications/new", "admin", new),
-    Page("POST", "/applications/new", "admin", create),
+    Page("GET", "/applications/-/new", "admin", new),
+    Page("POST", "/applications/-/new", "admin", create),
     Page("GET", f"{_APPLICATION}/settings", "admin", settings),
     Page("POST", f"{_APPLICATION}/settings", "admin", save),
 )

@@ -54,7 +54,7 @@ async def _recognize(visit: Visit) -> Response:
         error = errors_of(refusal.details).get("url", "Paste the address of a repository.")
         return await _kinds(visit, error=error, hint=refusal.hint)
     if len(found["kinds"]) == 1:
-        return visit.go("/providers/new", kind=found["kinds"][0]["kind"], url=found["url"])
+        return visit.go("/providers/-/new", kind=found["kinds"][0]["kind"], url=found["url"])
     return await _kinds(visit, found=found)
 
 
@@ -297,8 +297,8 @@ def _status(failure: Refusal | None) -> int:
 
 
 PAGES = (
-    Page("GET", "/providers/new", "admin", choose),
-    Page("POST", "/providers/new", "admin", add),
+    Page("GET", "/providers/-/new", "admin", choose),
+    Page("POST", "/providers/-/new", "admin", add),
     Page("GET", "/providers/{provider}/edit", "admin", edit),
     Page("POST", "/providers/{provider}/edit", "admin", change),
     Page("GET", "/providers/{provider}/rotate", "admin", rotate),

@@ -69,8 +69,8 @@ def _new_page(visit: Visit, *, refusal: Refusal | None = None) -> Response:
 
 PAGES = (
     Page("GET", "/tokens", "admin", list_tokens),
-    Page("GET", "/tokens/new", "admin", new_token),
-    Page("POST", "/tokens/new", "admin", add_token),
+    Page("GET", "/tokens/-/new", "admin", new_token),
+    Page("POST", "/tokens/-/new", "admin", add_token),
     Page("GET", "/tokens/{token}/remove", "admin", ask_to_remove),
     Page("POST", "/tokens/{token}/remove", "admin", remove_token),
 )

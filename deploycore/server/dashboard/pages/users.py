@@ -81,6 +81,13 @@ async def link_user(visit: Visit) -> Response:
     return _link_page(visit, name, link)
 
 
+async def end_sessions(visit: Visit) -> Response:
+    """Sign a user out everywhere."""
+    name = visit.path["user"]
+    await visit.ask("DELETE", f"{_USER}/sessions", user=name)
+    return visit.go(f"/users/{quoted(name)}", done="user-signed-out")
+
+
 async def ask_to_remove(visit: Visit) -> Response:
     """Ask whether to remove a user."""
     user = await visit.ask("GET", _USER, user=visit.path["user"])
@@ -146,11 +153,12 @@ def _link_page(visit: Visit, name: str, link: Any) -> Response:
 
 PAGES = (
     Page("GET", "/users", "admin", list_users),
-    Page("GET", "/users/new", "admin", new_user),
-    Page("POST", "/users/new", "admin", add_user),
+    Page("GET", "/users/-/new", "admin", new_user),
+    Page("POST", "/users/-/new", "admin", add_user),
     Page("GET", _USER, "admin", show_user),
     Page("POST", _USER, "admin", change_user),
     Page("POST", f"{_USER}/link", "admin", link_user),
+    Page("POST", f"{_USER}/sessions/end", "admin", end_sessions),
     Page("GET", f"{_USER}/remove", "admin", ask_to_remove),
     Page("POST", f"{_USER}/remove", "admin", remove_user),
 )

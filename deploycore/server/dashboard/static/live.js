@@ -7,7 +7,7 @@
 
 const NOTICE_AFTER = 1500;
 const RETRY_MOST = 10000;
-const ALL_KINDS = ["deployment", "request", "provider", "reset", "ready"];
+const ALL_KINDS = ["deployment", "request", "delivery", "provider", "reset", "ready"];
 
 // Follow a stream of server-sent events. It continues where it was: after a lost connection, and
 // when a tab is shown again. Hidden tabs let go, because browsers allow few connections.
@@ -192,6 +192,9 @@ function followEvents(root) {
     {
       deployment: changed,
       request: changed,
+      delivery: (data) => {
+        if ("deliveries" in root.dataset) changed(data);
+      },
       reset: () => location.reload(),
     },
   );
