@@ -29,6 +29,8 @@ class DeliveryView(View):
         delivery: The git host's identifier of the delivery.
         trigger: The id of the stored trigger; ``None`` if there is none.
         deployment: The id of the deployment that settled the trigger.
+        count: Number of deliveries that this record counts. It is 1, except for refused and dropped
+            ones.
     """
 
     id: int
