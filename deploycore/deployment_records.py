@@ -85,7 +85,7 @@ class DeploymentRecord:
         provider_kind: The kind of that provider.
         repository: The repository's full name, such as ``acme/shop``.
         commit_url: The address of the commit's page; ``None`` if the commit or the address is not
-            known, and for rollbacks, which do not contact the host.
+            known. Other records have it too.
         cause: Why the deployment was requested. If it settles several triggers, it is the cause
             of the newest one.
         pull_request: The number of the pull request that a preview is for.

@@ -157,6 +157,7 @@ class DeploymentView(View):
     """A deployment or a rollback.
 
     Attributes:
+        commit_url: The address of the commit's page at the git host; ``None`` if it is not known.
         hint: The next step after the error, where one deployment is asked for.
     """
 
@@ -166,6 +167,7 @@ class DeploymentView(View):
     state: DeploymentState
     ref: str
     commit: str | None
+    commit_url: str | None = None
     author: str | None
     subject: str | None
     committed_at: datetime | None

@@ -42,12 +42,14 @@ class ReleaseView(View):
 
     Attributes:
         state: ``kept`` means that it worked: you can roll back to it.
+        commit_url: The address of the commit's page at the git host; ``None`` if it is not known.
         deployment: The deployment that made it.
     """
 
     name: str
     state: ReleaseState
     commit: str | None
+    commit_url: str | None
     author: str | None
     subject: str | None
     committed_at: datetime | None
@@ -64,6 +66,7 @@ class ReleaseView(View):
             name=release.name,
             state=_state(release),
             commit=made and made.commit,
+            commit_url=made and made.commit_url,
             author=made and made.author,
             subject=made and made.subject,
             committed_at=made and made.committed_at,
@@ -92,6 +95,7 @@ class CommitView(View):
     """A commit that was live."""
 
     commit: str | None
+    commit_url: str | None
     author: str | None
     subject: str | None
     committed_at: datetime | None
