@@ -17,6 +17,7 @@ __all__ = [
     "DeploymentKind",
     "DeploymentRecord",
     "DeploymentState",
+    "state_name",
 ]
 
 DeploymentCause = Literal["", "push", "poll", "api", "cli", "rollback", "preview"]
@@ -49,6 +50,13 @@ FINAL_STATES: frozenset[DeploymentState] = frozenset(
     {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
 )
 """The states in which a deployment has ended."""
+
+_NAMES = {"cancelled": "canceled"}
+
+
+def state_name(state: str) -> str:
+    """Return the name of a state for people. Stored values and JSON have the state itself."""
+    return _NAMES.get(state, state)
 
 
 @dataclass(frozen=True)

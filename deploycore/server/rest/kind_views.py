@@ -72,12 +72,14 @@ class KindView(View):
     """A kind of providers that is installed.
 
     Attributes:
+        display_name: The name of the kind for people.
         plugin: The name and version of the plugin.
         discriminator: The field that chooses the mode; ``None`` if there is only one mode.
         problem: Why it cannot be used; ``None`` if it can.
     """
 
     kind: str
+    display_name: str
     plugin: str
     discriminator: str | None
     modes: Sequence[ModeView]
@@ -88,6 +90,7 @@ class KindView(View):
         """The view of a kind."""
         return cls(
             kind=kind.kind,
+            display_name=kind.display_name,
             plugin=kind.label,
             discriminator=kind.discriminator,
             modes=[ModeView.of(each) for each in kind.modes],

@@ -43,6 +43,7 @@ class ProviderView(View):
     """A configured provider; of its secrets, only where they are stored.
 
     Attributes:
+        kind_name: The name of the kind for people.
         mode: The way to sign in; empty if the kind has only one.
         host: The address of the git host; empty if it is not known.
         secrets: The names of the secret fields.
@@ -56,6 +57,7 @@ class ProviderView(View):
 
     name: str
     kind: str
+    kind_name: str
     mode: str
     host: str
     settings: Mapping[str, str]
@@ -75,6 +77,7 @@ class ProviderView(View):
         cls,
         record: ProviderRecord,
         *,
+        kind_name: str = "",
         mode: str = "",
         host: str = "",
         applications: tuple[int, Sequence[str]] = (0, ()),
@@ -84,6 +87,7 @@ class ProviderView(View):
         return cls(
             name=record.name,
             kind=record.kind,
+            kind_name=kind_name or record.kind,
             mode=mode,
             host=host,
             settings=record.settings,
