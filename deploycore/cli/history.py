@@ -122,6 +122,7 @@ def print_deployment(record: DeploymentRecord, *, as_json: bool) -> None:
     phases = found.pop("seconds")
     found |= {name: at and for_people(at) for name, at in _times(record).items()}
     found["state"] = state_name(record.state)
+    found["error_code"] = record.error_code and state_name(record.error_code)
     found["phases"] = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in phases.items())
     show_record(
         (_SHOWN.get(name, Column(name)), str(value))

@@ -171,9 +171,8 @@ def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, de
     assert (running.returncode, following.returncode) == (130, 0)
     assert shell.json("show", "site")["state"] == "cancelled"
     assert '"state": "cancelled"' in shell.printed[-2]
-    said = (
-        shell.succeed("show", "site") + shell.succeed("deployments") + shell.succeed("logs", "site")
-    )
+    lines = ("show site", "deployments", "logs site")
+    said = "".join(shell.succeed(*each.split()) for each in lines)
     assert ("→ canceled" in said, "cancelled" in said) == (True, False)
 
 

@@ -77,8 +77,8 @@ def test_kinds_come_with_the_fields_of_each_mode(api):
     names = {kind: each["display_name"] for kind, each in kinds.items()}
     assert (names["bitbucket-datacenter"], names["github"]) == ("Bitbucket Data Center", "GitHub")
     assert names["acme"] == "Acme"  # made from the kind
-    assert [*modes][0] == "api-token"  # the others come after what is recommended
-    assert [*modes][-2:] == ["app-password", "deploy-key"]
+    first, *_, deprecated, last = modes  # what is recommended comes first
+    assert (first, deprecated, last) == ("api-token", "app-password", "deploy-key")
     assert kinds["bitbucket"] == api("GET", "/provider-kinds/BitBucket").json()
 
 

@@ -30,7 +30,7 @@ def steps(hint, role="admin"):
         ("See its log: deploycore logs 7", {"/deployments/7": "Deployment 7"}),
         ("See the last one: deploycore show shop", {"/applications/shop": "Application shop"}),
         (
-            "Check it: deploycore webhook show shop",
+            "deploycore webhook show shop",
             {"/applications/shop/webhook": "Webhook of shop"},
         ),
         ("Remove it first: deploycore token remove ci", {"/tokens/ci/remove": "Remove ci"}),
