@@ -17,6 +17,7 @@ __all__ = [
     "DeploymentKind",
     "DeploymentRecord",
     "DeploymentState",
+    "state_name",
 ]
 
 DeploymentCause = Literal["", "push", "poll", "api", "cli", "rollback", "preview"]
@@ -49,6 +50,13 @@ FINAL_STATES: frozenset[DeploymentState] = frozenset(
     {"healthy", "failed", "cancelled", "rolled_back", "superseded", "skipped"}
 )
 """The states in which a deployment has ended."""
+
+_NAMES = {"cancelled": "canceled"}
+
+
+def state_name(state: str) -> str:
+    """Return the name of a state for people. Stored values and JSON have the state itself."""
+    return _NAMES.get(state, state)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class DeploymentRecord:
         provider_kind: The kind of that provider.
         repository: The repository's full name, such as ``acme/shop``.
         commit_url: The address of the commit's page; ``None`` if the commit or the address is not
-            known, and for rollbacks, which do not contact the host.
+            known. Other records have it too.
         cause: Why the deployment was requested. If it settles several triggers, it is the cause
             of the newest one.
         pull_request: The number of the pull request that a preview is for.

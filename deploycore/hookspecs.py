@@ -12,6 +12,9 @@ own: ``CLASSES_OF_MODES`` of the provider class is a tuple of such classes, each
 provider class. Its ``Config`` is one member of the ``Config`` union. See
 :mod:`deploycore.refs_only` for a mode that has only an SSH key.
 
+Optional: ``DISPLAY_NAME`` of the provider class is the name of the host for people, such as
+``GitHub`` (default: made from the kind).
+
 Rules for every provider hook:
 
 * Name parameters exactly as here, and give them no defaults: pluggy does not pass an argument

@@ -29,6 +29,7 @@ from deploycore.cli.output import (
     show_table,
 )
 from deploycore.cli.progress import cancelled_by_signals
+from deploycore.deployment_records import state_name
 from deploycore.errors import ConfigurationError
 from deploycore.times import for_machines, for_people
 
@@ -76,7 +77,7 @@ def releases(name: ApplicationName, as_json: AsJson = False) -> None:
         (
             [
                 each.name,
-                _release_state(each),
+                state_name(_release_state(each)),
                 ((each.deployment and each.deployment.commit) or "")[:12],
                 (each.deployment and each.deployment.author) or "",
                 (each.deployment and each.deployment.subject) or "",
@@ -120,6 +121,8 @@ def print_deployment(record: DeploymentRecord, *, as_json: bool) -> None:
         return
     phases = found.pop("seconds")
     found |= {name: at and for_people(at) for name, at in _times(record).items()}
+    found["state"] = state_name(record.state)
+    found["error_code"] = record.error_code and state_name(record.error_code)
     found["phases"] = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in phases.items())
     show_record(
         (_SHOWN.get(name, Column(name)), str(value))
@@ -208,7 +211,7 @@ def show_deployments(records: Sequence[DeploymentRecord], empty: str) -> None:
                 each.application + (" (removed)" if each.removed_at else ""),
                 for_people(each.requested_at),
                 each.kind,
-                each.state,
+                state_name(each.state),
                 (each.commit or "")[:12],
                 each.requested_by,
                 each.error or "",
@@ -312,7 +315,7 @@ def print_log_line(line: Mapping[str, Any], *, as_json: bool) -> None:
         show_json_line(line)
     else:
         at = for_people(datetime.fromisoformat(line["at"]))
-        say(f"{at}  {line['phase']:14}  {_line_text(line)}")
+        say(f"{at}  {state_name(line['phase']):14}  {_line_text(line)}")
 
 
 def find_deployment(
@@ -388,7 +391,7 @@ def _line_as_dict(line: LogLine) -> dict[str, Any]:
 def _line_text(line: Mapping[str, Any]) -> str:
     text: str = line["text"]
     if line["kind"] == "state":
-        return f"→ {line['phase']}{': ' if text else ''}{text}"
+        return f"→ {state_name(line['phase'])}{': ' if text else ''}{text}"
     if line["kind"] == "hint":
         return f"Next: {text}"
     return f"| {text}" if line["kind"] == "output" else text

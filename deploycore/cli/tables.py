@@ -26,7 +26,7 @@ _PROSE_LEAST, _PROSE_MOST = 24, 60
 _STATES: Mapping[str, Style] = {
     **dict.fromkeys(("healthy", "live", "ok", "ready"), "good"),
     **dict.fromkeys(("failed", "rolled_back", "problem", "broken"), "bad"),
-    **dict.fromkeys(("cancelled", "superseded", "warning", "unknown"), "doubtful"),
+    **dict.fromkeys(("canceled", "superseded", "warning", "unknown"), "doubtful"),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from deploycore.deployment_records import state_name
 from deploycore.errors import DeploycoreError
 from deploycore.redaction import Redactor
 from deploycore.store import DeploymentRecord, DeploymentState
@@ -43,7 +44,7 @@ def log_end(record: DeploymentRecord, error: DeploycoreError | None, redactor: R
     Args:
         error: What ended it; masked already, but for its hint.
     """
-    parts = [f"state {record.state}", f"commit {record.commit or 'unknown'}"]
+    parts = [f"state {state_name(record.state)}", f"commit {record.commit or 'unknown'}"]
     if record.release and record.state == "healthy":
         parts.append(f"release {record.release}")
     if record.finished_at is not None:

@@ -206,10 +206,12 @@ class Recorder:
         before = self.record.state
         self._seconds[before] = round(self._seconds.get(before, 0.0) + now - self._entered, 6)
         self._entered = now
-        known, self._known = self._known, {}
+        known, self._known = self._known | fields, {}
+        if (commit := known.get("commit")) and (pattern := self._description.get("commit_url")):
+            known["commit_url"] = pattern.replace("{commit}", commit)
         noted = None if self.record.error_code else error
         self.record = self._store.deployments.advance(
-            self.record.id, state, error=noted, seconds=self._seconds, **known, **fields
+            self.record.id, state, error=noted, seconds=self._seconds, **known
         )
 
     def _event(self, kind: EventKind, text: str, git: Progress | None = None) -> DeployEvent:

@@ -155,6 +155,7 @@ class Run:
             release,
             previous_commit=live.commit if live else None,
             commit=made_by.commit,
+            commit_url=made_by.commit_url,
             author=made_by.author,
             subject=made_by.subject,
             committed_at=made_by.committed_at,

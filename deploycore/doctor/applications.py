@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploycore.deploy.locks import Presence
 from deploycore.deploy.releases import Releases
+from deploycore.deployment_records import state_name
 from deploycore.disk.durable import is_held
 from deploycore.doctor.finding import Finding, fine, problem, warning
 from deploycore.doctor.machine import failure_to_write, nearest_directory
@@ -71,7 +72,8 @@ def look_at_deployments(settings: Settings, found: Inspection) -> Iterator[Findi
                 " deploycore recover",
             )
         elif _runs(settings, record, targets.get(record.application)):
-            yield fine(subject, f"The deployment of {record.application} is {record.state}.")
+            state = state_name(record.state)
+            yield fine(subject, f"The deployment of {record.application} is {state}.")
         else:
             abandoned.append(record)
     if not abandoned:
@@ -82,8 +84,8 @@ def look_at_deployments(settings: Settings, found: Inspection) -> Iterator[Findi
         if record.id in still:
             yield problem(
                 f"deployment {record.id}",
-                f"The deployment of {record.application} is {record.state}, but its process has"
-                " died.",
+                f"The deployment of {record.application} is {state_name(record.state)}, but its"
+                " process has died.",
                 "Recover it: deploycore recover",
                 kind=DeployError,
             )

@@ -24,6 +24,7 @@ from deploycore.provider.core_fields import core_fields
 from deploycore.provider.registry import (
     PROVIDER_GROUP,
     Plugin,
+    display_name_of,
     entry_points_by_name,
     examine_each,
     identity_of,
@@ -60,6 +61,7 @@ class Kind:
 
     Attributes:
         kind: The kind.
+        display_name: Its name for people.
         label: The name and version of the plugin's distribution.
         discriminator: The name of the field that chooses the way to sign in; ``None`` if there is
             only one way.
@@ -68,6 +70,7 @@ class Kind:
     """
 
     kind: str
+    display_name: str
     label: str
     discriminator: str | None
     modes: Sequence[Mode]
@@ -94,7 +97,8 @@ def installed_kinds(only: Collection[str] | None = None) -> list[Kind]:
     ]
     for kind, found in zip(unknown, examine_each(examinations), strict=True):
         if isinstance(found, PluginError):
-            found = Kind(kind, label_of(installed[kind][0]), None, (), found)
+            name, label = display_name_of(kind), label_of(installed[kind][0])
+            found = Kind(kind, name, label, None, (), found)
         _known[keys[kind]] = found
     return [_known[keys[kind]] for kind in installed]
 
@@ -105,7 +109,13 @@ _known: dict[tuple[tuple[str, ...], ...], Kind] = {}
 def kind_of(plugin: Plugin) -> Kind:
     """Return the kind of a plugin that was loaded."""
     config_type = plugin.config_type
-    return Kind(plugin.kind, plugin.label, discriminator_of(config_type), modes_of(config_type))
+    return Kind(
+        plugin.kind,
+        plugin.display_name,
+        plugin.label,
+        discriminator_of(config_type),
+        modes_of(config_type),
+    )
 
 
 def modes_of(config_type: Any) -> tuple[Mode, ...]:

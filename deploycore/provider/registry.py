@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from deploycore.configuration import ProviderConfig, discriminator_of, members
 from deploycore.errors import ConfigurationError, PluginError
@@ -71,6 +71,22 @@ _imported: dict[tuple[str, str, str, str], object] = {}
 _IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
 
+_DISPLAY_NAME_LENGTH = 60
+
+
+def display_name_of(kind: str) -> str:
+    """Return a name for people, made from a kind: ``my-forge`` is "My Forge"."""
+    return " ".join(word[:1].upper() + word[1:] for word in re.split(r"[-_ ]+", kind) if word)
+
+
+def _is_display_name(given: object) -> TypeGuard[str]:
+    return (
+        isinstance(given, str)
+        and 0 < len(given.strip()) <= _DISPLAY_NAME_LENGTH
+        and given.isprintable()
+    )
+
+
 @dataclass(frozen=True)
 class Plugin:
     """A provider class that passed all checks, and its distribution.
@@ -110,6 +126,13 @@ class Plugin:
     def takes_git(self) -> bool:
         """Whether the class takes a ``GitReader`` as its third argument."""
         return takes_git(self.provider_class)
+
+    @property
+    def display_name(self) -> str:
+        """The name of the kind for people: ``DISPLAY_NAME`` of the class, or one made from the
+        kind."""
+        given = getattr(self.provider_class, "DISPLAY_NAME", None)
+        return given if _is_display_name(given) else display_name_of(self.kind)
 
     @property
     def label(self) -> str:

@@ -61,6 +61,7 @@ class View(BaseModel):
         author: The author of the commit.
         subject: The first line of the commit's message.
         committed_at: When the commit was created.
+        commit_url: The address of the commit's page at the git host; ``None`` if it is not known.
         created_at: When it was created.
         changed_at: When it was last changed.
         expires_at: When it expires; ``None`` if it does not.
@@ -249,6 +250,7 @@ class DeploymentView(View):
     state: DeploymentState
     ref: str
     commit: str | None
+    commit_url: str | None = None
     author: str | None
     subject: str | None
     committed_at: datetime | None

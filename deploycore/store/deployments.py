@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from deploycore.deployment_records import state_name
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
 from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks
@@ -161,7 +162,7 @@ class Deployments:
                 return _record(row)
             found = _get(connection, deployment)
         raise ConfigurationError(
-            f"Deployment {deployment} has already ended: it is {found.state}.",
+            f"Deployment {deployment} has already ended: it is {state_name(found.state)}.",
             hint=f"See the deployment: deploycore show {deployment}",
             deployment=deployment,
         )

@@ -28,7 +28,7 @@ __all__ = ["IDLE", "LIFETIME", "Sessions", "SignInLinks", "SignedIn"]
 
 LIFETIME = timedelta(days=7)
 IDLE = timedelta(hours=12)
-"""Without a request for so long, a session ends."""
+"""Without a request by a person for so long, a session ends."""
 
 _LINK_LIFETIMES: Mapping[LinkPurpose, timedelta] = {
     "first-admin": timedelta(hours=1),
@@ -65,18 +65,20 @@ class Sessions:
             at = present(connection)
             _begin(connection, user, digest=digest, browser=browser, address=address, at=at)
 
-    def find(self, digest: str) -> SignedIn | None:
+    def find(self, digest: str, *, is_use: bool = True) -> SignedIn | None:
         """Return the session of a cookie and its user; ``None`` if it has ended or is unknown, if
         the user cannot sign in, or if a record of them is damaged.
 
-        The time of the last request is recorded, at most once a minute.
+        Args:
+            is_use: Whether a person uses the session now. The time is recorded, at most once a
+                minute, and the session ends only 12 hours later.
         """
         with self._database.reading() as connection:
             at = present(connection)
             found = _readable(connection, digest)
         if found is None or found.user.disabled or not _holds(found.session, at):
             return None
-        if at - found.session.seen_at >= _SEEN_EVERY:
+        if is_use and at - found.session.seen_at >= _SEEN_EVERY:
             seen = update(sessions).where(sessions.c.digest == digest).values(seen_at=at)
             # Pages can be read while nothing can be written.
             with suppress(StoreError), self._database.writing(patience=1.0) as connection:

@@ -53,6 +53,7 @@ from deploycore.store.records import (
 from deploycore.store.removed import forget_removed, move_to_removed
 from deploycore.store.repositories import Repositories, find_repository
 from deploycore.store.sessions import Sessions, SignInLinks
+from deploycore.store.sign_in_failures import SignInFailures
 from deploycore.store.tables import applications, providers
 from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
 from deploycore.store.tokens import Tokens
@@ -88,6 +89,7 @@ class Store(ProviderRows):
         users: The users of the dashboard.
         sessions: The browsers in which users are signed in.
         sign_in_links: One-time links that sign in.
+        sign_in_failures: Failed attempts to sign in.
         audit: Who did what.
 
     Use it as a context manager, or ``close`` it.
@@ -113,6 +115,7 @@ class Store(ProviderRows):
         self.users = Users(self._database)
         self.sessions = Sessions(self._database)
         self.sign_in_links = SignInLinks(self._database)
+        self.sign_in_failures = SignInFailures(self._database)
         self.audit = Audit(self._database)
 
     def holds_sealed_secrets(self) -> bool:

@@ -46,6 +46,7 @@ __all__ = [
     "removed_deployments",
     "repositories",
     "sessions",
+    "sign_in_failures",
     "sign_in_links",
     "tokens",
     "triggers",
@@ -54,7 +55,7 @@ __all__ = [
     "workers",
 ]
 
-REVISION = "0016"
+REVISION = "0017"
 """The newest migration: what the version table of an up-to-date database says."""
 
 NAME_LENGTH = 63
@@ -158,6 +159,7 @@ deployments = Table(
     Column("host", Words, nullable=False),
     Column("home", Words, nullable=False),
     Column("previous_commit", Words),
+    Column("commit_url", Words),
     Index(None, "application", "id"),
     # For ``decisive_events``, which must not read the whole history of an application.
     Index(None, "application", "release", "kind", "state", "id"),
@@ -449,6 +451,16 @@ sign_in_links = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False, index=True),
     Column("used_at", UtcDateTime),
+)
+
+# Failed attempts to sign in, by the network address that they came from; see
+# ``server.senders.sender_of``. Rows are deleted after an hour.
+sign_in_failures = Table(
+    "sign_in_failures",
+    metadata,
+    Column("sender", Line(64), primary_key=True),
+    Column("count", Number, nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
 )
 
 # Who did what. ``kind`` and ``subject`` say what it was done to, ``outcome`` is "done" or the code

@@ -16,3 +16,16 @@ def test_the_link_of_the_server_signs_in_and_out(site, visit, java_script):
     page.wait_for_url("**/sign-in**")
     page.goto("/")
     assert "/sign-in" in page.url
+
+
+def test_an_open_page_says_that_its_session_has_ended(site, visit):
+    page, other = visit(site, may_fail=True), visit(site)
+    sign_in(page, site)
+    page.goto("/activity")
+    other.context.add_cookies(page.context.cookies())
+    other.goto("/account")
+    other.get_by_role("button", name="Sign out everywhere").click()
+    other.wait_for_url("**/sign-in**")
+    page.get_by_text("Your session has ended.").wait_for()
+    page.get_by_role("link", name="Sign in again").click()
+    page.wait_for_url("**/sign-in?next=%2Factivity**")

@@ -253,6 +253,7 @@ def test_observers_receive_where_a_deployment_is_from_and_why(
     first, last = keeping.records[0], keeping.records[-1]
     assert first.commit_url is None  # the commit is not known yet
     assert last.commit_url.endswith(f"/acme/site/commits/{done.commit}")
+    assert done.commit_url == last.commit_url
     assert Path(last.log).read_text().startswith("{")
     assert done.cause == ""  # what is not stored is not in other records
 
@@ -260,7 +261,8 @@ def test_observers_receive_where_a_deployment_is_from_and_why(
     engine.deploy("site")
     engine.roll_back("site", DeployRequest(cause="api"))
     last = keeping.records[-1]
-    assert (last.kind, last.cause, last.commit_url) == ("rollback", "rollback", None)
+    assert (last.kind, last.cause) == ("rollback", "rollback")
+    assert last.commit_url.endswith(f"/commits/{last.commit}")  # as when it was deployed
 
 
 def test_a_database_that_fails_costs_observers_their_fields_and_nothing_else(

@@ -170,7 +170,10 @@ def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, de
             shell.printed += following.communicate(timeout=30)
     assert (running.returncode, following.returncode) == (130, 0)
     assert shell.json("show", "site")["state"] == "cancelled"
-    assert "cancelled" in shell.printed[-2]
+    assert '"state": "cancelled"' in shell.printed[-2]
+    lines = ("show site", "deployments", "logs site")
+    said = "".join(shell.succeed(*each.split()) for each in lines)
+    assert ("→ canceled" in said, "cancelled" in said) == (True, False)
 
 
 def test_what_a_killed_process_left_is_cleared_up(shell, declared):

@@ -74,6 +74,11 @@ def test_kinds_come_with_the_fields_of_each_mode(api):
     assert fields["ssh_host_keys"]["format"] == "lines"
     assert fields["expires_on"] == {**fields["expires_on"], "format": "date", "group": "expiry"}
     assert [each["name"] for each in kinds["acme"]["modes"]] == [""]
+    names = {kind: each["display_name"] for kind, each in kinds.items()}
+    assert (names["bitbucket-datacenter"], names["github"]) == ("Bitbucket Data Center", "GitHub")
+    assert names["acme"] == "Acme"  # made from the kind
+    first, *_, deprecated, last = modes  # what is recommended comes first
+    assert (first, deprecated, last) == ("api-token", "app-password", "deploy-key")
     assert kinds["bitbucket"] == api("GET", "/provider-kinds/BitBucket").json()
 
 

@@ -116,6 +116,8 @@ def fill(store: Store, provider, application) -> None:
             digest=name * 16, purpose="reset", lifetime=timedelta(hours=1), user=name
         )
         store.audit.add(Entry(f"user {name}", "deploy", "application", name))
+        at = datetime(2026, 11, 24, tzinfo=UTC)
+        store.sign_in_failures.add(name, at=at, forgotten_before=at, wait=lambda *_: 0)
     store.provider_tokens.put("aaa", "", "fernet:aaa", 60)
     store.provider_tokens.put("acme", "", "fernet:acme", 60)
     store.reception.note()
@@ -234,7 +236,7 @@ def filled(template, tmp_path, provider, application) -> Settings:
 
 def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
     names = metadata.tables[table].c
-    known = ("application", "parent", "name", "user", "subject", "id", "provider")
+    known = ("application", "parent", "name", "user", "subject", "id", "provider", "sender")
     column = next(each for each in known if each in names)
     wanted = {
         "workers": "worker-of-shop",

@@ -17,6 +17,7 @@ from deploycore.cli.options import (
 )
 from deploycore.cli.output import Column, show_json, show_json_array, show_table
 from deploycore.cli.remote.connection import connected
+from deploycore.deployment_records import state_name
 
 __all__ = ["register"]
 
@@ -100,7 +101,7 @@ def releases(
         (
             [
                 each["name"],
-                each["state"],
+                state_name(each["state"]),
                 (each["commit"] or "")[:12],
                 each["author"] or "",
                 each["subject"] or "",

@@ -17,7 +17,7 @@ from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.history import LOOK_SECONDS, follow_log
 from deploycore.cli.remote.records import deployment_of
-from deploycore.deployment_records import DeploymentRecord
+from deploycore.deployment_records import DeploymentRecord, state_name
 from deploycore.remote import RemoteServer
 from deploycore.remote.server import error_of
 
@@ -126,7 +126,7 @@ def _finished(server: RemoteServer, number: int, *, as_json: bool) -> int:
         return 0
     error = error_of(
         done.error_code,
-        done.error or f"The deployment {done.id} of {name} ended as {done.state}.",
+        done.error or f"The deployment {done.id} of {name} ended as {state_name(done.state)}.",
         hint=f"See its log: deploycore --server {server.url} logs {done.id}",
         application=name,
         deployment=done.id,

@@ -7,6 +7,7 @@ import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -19,7 +20,7 @@ from deploycore.installation import Installation
 from deploycore.server.accounts.attempts import Attempts
 from deploycore.server.accounts.auditing import Auditor
 from deploycore.server.accounts.clients import describe_browser, shorten_address
-from deploycore.server.accounts.cookies import SESSION, form_token_of, read_cookie
+from deploycore.server.accounts.cookies import SESSION, form_token_of, is_by_a_person, read_cookie
 from deploycore.server.accounts.issuer_sign_in import IssuerSignIn
 from deploycore.server.accounts.openid import Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
@@ -77,13 +78,15 @@ class Accounts:
         self.public_url = installation.settings.public_url
         self.issuer = IssuerSignIn(self._store, openid, self.public_url) if openid else None
         self.passwords = Passwords()
-        self.attempts = Attempts()
+        self.attempts = Attempts(installation.store.sign_in_failures)
         self.auditor = Auditor(installation.store)
         self._hashing = SignInThreads(AT_ONCE, most=_WAITING_MOST)
         self._held: OrderedDict[str, tuple[bool, float]] = OrderedDict()
 
     async def visitor(self, request: Request) -> Visitor | None:
         """Return who sends a request, by its session cookie; ``None`` if nobody is signed in.
+
+        What an open page asks for by itself does not make the session last longer.
 
         Raises:
             Refusal: The database cannot be used (503).
@@ -92,7 +95,8 @@ class Accounts:
         if cookie is None:
             return None
         try:
-            found = await run_in_threadpool(self._store.sessions.find, digest_of(cookie))
+            find = partial(self._store.sessions.find, is_use=is_by_a_person(request))
+            found = await run_in_threadpool(find, digest_of(cookie))
         except DeploycoreError as error:
             raise refused_by(error) from None
         return None if found is None else _visitor_of(found, form_token_of(cookie))
@@ -108,7 +112,7 @@ class Accounts:
         now, known = time.monotonic(), self._held.get(visitor.session)
         if known is not None and now - known[1] < _HELD_SECONDS:
             return known[0]
-        holds = self._store.sessions.find(visitor.session) is not None
+        holds = self._store.sessions.find(visitor.session, is_use=False) is not None
         self._held[visitor.session] = holds, now
         while len(self._held) > _HELD_MOST:
             self._held.popitem(last=False)
@@ -150,16 +154,16 @@ class Accounts:
             Refusal: As :meth:`IssuerSignIn.finish`, or there were too many attempts (429).
         """
         assert self.issuer is not None  # noqa: S101  the page asks for it
-        address = client_address.get()
-        self.attempts.begin(_AT_ISSUER, address)
+        attempts, address = self.attempts, client_address.get()
+        await run_in_threadpool(attempts.begin, _AT_ISSUER, address)
         try:
             user, operation = await self.issuer.finish(request, started)
         except Refusal as refusal:
             if refusal.status >= 500:  # which is not the client's fault
-                self.attempts.succeed(_AT_ISSUER, address)
+                await run_in_threadpool(attempts.succeed, _AT_ISSUER, address)
             await run_in_threadpool(self.note_sign_in, None, refusal.code)
             raise
-        self.attempts.succeed(_AT_ISSUER, address)
+        await run_in_threadpool(attempts.succeed, _AT_ISSUER, address)
 
         def begin() -> SecretStr:
             if operation:

@@ -4,6 +4,11 @@ After some failures, an address has to wait before its next attempt. The wait do
 failure, up to a maximum. Failures for a user name make only those addresses wait that have failed
 for it themselves: others cannot lock a user out by wrong passwords from elsewhere. And a one-time
 link, which can be created on the machine, is not limited at all.
+
+Failures of addresses are in the store: all servers with one database count them together. Failures
+for names are in the memory of each process, because people enter passwords as names by mistake,
+which are stored nowhere. So two servers allow twice as many free attempts for a name, but never
+more of one address.
 """
 
 from __future__ import annotations
@@ -14,9 +19,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from deploycore.server.problems import Refusal
 from deploycore.server.senders import sender_of
+from deploycore.store.sign_in_failures import SignInFailures
 
 __all__ = ["Attempts"]
 
@@ -37,13 +44,15 @@ class _Failures:
 
 
 class Attempts:
-    """Counts failures, in the memory of this process.
+    """Counts failures. Call it in a thread.
 
     Args:
-        clock: A monotonic clock, in seconds.
+        failures: The failures of addresses.
+        clock: Returns the seconds since 1970.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, failures: SignInFailures, clock: Callable[[], float] = time.time) -> None:
+        self._of_addresses = failures
         self._clock = clock
         self._lock = threading.Lock()
         self._failures: OrderedDict[_Key, _Failures] = OrderedDict()
@@ -53,14 +62,25 @@ class Attempts:
 
         Raises:
             Refusal: The client has to wait (429).
+            StoreError: The failure cannot be counted.
         """
         sender, now = sender_of(address), self._clock()
         with self._lock:
             wait = self._wait(name, sender, now)
-            if wait <= 0:
+        if wait <= 0:
+            wait = self._of_addresses.add(
+                sender,
+                at=datetime.fromtimestamp(now, UTC),
+                forgotten_before=datetime.fromtimestamp(now - _FORGOTTEN_AFTER, UTC),
+                wait=lambda count, at: _delay(
+                    count - _FREE_BY_ADDRESS, at.timestamp(), _WAIT_MOST_BY_ADDRESS, now
+                ),
+            )
+        if wait <= 0:
+            with self._lock:
                 for key in _keys(name, sender):
                     self._count(key, now)
-                return
+            return
         seconds = max(1, math.ceil(wait))
         raise Refusal(
             429,
@@ -71,26 +91,21 @@ class Attempts:
         )
 
     def succeed(self, name: str, address: str) -> None:
-        """Forget the failures for a name, and the last one of the address."""
-        by_name, by_address, by_both = _keys(name, sender_of(address))
+        """Forget the failures for a name, and the last one of the address.
+
+        Raises:
+            StoreError: The database cannot be written.
+        """
+        sender = sender_of(address)
         with self._lock:
-            self._failures.pop(by_name, None)
-            self._failures.pop(by_both, None)
-            # Were all of them forgotten, an own account would give endless attempts for others.
-            failures = self._failures.get(by_address)
-            if failures is not None:
-                failures.count -= 1
+            for key in _keys(name, sender):
+                self._failures.pop(key, None)
+        # Were all of them forgotten, an own account would give endless attempts for others.
+        self._of_addresses.take_back(sender)
 
     def _wait(self, name: str, sender: str, now: float) -> float:
-        by_name, by_address, by_both = (self._find(key, now) for key in _keys(name, sender))
-        delays = (
-            (by_address.at, by_address.count - _FREE_BY_ADDRESS, _WAIT_MOST_BY_ADDRESS),
-            (by_both.at, by_name.count - _FREE_BY_NAME, _WAIT_MOST_BY_NAME),
-        )
-        return max(
-            at + min(2.0 ** min(more, 20), most) - now if more >= 0 else 0.0
-            for at, more, most in delays
-        )
+        by_name, by_both = (self._find(key, now) for key in _keys(name, sender))
+        return _delay(by_name.count - _FREE_BY_NAME, by_both.at, _WAIT_MOST_BY_NAME, now)
 
     def _find(self, key: _Key, now: float) -> _Failures:
         found = self._failures.get(key)
@@ -104,6 +119,19 @@ class Attempts:
             self._failures.popitem(last=False)
 
 
-def _keys(name: str, sender: str) -> tuple[_Key, _Key, _Key]:
+def _delay(more: int, at: float, most: float, now: float) -> float:
+    """The seconds to wait after so many failures more than are free.
+
+    Args:
+        at: When the last one was.
+        most: The longest wait.
+    """
+    if more < 0 or now - at >= _FORGOTTEN_AFTER:
+        return 0.0
+    longest = min(2.0 ** min(more, 20), most)
+    return min(at + longest - now, longest)  # a clock can be set back
+
+
+def _keys(name: str, sender: str) -> tuple[_Key, _Key]:
     name = name[:64]
-    return ("name", name), ("address", sender), ("both", name, sender)
+    return ("name", name), ("both", name, sender)

@@ -18,6 +18,7 @@ __all__ = [
     "VISIT",
     "drop_cookie",
     "form_token_of",
+    "is_by_a_person",
     "name_of",
     "read_cookie",
     "set_cookie",
@@ -30,6 +31,9 @@ VISIT = "deploycore_visit"
 ISSUER = "deploycore_issuer"
 """What a browser keeps while its user signs in at an issuer."""
 
+_BACKGROUND_HEADER = "x-deploycore-background"
+_BACKGROUND_COOKIE = "deploycore_background"
+_STREAM = "text/event-stream"
 _LENGTH_MOST = 4096
 
 
@@ -79,6 +83,19 @@ def drop_cookie(response: Response, request: Request, cookie: str) -> None:
         httponly=True,
         secure=_is_secure(request),
         samesite="lax",
+    )
+
+
+def is_by_a_person(request: Request) -> bool:
+    """Whether a person's click sends a request, not a page that follows what happens.
+
+    The scripts of pages say so with a header, or with a cookie for a few seconds where they load
+    the page again. Whoever leaves these out has a session that ends as late as any other.
+    """
+    return not (
+        _BACKGROUND_HEADER in request.headers
+        or _BACKGROUND_COOKIE in request.cookies
+        or _STREAM in request.headers.get("accept", "")
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from deploycore.errors import ConfigurationError
+from deploycore.errors import ConfigurationError, StoreError
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.callers import may
 from deploycore.server.problems import Refusal
@@ -52,7 +52,7 @@ def user_of(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any]) -
             hint="Ask an administrator of this server for access.",
         )
     if known is None:
-        return Found(_add(store, settings, claims, role), "add_user")
+        return _add(store, settings, claims, role)
     if settings.roles and known.role != role:
         try:
             return Found(store.users.change(known.name, role=role), "change_user")
@@ -86,14 +86,23 @@ def _is_allowed(settings: OpenIdSettings, claims: Mapping[str, Any]) -> bool:
     return is_listed or claims["sub"] in settings.users
 
 
-def _add(
-    store: Store, settings: OpenIdSettings, claims: Mapping[str, Any], role: Role
-) -> UserRecord:
-    base = _name_of(claims)
+def _add(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any], role: Role) -> Found:
+    base, issuer, subject = _name_of(claims), settings.issuer, claims["sub"]
     for number in range(1, _SAME_NAMES_MOST):
         name = base if number == 1 else f"{base}-{number}"
-        if store.users.find(name) is None:
-            return store.users.add(name, role=role, issuer=settings.issuer, subject=claims["sub"])
+        if store.users.find(name) is not None:
+            continue
+        try:
+            return Found(
+                store.users.add(name, role=role, issuer=issuer, subject=subject), "add_user"
+            )
+        except (ConfigurationError, StoreError) as error:
+            # Two first sign-ins at once: the other one has added the user, or taken the name.
+            known = store.users.find_identity(issuer, subject)
+            if known is not None:
+                return Found(known, "")
+            if isinstance(error, StoreError):
+                raise
     raise Refusal(
         409,
         "configuration",

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["own_page"]
+__all__ = ["is_web_address", "own_page"]
 
 _LENGTH_MOST = 1000
 _PAGE = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """A path on this server: one slash, and no backslash, which some browsers take for one. A control
 character, which browsers leave out, is not in it either."""
+
+
+_WEB = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
+
+
+def is_web_address(given: object) -> bool:
+    """Whether a text that a plugin gives is an address to link to: of a page on the web."""
+    return isinstance(given, str) and len(given) <= _LENGTH_MOST and bool(_WEB.fullmatch(given))
 
 
 def own_page(given: str) -> str:

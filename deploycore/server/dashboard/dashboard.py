@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
@@ -14,8 +14,15 @@ from starlette.routing import Route
 
 from deploycore.errors import DeploycoreError
 from deploycore.server.accounts import Accounts, Visitor
-from deploycore.server.accounts.cookies import VISIT, form_token_of, read_cookie, set_cookie
+from deploycore.server.accounts.cookies import (
+    SESSION,
+    VISIT,
+    form_token_of,
+    read_cookie,
+    set_cookie,
+)
 from deploycore.server.dashboard.forms import Form, read_form, refuse_foreign, refuse_forged
+from deploycore.server.dashboard.links import with_query
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.rendering import render, static_files
 from deploycore.server.dashboard.table import PAGES
@@ -144,8 +151,10 @@ def _to_sign_in(request: Request) -> Response:
     path = request.url.path if request.method == "GET" else "/"
     if request.method == "GET" and request.url.query:
         path += f"?{request.url.query}"
-    back = f"?{urlencode({'next': path})}" if path != "/" else ""
-    return RedirectResponse(f"/sign-in{back}", status_code=303)
+    query = {"next": path} if path != "/" else {}
+    if read_cookie(request, SESSION) is not None:
+        query["ended"] = "yes"
+    return RedirectResponse(with_query("/sign-in", query), status_code=303)
 
 
 def _error_page(

@@ -15,7 +15,7 @@ from deploycore.store import Role
 __all__ = ["next_steps", "steps_for"]
 
 _COMMAND = re.compile(
-    r"\bdeploycore (?P<command>(?:(?:app|env|provider|token|user|webhook) )?[a-z]+)"
+    r"\bdeploycore (?P<command>(?:(?:app|provider|token|user|webhook) )?[a-z]+)"
     r"(?: (?P<name>[A-Za-z0-9][A-Za-z0-9._-]*))?"
 )
 
@@ -25,16 +25,17 @@ _PAGES: Mapping[str, tuple[str, str, Role]] = {
     "app edit": ("/applications/{}/settings", "Settings of {}", "admin"),
     "app list": ("/", "Applications", "read"),
     "app remove": ("/applications/{}/remove", "Remove {}", "admin"),
+    "app secret": ("/applications/{}/environment", "Environment of {}", "read"),
     "app show": ("/applications/{}", "Application {}", "read"),
     "deploy": ("/applications/{}", "Application {}", "read"),
     "deployments": ("/applications/{}", "Application {}", "read"),
     "doctor": ("/doctor", "Doctor", "admin"),
-    "env set": ("/applications/{}/environment", "Environment of {}", "read"),
     "plugins": ("/plugins", "Plugins", "admin"),
     "provider add": ("/providers/-/new", "Add a provider", "admin"),
     "provider authorize": ("/providers/{}/authorize", "Authorize {}", "admin"),
     "provider edit": ("/providers/{}/edit", "Edit {}", "admin"),
     "provider list": ("/providers", "Providers", "read"),
+    "provider remove": ("/providers/{}/remove", "Remove {}", "admin"),
     "provider rotate": ("/providers/{}/rotate", "Rotate the secrets of {}", "admin"),
     "provider show": ("/providers/{}", "Provider {}", "read"),
     "provider test": ("/providers/{}", "Provider {}", "read"),
@@ -42,11 +43,20 @@ _PAGES: Mapping[str, tuple[str, str, Role]] = {
     "rollback": ("/applications/{}/rollback", "Roll back {}", "deploy"),
     "token add": ("/tokens/-/new", "Add a token", "admin"),
     "token list": ("/tokens", "Tokens", "admin"),
+    "token remove": ("/tokens/{}/remove", "Remove {}", "admin"),
+    "user add": ("/users/-/new", "Add a user", "admin"),
     "user link": ("/users/{}", "User {}", "admin"),
     "user list": ("/users", "Users", "admin"),
+    "user remove": ("/users/{}/remove", "Remove {}", "admin"),
+    "user role": ("/users/{}", "User {}", "admin"),
     "webhook register": ("/applications/{}/webhook", "Webhook of {}", "read"),
+    "webhook remove": ("/applications/{}/webhook", "Webhook of {}", "read"),
     "webhook rotate": ("/applications/{}/webhook", "Webhook of {}", "read"),
+    "webhook show": ("/applications/{}/webhook", "Webhook of {}", "read"),
 }
+
+# What these commands are about is a deployment, by its number, or the last one of an application.
+_OF_A_DEPLOYMENT = ("cancel", "logs", "show")
 
 
 def steps_for(hint: str, may: Callable[[Role], bool]) -> dict[str, str]:
@@ -58,12 +68,20 @@ def steps_for(hint: str, may: Callable[[Role], bool]) -> dict[str, str]:
     """
     found = {}
     for each in _COMMAND.finditer(hint):
-        path, text, role = _PAGES.get(each["command"], ("", "", "admin"))
         name = (each["name"] or "").rstrip(".")
+        path, text, role = _page_of(each["command"], name)
         is_known = "{}" not in path or not (not name or name.isupper())
         if path and is_known and may(role):
             found[path.format(quote(name, safe=""))] = text.format(name)
     return found
+
+
+def _page_of(command: str, name: str) -> tuple[str, str, Role]:
+    if command in _OF_A_DEPLOYMENT:
+        if name.isdigit():
+            return "/deployments/{}", "Deployment {}", "read"
+        return _PAGES["app show"]
+    return _PAGES.get(command, ("", "", "admin"))
 
 
 @pass_context

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 import deploycore
 from deploycore.server.callers import may
+from deploycore.server.dashboard.addresses import is_web_address
 from deploycore.server.dashboard.forms import FORM_TOKEN
 from deploycore.server.dashboard.next_steps import next_steps
 from deploycore.server.dashboard.words import FILTERS
@@ -102,6 +103,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS, next_steps=next_steps)
+    environment.tests.update(web_address=is_web_address)
     environment.globals.update(
         version=deploycore.__version__,
         static=_static_address,

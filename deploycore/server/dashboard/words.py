@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from deploycore.deployment_records import state_name
+from deploycore.server.dashboard.operation_names import operation_name
 from deploycore.text.printable import printable
 
 __all__ = ["FILTERS"]
@@ -15,7 +17,6 @@ __all__ = ["FILTERS"]
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MONTH, _YEAR = 30 * _DAY, 365 * _DAY
 _UNITS = ((_YEAR, "y"), (_MONTH, "mo"), (_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"))
-_STATES = {"cancelled": "Canceled", "rolled_back": "Rolled back"}
 
 
 def when(value: str | datetime | None) -> datetime | None:
@@ -63,7 +64,12 @@ def size(count: int | None) -> str:
 
 def state(name: str) -> str:
     """Return a state as shown: ``rolled_back`` is "Rolled back"."""
-    return _STATES.get(name) or name.replace("_", " ").capitalize()
+    return state_name(name).replace("_", " ").capitalize()
+
+
+def reason(code: str) -> str:
+    """Return the code of an error as shown: ``rate_limited`` is "rate limited"."""
+    return state_name(code).replace("_", " ")
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -107,6 +113,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "seconds": duration,
     "size": size,
     "state": state,
+    "reason": reason,
+    "operation": operation_name,
     "count": count,
     "shown": shown,
     "spans": spans,

@@ -81,6 +81,7 @@ class KindView(View):
 
     Attributes:
         kind: The name of the kind, such as ``bitbucket``.
+        display_name: The name to show to people, such as ``Bitbucket Cloud``.
         plugin: The name and version of the plugin.
         discriminator: The field that chooses the mode; ``None`` if there is only one mode.
         modes: The ways to sign in.
@@ -88,6 +89,7 @@ class KindView(View):
     """
 
     kind: str
+    display_name: str
     plugin: str
     discriminator: str | None
     modes: Sequence[ModeView]
@@ -98,6 +100,7 @@ class KindView(View):
         """The view of a kind."""
         return cls(
             kind=kind.kind,
+            display_name=kind.display_name,
             plugin=kind.label,
             discriminator=kind.discriminator,
             modes=[ModeView.of(each) for each in kind.modes],

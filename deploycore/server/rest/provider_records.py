@@ -10,6 +10,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.provider import Provider
 from deploycore.provider.kinds import Kind, host_in, installed_kinds
 from deploycore.provider.limits import CallLimit
+from deploycore.provider.registry import display_name_of
 from deploycore.server.api import PREFIX, Api, missing
 from deploycore.server.problems import Refusal
 from deploycore.server.rest.provider_views import ProviderView
@@ -76,5 +77,10 @@ def _view(
     fields = next((each.fields for each in modes if each.name == mode), ())
     host = host_in(fields, record.settings)
     return ProviderView.of(
-        record, mode=mode, host=host, applications=applications, is_signed_in=is_signed_in
+        record,
+        kind_name=kind.display_name if kind else display_name_of(record.kind),
+        mode=mode,
+        host=host,
+        applications=applications,
+        is_signed_in=is_signed_in,
     )

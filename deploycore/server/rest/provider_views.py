@@ -45,6 +45,7 @@ class ProviderView(View):
     Attributes:
         name: The name of the provider.
         kind: The kind of the provider, such as ``bitbucket``.
+        kind_name: The name of the kind to show to people.
         mode: The way to sign in; empty if the kind has only one.
         host: The address of the git host; empty if it is not known.
         settings: The values of the fields that are not secret.
@@ -61,6 +62,7 @@ class ProviderView(View):
 
     name: str
     kind: str
+    kind_name: str
     mode: str
     host: str
     settings: Mapping[str, str]
@@ -80,6 +82,7 @@ class ProviderView(View):
         cls,
         record: ProviderRecord,
         *,
+        kind_name: str = "",
         mode: str = "",
         host: str = "",
         applications: tuple[int, Sequence[str]] = (0, ()),
@@ -89,6 +92,7 @@ class ProviderView(View):
         return cls(
             name=record.name,
             kind=record.kind,
+            kind_name=kind_name or record.kind,
             mode=mode,
             host=host,
             settings=record.settings,

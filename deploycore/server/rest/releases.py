@@ -53,6 +53,7 @@ class ReleaseView(View):
     name: str
     state: ReleaseState
     commit: str | None
+    commit_url: str | None
     author: str | None
     subject: str | None
     committed_at: datetime | None
@@ -69,6 +70,7 @@ class ReleaseView(View):
             name=release.name,
             state=_state(release),
             commit=made and made.commit,
+            commit_url=made and made.commit_url,
             author=made and made.author,
             subject=made and made.subject,
             committed_at=made and made.committed_at,
@@ -102,6 +104,7 @@ class CommitView(View):
     """
 
     commit: str | None
+    commit_url: str | None
     author: str | None
     subject: str | None
     committed_at: datetime | None

@@ -332,6 +332,6 @@ class DeployKeyConfig(RefsOnlyConfig, _OfServer):
 
 
 AnyConfig = (
-    AppPasswordConfig | ApiTokenConfig | AccessTokenConfig | OAuthClientConfig | OAuthUserConfig
+    ApiTokenConfig | AccessTokenConfig | OAuthClientConfig | OAuthUserConfig | AppPasswordConfig
 )
 BitbucketConfig = Annotated[AnyConfig | DeployKeyConfig, Field(discriminator="mode")]

@@ -84,6 +84,7 @@ class BitbucketProvider:
 
     API_VERSION = 1
     Config = BitbucketConfig
+    DISPLAY_NAME = "Bitbucket"
     CLASSES_OF_MODES = (BitbucketKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

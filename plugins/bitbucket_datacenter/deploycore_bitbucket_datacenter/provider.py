@@ -93,6 +93,7 @@ class BitbucketDataCenterProvider:
 
     API_VERSION = 1
     Config = BitbucketDataCenterConfig
+    DISPLAY_NAME = "Bitbucket Data Center"
     CLASSES_OF_MODES = (BitbucketDataCenterKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

@@ -31,6 +31,7 @@ class PlainGitProvider(RefsOnlyProvider):
     """One configured git server: where it is, how to sign in, and which repositories it has."""
 
     Config = GitConfig
+    DISPLAY_NAME = "Plain git"
     config: AnyConfig
     IGNORES_CASE_OF_OWNERS = False
     REFUSALS_OF_ONE = (NotFound, PermissionDenied)

@@ -82,6 +82,7 @@ class GiteaProvider:
 
     API_VERSION = 1
     Config = GiteaConfig
+    DISPLAY_NAME = "Gitea"
     CLASSES_OF_MODES = (GiteaKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

@@ -100,6 +100,7 @@ class GitHubProvider:
 
     API_VERSION = 1
     Config = GitHubConfig
+    DISPLAY_NAME = "GitHub"
     CLASSES_OF_MODES = (GitHubKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

@@ -99,6 +99,7 @@ class GitLabProvider:
 
     API_VERSION = 1
     Config = GitLabConfig
+    DISPLAY_NAME = "GitLab"
     CLASSES_OF_MODES = (GitLabKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

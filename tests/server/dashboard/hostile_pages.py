@@ -25,6 +25,12 @@ _ELEMENTS = {
 }  # fmt: skip
 
 
+def is_link_to_a_commit(tag, given) -> bool:
+    """Whether an element is what alone may lead elsewhere: to a page on the web."""
+    is_web = (given.get("href") or "").startswith(("https://", "http://"))
+    return tag == "a" and given.get("class") == "commit" and is_web and "noreferrer" in given["rel"]
+
+
 class _Audit(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +40,10 @@ class _Audit(HTMLParser):
     def handle_starttag(self, tag, attrs):
         if tag not in _ELEMENTS:
             self.faults.append(f"<{tag}>")
-        for name, value in attrs:
+        given = dict(attrs)
+        if is_link_to_a_commit(tag, given):
+            given["href"] = "/"
+        for name, value in given.items():
             if name.startswith("on") or name in ("style", "srcdoc"):
                 self.faults.append(f"{tag} {name}")
             if name in ("href", "src", "action") and not (value or "").startswith(("/", "#")):
@@ -43,7 +52,6 @@ class _Audit(HTMLParser):
                 self.faults.append(f"{tag} {name}={value}")
             if name == "id":
                 self.ids.append(value)
-        given = dict(attrs)
         if tag == "script" and not given.get("src", "").startswith("/static/"):
             self.faults.append("inline script")
         is_seen = tag == "input" and given.get("type") != "hidden"

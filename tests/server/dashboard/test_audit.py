@@ -7,6 +7,8 @@ import re
 import pytest
 
 from deploycore.server.accounts.auditing import Auditor
+from deploycore.server.dashboard.operation_names import OPERATION_NAMES, operation_name
+from deploycore.server.rest.table import OPERATIONS
 from deploycore.store.audit import Entry
 
 
@@ -33,7 +35,27 @@ def test_what_users_do_is_listed(browser, entries):
         ("user admin", "add_token", "token", "ci", "done"),
     ]
     page = browser.get("/audit").text
-    assert ("user admin" in page, "delete token" in page, "not found" in page) == (True,) * 3
+    assert ("user admin" in page, "Token removed" in page, "not found" in page) == (True,) * 3
+
+
+def test_each_operation_that_is_recorded_has_a_name_for_people():
+    recorded = {
+        each.run.__name__ for each in OPERATIONS if each.method != "GET" and each.role is not None
+    }
+    assert recorded - OPERATION_NAMES.keys() == set()
+    assert {"sign_in", "sign_out", "use_link"} <= OPERATION_NAMES.keys()
+    assert operation_name("use_password") == "Use password"  # a forged form
+
+
+def test_the_technical_name_is_at_hand(browser):
+    browser.send("/tokens/-/new", name="ci", role="read")
+    page = browser.get("/audit?operation=add_token").text
+    assert 'title="add_token">Token added</a>' in page
+    assert '<option value="add_token" selected>Token added</option>' in page
+    assert (
+        '<option value="&lt;b&gt;" selected>&lt;b&gt;</option>'
+        in browser.get("/audit?operation=<b>").text
+    )
 
 
 def test_reading_is_not_recorded(browser, entries):

@@ -27,6 +27,13 @@ def steps(hint, role="admin"):
             "Remove shop first: deploycore app remove shop",
             {"/applications/shop/remove": "Remove shop"},
         ),
+        ("See its log: deploycore logs 7", {"/deployments/7": "Deployment 7"}),
+        ("See the last one: deploycore show shop", {"/applications/shop": "Application shop"}),
+        (
+            "deploycore webhook show shop",
+            {"/applications/shop/webhook": "Webhook of shop"},
+        ),
+        ("Remove it first: deploycore token remove ci", {"/tokens/ci/remove": "Remove ci"}),
         ("Run deploycore user link NAME on the server's machine.", {}),
         ("deploycore app remove ../../sign-out", {}),
         ("deploycore branches work acme/shop", {}),

@@ -17,7 +17,7 @@ from deploycore.http.settings import HttpSettings
 from deploycore.server.accounts import openid, openid_users
 from deploycore.server.accounts.openid import Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
-from deploycore.server.accounts.openid_users import role_of
+from deploycore.server.accounts.openid_users import role_of, user_of
 from tests.server.dashboard.issuer import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -423,6 +423,27 @@ def test_without_groups_a_role_that_an_administrator_gave_stays(person, issuer, 
     installation.store.users.change("ada", role="deploy")
     sign_in(person, issuer)
     assert installation.store.users.get("ada").role == "deploy"
+
+
+@pytest.mark.parametrize("subject", ["ada-1", "another"])
+def test_two_first_sign_ins_at_once_both_succeed(installation, monkeypatch, subject):
+    """The other one is stored between the look and the insert: of the same person, or not."""
+    settings = OpenIdSettings("https://id.example", "c", default_role="read")
+    users = installation.store.users
+    claims = {"sub": "ada-1", "preferred_username": "ada"}
+    add = users.add
+
+    def after_another(name, **given):
+        monkeypatch.setattr(users, "add", add)
+        add(name, **given | {"subject": subject})
+        return add(name, **given)
+
+    monkeypatch.setattr(users, "add", after_another)
+    found = user_of(installation.store, settings, claims)
+    is_same = subject == "ada-1"
+    assert (found.user.name, found.operation) == (("ada", "") if is_same else ("ada-2", "add_user"))
+    assert found.user.subject == "ada-1"
+    assert len(users.list()) == 1 + (not is_same)
 
 
 def test_a_claim_may_be_within_another():

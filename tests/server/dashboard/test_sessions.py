@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
 import pytest
+from sqlalchemy import select, update
+
+from deploycore.store.tables import sessions
 
 
 def test_pages_ask_to_sign_in_first(client):
@@ -59,3 +65,60 @@ def test_what_is_no_form_is_refused(browser, content, media_type, status):
     headers = {"Content-Type": media_type}
     answer = browser.client.post("/sign-out", content=content, headers=headers)
     assert answer.status_code == status
+
+
+@pytest.fixture
+def seen(browser, installation):
+    """When the browser's session was used last, by the store; it was 11 hours ago at first."""
+    database = installation.store._database
+    former = datetime.now(UTC) - timedelta(hours=11)
+    with database.writing() as connection:
+        connection.execute(update(sessions).values(seen_at=former))
+
+    def read():
+        with database.reading() as connection:
+            return connection.scalar(select(sessions.c.seen_at))
+
+    assert read() == former
+    return read
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        ({"X-Deploycore-Background": "1"}, "/"),
+        ({"X-Deploycore-Background": "1"}, "/api/v1/events?limit=1"),
+        ({"Cookie": "deploycore_background=1"}, "/activity"),
+        ({"Accept": "text/event-stream"}, "/api/v1/deployments/999/log"),
+    ],
+)
+def test_what_an_open_page_asks_for_is_no_use_of_the_session(browser, seen, headers, path):
+    before = seen()
+    if "Cookie" in headers:
+        browser.client.cookies.set("deploycore_background", "1")
+        headers = {}
+    assert browser.get(path, headers=headers).status_code in (200, 404)
+    assert seen() == before
+
+
+def test_a_click_is_a_use_of_the_session(browser, seen):
+    before = seen()
+    browser.get("/")
+    assert seen() > before
+
+
+def test_whether_a_stream_may_go_on_is_no_use(browser, seen, installation):
+    before, accounts = seen(), browser.client.application.accounts
+    [session] = installation.store.sessions.list("admin")
+    assert accounts.still_holds(SimpleNamespace(session=session.digest))
+    assert seen() == before
+
+
+def test_a_session_that_has_ended_is_told(browser, installation):
+    installation.store.sessions.end("admin")
+    page = browser.get("/providers?after=a")
+    assert page.url.path == "/sign-in"
+    assert "Your session has ended." in page.text
+    assert 'value="/providers?after=a"' in page.text
+    browser.client.cookies.clear()
+    assert "Your session has ended." not in browser.get("/providers").text

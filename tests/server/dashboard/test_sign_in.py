@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from deploycore.server.accounts import passwords as module
 from deploycore.server.accounts.attempts import Attempts
@@ -18,6 +18,7 @@ from deploycore.server.accounts.clients import describe_browser, shorten_address
 from deploycore.server.accounts.passwords import Passwords
 from deploycore.server.dashboard.addresses import own_page
 from deploycore.server.problems import Refusal
+from deploycore.store.tables import sign_in_failures
 from deploycore.store.token_digests import digest_of
 from tests.server.dashboard.conftest import PASSWORD, Browser
 
@@ -267,8 +268,31 @@ def wait_of(attempts, name, address) -> int:
     return 0
 
 
-def test_waits_grow_and_end(clock):
-    attempts = Attempts(clock)
+@pytest.fixture
+def failures(installation):
+    return installation.store.sign_in_failures
+
+
+def test_two_servers_count_the_failures_of_an_address_together(clock, failures):
+    servers = [Attempts(failures, clock), Attempts(failures, clock)]
+    waits = [wait_of(servers[n % 2], f"user-{n}", "192.0.2.1") for n in range(11)]
+    assert waits == [0] * 10 + [1]
+    assert wait_of(Attempts(failures, clock), "ada", "192.0.2.1") == 1  # after a restart too
+    assert wait_of(servers[0], "ada", "192.0.2.2") == 0
+
+
+def test_failures_of_an_hour_ago_are_deleted(clock, failures, installation):
+    attempts = Attempts(failures, clock)
+    attempts.begin("ada", "192.0.2.1")
+    clock.now += 3601
+    attempts.begin("ada", "192.0.2.2")
+    with installation.store._database.reading() as connection:
+        kept = connection.scalars(select(sign_in_failures.c.sender)).all()
+    assert kept == ["192.0.2.2"]
+
+
+def test_waits_grow_and_end(clock, failures):
+    attempts = Attempts(failures, clock)
     waits = []
     for _ in range(16):
         wait = wait_of(attempts, "ada", "192.0.2.1")
@@ -283,8 +307,8 @@ def test_waits_grow_and_end(clock):
     assert wait_of(attempts, "ada", "192.0.2.1") == 0
 
 
-def test_an_attack_from_elsewhere_does_not_lock_the_owner_out(clock):
-    attempts = Attempts(clock)
+def test_an_attack_from_elsewhere_does_not_lock_the_owner_out(clock, failures):
+    attempts = Attempts(failures, clock)
     for number in range(200):
         wait_of(attempts, "ada", f"198.51.100.{number}")
     assert wait_of(attempts, "ada", "192.0.2.1") == 0  # wrong, once
@@ -295,8 +319,8 @@ def test_an_attack_from_elsewhere_does_not_lock_the_owner_out(clock):
     assert wait_of(attempts, "ada", "192.0.2.1") == 0
 
 
-def test_an_address_with_an_account_of_its_own_gets_no_endless_attempts(clock):
-    attempts = Attempts(clock)
+def test_an_address_with_an_account_of_its_own_gets_no_endless_attempts(clock, failures):
+    attempts = Attempts(failures, clock)
     for number in range(20):
         if wait_of(attempts, f"user-{number}", "192.0.2.1"):
             break
@@ -305,16 +329,16 @@ def test_an_address_with_an_account_of_its_own_gets_no_endless_attempts(clock):
     assert number == 10
 
 
-def test_an_ipv6_network_counts_as_one_address(clock):
-    attempts = Attempts(clock)
+def test_an_ipv6_network_counts_as_one_address(clock, failures):
+    attempts = Attempts(failures, clock)
     for number in range(10):
         assert wait_of(attempts, f"user-{number}", f"2001:db8::{number + 1:x}") == 0
     assert wait_of(attempts, "ada", "2001:db8::ffff") > 0
 
 
-def test_what_is_remembered_of_attempts_is_bounded(clock, monkeypatch):
+def test_what_is_remembered_of_attempts_is_bounded(clock, failures, monkeypatch):
     monkeypatch.setattr("deploycore.server.accounts.attempts._KEYS_MOST", 30)
-    attempts = Attempts(clock)
+    attempts = Attempts(failures, clock)
     for number in range(100):
         attempts.begin(f"user-{number}", f"192.0.2.{number}")
     assert len(attempts._failures) == 30

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from deploycore.server.dashboard.operation_names import OPERATION_NAMES, operation_name
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.visit import Visit
 from deploycore.server.problems import Refusal
@@ -38,10 +39,17 @@ async def show_audit(visit: Visit) -> Response:
         status=refusal.status if refusal else 200,
         entries=found["items"],
         given=given,
+        operations=_operations(given["operation"]),
         is_filtered=any(given.values()),
         older=urlencode({key: value for key, value in older.items() if value}) if older else None,
         refusal=refusal,
     )
+
+
+def _operations(given: str) -> list[tuple[str, str]]:
+    """The operations to choose from, by their names for people."""
+    known = {**OPERATION_NAMES, given: operation_name(given)} if given else OPERATION_NAMES
+    return sorted(known.items(), key=lambda each: each[1])
 
 
 def _day(text: str, *, later: int = 0) -> str:

@@ -127,6 +127,7 @@ def _sign_in_page(visit: Visit, following: str, *, refusal: Refusal | None = Non
         "sign_in.html",
         status=refusal.status if refusal else 200,
         following=following,
+        has_ended="ended" in visit.query,
         refusal=refusal,
         issuer=issuer.settings.label if issuer else None,
     )

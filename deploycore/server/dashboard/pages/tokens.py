@@ -60,6 +60,7 @@ async def remove_token(visit: Visit) -> Response:
 def _new_page(visit: Visit, *, refusal: Refusal | None = None) -> Response:
     return visit.render(
         "token_new.html",
+        page="/tokens",
         status=refusal.status if refusal else 200,
         refusal=refusal,
         field=field_of(refusal) if refusal else "",

@@ -126,6 +126,7 @@ def _for_form(refusal: Refusal) -> Refusal:
 def _new_page(visit: Visit, *, refusal: Refusal | None = None) -> Response:
     return visit.render(
         "user_new.html",
+        page="/users",
         status=refusal.status if refusal else 200,
         refusal=refusal,
         field=field_of(refusal) if refusal else "",

@@ -16,6 +16,7 @@ for (const form of document.querySelectorAll("form[data-poll]")) {
         method: "POST",
         body: new URLSearchParams(new FormData(form)),
         credentials: "same-origin",
+        headers: BACKGROUND,
       });
       const at = new URL(response.url);
       if (response.ok && at.pathname.endsWith("/authorize")) {

@@ -1,6 +1,24 @@
 "use strict";
 
-// Every page: keeps relative times fresh, and shows local time when the pointer is over one.
+// Every page: keeps relative times fresh, shows local time when the pointer is over one, and says
+// that the session has ended.
+
+// What a page asks for by itself, not a person: it does not make the session last longer.
+const BACKGROUND = { "X-Deploycore-Background": "1" };
+
+function reloadInBackground() {
+  document.cookie = "deploycore_background=1; Max-Age=5; Path=/; SameSite=Strict";
+  location.reload();
+}
+
+function sayEnded() {
+  const element = document.getElementById("connection");
+  const link = document.createElement("a");
+  link.href = `/sign-in?${new URLSearchParams({ next: location.pathname + location.search, ended: "yes" })}`;
+  link.textContent = "Sign in again";
+  element.replaceChildren("Your session has ended. ", link);
+  element.hidden = false;
+}
 
 const UNITS = [[31536000, "y"], [2592000, "mo"], [86400, "d"], [3600, "h"], [60, "min"]];
 

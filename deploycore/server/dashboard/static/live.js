@@ -53,7 +53,7 @@ function follow(address, position, kinds, handlers) {
       const isRefused = typeof event.data === "string" && event.data.includes("authentication_failed");
       lost();
       close();
-      if (isRefused) return void signIn();
+      if (isRefused) return void end();
       timer = setTimeout(retry, wait);
       wait = Math.min(wait * 2, RETRY_MOST);
     };
@@ -61,7 +61,13 @@ function follow(address, position, kinds, handlers) {
 
   async function retry() {
     if (await isSignedIn()) open();
-    else signIn();
+    else end();
+  }
+
+  function end() {
+    isOver = true;
+    found();
+    sayEnded();
   }
 
   document.addEventListener("visibilitychange", () => {
@@ -86,20 +92,17 @@ function notice(text) {
 
 async function isSignedIn() {
   try {
-    return (await fetch("/api/v1/events?limit=1")).status !== 401;
+    return (await fetch("/api/v1/events?limit=1", { headers: BACKGROUND })).status !== 401;
   } catch {
     return true; // the server cannot be reached
   }
 }
 
-function signIn() {
-  location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
-}
-
 // Load a page of ours; null if it cannot be loaded now, or is another one.
 async function load(address) {
   try {
-    const answer = await fetch(address, { headers: { Accept: "text/html" } });
+    const answer = await fetch(address, { headers: { Accept: "text/html", ...BACKGROUND } });
+    if (answer.redirected && new URL(answer.url).pathname === "/sign-in") sayEnded();
     if (!answer.ok || answer.redirected) return null;
     const loaded = new DOMParser().parseFromString(await answer.text(), "text/html");
     refreshTimes(loaded);
@@ -158,7 +161,7 @@ const refreshParts = soon(1000, async () => {
     if (fresh) replace(old, fresh);
   }
   for (const fresh of loaded.querySelectorAll("[data-part]")) {
-    if (!document.getElementById(fresh.id)) return void location.reload(); // a part that is new
+    if (!document.getElementById(fresh.id)) return void reloadInBackground(); // a part that is new
   }
 });
 
@@ -195,7 +198,7 @@ function followEvents(root) {
       delivery: (data) => {
         if ("deliveries" in root.dataset) changed(data);
       },
-      reset: () => location.reload(),
+      reset: reloadInBackground,
     },
   );
 }

@@ -101,7 +101,7 @@ function lineOf({ at, kind, phase, text }) {
   const content = document.createElement("span");
   content.className = "text";
   if (kind === "state") {
-    const name = phase.replaceAll("_", " ");
+    const name = phase.replace("cancelled", "canceled").replaceAll("_", " ");
     content.append(name.charAt(0).toUpperCase() + name.slice(1) + (text ? ": " : ""));
   } else if (kind === "hint") {
     content.append("Next: ");

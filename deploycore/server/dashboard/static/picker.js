@@ -197,6 +197,7 @@ async function read(address, signal) {
   const answer = await fetch(address, { signal, headers: { Accept: "application/json" } });
   const found = await answer.json().catch(() => ({}));
   if (answer.ok) return found;
+  if (answer.status === 401) sayEnded();
   // Some providers list no tags; the branches are listed all the same.
   if (answer.status === 422 && address.includes("/tags?")) return { items: [], next: null };
   throw new Error([found.message, found.hint].filter(Boolean).join(" ") || "The server did not answer.");

@@ -1,0 +1,80 @@
+"""Failed attempts to sign in, in the store: all servers with one database count them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from deploycore.store.database import Database
+from deploycore.store.tables import sign_in_failures
+
+__all__ = ["SignInFailures"]
+
+Wait = Callable[[int, datetime], float]
+"""Returns the seconds to wait after so many failures, of which the last one was then."""
+
+
+class SignInFailures:
+    """The failures of all addresses, as the attribute ``sign_in_failures`` of ``Store``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, sender: str, *, at: datetime, forgotten_before: datetime, wait: Wait) -> float:
+        """Count a failure of an address, unless it has to wait before its next attempt.
+
+        Who has to wait writes nothing.
+
+        Args:
+            sender: The address.
+            at: The time of the failure.
+            forgotten_before: Failures of addresses that have had none since are deleted.
+
+        Returns:
+            The seconds to wait; 0 if the failure is counted.
+        """
+        with self._database.reading() as connection:
+            seconds = _seconds(connection, _of(sender), wait)
+        if seconds > 0:
+            return seconds
+        table = sign_in_failures
+        with self._database.writing() as connection:
+            connection.execute(delete(table).where(table.c.at < forgotten_before))
+            seconds = _seconds(connection, _of(sender).with_for_update(), wait)
+            if seconds <= 0:
+                _count(connection, sender, at)
+        return seconds
+
+    def take_back(self, sender: str) -> None:
+        """Take back the last failure of an address: its attempt has succeeded."""
+        table = sign_in_failures
+        fewer = update(table).where(table.c.sender == sender, table.c.count > 0)
+        with self._database.writing() as connection:
+            connection.execute(fewer.values(count=table.c.count - 1))
+
+
+def _of(sender: str) -> Select[tuple[int, datetime]]:
+    table = sign_in_failures
+    return select(table.c.count, table.c.at).where(table.c.sender == sender)
+
+
+def _seconds(connection: Connection, query: Select[tuple[int, datetime]], wait: Wait) -> float:
+    found = connection.execute(query).one_or_none()
+    if found is None or not isinstance(found[0], int) or not isinstance(found[1], datetime):
+        return 0.0
+    return wait(found[0], found[1])
+
+
+def _count(connection: Connection, sender: str, at: datetime) -> None:
+    table = sign_in_failures
+    more = update(table).where(table.c.sender == sender).values(count=table.c.count + 1, at=at)
+    if connection.execute(more).rowcount:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(table).values(sender=sender, count=1, at=at))
+    except IntegrityError:  # another server has counted its first one meanwhile
+        connection.execute(more)
