@@ -26,25 +26,46 @@ def add_provider(page, connection, name):
     page.get_by_text("The provider is added").wait_for()
 
 
-def create_application(page, provider, repository, target):
+def create_application(page, provider, name, repository, target, *, java_script):
+    """Create an application whose repository is picked by a part of its name."""
     page.goto(f"/applications/-/new?provider={provider}")
-    page.locator("[name=name]").fill("shop")
-    page.locator("form.fields [name=provider], form [name=provider]").last.select_option(provider)
-    page.locator("[name=repository]").fill(repository)
-    page.locator("[name=ref]").fill("main")
-    page.locator("[name=target]").fill(str(target))
+    part = repository.partition("/")[2][:3]
+    if java_script:
+        page.get_by_role("combobox", name="Repository").press_sequentially(part)
+        page.get_by_role("option", name=repository).click()
+    else:
+        page.get_by_role("searchbox", name="Repository").fill(part)
+        page.get_by_role("button", name="Search").click()
+        page.get_by_role("link", name=repository).click()
+    assert page.locator("#repository").input_value() == repository
+    assert page.locator("#ref").input_value() == "main"
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Directory").fill(str(target))
+    page.get_by_label("Deploy automatically").uncheck()  # polls would deploy as well
     page.get_by_role("button", name="Create application").click()
     page.get_by_text("The application is created").wait_for()
 
 
-def deploy(page, target, name):
-    """Deploy the branch, and wait until a file of it is live and the page says so."""
-    page.goto("/applications/shop")
+def deploy(page, target, file, name, *, java_script):
+    """Deploy the branch, and watch its log until a file of it is live."""
+    page.goto(f"/applications/{name}")
+    before = newest(page)
     page.get_by_role("button", name="Deploy main").click()
     page.get_by_text("The deployment is requested.").wait_for()
-    until(page, lambda: (target / "current" / name).exists())
-    # With a script, the page would show it by itself; see test_live.py.
-    until(page, lambda: page.goto("/applications/shop") and shows(page, "Healthy"))
+    # Without a script, what is new is there when the page is loaded again.
+    load = (lambda: True) if java_script else page.reload
+    until(page, lambda: load() and newest(page) > before)
+    page.locator(f"a[href='/deployments/{newest(page)}']").first.click()
+    page.get_by_role("heading", name="Log").wait_for()
+    until(page, lambda: load() and shows(page, "Healthy"))
+    page.locator(".log").get_by_text("activating").first.wait_for()
+    assert (target / "current" / file).exists()
+
+
+def newest(page):
+    """The number of the newest deployment that a page links to."""
+    numbers = "all => all.map(each => Number(each.pathname.split('/')[2]))"
+    return max(page.locator("a[href^='/deployments/']").evaluate_all(numbers), default=0)
 
 
 def shows(page, state):
@@ -53,7 +74,7 @@ def shows(page, state):
 
 def until(page, is_done):
     """Wait for something that ends, however slow the machine is."""
-    for _ in range(1500):
+    for _ in range(500):
         if is_done():
             return
         page.wait_for_timeout(200)
@@ -72,10 +93,11 @@ def test_from_a_provider_to_a_release_and_back(site, visit, mode, java_script):
     page.goto("/providers/work")
     page.get_by_role("button", name="Test").first.click()
     page.get_by_text("accessible").first.wait_for()
-    create_application(page, "work", repository, target)
-    deploy(page, target, "OLD")
+    create_application(page, "work", "shop", repository, target, java_script=java_script)
+    deploy(page, target, "OLD", "shop", java_script=java_script)
     site.sandbox.publish(connection.owner, "shop", "main", {"NEW": b"2"}, "Change")
-    deploy(page, target, "NEW")
+    deploy(page, target, "NEW", "shop", java_script=java_script)
+    page.goto("/applications/shop")
     page.get_by_text("Roll back to this").first.click()
     page.get_by_role("heading", level=1).get_by_text("Roll back").wait_for()
     page.locator("main form button").first.click()

@@ -17,11 +17,12 @@ HOSTILE = [
     "\u202egnp.exe",
 ]
 _ELEMENTS = {
-    "a", "body", "br", "button", "circle", "code", "dd", "details", "div", "dl", "dt", "form", "g",
-    "h1", "h2", "h3", "head", "header", "html", "input", "label", "li", "line", "link", "main",
-    "meta", "nav", "noscript", "ol", "option", "p", "path", "rect", "script", "section", "select",
-    "span", "strong", "summary", "svg", "table", "caption", "tbody", "td", "text", "th", "thead",
-    "time", "title", "tr", "ul", "doctype",
+    "a", "bdi", "body", "br", "button", "circle", "code", "datalist", "dd", "details", "div", "dl",
+    "dt", "em", "fieldset", "form", "g", "h1", "h2", "h3", "head", "header", "html", "input",
+    "label", "legend", "li", "line", "link", "main", "meta", "nav", "noscript", "ol", "option", "p",
+    "path", "rect", "script", "section", "select", "span", "strong", "summary", "svg", "table",
+    "caption", "tbody", "td", "text", "textarea", "th", "thead", "time", "title", "tr", "ul",
+    "doctype",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@
 
 const NOTICE_AFTER = 1500;
 const RETRY_MOST = 10000;
+const LEAVING_MOST = 30000;
 const ALL_KINDS = ["deployment", "request", "delivery", "provider", "reset", "ready"];
 
 // Follow a stream of server-sent events. It continues where it was: after a lost connection, and
@@ -98,6 +99,19 @@ async function isSignedIn() {
   }
 }
 
+// A form or a link of the page is on its way: to load the page again would cancel that.
+let leftAt = -LEAVING_MOST;
+addEventListener("beforeunload", () => {
+  leftAt = performance.now();
+});
+addEventListener("pageshow", () => {
+  leftAt = -LEAVING_MOST;
+});
+
+function isLeaving() {
+  return performance.now() - leftAt < LEAVING_MOST;
+}
+
 // Load a page of ours; null if it cannot be loaded now, or is another one.
 async function load(address) {
   try {
@@ -156,9 +170,11 @@ const refreshParts = soon(1000, async () => {
   address.searchParams.delete("done");
   const loaded = await load(address);
   if (!loaded) return;
+  if (isLeaving()) return void refreshParts(); // in case that the page stays after all
   for (const old of document.querySelectorAll("[data-part]")) {
     const fresh = loaded.getElementById(old.id);
-    if (fresh) replace(old, fresh);
+    if (old.matches(":active")) refreshParts(); // a button of it is being pressed
+    else if (fresh) replace(old, fresh);
   }
   for (const fresh of loaded.querySelectorAll("[data-part]")) {
     if (!document.getElementById(fresh.id)) return void reloadInBackground(); // a part that is new
@@ -166,6 +182,12 @@ const refreshParts = soon(1000, async () => {
 });
 
 const changedCards = new Set();
+
+function changed(name) {
+  changedCards.add(name);
+  refreshCards();
+}
+
 const refreshCards = soon(400, async () => {
   const names = [...changedCards];
   changedCards.clear();
@@ -173,17 +195,16 @@ const refreshCards = soon(400, async () => {
     const old = document.getElementById(`card-${name}`);
     const loaded = old && (await load(`/applications/${encodeURIComponent(name)}/card`));
     const fresh = loaded?.getElementById(old.id);
-    if (fresh) replace(old, fresh);
+    if (fresh && old.matches(":active")) changed(name); // a link of it is being pressed
+    else if (fresh) replace(old, fresh);
   }
 });
 
 function followEvents(root) {
   const isCards = root.dataset.live === "cards";
-  const changed = ({ application }) => {
+  const happened = ({ application }) => {
     if (isCards) {
-      if (!document.getElementById(`card-${application}`)) return;
-      changedCards.add(application);
-      refreshCards();
+      if (document.getElementById(`card-${application}`)) changed(application);
     } else if (!root.dataset.application || root.dataset.application === application) {
       refreshParts();
     }
@@ -193,10 +214,10 @@ function followEvents(root) {
     root.dataset.position,
     ALL_KINDS,
     {
-      deployment: changed,
-      request: changed,
+      deployment: happened,
+      request: happened,
       delivery: (data) => {
-        if ("deliveries" in root.dataset) changed(data);
+        if ("deliveries" in root.dataset) happened(data);
       },
       reset: reloadInBackground,
     },
