@@ -1,33 +1,27 @@
-"""Writes the statements that listings send to SQLite: ``python docs/statements.py``.
+"""Writes the texts of the store's named statements for SQLite: ``python docs/statements.py``.
 
-SQLAlchemy takes longer to import than a listing to print, so ``deploycore/store/listing.py`` reads
-without it. The statements are those of the store, recorded while it does the same. A test compares
-``deploycore/store/listing_statements.py`` with what this makes.
+SQLAlchemy takes longer to import than most commands take to run, so they send these texts without
+it (see ``deploycore/store/named.py``). ``deploycore/store/definitions.py`` has the statements. A
+test compares ``deploycore/store/statements.py`` with what this makes.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+import re
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Table, event
+from sqlalchemy.dialects import sqlite
 
 from deploycore.applications.application import Application
-from deploycore.errors import DeploycoreError
-from deploycore.settings import Settings
-from deploycore.store import ProviderRecord, Store
 from deploycore.store import columns as kinds
+from deploycore.store.definitions import CHANGES, DEFINITIONS, Change
+from deploycore.store.statement import Column, Statement
 from deploycore.store.tables import REVISION, metadata
+from deploycore.store.values import sqlite_value
 
 __all__ = ["contents", "main"]
 
-_TABLES = ("providers", "applications", "previews", "deployments", "removed_deployments")
 _KINDS = {
     kinds.BigNumber: "number",
     kinds.Choice: "text",
@@ -36,98 +30,133 @@ _KINDS = {
     kinds.Line: "text",
     kinds.Number: "number",
     kinds.PathText: "path",
+    kinds.Real: "real",
+    kinds.Texts: "texts",
     kinds.UtcDateTime: "time",
     kinds.Words: "text",
 }
+_TABLES = sorted(metadata.tables.items())
 _VALUES = {object: "", str: "text", (int, float): "number"}
 
-_HEAD = '''"""Listings' statements, and columns: made by ``python docs/statements.py``."""
+_DIALECT = sqlite.dialect(paramstyle="named")
+_LIST = re.compile(r"__\[POSTCOMPILE_(\w+)\]")
+_ASSIGNMENTS = re.compile(r"(UPDATE \w+ SET )(.*?)( WHERE .*)")
+
+_HEAD = '''"""Texts of statements for SQLite, and columns: made by ``python docs/statements.py``."""
 
 # ruff: noqa: E501
+# fmt: off
 from __future__ import annotations
 
-__all__ = ["APPLICATION_FIELDS", "COLUMNS", "REVISION", "STATEMENTS"]
+from deploycore.store.statement import Column, Statement
+
+__all__ = ["APPLICATION_FIELDS", "COLUMNS", "KEYS", "REVISION", "STATEMENTS"]
 '''
 
 
 def contents() -> dict[str, Any]:
     """The names of the module and their values."""
-    with tempfile.TemporaryDirectory() as home:
-        store = Store(Settings.from_environment({"DEPLOYCORE_HOME": home}))
-        try:
-            _fill(store)
-            statements = {name: _sent(ask, table) for name, table, ask in _questions(store)}
-        finally:
-            store.close()
+    statements = {name: _statement(each) for name, each in DEFINITIONS.items()}
     return {
         "REVISION": REVISION,
         "APPLICATION_FIELDS": set(Application.model_fields),
-        "COLUMNS": {name: _columns(metadata.tables[name]) for name in _TABLES},
-        "STATEMENTS": statements,
+        "COLUMNS": {name: _columns(table.columns) for name, table in _TABLES},
+        "KEYS": {name: tuple(each.name for each in table.primary_key) for name, table in _TABLES},
+        "STATEMENTS": statements | {name: _change(each) for name, each in CHANGES.items()},
     }
 
 
 def main() -> None:
     """Write the module."""
     found = contents()
-    fields = sorted(found.pop("APPLICATION_FIELDS"))
-    text = f"{_HEAD}\nAPPLICATION_FIELDS = frozenset({fields!r})\n"
-    text += "COLUMNS: dict[str, tuple[tuple[str, str, bool, tuple[str, ...]], ...]] = "
-    text += f"{found.pop('COLUMNS')!r}\n"
-    text += "".join(f"{name} = {value!r}\n" for name, value in found.items())
-    command = [sys.executable, "-m", "ruff", "format", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)  # noqa: S603
-    here = Path(kinds.__file__).with_name("listing_statements.py")
-    here.write_text(done.stdout)
+    fields = sorted(found["APPLICATION_FIELDS"])
+    text = _HEAD + f"\nREVISION = {found['REVISION']!r}\n"
+    text += f"APPLICATION_FIELDS = frozenset({fields!r})\n"
+    text += _lines("COLUMNS: dict[str, tuple[Column, ...]]", found["COLUMNS"])
+    text += _lines("KEYS: dict[str, tuple[str, ...]]", found["KEYS"])
+    text += _lines("STATEMENTS: dict[str, Statement]", found["STATEMENTS"])
+    Path(kinds.__file__).with_name("statements.py").write_text(text)
 
 
-def _fill(store: Store) -> None:
-    """Add the application ``x``: the history of an unknown one is not asked for."""
-    at = datetime.now(UTC)
-    store.add_provider(ProviderRecord("x", "x", settings={}, secrets={}, created_at=at))
-    values = {"name": "x", "provider": "x", "repository": "x/x", "ref": "x", "target": "/nowhere/x"}
-    store.add_application(Application.model_validate(values))
+def _lines(name: str, values: dict[str, Any]) -> str:
+    """The definition of a name, with a line for each of its values."""
+    lines = "".join(f"    {key!r}: {_shown(value)},\n" for key, value in values.items())
+    return f"{name} = {{\n{lines}}}\n"
 
 
-def _questions(store: Store) -> list[tuple[str, str, Callable[[], object]]]:
-    """Each statement's name, its table, and what has the store send it."""
-    history = store.deployments.history
-    return [
-        ("providers", "providers", store.list_providers),
-        ("provider", "providers", lambda: store.get_provider("x")),
-        ("applications", "applications", store.list_applications),
-        ("application", "applications", lambda: store.get_application("x")),
-        ("previews", "previews", store.previews.list),
-        ("deployment", "deployments", lambda: store.deployments.get(1)),
-        ("deployments", "deployments", lambda: history(limit=1)),
-        ("deployments of one", "deployments", lambda: history("x", limit=1)),
-        ("removed_deployments", "removed_deployments", lambda: history(limit=1)),
-        ("removed_deployments of one", "removed_deployments", lambda: history("x", limit=1)),
-        ("of_releases", "deployments", lambda: store.deployments.of_releases("x", ["y"])),
-    ]
+def _shown(value: Any) -> str:
+    """A value as Python writes it, without what is the default."""
+    if isinstance(value, Column | Statement):
+        given = zip(value._fields, value, strict=True)
+        shown = [f"{name}={_shown(each)}" for name, each in given if each or each is False]
+        return f"{type(value).__name__}({', '.join(shown)})"
+    if isinstance(value, tuple):
+        return f"({''.join(f'{_shown(each)}, ' for each in value)})"
+    return repr(value)
 
 
-def _sent(ask: Callable[[], object], table: str) -> str:
-    """The first statement that a question sends about a table."""
-    sent: list[str] = []
+def _statement(definition: Any) -> Statement:
+    """The text of a statement, its parameters, and the columns of its result."""
+    compiled: Any = definition.compile(dialect=_DIALECT)
+    found: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    text = " ".join(str(compiled).split())
+    for name, bound in compiled.binds.items():
+        if name.startswith("%"):  # what stands for a name that is there too
+            continue
+        kind = _KINDS.get(type(bound.type), "number")
+        if bound.required:
+            found[name] = kind
+            continue
+        value = bound.effective_value
+        some = value if bound.expanding else [value]
+        names = [f"{name}_{number}" for number in range(len(some))] if bound.expanding else [name]
+        if bound.expanding:
+            marks = ", ".join(f":{each}" for each in names)
+            text = text.replace(f"__[POSTCOMPILE_{name}]", marks)
+        constants |= {each: sqlite_value(kind, one) for each, one in zip(names, some, strict=True)}
+    used = {*re.findall(r":(\w+)", text), *_LIST.findall(text)}
+    if used != found.keys() | constants.keys():
+        raise ValueError(f"The parameters of this statement are not understood: {text}")
+    return Statement(text, found, constants, _result(definition))
 
-    def note(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
-        sent.append(" ".join(statement.split()))
 
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        with suppress(DeploycoreError):  # there is nothing of these names
-            ask()
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    return next(text for text in sent if f" FROM {table}" in text)
+def _change(change: Change) -> Statement:
+    """The same for a statement whose assignments differ."""
+    statement = _statement(change.statement.values(dict(change.assignments.values())))
+    alone = {
+        name: _statement(change.statement.values(dict([assignment]))).text
+        for name, assignment in change.assignments.items()
+    }
+    assigned = {name: _parts(text)[1] for name, text in alone.items()}
+    head, _, tail = _parts(statement.text)
+    return statement._replace(text=f"{head}{{changes}}{tail}", changes=assigned)
 
 
-def _columns(table: Table) -> tuple[tuple[str, str, bool, tuple[str, ...]], ...]:
+def _parts(text: str) -> tuple[str, str, str]:
+    found = _ASSIGNMENTS.fullmatch(text)
+    if found is None:
+        raise ValueError(f"The assignments of this statement are not found: {text}")
+    return found[1], found[2], found[3]
+
+
+def _result(definition: Any) -> str | tuple[Column, ...]:
+    """The columns of a result: the name of a table, if they are those of one."""
+    columns = _columns(definition.exported_columns)
+    named = [name for name, table in _TABLES if columns and columns == _columns(table.columns)]
+    return named[0] if named else columns
+
+
+def _columns(columns: Any) -> tuple[Column, ...]:
     """Each column's name, the kind of its values, whether it may be empty, and which values."""
     return tuple(
-        (each.name, _KINDS[type(each.type)], bool(each.nullable), _choices(each.type))
-        for each in table.columns
+        Column(
+            str(each.name),
+            _KINDS[type(each.type)],
+            bool(getattr(each, "nullable", True)),
+            _choices(each.type),
+        )
+        for each in columns
     )
 
 

@@ -99,7 +99,7 @@ def _fields(kind: str, stamp: str) -> Answer:
 
 
 def _refuse_older_database() -> None:
-    from deploycore.store.tables import REVISION
+    from deploycore.store.statements import REVISION
 
     is_sqlite = not database_url().startswith("postgres")
     rows = rows_of_sqlite(_REVISION) if is_sqlite else _rows_of_postgresql(_REVISION)

@@ -41,5 +41,5 @@ def describe_deployment(
         fields |= {"provider": definition.provider, "repository": definition.repository}
         fields["provider_kind"] = store.get_provider(definition.provider).kind
     with suppress(DeploycoreError):
-        fields["pull_request"] = store.previews.pull_request_of(record.application)
+        fields["pull_request"] = store.pull_request_of(record.application)
     return fields

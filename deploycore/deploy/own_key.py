@@ -27,7 +27,7 @@ def open_with_own_key(
     Raises:
         ConfigurationError, PluginError, StoreError: As for ``Installation.open_provider``.
     """
-    key = store.deploy_keys.find(definition)
+    key = store.find_deploy_key(definition)
     provider = open_provider(definition.provider)
     try:
         if key is not None and key.secret is not None:

@@ -10,8 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, true
 
-from deploycore.store.columns import Damaged
-from deploycore.store.database import present
+from deploycore.store.engine import present
 from deploycore.store.tables import (
     claims,
     polls,
@@ -29,6 +28,7 @@ from deploycore.store.times import (
     TOLERANCE,
     is_void,
 )
+from deploycore.store.values import Damaged
 
 __all__ = ["TimesAhead", "find_times_ahead"]
 

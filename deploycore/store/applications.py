@@ -1,4 +1,4 @@
-"""Rows of applications: read one by one, and written several at a time."""
+"""Rows of applications, written several at a time."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from deploycore.applications.application import Application
-from deploycore.errors import ConfigurationError, StoreError
+from deploycore.errors import ConfigurationError
+from deploycore.store.application_records import application_of
 from deploycore.store.database import chunks
 from deploycore.store.lookup import named_row
 from deploycore.store.polls import schedule
-from deploycore.store.reading import checksums, damage_in, read_record
+from deploycore.store.reading import checksums, damage_in
 from deploycore.store.records import ApplicationRecord
 from deploycore.store.states import may_precede
-from deploycore.store.tables import applications, deployments, providers
+from deploycore.store.tables import applications, deployments
 from deploycore.store.targets import Places
 
 __all__ = [
     "NOWHERE",
-    "application_of",
     "drop_deployments",
     "make_way",
     "prepared",
     "put",
     "put_all",
-    "readable_application",
     "refuse_unfinished",
     "refuse_unknown_providers",
 ]
@@ -46,37 +44,6 @@ _WRITTEN = (
     "host",
     "changed_at",
 )
-
-
-def application_of(row: Mapping[Any, Any]) -> ApplicationRecord:
-    """Return the application of a row.
-
-    Raises:
-        StoreError: The row is damaged, or its form is unknown.
-    """
-    return read_record(applications, row, readable_application)
-
-
-def readable_application(row: Mapping[Any, Any]) -> ApplicationRecord:
-    """Return the application of a row whose values can be read.
-
-    Raises:
-        StoreError: The form of the row is unknown.
-    """
-    try:
-        definition = Application.model_validate(row["definition"])
-    except ValidationError:
-        definition = None
-    if definition is None:
-        raise StoreError(
-            f"The application {row['name']!r} is stored in a form that this deploycore does not"
-            " know.",
-            hint="Upgrade deploycore, or apply the application's file again.",
-            application=row["name"],
-        )
-    return ApplicationRecord(
-        definition, row["secrets"], row["revision"], row["created_at"], row["changed_at"]
-    )
 
 
 def prepared(definition: Application, places: Places) -> dict[str, Any]:
@@ -245,6 +212,6 @@ def refuse_unknown_providers(
             removed before the application is written.
     """
     for name in dict.fromkeys(each.provider for each in definitions):
-        named_row(connection, "provider", providers, name)
+        named_row(connection, "provider", name)
     for name in sorted({name for each in definitions for name in each.credentials}):
-        named_row(connection, "provider", providers, name, locked=locked)
+        named_row(connection, "provider", name, locked=locked)

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select
 
 from deploycore.store.account_records import AuditRecord
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database
+from deploycore.store.engine import present
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.tables import audit
 from deploycore.text.printable import printable

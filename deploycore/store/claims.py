@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
 
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database
+from deploycore.store.engine import present
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import ClaimRecord, WorkerRecord
 from deploycore.store.tables import applications, claims, workers

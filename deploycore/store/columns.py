@@ -8,8 +8,6 @@ when it reads. ``reading`` converts rows to records, and reports which row is da
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +16,24 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Dialect, Float, Integer, String, Text
 from sqlalchemy.types import TypeDecorator
 
-from deploycore.text.storable import find_unstorable, is_storable_text, why_unstorable
+from deploycore.store.values import (
+    DAMAGED,
+    check_storable,
+    check_storable_document,
+    read_choice,
+    read_document,
+    read_flag,
+    read_number,
+    read_path,
+    read_real,
+    read_text,
+    read_texts,
+    read_time,
+)
 
 __all__ = [
     "BigNumber",
     "Choice",
-    "Damaged",
     "Document",
     "Flag",
     "Line",
@@ -31,47 +41,9 @@ __all__ = [
     "PathText",
     "Real",
     "Texts",
-    "Unstorable",
     "UtcDateTime",
     "Words",
-    "load_json",
 ]
-
-
-class Damaged:
-    """Represents a value that cannot be read. It has no part of the value, which may be a
-    secret."""
-
-    def __repr__(self) -> str:
-        return "<damaged>"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-DAMAGED = Damaged()
-
-
-class Unstorable(ValueError):
-    """A value cannot be stored in one of the databases.
-
-    Args:
-        why: The end of a sentence about the value, without the value.
-    """
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-def load_json(text: str | bytes) -> Any:
-    """Parse stored JSON. The result is ``Damaged`` if it is invalid, or has values that cannot be
-    stored."""
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return DAMAGED
-    return DAMAGED if next(find_unstorable(value), None) else value
 
 
 class _Checked(TypeDecorator[Any]):
@@ -83,9 +55,7 @@ class _Checked(TypeDecorator[Any]):
         Raises:
             Unstorable: A database could not store it.
         """
-        if why := why_unstorable(value):
-            raise Unstorable(why)
-        return value
+        return check_storable(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """Return the function that converts the driver's value. It never raises."""
@@ -109,7 +79,7 @@ class _Checked(TypeDecorator[Any]):
 class _Text(_Checked):
     def read(self, value: Any) -> Any:
         """The text, if it is one."""
-        return value if isinstance(value, str) and is_storable_text(value) else DAMAGED
+        return read_text(value)
 
 
 class Words(_Text):
@@ -143,7 +113,7 @@ class Choice(_Text):
 
     def read(self, value: Any) -> Any:
         """The word, if there is such a one."""
-        return value if isinstance(value, str) and value in self.words else DAMAGED
+        return read_choice(value, self.words)
 
 
 class Number(_Checked):
@@ -154,7 +124,7 @@ class Number(_Checked):
 
     def read(self, value: Any) -> Any:
         """The integer, if it is one."""
-        return value if type(value) is int else DAMAGED
+        return read_number(value)
 
 
 class BigNumber(Number):
@@ -172,8 +142,7 @@ class Real(_Checked):
 
     def read(self, value: Any) -> Any:
         """The number, if it is one."""
-        is_number = isinstance(value, int | float) and math.isfinite(value)
-        return float(value) if is_number else DAMAGED
+        return read_real(value)
 
 
 class Flag(_Checked):
@@ -188,7 +157,7 @@ class Flag(_Checked):
         def process(value: Any) -> Any:
             if value is None:
                 return None
-            return bool(value) if value in (0, 1) else DAMAGED
+            return read_flag(value)
 
         return process
 
@@ -205,8 +174,7 @@ class UtcDateTime(_Checked):
 
     def read(self, value: Any) -> datetime:
         """The time in UTC."""
-        at: datetime = value
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return read_time(value)
 
 
 class PathText(_Checked):
@@ -222,8 +190,7 @@ class PathText(_Checked):
 
     def read(self, value: Any) -> Any:
         """The path, if it is an absolute one."""
-        is_text = isinstance(value, str) and is_storable_text(value)
-        return Path(value) if is_text and value.startswith("/") else DAMAGED
+        return read_path(value)
 
 
 class Document(_Checked):
@@ -242,16 +209,11 @@ class Document(_Checked):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """The object, if both databases can hold all of it."""
-        for _, why in find_unstorable(value):
-            raise Unstorable(why)
-        return value
+        return check_storable_document(value)
 
     def read(self, value: Any) -> Any:
         """The object, if it is one."""
-        is_right = isinstance(value, dict) and all(
-            isinstance(each, self.values) for each in value.values()
-        )
-        return value if is_right else DAMAGED
+        return read_document(value, self.values)
 
 
 class Texts(_Checked):
@@ -262,11 +224,8 @@ class Texts(_Checked):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """The list, if both databases can hold all of it."""
-        for _, why in find_unstorable(value):
-            raise Unstorable(why)
-        return value
+        return check_storable_document(value)
 
     def read(self, value: Any) -> Any:
         """The list, if it is one."""
-        is_right = isinstance(value, list) and all(isinstance(each, str) for each in value)
-        return value if is_right else DAMAGED
+        return read_texts(value)

@@ -24,8 +24,8 @@ def decisive_events(of: ColumnElement[bool]) -> CompoundSelect[Any]:
     Args:
         of: Selects the deployments that created the releases.
     """
-    last_of_release = select(_last_healthy("release", kind="rollback")).where(of)
-    last_of_commit = select(_last_healthy("commit")).where(of)
+    last_of_release = select(_last_healthy("release", kind="rollback").label("id")).where(of)
+    last_of_commit = select(_last_healthy("commit").label("id")).where(of)
     left = deployments.alias("left_commit")
     withdrawals = (
         select(left.c.id)

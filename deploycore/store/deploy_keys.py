@@ -11,14 +11,13 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
+from deploycore.store.deploy_key_records import deploy_key_of
 from deploycore.store.lookup import named_row
-from deploycore.store.reading import as_record, checksums, read_record, read_records
+from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.records import DeployKeyRecord
-from deploycore.store.tables import applications, deploy_keys, previews, providers
+from deploycore.store.tables import applications, deploy_keys, providers
 
-__all__ = ["DeployKeys", "deploy_key_of", "rename_keys"]
-
-deploy_key_of = as_record(DeployKeyRecord, deploy_keys)
+__all__ = ["DeployKeys", "rename_keys"]
 
 
 class DeployKeys:
@@ -58,7 +57,7 @@ class DeployKeys:
         """
         is_new = and_(_is_of(application, provider), deploy_keys.c.state == "new")
         with self._database.writing() as connection:
-            named_row(connection, "provider", providers, provider)
+            named_row(connection, "provider", provider)
             _lock_owner(connection, application, provider)
             found = connection.execute(select(deploy_keys).where(is_new)).mappings().first()
             if found is not None:
@@ -100,21 +99,6 @@ class DeployKeys:
         query = select(deploy_keys).order_by(c.application.is_not(None), c.application, c.provider)
         with self._database.reading() as connection:
             return list(read_records(connection, deploy_keys, query.order_by(c.id), deploy_key_of))
-
-    def find(self, definition: Application) -> DeployKeyRecord | None:
-        """The key that an application clones with: its own or, for a preview, its parent's, if that
-        was made for the application's present repository."""
-        c = deploy_keys.c
-        parent = select(previews.c.parent).where(previews.c.name == definition.name)
-        is_its = and_(
-            c.application.in_([definition.name]) | c.application.in_(parent),
-            c.provider == definition.provider,
-            c.repository == definition.repository,
-            c.state == "live",
-        )
-        with self._database.reading() as connection:
-            row = connection.execute(select(deploy_keys).where(is_its)).mappings().first()
-        return None if row is None else read_record(deploy_keys, row, deploy_key_of)
 
     def note_registered(self, key: DeployKeyRecord, registered: Mapping[str, str]) -> None:
         """Note the host's identifiers of a key; see ``DeployKeyRecord.registered``."""
@@ -210,9 +194,9 @@ def _is_of(application: str | None, provider: str) -> ColumnElement[bool]:
 
 def _lock_owner(connection: Connection, application: str | None, provider: str) -> None:
     if application is None:
-        named_row(connection, "provider", providers, provider, locked=True)
+        named_row(connection, "provider", provider, locked=True)
     else:
-        named_row(connection, "application", applications, application, locked=True)
+        named_row(connection, "application", application, locked=True)
 
 
 def _refuse_replaced(connection: Connection, key: DeployKeyRecord) -> None:

@@ -7,40 +7,24 @@ once, one succeeds and the other gets an error.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    RowMapping,
-    Select,
-    case,
-    delete,
-    func,
-    insert,
-    select,
-    true,
-    update,
-)
-
 from deploycore.deployment_records import state_name
 from deploycore.errors import ConfigurationError, DeploycoreError, StoreError
-from deploycore.store.columns import Damaged
 from deploycore.store.database import Database, chunks
-from deploycore.store.decisive import decisive_events
-from deploycore.store.lookup import named_row
-from deploycore.store.reading import as_record, first_readable, read_record, read_records
+from deploycore.store.lookup import find_row
+from deploycore.store.named import Row, Statements, StatementsOfEngine
+from deploycore.store.reading import as_record, read_record, readable_records
 from deploycore.store.records import DeploymentKind, DeploymentRecord, ReleaseHistory
-from deploycore.store.removed import count_removed, find_removed, list_removed
 from deploycore.store.states import FINAL_STATES, DeploymentState, may_precede
-from deploycore.store.tables import applications, deployments
+from deploycore.store.values import Damaged
 
 __all__ = ["Deployments"]
 
-_FORGOTTEN_AT_ONCE = 100
-_UNFINISHED = may_precede("failed")
-_DEPLOYMENT = as_record(DeploymentRecord, deployments)
+_DEPLOYMENT = as_record(DeploymentRecord, "deployments")
+_REMOVED = as_record(DeploymentRecord, "removed_deployments")
 
 
 class Deployments:
@@ -82,21 +66,17 @@ class Deployments:
             "host": socket.gethostname(),
             "home": home,
         }
-        with self._database.writing() as connection:
+        with self._database.writing_by_name() as statements:
             # Locked, so that of two concurrent requests one is the newer one for both.
-            named_row(connection, "application", applications, application, locked=True)
-            asked = insert(deployments).values(values).returning(*deployments.c)
-            record = _record(connection.execute(asked).mappings().one())
-            waiting = (deployments.c.state == "queued") & (deployments.c.application == application)
-            connection.execute(
-                update(deployments)
-                .where(waiting & (deployments.c.id < record.id))
-                .values(
-                    state="superseded",
-                    finished_at=at,
-                    error_code="superseded",
-                    error=f"Deployment {record.id} was requested while this one was queued.",
-                )
+            find_row(statements, "application", application, locked=True)
+            (row,) = statements.run("add deployment", **values).rows
+            record = _record(row)
+            statements.run(
+                "supersede deployments",
+                of=application,
+                number=record.id,
+                at=at,
+                reason=f"Deployment {record.id} was requested while this one was queued.",
             )
             return record
 
@@ -123,10 +103,7 @@ class Deployments:
         if state in FINAL_STATES:
             values["finished_at"] = now
         else:
-            # Set once, when it is no longer queued.
-            values["started_at"] = case(
-                (deployments.c.started_at.is_(None), now), else_=deployments.c.started_at
-            )
+            values["started_at"] = now  # set once, when it is no longer queued
         if error is not None:
             values |= {"error_code": error.code, "error": error.message}
         return self._update(deployment, may_precede(state), values)
@@ -146,21 +123,13 @@ class Deployments:
         Raises:
             ConfigurationError: The deployment does not exist, or it has already ended.
         """
-        waits = deployments.c.state == "queued"
-        values = {
-            "cancel_requested": True,
-            "state": case((waits, "cancelled"), else_=deployments.c.state),
-            "finished_at": case((waits, datetime.now(UTC)), else_=deployments.c.finished_at),
-            "error_code": case((waits, "cancelled"), else_=deployments.c.error_code),
-            "error": case(
-                (waits, "It was canceled while it was queued."), else_=deployments.c.error
-            ),
-        }
+        from deploycore.store.deployment_queries import cancelled
+
         with self._database.writing() as connection:
-            row = _changed(connection, deployment, _UNFINISHED, values)
+            row = cancelled(connection, deployment)
             if row is not None:
                 return _record(row)
-            found = _get(connection, deployment)
+            found = _get(StatementsOfEngine(connection), deployment)
         raise ConfigurationError(
             f"Deployment {deployment} has already ended: it is {state_name(found.state)}.",
             hint=f"See the deployment: deploycore show {deployment}",
@@ -173,16 +142,16 @@ class Deployments:
         Raises:
             ConfigurationError: The deployment does not exist.
         """
-        with self._database.reading() as connection:
-            return _get(connection, deployment)
+        with self._database.reading_by_name() as statements:
+            return _get(statements, deployment)
 
     def find(self, ids: Sequence[int]) -> dict[int, DeploymentRecord]:
         """Find deployments by their ids. Those that do not exist or are damaged are left out."""
         found: dict[int, DeploymentRecord] = {}
-        with self._database.reading() as connection:
+        with self._database.reading_by_name() as statements:
             for some in chunks(ids):
-                query = select(deployments).where(deployments.c.id.in_(some))
-                found |= {each.id: each for each in _records(connection, query)}
+                rows = statements.run("deployments by number", numbers=some).rows
+                found |= {each.id: each for each in _records(rows)}
         return found
 
     def list(
@@ -206,18 +175,12 @@ class Deployments:
         Raises:
             ConfigurationError: The application does not exist.
         """
-        query = select(deployments).order_by(deployments.c.id.desc()).limit(limit)
-        if kind is not None:
-            query = query.where(deployments.c.kind == kind)
-        if state is not None:
-            query = query.where(deployments.c.state == state)
-        if before is not None:
-            query = query.where(deployments.c.id < before)
+        from deploycore.store.deployment_queries import listed
+
         with self._database.reading() as connection:
-            if application is not None:
-                named_row(connection, "application", applications, application)
-                query = query.where(deployments.c.application == application)
-            return list(_records(connection, query))
+            return listed(
+                connection, application, kind=kind, state=state, before=before, limit=limit
+            )
 
     def history(
         self,
@@ -236,9 +199,12 @@ class Deployments:
         Raises:
             ConfigurationError: There is neither such an application nor a history of one.
         """
+        from deploycore.store.deployment_queries import removed_ones
+
         with self._database.reading() as connection:
-            removed = list_removed(connection, application, state=state, before=before, limit=limit)
-            is_known = application is not None and count_removed(connection, application) > 0
+            removed, is_known = removed_ones(
+                connection, application, state=state, before=before, limit=limit
+            )
         try:
             present = self.list(application, state=state, before=before, limit=limit)
         except ConfigurationError:
@@ -250,32 +216,30 @@ class Deployments:
 
     def count(self, application: str) -> tuple[int, int]:
         """Count an application's deployments, and those of removed applications of its name."""
-        query = select(func.count()).where(deployments.c.application == application)
+        from deploycore.store.deployment_queries import count
+
         with self._database.reading() as connection:
-            return int(connection.scalar(query) or 0), count_removed(connection, application)
+            return count(connection, application)
 
     def unfinished(self, application: str | None = None) -> Sequence[DeploymentRecord]:
         """List deployments that have not ended, the oldest first."""
-        query = select(deployments).where(deployments.c.state.in_(_UNFINISHED))
-        if application is not None:
-            query = query.where(deployments.c.application == application)
-        # Sorted here: to return them in order, a database may read the whole history.
-        with self._database.reading() as connection:
-            return sorted(_records(connection, query), key=lambda each: each.id)
+        with self._database.reading_by_name() as statements:
+            if application is None:
+                found = statements.run("unfinished deployments")
+            else:
+                found = statements.run("unfinished deployments of one", of=application)
+            # Sorted here: to return them in order, a database may read the whole history.
+            return sorted(_records(found.rows), key=lambda each: each.id)
 
     def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
         """Map the names of releases to the deployments that made them."""
         found: list[DeploymentRecord] = []
         if not releases:
             return {}
-        with self._database.reading() as connection:
+        with self._database.reading_by_name() as statements:
             for some in chunks(releases):
-                query = select(deployments).where(
-                    deployments.c.application == application,
-                    deployments.c.kind == "deploy",
-                    deployments.c.release.in_(some),
-                )
-                found += _records(connection, query)
+                made = statements.run("deployments of releases", of=application, releases=some)
+                found += _records(made.rows)
         found.sort(key=lambda each: each.id)  # as above
         return {record.release: record for record in found if record.release}
 
@@ -286,30 +250,20 @@ class Deployments:
 
     def commit_history(self, application: str, commit: str) -> ReleaseHistory:
         """Get the same for one commit; empty if the commit was never live."""
-        newest = (
-            select(deployments.c.id)
-            .where(
-                deployments.c.application == application,
-                deployments.c.commit == commit,
-                deployments.c.state == "healthy",
-            )
-            .order_by(deployments.c.id.desc())
-            .limit(1)
-        )
-        with self._database.reading() as connection:
-            found = connection.scalar(newest)
+        with self._database.reading_by_name() as statements:
+            found = statements.run("live deployment of commit", of=application, hash=commit).value
         return self._history(application, {}, [] if found is None else [found])
 
     def _history(
         self, application: str, made: Mapping[str, DeploymentRecord], ids: Sequence[int]
     ) -> ReleaseHistory:
         events = {each.id: each for each in made.values() if each.state == "healthy"}
-        with self._database.reading() as connection:
+        with self._database.reading_by_name() as statements:
             for some in chunks(ids):
                 # Two statements: as one, PostgreSQL may read all deployments to join them.
-                decisive = set(connection.scalars(decisive_events(deployments.c.id.in_(some))))
-                query = select(deployments).where(deployments.c.id.in_(decisive - {None}))
-                events |= {each.id: each for each in _records(connection, query)}
+                decisive = {*statements.run("decisive events", numbers=some).values} - {None}
+                rows = statements.run("deployments by number", numbers=[*decisive]).rows
+                events |= {each.id: each for each in _records(rows)}
         named = {each.release for each in events.values()}
         named |= {each.previous for each in events.values()}
         unknown = sorted(name for name in named if name is not None and name not in made)
@@ -318,16 +272,15 @@ class Deployments:
 
     def count_by_state(self) -> dict[DeploymentState, int]:
         """Count the deployments in each state; states without deployments are left out."""
-        query = select(deployments.c.state, func.count()).group_by(deployments.c.state)
+        from deploycore.store.deployment_queries import count_by_state
+
         with self._database.reading() as connection:
-            rows = connection.execute(query)
-            return {row[0]: row[1] for row in rows if not isinstance(row[0], Damaged)}
+            return count_by_state(connection)
 
     def is_cancelled(self, deployment: int) -> bool:
         """Whether a deployment was asked to stop."""
-        query = select(deployments.c.cancel_requested).where(deployments.c.id == deployment)
-        with self._database.reading() as connection:
-            return connection.scalar(query) is True
+        with self._database.reading_by_name() as statements:
+            return statements.run("cancellation of deployment", number=deployment).value is True
 
     def forget(
         self, application: str, *, days: int, before: int, but: Sequence[str]
@@ -343,42 +296,31 @@ class Deployments:
             The ids of the deleted deployments.
         """
         long_ago = datetime.now(UTC) - timedelta(days=days)
-        # Only the oldest are read, so that the cost does not grow with the history.
-        old = (
-            select(deployments.c.id, deployments.c.finished_at)
-            .where(deployments.c.application == application)
-            .where(func.coalesce(deployments.c.release.not_in(but), true()))
-            # A rollback's record stays as long as the release that it went back from.
-            .where(
-                (deployments.c.kind != "rollback")
-                | func.coalesce(deployments.c.previous.not_in(but), true())
-            )
-            .order_by(deployments.c.id)
-            .limit(_FORGOTTEN_AT_ONCE)
-        )
-        with self._database.reading() as connection:
-            found = connection.execute(old).all()
+        with self._database.reading_by_name() as statements:
+            found = statements.run("old deployments", of=application, kept=but).rows
         gone = [
-            each.id
+            each["id"]
             for each in found
-            if each.finished_at  # which is there, and can be read
-            and each.finished_at < long_ago
-            and each.id < before
+            if each["finished_at"]  # which is there, and can be read
+            and each["finished_at"] < long_ago
+            and each["id"] < before
         ]
         if gone:
-            with self._database.writing() as connection:
-                connection.execute(delete(deployments).where(deployments.c.id.in_(gone)))
+            with self._database.writing_by_name() as statements:
+                statements.run("remove deployments", numbers=gone)
         return gone
 
     def _update(
         self, deployment: int, before: Sequence[DeploymentState], values: dict[str, Any]
     ) -> DeploymentRecord:
-        with self._database.writing() as connection:
-            row = _changed(connection, deployment, before, values)
+        with self._database.writing_by_name() as statements:
+            row = statements.change(
+                "change deployment", values, number=deployment, states=before
+            ).row
             if row is not None:
                 return _record(row)
-            query = select(deployments.c.state).where(deployments.c.id == deployment)
-            found = first_readable(connection, query) or "removed"
+            state = statements.run("state of deployment", number=deployment).value
+        found = "removed" if state is None or isinstance(state, Damaged) else state
         raise StoreError(
             f"Deployment {deployment} is {found}, and cannot become"
             f" {values.get('state', 'another')}.",
@@ -388,36 +330,23 @@ class Deployments:
         )
 
 
-def _changed(
-    connection: Connection, deployment: int, before: Sequence[str], values: dict[str, Any]
-) -> RowMapping | None:
-    statement = (
-        update(deployments)
-        .where(deployments.c.id == deployment, deployments.c.state.in_(before))
-        .values(values)
-        .returning(*deployments.c)
+def _get(statements: Statements, deployment: int) -> DeploymentRecord:
+    row = statements.run("deployment", number=deployment).row
+    if row is not None:
+        return _record(row)
+    removed = statements.run("removed deployment", number=deployment).row
+    if removed is not None:
+        return read_record("removed_deployments", removed, _REMOVED)
+    raise ConfigurationError(
+        f"There is no deployment {deployment}.",
+        hint="List the deployments: deploycore deployments",
+        deployment=deployment,
     )
-    return connection.execute(statement).mappings().one_or_none()
 
 
-def _get(connection: Connection, deployment: int) -> DeploymentRecord:
-    query = select(deployments).where(deployments.c.id == deployment)
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        removed = find_removed(connection, deployment)
-        if removed is not None:
-            return removed
-        raise ConfigurationError(
-            f"There is no deployment {deployment}.",
-            hint="List the deployments: deploycore deployments",
-            deployment=deployment,
-        )
-    return _record(row)
+def _record(row: Row) -> DeploymentRecord:
+    return read_record("deployments", row, _DEPLOYMENT)
 
 
-def _record(row: RowMapping) -> DeploymentRecord:
-    return read_record(deployments, row, _DEPLOYMENT)
-
-
-def _records(connection: Connection, query: Select[Any]) -> Iterator[DeploymentRecord]:
-    return read_records(connection, deployments, query, _DEPLOYMENT)
+def _records(rows: Iterable[Row]) -> Iterator[DeploymentRecord]:
+    return readable_records("deployments", rows, _DEPLOYMENT)

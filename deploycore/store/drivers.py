@@ -11,10 +11,10 @@ from collections.abc import Generator
 from typing import Any
 
 from deploycore.store import waiting
-from deploycore.store.columns import DAMAGED
+from deploycore.store.values import DAMAGED
 from deploycore.store.waiting import limit_server
 
-__all__ = ["prepare_connection", "read_text", "wait_without_limit"]
+__all__ = ["prepare_connection", "prepare_sqlite", "read_text", "wait_without_limit"]
 
 _TYPES = ("text", "varchar", "bpchar", "json", "timestamptz", "timestamp")
 
@@ -22,6 +22,18 @@ _TYPES = ("text", "varchar", "bpchar", "json", "timestamptz", "timestamp")
 def read_text(stored: bytes) -> str:
     """Decode SQLite's text. Invalid UTF-8 becomes lone surrogates, which no valid text contains."""
     return stored.decode("utf-8", "surrogateescape")
+
+
+def prepare_sqlite(connection: Any) -> None:
+    """Make a new SQLite connection return damaged values, keep references between rows, and wait
+    for the disk."""
+    try:
+        connection.text_factory = read_text
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()  # nobody else knows it yet
+        raise
 
 
 def prepare_connection(connection: Any, record: object) -> None:

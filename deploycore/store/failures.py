@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-from sqlalchemy import URL
-from sqlalchemy.exc import OperationalError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
-from deploycore.errors import StoreError
-from deploycore.redaction import Redactor
+from deploycore.errors import ConfigurationError, StoreError
 from deploycore.settings import DATABASE_URL, HOME
+from deploycore.store.values import Unstorable
 
-__all__ = ["Place", "Unanswered", "store_error", "unanswered"]
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+    from sqlalchemy import URL
+
+__all__ = [
+    "Place",
+    "Unanswered",
+    "place_of",
+    "place_of_file",
+    "store_error",
+    "typed_errors",
+    "unanswered",
+]
 
 # The beginning of SQLite's own message, which has no error code of its own.
 _WITHOUT_TABLES = re.compile(r"no\ssuch\s(?:table|column)\b")
@@ -98,18 +109,72 @@ class Place:
     path: Path | None
     password: SecretStr | None
 
-    @classmethod
-    def of(cls, url: URL) -> Place:
-        """Return the description of a URL's database."""
-        if url.get_backend_name() == "sqlite" and url.database:
-            return cls(f"The database {url.database}", Path(url.database), None)
-        server = f"{url.host or ''}{f':{url.port}' if url.port else ''}"
-        password = SecretStr(str(url.password)) if url.password else None
-        return cls(f"The database {url.drivername}://{server}/{url.database}", None, password)
-
     def error(self, problem: str, hint: str) -> StoreError:
         """Create a :class:`StoreError` about this database."""
         return StoreError(f"{self.name} {problem}.", hint=hint, path=self.path and str(self.path))
+
+
+def place_of(url: URL) -> Place:
+    """Return the description of a URL's database."""
+    from pydantic import SecretStr
+
+    if url.get_backend_name() == "sqlite" and url.database:
+        return Place(f"The database {url.database}", Path(url.database), None)
+    server = f"{url.host or ''}{f':{url.port}' if url.port else ''}"
+    password = SecretStr(str(url.password)) if url.password else None
+    return Place(f"The database {url.drivername}://{server}/{url.database}", None, password)
+
+
+def place_of_file(path: Path) -> Place:
+    """Return the description of a SQLite file."""
+    return Place(f"The database {path}", path, None)
+
+
+@contextmanager
+def typed_errors(place: Place) -> Iterator[None]:
+    """Convert errors of the database to typed errors, without values of rows.
+
+    Raises:
+        StoreError, ConfigurationError: The converted error.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise store_error(error, place) from None
+    except Unstorable as error:
+        raise _unstorable(error.why) from None
+    except UnicodeEncodeError:
+        raise _unstorable("should be valid Unicode text") from None
+    except OverflowError:
+        raise _unstorable("should be an integer of at most 64 bits") from None
+    except Exception as error:
+        if not _is(error, "SQLAlchemyError"):
+            raise
+        cause = _cause(error)
+        if isinstance(cause, Unstorable):
+            raise _unstorable(cause.why) from None
+        if _is(error, "DBAPIError"):
+            vars(error)["params"] = None
+        raise store_error(error, place) from None
+
+
+def _unstorable(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"A value cannot be stored or found, because it {why}.",
+        hint="Remove control characters and invalid characters from the values.",
+    )
+
+
+def _is(error: BaseException | None, name: str) -> bool:
+    """Whether an error is one of SQLAlchemy's, which exist only once it was imported."""
+    module: Any = sys.modules.get("sqlalchemy.exc")
+    return module is not None and isinstance(error, getattr(module, name))
+
+
+def _cause(error: Exception) -> BaseException | None:
+    """Return the driver's error in place of SQLAlchemy's."""
+    cause: BaseException | None = error
+    return vars(error)["orig"] if _is(error, "StatementError") else cause
 
 
 def store_error(error: Exception, place: Place) -> StoreError:
@@ -124,12 +189,12 @@ def store_error(error: Exception, place: Place) -> StoreError:
             f"cannot be opened: {error.strerror or type(error).__name__}",
             f"Set {HOME} or {DATABASE_URL} to a directory that exists and that you may write to.",
         )
-    if isinstance(error, PoolTimeout):
+    if _is(error, "TimeoutError"):
         return place.error(
             "is busy: all connections of this process are in use",
             "Try again in a minute. If it happens again, find what keeps transactions waiting.",
         )
-    cause = error.orig if isinstance(error, StatementError) else error
+    cause = _cause(error)
     if type(cause).__name__ == _UNANSWERED:
         return unanswered(place)
     if (known := _SERVER_FAILURES.get(getattr(cause, "sqlstate", None) or "")) is not None:
@@ -166,7 +231,9 @@ def unanswered(place: Place) -> Unanswered:
 def _said(cause: BaseException | None, place: Place) -> str:
     """A refusal's first line, where the driver's class promises that it quotes no row."""
     name = type(cause).__name__
-    if name != OperationalError.__name__:  # each driver has its own class of this name (PEP 249)
+    if name != "OperationalError":  # each driver has its own class of this name (PEP 249)
         return name
+    from deploycore.redaction import Redactor
+
     redactor = Redactor([place.password] if place.password else [])
     return redactor.mask(str(cause)).strip().partition("\n")[0].removesuffix(".")

@@ -21,12 +21,11 @@ from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import migrations
 from deploycore.store.ahead import TimesAhead, find_times_ahead
-from deploycore.store.applications import readable_application
+from deploycore.store.application_records import readable_application
 from deploycore.store.claims import is_claimed
-from deploycore.store.columns import load_json
-from deploycore.store.database import engine_of, present, typed_errors
 from deploycore.store.drivers import read_text
-from deploycore.store.failures import Place
+from deploycore.store.engine import engine_of, present
+from deploycore.store.failures import Place, place_of, typed_errors
 from deploycore.store.reading import as_record, first_readable, read_records
 from deploycore.store.records import (
     ApplicationRecord,
@@ -50,6 +49,7 @@ from deploycore.store.tables import (
     workers,
 )
 from deploycore.store.times import TOLERANCE, is_ahead
+from deploycore.store.values import load_json
 
 __all__ = ["Inspection", "inspect_database", "known_releases"]
 
@@ -122,7 +122,7 @@ def inspect_database(settings: Settings) -> Inspection:
         StoreError: The database cannot be opened or read.
     """
     engine = engine_of(settings.database_url)
-    place = Place.of(engine.url)
+    place = place_of(engine.url)
     if place.path is None:
         return _inspected(engine, place)
     engine.dispose()
@@ -156,7 +156,7 @@ def known_releases(
         StoreError: The database cannot be opened or read.
     """
     engine = engine_of(settings.database_url)
-    place = Place.of(engine.url)
+    place = place_of(engine.url)
     if place.path is not None:
         engine.dispose()
         engine = _reading(place.path, is_still=not _is_in_use(place.path))

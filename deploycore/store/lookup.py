@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Connection, Table, select
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from deploycore.errors import ConfigurationError
+from deploycore.store.named import Statements, StatementsOfEngine
 from deploycore.text.suggestions import did_you_mean
 
-__all__ = ["COMMANDS", "named_row", "refuse_taken"]
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
-_COMPARED = 500  # names before and after an unknown one
+__all__ = ["COMMANDS", "find_row", "named_row", "refuse_taken"]
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -24,24 +24,35 @@ COMMANDS = {
 
 
 def named_row(
-    connection: Connection, noun: str, table: Table, name: str, *, locked: bool = False
-) -> Any:
+    connection: Connection, noun: str, name: str, *, locked: bool = False
+) -> Mapping[Any, Any]:
+    """The same as ``find_row``, in a transaction of SQLAlchemy."""
+    return find_row(StatementsOfEngine(connection), noun, name, locked=locked)
+
+
+def find_row(
+    statements: Statements, noun: str, name: str, *, locked: bool = False
+) -> Mapping[Any, Any]:
     """Return the row with a name.
 
     Args:
+        noun: What it is: a key of ``COMMANDS``.
         locked: Whether to lock the row until the transaction ends. SQLite has one writer, so it
             needs no lock.
 
     Raises:
         ConfigurationError: The row does not exist. The hint names a similar one.
     """
-    query = select(table).where(table.c.name == name)
-    # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
-    query = query.with_for_update(key_share=True) if locked else query
-    row = connection.execute(query).mappings().one_or_none()
+    row = statements.run(f"{noun}, locked" if locked else noun, name=name).row
     if row is not None:
         return row
-    names = _names_near(connection, table, name)
+    # If there are very many names, those next to it in order.
+    found = [
+        each
+        for side in ("before", "after")
+        for each in statements.run(f"names {side} {noun}", name=name).values
+    ]
+    names = [each for each in found if isinstance(each, str)]
     raise ConfigurationError(
         f"There is no {noun} {name!r}.",
         hint=f"{did_you_mean(name, names)}List them: {COMMANDS[noun]} list",
@@ -49,19 +60,9 @@ def named_row(
     )
 
 
-def _names_near(connection: Connection, table: Table, name: str) -> Sequence[str]:
-    """Return similar names. If there are very many names, return those next to it in order."""
-    column = table.c.name
-    before = select(column).where(column < name).order_by(column.desc()).limit(_COMPARED)
-    after = select(column).where(column > name).order_by(column).limit(_COMPARED)
-    found = (each for query in (before, after) for each in connection.scalars(query))
-    return [each for each in found if isinstance(each, str)]
-
-
-def refuse_taken(connection: Connection, noun: str, table: Table, name: str) -> None:
+def refuse_taken(connection: Connection, noun: str, name: str) -> None:
     """Raise an error if another record of the table has a name."""
-    taken = connection.scalar(select(table.c.name).where(table.c.name == name))
-    if taken is not None:
+    if StatementsOfEngine(connection).run(noun, name=name).rows:
         raise ConfigurationError(
             f"The {noun} name {name!r} is taken.",
             hint=f"Choose another name, or remove it first: {COMMANDS[noun]} remove {name}",

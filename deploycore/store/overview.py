@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 
 from deploycore.applications.application import Application
-from deploycore.store.applications import application_of, readable_application
-from deploycore.store.columns import Damaged
-from deploycore.store.database import Database, chunks, present
+from deploycore.store.application_records import application_of, readable_application
+from deploycore.store.database import Database, chunks
+from deploycore.store.engine import present
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import DeploymentRecord, PollRecord, PreviewRecord, TriggerRecord
@@ -42,6 +42,7 @@ from deploycore.store.tables import (
     providers,
     triggers,
 )
+from deploycore.store.values import Damaged
 
 __all__ = ["Attention", "Counts", "Overview", "Place", "Standing", "Standings", "Which"]
 
@@ -190,7 +191,7 @@ class Overview:
             StoreError: Its record is damaged.
         """
         with self._database.reading() as connection:
-            application_of(named_row(connection, "application", applications, application))
+            application_of(named_row(connection, "application", application))
             now = present(connection)
             rows = connection.execute(select(_listed(now, names=[application]))).all()
             return _standings(connection, rows, now)[0]

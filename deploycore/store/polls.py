@@ -30,7 +30,8 @@ from sqlalchemy import (
 )
 
 from deploycore.applications.application import Application
-from deploycore.store.database import Database, chunks, present
+from deploycore.store.database import Database, chunks
+from deploycore.store.engine import present
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import PollRecord
 from deploycore.store.tables import applications, polls, webhooks

@@ -27,13 +27,14 @@ from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
-from deploycore.store.reading import as_record, read_record, read_records
+from deploycore.store.named import StatementsOfEngine
+from deploycore.store.preview_records import find_preview, preview_of
+from deploycore.store.reading import read_records
 from deploycore.store.records import PreviewRecord
 from deploycore.store.tables import applications, closed_pull_requests, previews
 
 __all__ = ["Previews", "begin", "detach", "end_all", "open_previews"]
 
-_PREVIEW = as_record(PreviewRecord, previews)
 _REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
 
 
@@ -65,7 +66,7 @@ class Previews:
         """
         with self._database.writing() as connection:
             # Locked, so that a preview that is just made is seen here, or sees this.
-            named_row(connection, "application", applications, parent.name, locked=True)
+            named_row(connection, "application", parent.name, locked=True)
             is_closed = _is_closed(parent, number)
             was = connection.scalar(select(closed_pull_requests.c.merged).where(is_closed)) is True
             values = {
@@ -83,7 +84,7 @@ class Previews:
         """List previews that have ended and still exist, by name."""
         query = select(previews).where(previews.c.ended_at.is_not(None))
         with self._database.reading() as connection:
-            found = list(read_records(connection, previews, query, _PREVIEW))
+            found = list(read_records(connection, previews, query, preview_of))
         # Sorted here: a database may go through all of them for the order's sake.
         return sorted(found, key=lambda each: each.name)
 
@@ -91,13 +92,7 @@ class Previews:
         """List all previews by name, including those that have ended and still exist."""
         with self._database.reading() as connection:
             query = select(previews).order_by(previews.c.name)
-            return list(read_records(connection, previews, query, _PREVIEW))
-
-    def pull_request_of(self, application: str) -> int | None:
-        """Return the pull request's number if an application is a preview; otherwise ``None``."""
-        with self._database.reading() as connection:
-            found = _find(connection, application)
-        return None if found is None else found.number
+            return list(read_records(connection, previews, query, preview_of))
 
     def begin_removal(self, name: str) -> bool:
         """Reserve a preview for removal, until its directory is removed.
@@ -130,12 +125,12 @@ def begin(
     """Reserve a place for a preview before its application is created; see
     ``Store.begin_preview``."""
     name = definition.name
-    named_row(connection, "application", applications, parent.name, locked=True)
+    named_row(connection, "application", parent.name, locked=True)
     is_closed = _is_closed(parent, number)
     closed = connection.execute(select(closed_pull_requests).where(is_closed)).one_or_none()
     if closed is not None and (closed.merged or not opens):
         return False
-    known = _find(connection, name)
+    known = find_preview(StatementsOfEngine(connection), name)
     _refuse_application(connection, name, known)
     if known is not None and (known.parent, known.number) != (parent.name, number):
         raise ConfigurationError(
@@ -215,12 +210,6 @@ def _is_closed(parent: Application, number: int) -> ColumnElement[bool]:
         table.repository == parent.repository,
         table.number == number,
     )
-
-
-def _find(connection: Connection, name: str) -> PreviewRecord | None:
-    row = connection.execute(select(previews).where(previews.c.name == name)).mappings()
-    found = row.one_or_none()
-    return None if found is None else read_record(previews, found, _PREVIEW)
 
 
 def _refuse_application(connection: Connection, name: str, preview: PreviewRecord | None) -> None:

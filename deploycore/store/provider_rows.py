@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-
-from sqlalchemy import Connection, delete, insert, select, update
+from typing import TYPE_CHECKING
 
 from deploycore.secrets import is_sealed
-from deploycore.store.database import Database, present
-from deploycore.store.lookup import named_row, refuse_taken
-from deploycore.store.provider_tokens import forget_all
-from deploycore.store.providers import (
-    applications_of,
-    change,
-    forget_former_secrets,
-    is_damaged,
-    note_expiry,
-    provider_of,
-    refuse_malformed,
-    refuse_used,
-    take_expiry_warning,
-    without_expired,
-)
-from deploycore.store.reading import checksums, read_record, read_records
-from deploycore.store.records import ProviderRecord
-from deploycore.store.tables import deploy_keys, provider_tokens, providers
+from deploycore.store.database import Database
+from deploycore.store.listed_records import ProviderRecord
+from deploycore.store.lookup import find_row
+from deploycore.store.provider_records import provider_of, without_expired
+from deploycore.store.reading import read_record, readable_records
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 __all__ = ["ProviderRows"]
 
@@ -42,23 +31,11 @@ class ProviderRows:
             ConfigurationError: The name is invalid or already used.
             StoreError: Stored secrets were encrypted with another key.
         """
-        refuse_malformed(record.name)
-        values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
-        values |= checksums(providers, values)
+        from deploycore.store import providers
+
+        providers.refuse_malformed(record.name)
         with self._database.writing() as connection:
-            damaged = is_damaged(connection, record.name)
-            if not damaged:
-                refuse_taken(connection, "provider", providers, record.name)
-            if any(map(is_sealed, record.secrets.values())):
-                self._refuse_second_key(connection)
-            if damaged:
-                replaced = update(providers).where(providers.c.name == record.name)
-                connection.execute(replaced.values(values))
-                # They are of the former provider of this name, perhaps of another host.
-                tokens = delete(provider_tokens).where(provider_tokens.c.provider == record.name)
-                connection.execute(tokens)
-            else:
-                connection.execute(insert(providers).values(values))
+            providers.add(connection, record, self._refuse_second_key)
 
     def refuse_taken_provider(self, name: str) -> None:
         """See whether a provider of this name could be added.
@@ -66,10 +43,11 @@ class ProviderRows:
         Raises:
             ConfigurationError: The name is invalid or already used.
         """
-        refuse_malformed(name)
+        from deploycore.store import providers
+
+        providers.refuse_malformed(name)
         with self._database.reading() as connection:
-            if not is_damaged(connection, name):
-                refuse_taken(connection, "provider", providers, name)
+            providers.refuse_name(connection, name)
 
     def get_provider(self, name: str) -> ProviderRecord:
         """Get the provider of a name, with its former secrets only while they may be used.
@@ -77,18 +55,16 @@ class ProviderRows:
         Raises:
             ConfigurationError: The provider does not exist; the hint names a similar one.
         """
-        with self._database.reading() as connection:
-            row = named_row(connection, "provider", providers, name)
-            record = read_record(providers, row, provider_of)
-            if record.former_until is None:
-                return record
-            return without_expired(record, present(connection))
+        with self._database.reading_by_name() as statements:
+            row = find_row(statements, "provider", name)
+            record = read_record("providers", row, provider_of)
+            return without_expired(record, statements.present())
 
     def list_providers(self) -> list[ProviderRecord]:
         """All providers, by name."""
-        with self._database.reading() as connection:
-            query = select(providers).order_by(providers.c.name)
-            return list(read_records(connection, providers, query, provider_of))
+        with self._database.reading_by_name() as statements:
+            rows = statements.run("providers").rows
+            return list(readable_records("providers", rows, provider_of))
 
     def page_of_providers(self, *, after: str = "", limit: int) -> list[ProviderRecord]:
         """Some providers, by name.
@@ -97,10 +73,10 @@ class ProviderRows:
             after: Only those whose names come after this one.
             limit: The maximum number.
         """
+        from deploycore.store import providers
+
         with self._database.reading() as connection:
-            query = select(providers).where(providers.c.name > after)
-            query = query.order_by(providers.c.name).limit(limit)
-            return list(read_records(connection, providers, query, provider_of))
+            return providers.page(connection, after, limit)
 
     def applications_of_providers(
         self, names: Sequence[str], *, most: int
@@ -111,8 +87,10 @@ class ProviderRows:
             names: The names of the providers. Those without applications are left out.
             most: The maximum number of names of applications of each.
         """
+        from deploycore.store import providers
+
         with self._database.reading() as connection:
-            return applications_of(connection, names, most)
+            return providers.applications_of(connection, names, most)
 
     def change_provider(
         self,
@@ -140,18 +118,24 @@ class ProviderRows:
             ConfigurationError: The provider does not exist, or was changed since it was read.
             StoreError: Stored secrets were encrypted with another key.
         """
+        from deploycore.store import provider_tokens, providers
+
         with self._database.writing() as connection:
             if any(map(is_sealed, secrets.values())):
                 self._refuse_second_key(connection)
-            changed = change(connection, record, settings, secrets, keep_former, expires_at)
+            changed = providers.change(
+                connection, record, settings, secrets, keep_former, expires_at
+            )
             if forget_tokens:
-                forget_all(connection, record.name)
+                provider_tokens.forget_all(connection, record.name)
             return changed
 
     def forget_former_secrets(self) -> None:
         """Forget the former secrets of all providers whose time is over."""
+        from deploycore.store import providers
+
         with self._database.writing() as connection:
-            forget_former_secrets(connection)
+            providers.forget_former_secrets(connection)
 
     def note_expiry(
         self, name: str, expires_at: datetime | None, *, generation: int | None = None
@@ -162,8 +146,10 @@ class ProviderRows:
             generation: The provider's, when it was read; nothing is recorded if it has changed
                 since (default: any).
         """
+        from deploycore.store import providers
+
         with self._database.writing() as connection:
-            note_expiry(connection, name, expires_at, generation)
+            providers.note_expiry(connection, name, expires_at, generation)
 
     def take_expiry_warning(self, name: str, expires_at: datetime, days: int) -> bool:
         """Record that a warning is given before credentials expire.
@@ -175,8 +161,10 @@ class ProviderRows:
         Returns:
             Whether it was not given yet, so that the caller is to give it.
         """
+        from deploycore.store import providers
+
         with self._database.writing() as connection:
-            return take_expiry_warning(connection, name, expires_at, days)
+            return providers.take_expiry_warning(connection, name, expires_at, days)
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider and its secrets.
@@ -184,10 +172,10 @@ class ProviderRows:
         Raises:
             ConfigurationError: There is none of this name, or applications use it.
         """
+        from deploycore.store import providers
+
         with self._database.writing() as connection:
-            refuse_used(connection, name, locked=True)
-            connection.execute(delete(deploy_keys).where(deploy_keys.c.provider == name))
-            connection.execute(delete(providers).where(providers.c.name == name))
+            providers.remove(connection, name)
 
     def refuse_provider_removal(self, name: str) -> None:
         """See whether a provider could be removed.
@@ -195,8 +183,10 @@ class ProviderRows:
         Raises:
             ConfigurationError: There is none of this name, or applications use it.
         """
+        from deploycore.store import providers
+
         with self._database.reading() as connection:
-            refuse_used(connection, name)
+            providers.refuse_used(connection, name)
 
     def _refuse_second_key(self, connection: Connection) -> None:
         raise NotImplementedError  # pragma: no cover

@@ -13,11 +13,12 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, RowMapping, Update, delete, insert, select, update
 
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database
+from deploycore.store.engine import present
 from deploycore.store.lookup import named_row
 from deploycore.store.providers import count_change
 from deploycore.store.reading import checksums, damage_in
-from deploycore.store.tables import provider_tokens, providers
+from deploycore.store.tables import provider_tokens
 from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most
 
 __all__ = ["ProviderTokens", "SealedToken", "forget_all"]
@@ -92,7 +93,7 @@ class ProviderTokens:
             ConfigurationError: There is no such provider.
         """
         with self._database.writing() as connection:
-            named_row(connection, "provider", providers, provider, locked=True)
+            named_row(connection, "provider", provider, locked=True)
             now = present(connection)
             row = _row(connection, provider, key)
             lease = {"leased_until": now + at_most(seconds, LONGEST_LEASE), "leased_at": now}
@@ -126,7 +127,7 @@ class ProviderTokens:
             one was forgotten.
         """
         with self._database.writing() as connection:
-            named_row(connection, "provider", providers, provider, locked=True)
+            named_row(connection, "provider", provider, locked=True)
             row = _row(connection, provider, key)
             if row is not None and row["generation"] >= generation:
                 return False

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, not_, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, not_, or_, select, update
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.secrets import is_sealed
-from deploycore.store.database import present
-from deploycore.store.deploy_keys import deploy_key_of
-from deploycore.store.lookup import named_row
-from deploycore.store.reading import as_record, checksums, damage_in, read_record, read_records
+from deploycore.store.deploy_key_records import deploy_key_of
+from deploycore.store.engine import present
+from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.provider_records import provider_of
+from deploycore.store.reading import checksums, damage_in, read_record, read_records
 from deploycore.store.records import ProviderRecord
 from deploycore.store.tables import applications, deploy_keys, provider_tokens, providers, webhooks
-from deploycore.store.times import LONGEST_KEPT, holds, is_ahead
+from deploycore.store.times import LONGEST_KEPT, holds
 from deploycore.store.webhooks import webhook_of
 
 __all__ = [
+    "add",
     "applications_of",
     "change",
     "count_change",
     "forget_former_secrets",
     "is_damaged",
     "note_expiry",
-    "provider_of",
+    "page",
     "refuse_malformed",
+    "refuse_name",
     "refuse_used",
+    "remove",
     "sealed_secrets",
     "take_expiry_warning",
-    "without_expired",
 ]
-
-provider_of = as_record(ProviderRecord, providers)
 
 
 def refuse_malformed(name: str) -> None:
@@ -48,6 +48,53 @@ def refuse_malformed(name: str) -> None:
         )
 
 
+def add(
+    connection: Connection,
+    record: ProviderRecord,
+    refuse_second_key: Callable[[Connection], None],
+) -> None:
+    """Store a new provider; see ``Store.add_provider``.
+
+    Args:
+        refuse_second_key: Refuses to encrypt secrets with another key than before.
+    """
+    values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
+    values |= checksums(providers, values)
+    damaged = is_damaged(connection, record.name)
+    if not damaged:
+        refuse_taken(connection, "provider", record.name)
+    if any(map(is_sealed, record.secrets.values())):
+        refuse_second_key(connection)
+    if damaged:
+        replaced = update(providers).where(providers.c.name == record.name)
+        connection.execute(replaced.values(values))
+        # They are of the former provider of this name, perhaps of another host.
+        tokens = delete(provider_tokens).where(provider_tokens.c.provider == record.name)
+        connection.execute(tokens)
+    else:
+        connection.execute(insert(providers).values(values))
+
+
+def refuse_name(connection: Connection, name: str) -> None:
+    """Refuse the name of a provider that exists, and is not damaged."""
+    if not is_damaged(connection, name):
+        refuse_taken(connection, "provider", name)
+
+
+def page(connection: Connection, after: str, limit: int) -> list[ProviderRecord]:
+    """Some providers, by name; see ``Store.page_of_providers``."""
+    query = select(providers).where(providers.c.name > after)
+    query = query.order_by(providers.c.name).limit(limit)
+    return list(read_records(connection, providers, query, provider_of))
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Forget a provider that nothing uses, and its secrets."""
+    refuse_used(connection, name, locked=True)
+    connection.execute(delete(deploy_keys).where(deploy_keys.c.provider == name))
+    connection.execute(delete(providers).where(providers.c.name == name))
+
+
 def change(
     connection: Connection,
     record: ProviderRecord,
@@ -57,7 +104,7 @@ def change(
     expires_at: datetime | None,
 ) -> ProviderRecord:
     """Replace a provider's settings and secrets; see ``Store.change_provider``."""
-    row = named_row(connection, "provider", providers, record.name, locked=True)
+    row = named_row(connection, "provider", record.name, locked=True)
     known = read_record(providers, row, provider_of)
     if known.generation != record.generation:
         raise _changed_meanwhile(record.name)
@@ -94,19 +141,6 @@ def forget_former_secrets(connection: Connection) -> None:
     connection.execute(forgotten)
 
 
-def without_expired(record: ProviderRecord, now: datetime) -> ProviderRecord:
-    """The record without former secrets that may no longer be used.
-
-    Args:
-        now: The time by the database's clock.
-    """
-    until = record.former_until
-    is_void = is_ahead(until, now, LONGEST_KEPT) or is_ahead(record.changed_at, now)
-    if until is not None and now < until and not is_void:
-        return record
-    return replace(record, former_secrets=None, former_until=None)
-
-
 def count_change(connection: Connection, name: str, generation: int | None) -> None:
     """Count a change that is stored elsewhere, such as the token of a new sign-in, so that
     processes notice it.
@@ -117,7 +151,7 @@ def count_change(connection: Connection, name: str, generation: int | None) -> N
     Raises:
         ConfigurationError: The provider does not exist, or was changed since it was read.
     """
-    row = named_row(connection, "provider", providers, name, locked=True)
+    row = named_row(connection, "provider", name, locked=True)
     if generation is not None and row["generation"] != generation:
         raise _changed_meanwhile(name)
     counted = {"generation": providers.c.generation + 1, "changed_at": present(connection)}
@@ -161,7 +195,7 @@ def refuse_used(connection: Connection, name: str, *, locked: bool = False) -> N
     Args:
         locked: Whether to lock it, so that no application can name it before it is removed.
     """
-    named_row(connection, "provider", providers, name, locked=locked)
+    named_row(connection, "provider", name, locked=locked)
     using = select(applications.c.name).where(applications.c.provider == name)
     names = connection.scalars(using.order_by(applications.c.name))
     users = [each if isinstance(each, str) else "(unreadable)" for each in names]

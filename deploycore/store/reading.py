@@ -7,15 +7,17 @@ read, it is logged once and left out; where it alone is asked for, that is an er
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar, cast
-
-from sqlalchemy import Connection, Select, Table
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from deploycore.errors import StoreError
 from deploycore.store.checksums import CHECKSUMS, Checksum, checksum_of
-from deploycore.store.columns import Damaged
+from deploycore.store.statements import COLUMNS, KEYS
+from deploycore.store.values import Damaged
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Select, Table
 
 __all__ = [
     "CHECKSUMS",
@@ -26,18 +28,20 @@ __all__ = [
     "first_readable",
     "read_record",
     "read_records",
+    "readable_records",
 ]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Make = Callable[[Mapping[Any, Any]], T]
+Row = Mapping[Any, Any]
+Make = Callable[[Row], T]
 
 _MOST_TOLD = 1000
 _told: set[tuple[str, ...]] = set()
 
 
-def checksums(table: Table, values: Mapping[str, Any]) -> dict[str, str]:
+def checksums(table: Table | str, values: Mapping[str, Any]) -> dict[str, str]:
     """The checksums of values that are about to be written.
 
     Args:
@@ -45,31 +49,32 @@ def checksums(table: Table, values: Mapping[str, Any]) -> dict[str, str]:
     """
     return {
         each.column: checksum_of(*(values[name] for name in each.of))
-        for each in CHECKSUMS[table.name]
+        for each in CHECKSUMS[_name(table)]
         if each.of[0] in values
     }
 
 
-def damage_in(table: Table, row: Mapping[Any, Any]) -> StoreError | None:
+def damage_in(table: Table | str, row: Row) -> StoreError | None:
     """What is wrong with a row of a table; ``None`` where it can be read.
 
     Args:
         row: All columns of the table.
     """
-    for column in table.columns:
+    name = _name(table)
+    for column in COLUMNS[name]:
         value = row[column.name]
         if isinstance(value, Damaged):
-            return _damage(table, row, column.name, "holds a value that cannot be read")
+            return _damage(name, row, column.name, "holds a value that cannot be read")
         if value is None and not column.nullable:
-            return _damage(table, row, column.name, "is empty, although it needs a value")
-    for each in CHECKSUMS.get(table.name, ()):
+            return _damage(name, row, column.name, "is empty, although it needs a value")
+    for each in CHECKSUMS.get(name, ()):
         known = row[each.column]
-        if known is not None and known != checksum_of(*(row[name] for name in each.of)):
-            return _damage(table, row, each.of[0], "does not match its checksum")
+        if known is not None and known != checksum_of(*(row[column] for column in each.of)):
+            return _damage(name, row, each.of[0], "does not match its checksum")
     return None
 
 
-def read_record(table: Table, row: Mapping[Any, Any], make: Make[T]) -> T:
+def read_record(table: Table | str, row: Row, make: Make[T]) -> T:
     """The record of a row.
 
     Args:
@@ -87,21 +92,39 @@ def read_record(table: Table, row: Mapping[Any, Any], make: Make[T]) -> T:
 
 def read_records(
     connection: Connection,
-    table: Table,
+    table: Table | str,
     query: Select[Any],
     make: Make[T],
     *,
-    damaged: list[Mapping[Any, Any]] | None = None,
+    damaged: list[Row] | None = None,
     errors: list[StoreError] | None = None,
 ) -> Iterator[T]:
     """The records of a query, without those that are damaged.
 
     Args:
         query: Selects all columns of the table.
+        damaged, errors: As for ``readable_records``.
+    """
+    rows = connection.execute(query).mappings()
+    yield from readable_records(table, rows, make, damaged=damaged, errors=errors)
+
+
+def readable_records(
+    table: Table | str,
+    rows: Iterable[Row],
+    make: Make[T],
+    *,
+    damaged: list[Row] | None = None,
+    errors: list[StoreError] | None = None,
+) -> Iterator[T]:
+    """The records of rows, without those that are damaged.
+
+    Args:
+        rows: They have all columns of the table.
         damaged: Gets each row that is damaged.
         errors: Gets what is wrong with it, which is logged otherwise, once a process.
     """
-    for row in connection.execute(query).mappings():
+    for row in rows:
         try:
             record = read_record(table, row, make)
         except StoreError as error:
@@ -115,9 +138,10 @@ def read_records(
             yield record
 
 
-def as_record(record: type[T], table: Table) -> Make[T]:
+def as_record(record: type[T], table: Table | str) -> Make[T]:
     """What makes a record of a row: its fields are columns of the table, or have defaults."""
-    names = [each.name for each in fields(cast(Any, record)) if each.name in table.c]
+    columns = {each.name for each in COLUMNS[_name(table)]}
+    names = [each.name for each in fields(cast(Any, record)) if each.name in columns]
     return lambda row: record(**{name: row[name] for name in names})
 
 
@@ -129,12 +153,16 @@ def first_readable(connection: Connection, query: Select[Any]) -> Any:
     return None
 
 
-def _damage(table: Table, row: Mapping[Any, Any], column: str, what: str) -> StoreError:
+def _name(table: Table | str) -> str:
+    return table if isinstance(table, str) else table.name
+
+
+def _damage(table: str, row: Row, column: str, what: str) -> StoreError:
     key = _key(table, row)
     return StoreError(
-        f"The record {key} of the table {table.name!r} is damaged: its column {column!r} {what}.",
-        hint=_HINTS.get(table.name, "Restore a backup of the database."),
-        table=table.name,
+        f"The record {key} of the table {table!r} is damaged: its column {column!r} {what}.",
+        hint=_HINTS.get(table, "Restore a backup of the database."),
+        table=table,
         key=key,
         column=column,
     )
@@ -154,8 +182,8 @@ _HINTS = {
 }
 
 
-def _key(table: Table, row: Mapping[Any, Any]) -> str:
-    parts = [row[column.name] for column in table.primary_key]
+def _key(table: str, row: Row) -> str:
+    parts = [row[column] for column in KEYS[table]]
     shown = ["(unreadable)" if isinstance(part, Damaged) else repr(part) for part in parts]
     return "/".join(shown)
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database
+from deploycore.store.engine import present
 from deploycore.store.reading import first_readable
 from deploycore.store.tables import reception
 from deploycore.store.times import is_ahead

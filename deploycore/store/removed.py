@@ -10,14 +10,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, literal, select
 
-from deploycore.store.reading import as_record, read_record, read_records
+from deploycore.store.definitions import history
+from deploycore.store.reading import as_record, read_records
 from deploycore.store.records import DeploymentRecord
 from deploycore.store.states import DeploymentState
 from deploycore.store.tables import deployments, removed_deployments
 
 __all__ = [
     "count_removed",
-    "find_removed",
     "forget_removed",
     "list_removed",
     "move_to_removed",
@@ -52,13 +52,6 @@ def count_removed(connection: Connection, application: str) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def find_removed(connection: Connection, deployment: int) -> DeploymentRecord | None:
-    """Return the deployment with an id, if its application was removed."""
-    query = select(removed_deployments).where(removed_deployments.c.id == deployment)
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else read_record(removed_deployments, row, _DEPLOYMENT)
-
-
 def list_removed(
     connection: Connection,
     application: str | None,
@@ -69,7 +62,7 @@ def list_removed(
 ) -> list[DeploymentRecord]:
     """List deployments of removed applications, the newest first; see ``Deployments.history``."""
     table = removed_deployments.c
-    query = select(removed_deployments).order_by(table.id.desc()).limit(limit)
+    query = history(removed_deployments, limit=limit)
     if application is not None:
         query = query.where(table.application == application)
     if state is not None:

@@ -17,7 +17,8 @@ from deploycore.store.account_records import (
     SessionRecord,
     UserRecord,
 )
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database
+from deploycore.store.engine import present
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.tables import sessions, sign_in_links, users
@@ -262,7 +263,7 @@ def _holds(session: SessionRecord, at: datetime) -> bool:
 
 
 def _refuse_disabled(connection: Connection, user: str) -> None:
-    if named_row(connection, "user", users, user)["disabled"]:
+    if named_row(connection, "user", user)["disabled"]:
         raise ConfigurationError(
             f"The user {user} is disabled.",
             hint="Enable the user first, on the page of the user in the dashboard.",

@@ -3,68 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
-
-from sqlalchemy import Connection, delete, select, text, update
+from typing import TYPE_CHECKING, Self
 
 from deploycore.applications.application import Application
-from deploycore.secrets import SecretBox, is_sealed
+from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
-from deploycore.store.applications import (
-    NOWHERE,
-    application_of,
-    drop_deployments,
-    make_way,
-    prepared,
-    put,
-    put_all,
-    readable_application,
-    refuse_other_revisions,
-    refuse_unfinished,
-    refuse_unknown_providers,
-)
-from deploycore.store.audit import Audit
-from deploycore.store.changes import Changes
-from deploycore.store.claims import Claims
-from deploycore.store.database import Database, check_writable, chunks
-from deploycore.store.deliveries import Deliveries
-from deploycore.store.deploy_keys import DeployKeys
+from deploycore.store.application_records import application_of, readable_application
+from deploycore.store.database import Database, chunks
+from deploycore.store.deploy_key_records import find_deploy_key
 from deploycore.store.deployments import Deployments
-from deploycore.store.lookup import named_row, refuse_taken
-from deploycore.store.overview import Overview
-from deploycore.store.polls import Polls, schedule
-from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
+from deploycore.store.lookup import find_row
+from deploycore.store.parts import StoreParts
+from deploycore.store.preview_records import pull_request_of
 from deploycore.store.provider_rows import ProviderRows
-from deploycore.store.provider_tokens import ProviderTokens
-from deploycore.store.providers import (
-    provider_of,
-    sealed_secrets,
-)
-from deploycore.store.reading import checksums, read_record, read_records
-from deploycore.store.reception import Reception
+from deploycore.store.reading import readable_records
 from deploycore.store.records import (
     ApplicationRecord,
+    DeployKeyRecord,
     ProviderRecord,
     RepositoryRecord,
     WebhookRecord,
 )
-from deploycore.store.removed import forget_removed, move_to_removed
-from deploycore.store.repositories import Repositories, find_repository
-from deploycore.store.sessions import Sessions, SignInLinks
-from deploycore.store.sign_in_failures import SignInFailures
-from deploycore.store.tables import applications, providers
-from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
-from deploycore.store.tokens import Tokens
-from deploycore.store.triggers import Triggers
-from deploycore.store.users import Users
-from deploycore.store.webhooks import Webhooks, find_webhook
+from deploycore.store.repositories import Repositories
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 __all__ = ["Store"]
 
 
-class Store(ProviderRows):
+class Store(StoreParts, ProviderRows):
     """Providers, applications and deployments.
 
     The first operation opens the database. It creates the database if there is none, and migrates
@@ -73,24 +42,9 @@ class Store(ProviderRows):
 
     Attributes:
         deployments: The deployments of all applications.
-        triggers: The queue: requests to deploy, from webhooks, polls and people.
-        claims: Which worker works on which application.
-        webhooks: The webhooks of all applications.
-        deliveries: The last deliveries to each webhook.
-        deploy_keys: The SSH keys that were made here.
-        polls: When git hosts are polled.
-        reception: When a server last received deliveries.
         repositories: Which repository of its git host each application deploys.
-        previews: Applications that were created for pull requests.
-        changes: What has changed since somebody looked.
-        overview: Where the applications stand, for lists of many.
-        tokens: The tokens of the server's API.
-        provider_tokens: The tokens of providers that are obtained and renewed.
-        users: The users of the dashboard.
-        sessions: The browsers in which users are signed in.
-        sign_in_links: One-time links that sign in.
-        sign_in_failures: Failed attempts to sign in.
-        audit: Who did what.
+
+    The other parts, such as ``triggers``, are in ``StoreParts``.
 
     Use it as a context manager, or ``close`` it.
     """
@@ -99,24 +53,7 @@ class Store(ProviderRows):
         self._settings = settings
         self._database = Database(settings)
         self.deployments = Deployments(self._database)
-        self.triggers = Triggers(self._database)
-        self.claims = Claims(self._database)
-        self.webhooks = Webhooks(self._database, self._refuse_second_key)
-        self.deliveries = Deliveries(self._database)
-        self.deploy_keys = DeployKeys(self._database, self._refuse_second_key)
-        self.polls = Polls(self._database)
-        self.reception = Reception(self._database)
         self.repositories = Repositories(self._database)
-        self.previews = Previews(self._database)
-        self.changes = Changes(self._database)
-        self.overview = Overview(self._database)
-        self.tokens = Tokens(self._database)
-        self.provider_tokens = ProviderTokens(self._database)
-        self.users = Users(self._database)
-        self.sessions = Sessions(self._database)
-        self.sign_in_links = SignInLinks(self._database)
-        self.sign_in_failures = SignInFailures(self._database)
-        self.audit = Audit(self._database)
 
     def holds_sealed_secrets(self) -> bool:
         """Whether any secret is stored encrypted, so that its key is needed."""
@@ -125,6 +62,8 @@ class Store(ProviderRows):
     def find_sealed_secret(self) -> str | None:
         """Any secret that is stored encrypted, of a record that is not damaged; all of a database
         have one key."""
+        from deploycore.store.providers import sealed_secrets
+
         with self._database.reading() as connection:
             return next(sealed_secrets(connection), None)
 
@@ -137,14 +76,9 @@ class Store(ProviderRows):
             ConfigurationError: The name is already used, the provider does not exist, or another
                 application has the target.
         """
-        wanted = places_of([definition])
-        with self._database.writing() as connection:
-            refuse_taken(connection, "application", applications, definition.name)
-            refuse_common_targets(wanted, stored_targets(connection, wanted))
-            record = put(connection, definition, wanted[definition.name])
-            if dry_run:
-                connection.rollback()
-            return record
+        from deploycore.store import application_changes
+
+        return application_changes.add(self._database, definition, dry_run=dry_run)
 
     def put_applications(
         self,
@@ -165,30 +99,11 @@ class Store(ProviderRows):
                 the target of an application that is being deployed would change, or one has
                 another revision.
         """
-        definitions = list({each.name: each for each in definitions}.values())
-        wanted = places_of(definitions)
-        # Checked without blocking writers; checked again below only if something has changed.
-        with self._database.reading() as connection:
-            checked = stored_targets(connection, wanted)
-            refuse_common_targets(wanted, checked)
-            refuse_unknown_providers(connection, definitions)
-        written = [prepared(each, wanted[each.name]) for each in definitions]
-        with self._database.writing() as connection:
-            stored = stored_targets(connection, wanted)
-            if stored != checked:
-                refuse_common_targets(wanted, stored)
-            refuse_unknown_providers(connection, definitions, locked=True)
-            refuse_other_revisions(connection, revisions or {})
-            moved = [
-                each.name
-                for each in definitions
-                if each.name in stored and stored[each.name].written != each.target
-            ]
-            make_way(connection, moved)
-            put_all(connection, written, stored.keys())
-            schedule(connection, definitions)
-            if dry_run:
-                connection.rollback()
+        from deploycore.store import application_changes
+
+        application_changes.put_many(
+            self._database, definitions, dry_run=dry_run, revisions=revisions or {}
+        )
 
     def begin_preview(
         self,
@@ -215,24 +130,17 @@ class Store(ProviderRows):
                 else, or a previous preview could not be removed.
             StoreError: A previous preview of this name is being removed.
         """
-        wanted = places_of([definition])
-        with self._database.writing() as connection:
-            if not begin(
-                connection,
-                definition,
-                parent=parent,
-                number=number,
-                within=within,
-                limit=limit,
-                opens=opens,
-            ):
-                return False
-            is_this = applications.c.name == definition.name
-            known = connection.scalar(select(applications.c.definition).where(is_this))
-            if known != definition.as_dict():
-                refuse_common_targets(wanted, stored_targets(connection, wanted))
-                put(connection, definition, wanted[definition.name])
-            return True
+        from deploycore.store import application_changes
+
+        return application_changes.put_preview(
+            self._database,
+            definition,
+            parent=parent,
+            number=number,
+            within=within,
+            limit=limit,
+            opens=opens,
+        )
 
     def keep_application_secret(self, name: str, variable: str, stored: str | None) -> None:
         """Store the value of an application's variable, or delete it.
@@ -244,22 +152,11 @@ class Store(ProviderRows):
             ConfigurationError: The application does not exist.
             StoreError: Stored secrets were encrypted with another key.
         """
+        from deploycore.store import application_changes
+
         with self._database.writing() as connection:
-            row = named_row(connection, "application", applications, name, locked=True)
-            record = application_of(row)
-            secrets = {key: value for key, value in record.secrets.items() if key != variable}
-            if stored is not None:
-                if is_sealed(stored):
-                    self._refuse_second_key(connection)
-                secrets[variable] = stored
-            connection.execute(
-                update(applications)
-                .where(applications.c.name == name)
-                .values(
-                    secrets=secrets,
-                    revision=applications.c.revision + 1,
-                    **checksums(applications, {"secrets": secrets}),
-                )
+            application_changes.keep_secret(
+                connection, name, variable, stored, self._refuse_second_key
             )
 
     def get_application(self, name: str) -> ApplicationRecord:
@@ -268,17 +165,17 @@ class Store(ProviderRows):
         Raises:
             ConfigurationError: The application does not exist; the hint names a similar one.
         """
-        with self._database.reading() as connection:
-            return application_of(named_row(connection, "application", applications, name))
+        with self._database.reading_by_name() as statements:
+            return application_of(find_row(statements, "application", name))
 
     def find_applications(self, names: Collection[str]) -> dict[str, ApplicationRecord]:
         """Find applications by their names. A damaged record, or one in an unknown form, is logged
         and left out."""
         found = {}
-        with self._database.reading() as connection:
+        with self._database.reading_by_name() as statements:
             for some in chunks(sorted(names)):
-                query = select(applications).where(applications.c.name.in_(some))
-                records = read_records(connection, applications, query, readable_application)
+                rows = statements.run("applications by name", names=some).rows
+                records = readable_records("applications", rows, readable_application)
                 found.update({each.name: each for each in records})
         return found
 
@@ -293,18 +190,15 @@ class Store(ProviderRows):
         Raises:
             StoreError: One of these records is damaged, or stored in an unknown form.
         """
+        from deploycore.store import application_changes
+
         with self._database.reading() as connection:
-            webhook = find_webhook(connection, name)
-            if webhook is None:
-                return None
-            application = application_of(named_row(connection, "application", applications, name))
-            definition = application.definition
-            row = named_row(connection, "provider", providers, definition.provider)
-            provider = read_record(providers, row, provider_of)
-            return application, webhook, provider, find_repository(connection, definition)
+            return application_changes.find_with_webhook(connection, name)
 
     def list_targets(self) -> dict[str, Path]:
         """Map the names of applications to their targets; one that cannot be read is left out."""
+        from deploycore.store.targets import stored_targets
+
         with self._database.reading() as connection:
             found = stored_targets(connection)
         return {name: each.written for name, each in found.items() if each.written is not None}
@@ -312,9 +206,20 @@ class Store(ProviderRows):
     def list_applications(self) -> list[ApplicationRecord]:
         """List all applications, sorted by name. A damaged record, or one in an unknown form, is
         logged and left out, so that the others can be used."""
-        with self._database.reading() as connection:
-            query = select(applications).order_by(applications.c.name)
-            return list(read_records(connection, applications, query, readable_application))
+        with self._database.reading_by_name() as statements:
+            rows = statements.run("applications").rows
+            return list(readable_records("applications", rows, readable_application))
+
+    def find_deploy_key(self, definition: Application) -> DeployKeyRecord | None:
+        """Return the SSH key that an application clones with: its own or, for a preview, its
+        parent's, if that was made for the application's present repository."""
+        with self._database.reading_by_name() as statements:
+            return find_deploy_key(statements, definition)
+
+    def pull_request_of(self, application: str) -> int | None:
+        """Return the pull request's number if an application is a preview; otherwise ``None``."""
+        with self._database.reading_by_name() as statements:
+            return pull_request_of(statements, application)
 
     def refuse_removal(self, name: str, *, drop_damaged: bool = False) -> Sequence[int]:
         """Check whether an application could be removed now.
@@ -328,14 +233,10 @@ class Store(ProviderRows):
         Raises:
             ConfigurationError: As for ``remove_application``.
         """
-        dropped: list[int] = []
+        from deploycore.store import application_changes
+
         with self._database.reading() as connection:
-            named_row(connection, "application", applications, name)
-            for each in (name, *open_previews(connection, name)):
-                dropped += refuse_unfinished(
-                    connection, each, "cannot be removed", allow_damaged=drop_damaged
-                )
-        return dropped
+            return application_changes.refuse_removal(connection, name, drop_damaged=drop_damaged)
 
     def remove_application(
         self,
@@ -363,29 +264,21 @@ class Store(ProviderRows):
             ConfigurationError: The application does not exist, or it or one of its previews is
                 being deployed.
         """
+        from deploycore.store import application_changes
+
         with self._database.writing() as connection:
-            row = named_row(connection, "application", applications, name, locked=True)
-            names = [name]
-            if end_previews:
-                end_all(connection, name)
-            else:
-                names += open_previews(connection, name)
-                detach(connection, name)
-            for each in names:
-                dropped = refuse_unfinished(
-                    connection, each, "cannot be removed", allow_damaged=drop_damaged
-                )
-                drop_deployments(connection, dropped)
-                if keep_history:
-                    move_to_removed(connection, each, datetime.now(UTC))
-                else:
-                    forget_removed(connection, each)
-                connection.execute(delete(applications).where(applications.c.name == each))
-            target: Path = row["target"] or NOWHERE
-            return target
+            return application_changes.remove(
+                connection,
+                name,
+                keep_history=keep_history,
+                end_previews=end_previews,
+                drop_damaged=drop_damaged,
+            )
 
     def forget_removed_history(self, name: str) -> int:
         """Delete the deployments of removed applications of a name; returns their number."""
+        from deploycore.store.removed import forget_removed
+
         with self._database.writing() as connection:
             return forget_removed(connection, name)
 
@@ -408,13 +301,10 @@ class Store(ProviderRows):
         Raises:
             StoreError: The database cannot be written.
         """
+        from deploycore.store.engine import check_writing
+
         with self._database.writing(patience=patience) as connection:
-            check_writable(connection)
-            # SQLite would not write a row that stays the same.
-            connection.execute(text("UPDATE alembic_version SET version_num = version_num || '-'"))
-            connection.execute(
-                text("UPDATE alembic_version SET version_num = rtrim(version_num, '-')")
-            )
+            check_writing(connection)
 
     def close(self) -> None:
         """Close the database."""
@@ -428,6 +318,8 @@ class Store(ProviderRows):
 
     def _refuse_second_key(self, connection: Connection) -> None:
         """Refuse to seal secrets with another key than the one of those already stored."""
+        from deploycore.store.providers import sealed_secrets
+
         sealed = next(sealed_secrets(connection), None)
         if sealed is not None:
             SecretBox(self._settings).reveal(sealed)

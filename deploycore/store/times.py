@@ -8,8 +8,10 @@ the time at which it was set. It is ignored if one of the two is later than poss
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, or_
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
 
 __all__ = [
     "LONGEST_KEPT",
@@ -53,6 +55,8 @@ def holds(
         now: The time by the database's clock.
         longest: The longest possible time between ``set_at`` and ``until``.
     """
+    from sqlalchemy import and_, or_
+
     return and_(
         until > now,
         until <= now + longest + TOLERANCE,
@@ -67,6 +71,8 @@ def is_void(
     longest: timedelta,
 ) -> ColumnElement[bool]:
     """Return the condition that a time is later than possible; see ``holds``."""
+    from sqlalchemy import or_
+
     return or_(until > now + longest + TOLERANCE, set_at > now + TOLERANCE)
 
 

@@ -78,5 +78,5 @@ class Tokens:
             ConfigurationError: There is no token with this name.
         """
         with self._database.writing() as connection:
-            named_row(connection, "token", tokens, name)
+            named_row(connection, "token", name)
             connection.execute(delete(tokens).where(tokens.c.name == name))

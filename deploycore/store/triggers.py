@@ -32,7 +32,8 @@ from sqlalchemy import (
 
 from deploycore.errors import ConfigurationError
 from deploycore.store.claims import is_claimed
-from deploycore.store.database import Database, chunks, present
+from deploycore.store.database import Database, chunks
+from deploycore.store.engine import present
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
 from deploycore.store.records import PendingApplication, TriggerCounts, TriggerRecord
@@ -473,7 +474,7 @@ def _hold(connection: Connection, application: str) -> None:
     """
     held = select(applications.c.name).where(applications.c.name == application)
     if connection.scalar(held.with_for_update(read=True, key_share=True)) is None:
-        named_row(connection, "application", applications, application)
+        named_row(connection, "application", application)
 
 
 def _added(connection: Connection) -> Any:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, delete, false, insert, select, update
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.store.account_records import UserRecord
-from deploycore.store.database import Database, present
+from deploycore.store.database import Database
+from deploycore.store.engine import present
 from deploycore.store.lookup import named_row, refuse_taken
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.records import Role
@@ -59,7 +60,7 @@ class Users:
             StoreError: The record is damaged.
         """
         with self._database.reading() as connection:
-            return read_record(users, named_row(connection, "user", users, name), _USER)
+            return read_record(users, named_row(connection, "user", name), _USER)
 
     def find(self, name: str) -> UserRecord | None:
         """Return a user; ``None`` if there is none with this name.
@@ -106,7 +107,7 @@ class Users:
         given = {"role": role, "disabled": disabled}
         values = {key: value for key, value in given.items() if value is not None}
         with self._database.writing() as connection:
-            named_row(connection, "user", users, name, locked=True)
+            named_row(connection, "user", name, locked=True)
             if role not in (None, "admin") or disabled:
                 _refuse_last_administrator(connection, name)
             if values:
@@ -114,7 +115,7 @@ class Users:
             if disabled:
                 connection.execute(delete(sessions).where(sessions.c.user == name))
                 connection.execute(delete(sign_in_links).where(sign_in_links.c.user == name))
-            return read_record(users, named_row(connection, "user", users, name), _USER)
+            return read_record(users, named_row(connection, "user", name), _USER)
 
     def set_password(self, name: str, password: str, *, keep: int | None = None) -> None:
         """Set the hash of a user's password, and end the user's sessions.
@@ -126,7 +127,7 @@ class Users:
             ConfigurationError: There is no user with this name.
         """
         with self._database.writing() as connection:
-            row = named_row(connection, "user", users, name, locked=True)
+            row = named_row(connection, "user", name, locked=True)
             _put_password(connection, row, password, changed_at=present(connection))
             ended = delete(sessions).where(sessions.c.user == name)
             connection.execute(ended if keep is None else ended.where(sessions.c.id != keep))
@@ -134,7 +135,7 @@ class Users:
     def replace_hash(self, name: str, former: str, password: str) -> None:
         """Store another hash of the same password, unless the password has changed."""
         with self._database.writing() as connection:
-            row = named_row(connection, "user", users, name, locked=True)
+            row = named_row(connection, "user", name, locked=True)
             if row["password"] == former:
                 _put_password(connection, row, password)
 
@@ -145,7 +146,7 @@ class Users:
             ConfigurationError: There is no user with this name, or it is the last administrator.
         """
         with self._database.writing() as connection:
-            named_row(connection, "user", users, name, locked=True)
+            named_row(connection, "user", name, locked=True)
             _refuse_last_administrator(connection, name)
             connection.execute(delete(users).where(users.c.name == name))
 
@@ -170,7 +171,7 @@ def add_user(
             f"{name!r} is not a valid name for a user.",
             hint="Use letters, digits, '.', '_' and '-', at most 63.",
         )
-    refuse_taken(connection, "user", users, name)
+    refuse_taken(connection, "user", name)
     at = present(connection)
     record = UserRecord(name, role, password, issuer, subject, False, at, at, None)
     values = vars(record)

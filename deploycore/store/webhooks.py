@@ -15,7 +15,7 @@ from deploycore.store.lookup import named_row
 from deploycore.store.polls import poll_now
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.records import WebhookRecord
-from deploycore.store.tables import applications, webhooks
+from deploycore.store.tables import webhooks
 
 __all__ = ["Webhooks", "find_webhook", "webhook_of"]
 
@@ -48,7 +48,7 @@ class Webhooks:
             StoreError: Stored secrets were encrypted with another key.
         """
         with self._database.writing() as connection:
-            named_row(connection, "application", applications, application, locked=True)
+            named_row(connection, "application", application, locked=True)
             known = find_webhook(connection, application)
             if known is not None:
                 return known
@@ -70,7 +70,7 @@ class Webhooks:
             ConfigurationError: The application does not exist, or has no webhook.
         """
         with self._database.reading() as connection:
-            named_row(connection, "application", applications, application)
+            named_row(connection, "application", application)
             found = find_webhook(connection, application)
         return found or _raise_missing(application)
 
@@ -95,7 +95,7 @@ class Webhooks:
             StoreError: Stored secrets were encrypted with another key.
         """
         with self._database.writing() as connection:
-            named_row(connection, "application", applications, application, locked=True)
+            named_row(connection, "application", application, locked=True)
             known = find_webhook(connection, application) or _raise_missing(application)
             if known.former is not None and known.former_until is None:
                 return known
@@ -160,7 +160,7 @@ class Webhooks:
             ConfigurationError: The webhook does not exist.
         """
         with self._database.writing() as connection:
-            named_row(connection, "application", applications, application)
+            named_row(connection, "application", application)
             gone = delete(webhooks).where(webhooks.c.application == application)
             if not connection.execute(gone).rowcount:
                 _raise_missing(application)

@@ -8,14 +8,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 
 import pytest
 
+from deploycore import Installation, RepositoryId
 from deploycore.applications.application import Application
 from deploycore.cli.completion_table import PARAMETERS
+from deploycore.cli.sandbox import load_sandbox
 from deploycore.settings import Settings
 from deploycore.store import ProviderRecord, Store
 
@@ -42,6 +45,17 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
 print(json.dumps(sorted(sys.modules)))
 """
 
+_COMMAND_THAT_SUCCEEDS = """
+import contextlib, io, json, sys
+from deploycore.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    try:
+        main(sys.argv[1:])
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+print(json.dumps(sorted(sys.modules)))
+"""
+
 _NEVER_FOR_HELP = {
     "alembic",
     "cryptography",
@@ -55,6 +69,7 @@ _NEVER_FOR_HELP = {
     "urllib3",
 }
 _NEVER_WITHOUT_FETCHING = {"alembic", "cryptography", "dulwich", "requests", "rich", "urllib3"}
+_NEVER_FOR_DEPLOYMENTS = {"alembic", "asyncio", "filelock", "sqlalchemy"}
 _NEVER_FOR_LISTINGS = _NEVER_FOR_HELP - {"logging"} | {"asyncio", "filelock", "importlib.metadata"}
 _LAZY_PACKAGES = (
     "deploycore",
@@ -106,8 +121,44 @@ def filled_home(home):
 @pytest.mark.parametrize("command", ["app show site", "rollback site"])
 def test_a_command_that_fetches_nothing_imports_neither_git_nor_http(home, command):
     imported = json.loads(run(_ONE_COMMAND, *command.split(), home=home))
-    assert "sqlalchemy" in imported  # the command has got as far as the database
+    assert "sqlite3" in imported  # the command has got as far as the database
     assert not _NEVER_WITHOUT_FETCHING.intersection(imported)
+
+
+@pytest.fixture(scope="module")
+def deployed_home(empty_home, tmp_path_factory):
+    """The data directory of an installation with an application that was deployed twice."""
+    found = tmp_path_factory.mktemp("deployed")
+    target = tmp_path_factory.mktemp("live") / "site"
+    shutil.copy2(empty_home / "deploycore.db", found)
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(found)})
+    with load_sandbox("gitea")[1].demo() as sandbox, Installation(settings) as installation:
+        (connection, *_) = sandbox.connections
+        given = dict(connection.settings)
+        secrets = {name: given.pop(name) for name in [*given] if not isinstance(given[name], str)}
+        installation.add_provider("host", "gitea", given, secrets)
+        repository = RepositoryId(owner=connection.owner, slug="site")
+        for version in (b"1", b"2"):
+            sandbox.publish(connection.owner, "site", "main", {"page": version}, "Another page")
+            if version == b"1":
+                installation.add_application(
+                    "site",
+                    provider="host",
+                    repository=repository,
+                    ref="main",
+                    target=target,
+                )
+            installation.deploy("site")
+        yield found
+
+
+@pytest.mark.parametrize("command", ["deploy site", "deploy site --force", "rollback site"])
+def test_deployments_and_rollbacks_import_no_sqlalchemy(deployed_home, command):
+    imported = json.loads(run(_COMMAND_THAT_SUCCEEDS, *command.split(), home=deployed_home))
+    assert "sqlite3" in imported
+    assert not _NEVER_FOR_DEPLOYMENTS.intersection(imported)
+    if command.startswith("rollback"):
+        assert not _NEVER_WITHOUT_FETCHING.intersection(imported)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def used_key(world, owner):
     """The public part of the key that git uses now."""
     if owner is OF_PROVIDER:
         return public_of(world.changes.key)
-    found = world.store.deploy_keys.find(world.shop)
+    found = world.store.find_deploy_key(world.shop)
     return public_of(world.secrets.reveal(found.secret))
 
 
@@ -278,7 +278,7 @@ def test_without_permission_a_person_is_told_why_and_adds_the_key(world):
     done = world.keys.create(OWNER)
     assert not done.is_live
     assert done.by_hand == "The token may not. Add a scope."
-    assert world.store.deploy_keys.find(world.shop) is None
+    assert world.store.find_deploy_key(world.shop) is None
     world.host.keys["7"] = done.key.public_key
     again = world.keys.create(OWNER)
     assert again.is_live
@@ -288,8 +288,8 @@ def test_without_permission_a_person_is_told_why_and_adds_the_key(world):
 def test_a_key_is_used_for_the_repository_that_it_was_made_for_alone(world):
     world.keys.create(OWNER)
     elsewhere = world.shop.model_copy(update={"repository": "ada/other"})
-    assert world.store.deploy_keys.find(elsewhere) is None
-    assert world.store.deploy_keys.find(world.shop) is not None
+    assert world.store.find_deploy_key(elsewhere) is None
+    assert world.store.find_deploy_key(world.shop) is not None
 
 
 def test_a_key_that_the_host_hides_is_not_forgotten(world):
@@ -349,7 +349,7 @@ def test_a_waiting_key_of_the_former_repository_is_not_used_for_the_present_one(
     world.host.refusal = None
     done = world.keys.create(OWNER)
     shop = world.store.get_application("shop").definition
-    assert world.store.deploy_keys.find(shop).public_key == done.key.public_key
+    assert world.store.find_deploy_key(shop).public_key == done.key.public_key
     assert done.key.public_key != waiting.public_key
     assert list(done.key.registered) == ["ada/other"]
     assert [each.key.public_key for each in done.remains] == [waiting.public_key]

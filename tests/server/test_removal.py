@@ -192,7 +192,7 @@ def test_a_database_that_refuses_keeps_application_and_webhook(
     installation, home, registered, told, monkeypatch, what
 ):
     before = told()
-    monkeypatch.setattr("deploycore.store.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("deploycore.store.waiting.BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(home / "deploycore.db", isolation_level=None)) as other:
         if what == "locked":
             other.execute("BEGIN IMMEDIATE")

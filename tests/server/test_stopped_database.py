@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from deploycore.errors import StoreError
-from deploycore.store import database, waiting
+from deploycore.store import database, engine, waiting
 from deploycore.store.drivers import wait_without_limit
 from tests.postgresql import _children, running_server, why_not
 from tests.server.test_waiting import client, deliver, installation, secrets
@@ -59,7 +59,7 @@ def test_a_stopped_database_is_told_in_time_and_all_recovers(
     assert {deliver(name).status_code for name in ("shop", "blog")} == {202}
     monkeypatch.setattr(waiting, "PING_SECONDS", 0.2)
     monkeypatch.setattr(database, "_SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(database, "NETWORK", {"connect_timeout": 2})
+    monkeypatch.setattr(engine, "NETWORK", {"connect_timeout": 2})
     installation.store.close()
     assert deliver("blog").status_code == 202
     with stopped():

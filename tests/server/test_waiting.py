@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from deploycore import Installation, Settings
-from deploycore.store import database
+from deploycore.store import engine
 from tests.server import acme
 
 
@@ -102,7 +102,7 @@ def test_without_a_connection_deliveries_are_refused_at_once(
     client, deliver, installation, monkeypatch
 ):
     assert deliver("blog").status_code == 202
-    monkeypatch.setattr(database, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 600})
+    monkeypatch.setattr(engine, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 600})
     installation.store.close()
     with installation.store._database.reading():
         answer = deliver("blog")

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, create_engine, event
-from sqlalchemy.engine import Engine
+from sqlalchemy import MetaData, create_engine
 
 from deploycore.applications.application import Application
 from deploycore.settings import Settings
 from deploycore.store import ProviderRecord, Store
 from deploycore.store.tables import metadata
+from tests.sent import sent_statements
 
 SERVER = os.environ.get("DEPLOYCORE_TEST_DATABASE_URL")
 AT = datetime(2026, 11, 24, 10, 15, 30, 123456, tzinfo=UTC)
@@ -108,20 +108,14 @@ def application():
 @pytest.fixture
 def tables_of():
     """Gives the tables that a call's statements name: what is in others can't change its answer."""
-    statements: list[str] = []
-
-    def note(connection, cursor, statement, *_) -> None:
-        statements.append(statement)
 
     def tables(call) -> set[str]:
-        statements.clear()
-        call()
-        words = set(re.findall(r"\w+", " ".join(statements)))
+        with sent_statements() as seen:
+            call()
+        words = set(re.findall(r"\w+", " ".join(statement for statement, _ in seen)))
         return words.intersection(metadata.tables)
 
-    event.listen(Engine, "before_cursor_execute", note)
-    yield tables
-    event.remove(Engine, "before_cursor_execute", note)
+    return tables
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from sqlalchemy import update
 from deploycore.store import Store
 from deploycore.store import claims as claims_module
 from deploycore.store.lookup import named_row
-from deploycore.store.tables import applications, workers
 from deploycore.store.tables import claims as table
+from deploycore.store.tables import workers
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_who_comes_while_another_one_claims_is_not_kept_waiting(any_settings, sh
     if not any_settings.database_url.startswith("postgresql"):
         pytest.skip("writers of an SQLite database wait for each other anyway")
     with shop._database.writing() as connection:
-        named_row(connection, "application", applications, "shop", locked=True)
+        named_row(connection, "application", "shop", locked=True)
         assert shop.claims.take("shop", "w1", lease=60) is None
     assert shop.claims.take("shop", "w1", lease=60) is not None
 
@@ -166,7 +166,7 @@ def test_machines_whose_clocks_are_wrong_agree_on_who_has_what(
     """The database's clock counts, where machines share one."""
     if not any_settings.database_url.startswith("postgresql"):
         pytest.skip("an SQLite database has one machine, with one clock")
-    from deploycore.store import database, triggers
+    from deploycore.store import engine, triggers
 
     class Wrong(datetime):
         @classmethod
@@ -175,7 +175,7 @@ def test_machines_whose_clocks_are_wrong_agree_on_who_has_what(
 
     shop.claims.take("shop", "w1", lease=60)
     trigger = shop.triggers.add("shop", cause="push")
-    for module in (database, triggers, claims_module):
+    for module in (engine, triggers, claims_module):
         monkeypatch.setattr(module, "datetime", Wrong, raising=False)
     assert shop.claims.take("shop", "w2", lease=60) is None
     assert shop.triggers.pending(host="here") == []

@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
-from deploycore.store import Store, failures
-from deploycore.store import database as database_module
+from deploycore.store import Store, failures, waiting
+from deploycore.store import engine as engine_module
 
 
 def open_store(settings: Settings) -> pytest.ExceptionInfo[StoreError]:
@@ -249,7 +249,7 @@ def test_a_full_disk_while_the_database_is_made_leaves_nothing_that_stops_the_ne
         def fail(connection, place):
             raise OSError(28, os.strerror(28))
 
-        patch.setattr(database_module, "_migrate", fail)
+        patch.setattr(engine_module, "_migrate", fail)
         assert "No space left" in open_store(settings).value.message
     with Store(settings) as store:
         assert store.list_providers() == []
@@ -257,7 +257,7 @@ def test_a_full_disk_while_the_database_is_made_leaves_nothing_that_stops_the_ne
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "BUSY_SECONDS", 0.05)
 
 
 def test_a_database_that_another_process_writes_for_long_is_said(
@@ -276,7 +276,7 @@ def test_a_database_that_another_process_writes_for_long_is_said(
 def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
     from filelock import FileLock
 
-    monkeypatch.setattr(database_module, "_SET_UP_SECONDS", 0.05)
+    monkeypatch.setattr(engine_module, "_SET_UP_SECONDS", 0.05)
     settings.make_home()
     with FileLock(settings.home / "database.lock"):
         assert "being set up by another process" in open_store(settings).value.message
@@ -326,7 +326,7 @@ def test_a_server_that_was_started_again_refuses_nobody(postgresql, tmp_path):
 def test_a_servers_refusal_is_quoted_without_the_password():
     from sqlalchemy import make_url
 
-    place = failures.Place.of(make_url("postgresql+psycopg://u:s3cr3t@host:5433/shop"))
+    place = failures.place_of(make_url("postgresql+psycopg://u:s3cr3t@host:5433/shop"))
 
     class OperationalError(Exception):
         """As drivers name it (PEP 249)."""
@@ -342,7 +342,7 @@ def test_a_servers_refusal_is_quoted_without_the_password():
 def test_a_database_of_another_version_is_not_taken_for_a_wrong_url():
     from sqlalchemy import make_url
 
-    place = failures.Place.of(make_url("sqlite:////srv/shop.db"))
+    place = failures.place_of(make_url("sqlite:////srv/shop.db"))
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE present (a)")
         for statement in ("SELECT b FROM present", "SELECT a FROM absent"):
@@ -356,7 +356,7 @@ def test_a_database_of_another_version_is_not_taken_for_a_wrong_url():
 def test_an_error_that_may_quote_a_row_is_not_quoted():
     from sqlalchemy import make_url
 
-    place = failures.Place.of(make_url("sqlite:////srv/shop.db"))
+    place = failures.place_of(make_url("sqlite:////srv/shop.db"))
     quoting = sqlite3.IntegrityError("Key (secrets)=(of-the-row) already exists")
     error = failures.store_error(DBAPIError("INSERT", {}, quoting), place)
     assert error.message == "The database /srv/shop.db refused an operation: IntegrityError."
@@ -366,14 +366,19 @@ KILLED = """
 import os, signal, sys
 from datetime import datetime, UTC
 from pathlib import Path
-from sqlalchemy import Engine, event
 from deploycore.settings import Settings
 from deploycore.store import Store
+from deploycore.store.direct import DirectStatements
 
-@event.listens_for(Engine, "after_cursor_execute")
-def die(connection, cursor, statement, *_):
-    if statement.startswith("INSERT") and len(sys.argv) > 2:
+fetched = DirectStatements._fetched
+
+def die(self, name, text, bound):
+    done = fetched(self, name, text, bound)
+    if text.startswith("INSERT") and len(sys.argv) > 2:
         os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+DirectStatements._fetched = die
 
 with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store:
     for number in range(10):

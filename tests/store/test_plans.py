@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, event
 
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import DeliveryRecord, targets
 from deploycore.worker.polling import Poller
+from tests.sent import sent_statements
 
 HUNDREDS = 3
 _LARGE = ("applications", "triggers", "polls", "webhooks", "deployments", "previews", "deliveries")
@@ -35,19 +34,6 @@ def shops(settings, provider, application):
         for each in made[:20]:
             store.triggers.add(each.name, cause="push")
         yield installation
-
-
-@contextmanager
-def statements():
-    """The statements of a block, with their parameters."""
-    seen: list[tuple[str, object]] = []
-
-    def note(connection, cursor, statement, parameters, context, many):
-        seen.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", note)
 
 
 def plans(store, seen) -> dict[str, list[str]]:
@@ -106,7 +92,7 @@ OFTEN = {
 
 @pytest.mark.parametrize("what", OFTEN)
 def test_what_is_asked_all_the_time_goes_through_no_table(shops, what):
-    with statements() as seen:
+    with sent_statements() as seen:
         OFTEN[what](shops)
     for statement, steps in plans(shops.store, seen).items():
         for step in steps:
@@ -121,7 +107,7 @@ def test_what_is_asked_all_the_time_goes_through_no_table(shops, what):
 def test_an_idle_look_asks_the_same_few_questions_however_many_there_are(shops):
     poller = Poller(shops)
     shops.store.polls.pause({f"shop{number}": 600 for number in range(100 * HUNDREDS)})
-    with statements() as seen:
+    with sent_statements() as seen:
         assert poller.look() == 0
     assert len([each for each, _ in seen if each.startswith("SELECT")]) == 7
 
@@ -133,7 +119,7 @@ def test_applications_are_written_by_a_few_statements(shops, application):
             application(f"shop{number}", ref=f"v{many}", auto_deploy=AutoDeploy())
             for number in range(many)
         ] + [application(f"new{many}-{number}") for number in range(many)]
-        with statements() as seen:
+        with sent_statements() as seen:
             shops.apply(changed)
         counts.append(len(seen))
     assert counts[0] == counts[1] < 20
@@ -214,14 +200,14 @@ def test_a_target_that_another_process_took_meanwhile_is_refused(shops, applicat
 
 
 def test_a_name_close_to_one_of_very_many_is_found_among_its_neighbors(shops):
-    with statements() as seen, pytest.raises(ConfigurationError) as caught:
+    with sent_statements() as seen, pytest.raises(ConfigurationError) as caught:
         shops.store.get_application("shop2999")
     assert "Did you mean" in caught.value.hint
     assert all("LIMIT" in each for each, _ in seen[2:] if each.startswith("SELECT"))
 
 
 def test_one_application_is_written_without_reading_the_others(shops, application):
-    with statements() as seen:
+    with sent_statements() as seen:
         shops.store.add_application(application("one", target="/srv/of/one"))
         shops.apply([application("shop7", ref="other")])
     for statement, steps in plans(shops.store, seen).items():

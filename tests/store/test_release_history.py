@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event, insert, select, text
 
 from deploycore.deploy.selection import find_way_back, surplus_releases, withdrawn_commits
 from deploycore.store import DeploymentRecord, ReleaseHistory
+from deploycore.store.named import StatementsOfEngine
 from deploycore.store.tables import deployments
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,7 +124,8 @@ def test_a_long_history_is_not_read_to_decide_on_releases(shop, kind, monkeypatc
     write(shop, [row(commit="old", release="old1"), row(commit="new", release="new1")])
     counts = []
     with shop._database.writing() as connection:
-        monkeypatch.setattr(type(shop._database), "reading", lambda self: _same(connection))
+        database = type(shop._database)
+        monkeypatch.setattr(database, "reading_by_name", lambda self: _same(connection))
         for number in (10, 1_000):
             connection.execute(insert(deployments), histories(number)[kind])
             for ask in QUESTIONS.values():
@@ -135,8 +137,8 @@ def test_a_long_history_is_not_read_to_decide_on_releases(shop, kind, monkeypatc
 
 
 @contextmanager
-def _same(connection: Connection) -> Iterator[Connection]:
-    yield connection
+def _same(connection: Connection) -> Iterator[StatementsOfEngine]:
+    yield StatementsOfEngine(connection)
 
 
 def story(seed: int) -> list[dict]:

@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, text
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
-from deploycore.store import Store, database, drivers, waiting
+from deploycore.store import Store, drivers, waiting
+from deploycore.store import engine as engine_module
 from deploycore.store.polls import Wait
 
 HOLDER = """
@@ -27,7 +28,7 @@ from deploycore.store.lookup import named_row
 from deploycore.store.tables import applications
 
 with Store(Settings.from_environment()) as store, store._database.writing() as connection:
-    named_row(connection, "application", applications, "shop", locked=True)
+    named_row(connection, "application", "shop", locked=True)
     connection.exec_driver_sql("SELECT 1 FROM polls WHERE application = 'shop' FOR UPDATE")
     if "FOR UPDATE" in sys.argv:
         connection.exec_driver_sql("SELECT 1 FROM applications WHERE name = 'shop' FOR UPDATE")
@@ -137,7 +138,7 @@ def test_every_connection_has_limits(store):
 
 
 def test_an_address_may_say_otherwise(postgresql):
-    engine = database.engine_of(f"{postgresql}?connect_timeout=17")
+    engine = engine_module.engine_of(f"{postgresql}?connect_timeout=17")
     with engine.connect() as connection:
         said = connection.connection.driver_connection.info.get_parameters()
     engine.dispose()
@@ -145,7 +146,9 @@ def test_an_address_may_say_otherwise(postgresql):
 
 
 def test_no_connection_left_is_told_at_once(store, settings, monkeypatch):
-    monkeypatch.setattr(database, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1})
+    monkeypatch.setattr(
+        engine_module, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    )
     with Store(settings) as small:
         small.list_providers()
         assert not small.is_exhausted

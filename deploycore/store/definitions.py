@@ -1,0 +1,206 @@
+"""The statements that are sent by name, as SQLAlchemy builds them.
+
+They are imported to generate ``statements`` (``python docs/statements.py``), and to send them to a
+database for which there is no generated text. ``named`` runs them. Parameters of conditions have
+other names than columns, since SQLAlchemy would write these columns too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Executable,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+
+from deploycore.store.decisive import decisive_events
+from deploycore.store.states import may_precede
+from deploycore.store.tables import (
+    applications,
+    deploy_keys,
+    deployments,
+    previews,
+    providers,
+    removed_deployments,
+    repositories,
+    tokens,
+    users,
+)
+
+__all__ = ["CHANGES", "DEFINITIONS", "Change", "history"]
+
+_COMPARED = 500  # names before and after an unknown one
+_FORGOTTEN_AT_ONCE = 100
+_OF_REQUEST = (
+    "application",
+    "kind",
+    "state",
+    "ref",
+    "requested_by",
+    "requested_at",
+    "seconds",
+    "cancel_requested",
+    "unproved",
+    "host",
+    "home",
+)
+
+
+class Change(NamedTuple):
+    """A statement that changes some columns of its table.
+
+    Attributes:
+        statement: The statement, without assignments.
+        assignments: The column and the value of each assignment, by the name of its parameter.
+    """
+
+    statement: Update
+    assignments: Mapping[str, tuple[str, Any]]
+
+
+def history(
+    table: Table,
+    *,
+    limit: int | BindParameter[int] | None,
+    application: ColumnElement[bool] | None = None,
+) -> Select[Any]:
+    """Return the query for deployments, the newest first.
+
+    Args:
+        table: The deployments, or those of removed applications.
+        limit: Maximum number of deployments (default: all).
+        application: Selects those of one application.
+    """
+    query = select(table).order_by(table.c.id.desc()).limit(limit)
+    return query if application is None else query.where(application)
+
+
+def _some(name: str) -> BindParameter[Any]:
+    return bindparam(name, expanding=True)
+
+
+def _of_nouns() -> Iterator[tuple[str, Executable]]:
+    nouns = {"application": applications, "provider": providers, "token": tokens, "user": users}
+    for noun, table in nouns.items():
+        name: ColumnElement[str] = table.c.name
+        wanted: BindParameter[str] = bindparam("name")
+        query = select(table).where(name == wanted)
+        yield noun, query
+        # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
+        yield f"{noun}, locked", query.with_for_update(key_share=True)
+        before = select(name).where(name < wanted).order_by(name.desc())
+        yield f"names before {noun}", before.limit(_COMPARED)
+        yield (
+            f"names after {noun}",
+            select(name).where(name > wanted).order_by(name).limit(_COMPARED),
+        )
+
+
+def _of_deployments() -> Iterator[tuple[str, Executable]]:
+    c = deployments.c
+    is_this, is_its = c.id == bindparam("number"), c.application == bindparam("of")
+    given: dict[str, Any] = {name: bindparam(name) for name in _OF_REQUEST}
+    yield "add deployment", insert(deployments).values(given).returning(*c)
+    former = (c.state == "queued") & is_its & (c.id < bindparam("number"))
+    ended = {"state": "superseded", "error_code": "superseded"}
+    yield (
+        "supersede deployments",
+        update(deployments)
+        .where(former)
+        .values(**ended, finished_at=bindparam("at"), error=bindparam("reason")),
+    )
+    yield "deployment", select(deployments).where(is_this)
+    yield "state of deployment", select(c.state).where(is_this)
+    yield "cancellation of deployment", select(c.cancel_requested).where(is_this)
+    yield "deployments by number", select(deployments).where(c.id.in_(_some("numbers")))
+    unfinished = select(deployments).where(c.state.in_(may_precede("failed")))
+    yield "unfinished deployments", unfinished
+    yield "unfinished deployments of one", unfinished.where(is_its)
+    made = and_(is_its, c.kind == "deploy", c.release.in_(_some("releases")))
+    yield "deployments of releases", select(deployments).where(made)
+    live = and_(is_its, c.commit == bindparam("hash"), c.state == "healthy")
+    yield "live deployment of commit", select(c.id).where(live).order_by(c.id.desc()).limit(1)
+    yield "decisive events", decisive_events(c.id.in_(_some("numbers")))
+    yield "old deployments", _old()
+    yield "remove deployments", delete(deployments).where(c.id.in_(_some("numbers")))
+    limit: BindParameter[int] = bindparam("limit")
+    for noun, table in (("deployments", deployments), ("removed deployments", removed_deployments)):
+        yield noun, history(table, limit=limit)
+        of_one = table.c.application == bindparam("of")
+        yield f"{noun} of one", history(table, limit=limit, application=of_one)
+    is_removed = removed_deployments.c.id == bindparam("number")
+    yield "removed deployment", select(removed_deployments).where(is_removed)
+
+
+def _old() -> Select[Any]:
+    """Return the query for the oldest deployments, so that the cost does not grow with the
+    history."""
+    c, kept = deployments.c, _some("kept")
+    return (
+        select(c.id, c.finished_at)
+        .where(c.application == bindparam("of"))
+        .where(func.coalesce(c.release.not_in(kept), true()))
+        # A rollback's record stays as long as the release that it went back from.
+        .where((c.kind != "rollback") | func.coalesce(c.previous.not_in(kept), true()))
+        .order_by(c.id)
+        .limit(_FORGOTTEN_AT_ONCE)
+    )
+
+
+def _of_others() -> Iterator[tuple[str, Executable]]:
+    yield "providers", select(providers).order_by(providers.c.name)
+    yield "applications", select(applications).order_by(applications.c.name)
+    yield (
+        "applications by name",
+        select(applications).where(applications.c.name.in_(_some("names"))),
+    )
+    yield "previews", select(previews).order_by(previews.c.name)
+    yield "preview", select(previews).where(previews.c.name == bindparam("name"))
+    is_its = repositories.c.application == bindparam("of")
+    yield "repositories", select(repositories).order_by(repositories.c.application)
+    yield "repository", select(repositories).where(is_its)
+    yield "remove repository", delete(repositories).where(is_its)
+    given: dict[str, Any] = {each.name: bindparam(each.name) for each in repositories.c}
+    yield "add repository", insert(repositories).values(given)
+    c = deploy_keys.c
+    parent = select(previews.c.parent).where(previews.c.name == bindparam("name"))
+    is_used = and_(
+        (c.application == bindparam("name")) | c.application.in_(parent),
+        c.provider == bindparam("provider"),
+        c.repository == bindparam("repository"),
+        c.state == "live",
+    )
+    yield "deploy key", select(deploy_keys).where(is_used)
+
+
+DEFINITIONS: Mapping[str, Executable] = dict([*_of_nouns(), *_of_deployments(), *_of_others()])
+"""The statements, by name."""
+
+
+def _change_of_deployment() -> Change:
+    c = deployments.c
+    names = [each.name for each in c if each.name not in ("id", "application", "started_at")]
+    assignments: dict[str, tuple[str, Any]] = {name: (name, bindparam(name)) for name in names}
+    # Set once, when it is no longer queued.
+    begun = func.coalesce(c.started_at, bindparam("started_at", type_=c.started_at.type))
+    assignments["started_at"] = "started_at", begun
+    where = and_(c.id == bindparam("number"), c.state.in_(_some("states")))
+    return Change(update(deployments).where(where).returning(*c), assignments)
+
+
+CHANGES: Mapping[str, Change] = {"change deployment": _change_of_deployment()}
+"""The statements whose assignments differ, by name."""
