@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -17,6 +18,10 @@ _UNUSED_LIBRARIES = frozenset({"oqs", "liboqs", "nettle", "libnettle", "libnettl
 """Libraries that AsyncSSH looks for when it is imported. They add a key exchange (sntrup761) and
 message authentication (UMAC) to what the package cryptography has; no server offers only these."""
 
+_UNUSED_MODULES = ("asyncssh.crypto.x509", "asyncssh.gss_unix", "asyncssh.gss_win32")
+"""Modules that AsyncSSH does without if they cannot be imported: X.509 certificates, which take a
+sixth of the time of its import, and GSSAPI. Neither is ever used to sign in or to know a server."""
+
 _importing = Lock()
 
 
@@ -27,7 +32,7 @@ def require_extra() -> None:
         ConfigurationError: The extra is not installed.
     """
     try:
-        with _importing, _unused_libraries_not_found():
+        with _importing, _unused_libraries_not_found(), _unused_modules_not_found():
             import asyncssh.connection
     except ImportError:
         missing = True
@@ -59,3 +64,16 @@ def _unused_libraries_not_found() -> Iterator[None]:
         yield
     finally:
         ctypes.util.find_library = find
+
+
+@contextmanager
+def _unused_modules_not_found() -> Iterator[None]:
+    """Have the import of an unused module fail, unless it was imported before."""
+    absent = [each for each in _UNUSED_MODULES if each not in sys.modules]
+    try:
+        sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+        yield
+    finally:
+        for each in absent:
+            if sys.modules.get(each, absent) is None:
+                del sys.modules[each]

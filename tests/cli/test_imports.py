@@ -185,6 +185,18 @@ def test_the_import_of_asyncssh_runs_no_program(tmp_path):
     assert run(code, home=tmp_path).strip() == "[]"
 
 
+def test_asyncssh_is_imported_without_what_is_never_used(tmp_path):
+    pytest.importorskip("asyncssh")
+    code = (
+        "import json, sys; from deploycore.ssh.library import require_extra; require_extra();"
+        "imported = sorted(sys.modules); import cryptography.x509;"
+        "print(json.dumps(imported))"
+    )
+    imported = json.loads(run(code, home=tmp_path))
+    assert "asyncssh.connection" in imported
+    assert not {"asyncssh.crypto.x509", "asyncssh.gss_unix", "cryptography.x509"} & {*imported}
+
+
 @pytest.mark.parametrize("package", _LAZY_PACKAGES)
 def test_a_package_that_imports_lazily_has_all_of_its_public_names(package):
     module = importlib.import_module(package)
