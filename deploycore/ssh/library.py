@@ -7,12 +7,13 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from threading import Lock
 from types import SimpleNamespace
 
 from deploycore.errors import ConfigurationError
 
-__all__ = ["require_extra"]
+__all__ = ["refuse_missing_extra", "require_extra"]
 
 _UNUSED_LIBRARIES = frozenset({"oqs", "liboqs", "nettle", "libnettle", "libnettle-6"})
 """Libraries that AsyncSSH looks for when it is imported. They add a key exchange (sntrup761) and
@@ -39,16 +40,30 @@ def require_extra() -> None:
     else:
         missing = False
     if missing:
-        raise ConfigurationError(
-            "SSH needs a package that is not installed.",
-            hint="Install it: pip install 'deploycore[ssh]'",
-        )
+        raise _missing_extra()
     # It asks for the local user's name, for OpenSSH's default of the remote one. A container's user
     # may have none, and then it would fail.
     vars(asyncssh.connection)["getpass"] = SimpleNamespace(getuser=lambda: "git")
     log = logging.getLogger("asyncssh")
     if log.level == logging.NOTSET:
         log.setLevel(logging.WARNING)  # below that, it repeats what servers say
+
+
+def refuse_missing_extra() -> None:
+    """Refuse to go on without AsyncSSH, which is not imported yet.
+
+    Raises:
+        ConfigurationError: The extra is not installed.
+    """
+    if find_spec("asyncssh") is None:
+        raise _missing_extra()
+
+
+def _missing_extra() -> ConfigurationError:
+    return ConfigurationError(
+        "SSH needs a package that is not installed.",
+        hint="Install it: pip install 'deploycore[ssh]'",
+    )
 
 
 @contextmanager
