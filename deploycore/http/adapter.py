@@ -10,7 +10,8 @@ from typing import Any
 
 import requests.adapters
 
-from deploycore.http.wire import PlainConnection, SecureConnection, Wire
+from deploycore.http.watched import PlainConnection, SecureConnection
+from deploycore.http.wire import Wire
 
 __all__ = ["WatchedAdapter"]
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-import urllib3.exceptions
-import urllib3.util
-
 from deploycore.configuration import is_loopback
 from deploycore.errors import ConfigurationError
 
@@ -91,10 +88,12 @@ class Origin:
         """Whether an absolute URL certainly has this origin, and no user information."""
         if not _PLAIN_URL.fullmatch(url):
             return False
+        from urllib3.util import parse_url  # takes as long to import as all of this package
+
         try:
-            parts, other = urlsplit(url), urllib3.util.parse_url(url)
+            parts, other = urlsplit(url), parse_url(url)
             origin = type(self).of(url)
-        except (ValueError, urllib3.exceptions.LocationParseError):
+        except ValueError:  # LocationParseError too
             return False
         # If two parsers read a link differently, it can pass a check and still lead elsewhere.
         same_host = (other.host or "").strip("[]").lower() == self.host

@@ -23,8 +23,6 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
 
 from deploycore.configuration import (
     SEVERAL_LINES,
@@ -73,9 +71,11 @@ def _proxy(secret: SecretStr) -> SecretStr:
     if text == NO_PROXY:
         return SecretStr(text)
     address = text if "://" in text else f"http://{text}"
+    from urllib3.util import Url, parse_url  # few providers have a proxy
+
     try:
         parts = parse_url(address)
-    except LocationParseError:
+    except ValueError:
         parts = Url()
     # Raised out here, since urllib3's own errors quote what may be a password.
     if parts.scheme not in ("http", "https") or not parts.host or parts.path not in (None, "/"):
@@ -171,6 +171,8 @@ class CoreFields(BaseModel):
     def _proxy_secrets(self) -> tuple[SecretStr, ...]:
         if self.proxy is None:
             return ()
+        from urllib3.util import parse_url
+
         auth = parse_url(self.proxy.get_secret_value()).auth
         if not auth:
             return ()

@@ -26,7 +26,8 @@ from deploycore.ssh.failures import flooded, host_key_refusal, translated
 from deploycore.ssh.keys import agent_keys, read_private_key
 from deploycore.ssh.known_hosts import HostKey, KnownHosts
 from deploycore.ssh.meter import Metered
-from deploycore.ssh.server import SshServer, Unreachable
+from deploycore.ssh.reaching import reach
+from deploycore.ssh.server import SshServer
 
 if TYPE_CHECKING:
     from deploycore.models import SshCredential
@@ -334,7 +335,7 @@ def running(
     server: SshServer,
     credential: SshCredential,
     command: str,
-    wire: Wire,
+    connected: socket.socket,
     *,
     environment: Mapping[str, str],
     silence: float,
@@ -342,7 +343,7 @@ def running(
     """Run a command on a server; the command ends with the context.
 
     Args:
-        wire: Connects; another thread can shut the connection down.
+        connected: A new connection to the server. It is closed with the context.
         environment: Variables for the command; servers may ignore them.
         silence: Seconds to wait for more data, and to sign in.
 
@@ -352,11 +353,10 @@ def running(
         KeyRefused: The server does not accept the key.
         ConnectionError: The connection is lost.
         TimeoutError: The server does not answer.
-        OSError: The server cannot be reached.
         GitError: The server breaks the protocol.
     """
     client = _client_for(server, credential)
-    with _connected(server, credential, client, wire, silence) as (loop, connection):
+    with _connected(server, credential, client, connected, silence) as (loop, connection):
         session = _Session(loop, client)
         opening = connection.create_session(
             lambda: session, command, env=list(environment.items()), encoding=None
@@ -366,8 +366,12 @@ def running(
 
 
 def sign_in(server: SshServer, credential: SshCredential, wire: Wire, *, silence: float) -> None:
-    """Sign in to a server without running a command. Errors are those of ``running``."""
-    with _connected(server, credential, _client_for(server, credential), wire, silence):
+    """Sign in to a server without running a command.
+
+    Errors are those of ``reach`` and ``running``.
+    """
+    client = _client_for(server, credential)
+    with _connected(server, credential, client, reach(server, wire), silence):
         pass
 
 
@@ -382,7 +386,7 @@ def find_host_key(server: SshServer, wire: Wire, *, silence: float) -> HostKey:
     """
     client = _Client((), ())
     try:
-        with _connected(server, None, client, wire, silence):
+        with _connected(server, None, client, reach(server, wire), silence):
             pass
     except HostKeyRefused:
         if client.host_key is not None:
@@ -399,10 +403,13 @@ def _client_for(server: SshServer, credential: SshCredential) -> _Client:
 
 @contextmanager
 def _connected(
-    server: SshServer, credential: SshCredential | None, client: _Client, wire: Wire, seconds: float
+    server: SshServer,
+    credential: SshCredential | None,
+    client: _Client,
+    connected: socket.socket,
+    seconds: float,
 ) -> Iterator[tuple[_Loop, asyncssh.SSHClientConnection]]:
-    """Connect and sign in."""
-    connected = _reached(server, wire)
+    """Sign in over a connection, which is closed with the context."""
     loop = _Loop(client)
     loop.set_exception_handler(lambda *_: None)  # asyncio's own would log what a server sent
     connection: asyncssh.SSHClientConnection | None = None
@@ -418,15 +425,6 @@ def _connected(
                 loop.wait(connection.wait_closed(), _CLOSING_SECONDS)
         loop.finish()
         connected.close()
-
-
-def _reached(server: SshServer, wire: Wire) -> socket.socket:
-    try:
-        return wire.connect(server.host, server.port)
-    except (socket.gaierror, TimeoutError):
-        raise
-    except OSError as error:
-        raise Unreachable(str(error)) from None
 
 
 async def _sign_in(

@@ -214,6 +214,20 @@ def test_a_clone_without_a_request_to_the_api_imports_neither_requests_nor_what_
     assert not unwanted.intersection(imported)
 
 
+def test_a_clone_over_ssh_imports_nothing_for_http(tmp_path):
+    pytest.importorskip("asyncssh")
+    code = (
+        "import json, sys, deploycore.git.run, deploycore.git.wire.ssh_client,"
+        " deploycore.provider.handle, deploycore.git.repositories.repository;"
+        "from deploycore.ssh.library import require_extra; require_extra();"
+        "import deploycore.ssh.session; from deploycore.git.wire.address import is_address;"
+        "assert is_address('ssh://git@git.example.com:2222/ada/site.git');"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    imported = json.loads(run(code, home=tmp_path))
+    assert not {"urllib3", "requests", "http.client", "dulwich.index"}.intersection(imported)
+
+
 def test_models_are_built_when_they_are_first_used(tmp_path):
     code = (
         "from deploycore.models import Branch, RepositoryId, Tag;"
@@ -234,6 +248,18 @@ def test_the_import_of_asyncssh_runs_no_program(tmp_path):
         "import asyncssh; assert ctypes.util.find_library is find; print(started)"
     )
     assert run(code, home=tmp_path).strip() == "[]"
+
+
+def test_asyncssh_is_imported_without_what_is_never_used(tmp_path):
+    pytest.importorskip("asyncssh")
+    code = (
+        "import json, sys; from deploycore.ssh.library import require_extra; require_extra();"
+        "imported = sorted(sys.modules); import cryptography.x509;"
+        "print(json.dumps(imported))"
+    )
+    imported = json.loads(run(code, home=tmp_path))
+    assert "asyncssh.connection" in imported
+    assert not {"asyncssh.crypto.x509", "asyncssh.gss_unix", "cryptography.x509"} & {*imported}
 
 
 @pytest.mark.parametrize("package", _LAZY_PACKAGES)

@@ -80,7 +80,7 @@ def ask_for_access(source: CloneUrl, operation: Operation) -> SshAccess:
 
 
 def _answer_of(source: CloneUrl, operation: Operation) -> bytes:
-    from deploycore.git.wire.ssh_client import open_command  # needs the extra
+    from deploycore.git.wire.ssh_client import open_command
 
     body = b""
     with open_command(source, _PROGRAM, "download", operation=operation) as command:

@@ -6,7 +6,7 @@ typed error, and a credential must not be sent unencrypted.
 
 from __future__ import annotations
 
-from urllib3.util import parse_url
+import re
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.wording import clean
@@ -16,12 +16,20 @@ from deploycore.ssh.server import SshServer, is_ssh
 
 __all__ = ["is_address", "missing_key", "refuse_unusable_source"]
 
+# Addresses that no parser can read in another way.
+_is_plain = re.compile(
+    r"ssh://(?:[A-Za-z0-9_-]+@)?[A-Za-z0-9.-]+(?::[0-9]+)?/[A-Za-z0-9._~/-]*"
+).fullmatch
+
 
 def is_address(url: str) -> bool:
     """Whether a URL has a valid host and port, and no control characters."""
     try:
         host = Origin.of(url).host
-        parse_url(url)  # the connection uses it, and it is stricter than urlsplit
+        if not _is_plain(url):
+            from urllib3.util import parse_url  # slow to import, and SSH does not need it
+
+            parse_url(url)  # the connection uses it, and it is stricter than urlsplit
         host.encode("idna")
     except ValueError:
         return False

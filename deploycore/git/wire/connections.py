@@ -23,7 +23,8 @@ from deploycore.git.operation import Operation
 from deploycore.git.settings import GitSettings
 from deploycore.http.certificates import refuse_unusable_certificate
 from deploycore.http.origin import Origin
-from deploycore.http.wire import PlainConnection, SecureConnection, Wire, cutting_after
+from deploycore.http.watched import PlainConnection, SecureConnection
+from deploycore.http.wire import Wire, cutting_after
 
 __all__ = ["media_type", "open_pool"]
 

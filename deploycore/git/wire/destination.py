@@ -13,15 +13,16 @@ import socket
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import cached_property
-from typing import Any
-
-from urllib3 import HTTPConnectionPool
+from typing import TYPE_CHECKING, Any
 
 from deploycore.errors import UnsafeRepository
 from deploycore.git.wire.address import is_address
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
+
+if TYPE_CHECKING:
+    from urllib3 import HTTPConnectionPool
 
 __all__ = ["Destinations", "SubmoduleDestinations", "resolved", "shown_origin"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dulwich.client import (
     _extract_symrefs_and_agent,
@@ -28,8 +28,13 @@ from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wording import clean
 from deploycore.http.wire import Wire, cutting_after
 from deploycore.models import CloneUrl
+from deploycore.ssh.library import refuse_missing_extra, require_extra
+from deploycore.ssh.reaching import reach
 from deploycore.ssh.server import SshServer
-from deploycore.ssh.session import Command, running
+
+if TYPE_CHECKING:
+    from deploycore.models import SshCredential
+    from deploycore.ssh.session import Command
 
 __all__ = ["open_command", "open_ssh_client"]
 
@@ -48,10 +53,12 @@ def open_command(
     key, the next key is tried.
 
     Raises:
+        ConfigurationError: The extra is not installed.
         KeyRefused: The server accepts no key.
     """
-    server, settings, key = SshServer.of(source.url), operation.settings, key_of(source)
-    wire = Wire(settings.connect_timeout, operation.check)
+    refuse_missing_extra()
+    key = key_of(source)
+    wire = Wire(operation.settings.connect_timeout, operation.check)
     credentials = operation.credentials_for(source)
     with (
         cutting_after(wire, operation.remaining),
@@ -62,14 +69,7 @@ def open_command(
             sent = credentials.current(key)
             if sent is None:
                 raise missing_key(source.url)
-            opening = running(
-                server,
-                sent,
-                server.command(program, *arguments),
-                wire,
-                environment=_VERSION_2,
-                silence=settings.read_timeout,
-            )
+            opening = _running(source, sent, (program, *arguments), operation, wire)
             try:
                 command = open_until_end.enter_context(opening)
             except KeyRefused:
@@ -79,6 +79,32 @@ def open_command(
                 break
         credentials.accept(sent)
         yield command
+
+
+@contextmanager
+def _running(
+    source: CloneUrl,
+    credential: SshCredential,
+    program: Sequence[str],
+    operation: Operation,
+    wire: Wire,
+) -> Iterator[Command]:
+    """Connect, and run a program on the repository."""
+    server = SshServer.of(source.url)
+    with reach(server, wire) as connected:
+        # The server prepares while AsyncSSH is imported.
+        require_extra()
+        from deploycore.ssh.session import running
+
+        with running(
+            server,
+            credential,
+            server.command(*program),
+            connected,
+            environment=_VERSION_2,
+            silence=operation.settings.read_timeout,
+        ) as command:
+            yield command
 
 
 @contextmanager

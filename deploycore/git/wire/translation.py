@@ -12,16 +12,6 @@ import ssl
 from socket import gaierror
 
 from dulwich.errors import HangupException
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
 
 from deploycore.errors import GitError, RemoteRefused
 from deploycore.git.wire.destination import shown_origin
@@ -99,6 +89,8 @@ def protocol_refusal(source: CloneUrl, said: str) -> RemoteRefused:
 
 def is_transient(error: BaseException) -> bool:
     """Whether a retry may succeed: after broken connections, timeouts and status 502 to 504."""
+    from urllib3.exceptions import HTTPError, NameResolutionError, SSLError  # SSH needs none
+
     if isinstance(error, SSLError | NameResolutionError):
         return False
     if isinstance(error, HTTPError | HangupException | ConnectionError | TimeoutError):
@@ -108,8 +100,10 @@ def is_transient(error: BaseException) -> bool:
 
 def network_failure(source: CloneUrl, error: BaseException) -> GitError:
     """Return the error for an exception of dulwich or urllib3 during a fetch."""
+    from urllib3 import exceptions  # SSH needs none
+
     url = source.url
-    if isinstance(error, ProxyError):
+    if isinstance(error, exceptions.ProxyError):
         return GitError(
             f"The proxy for {url} cannot be reached, or refused the connection:"
             f" {clean(str(error.original_error), source)}.",
@@ -117,26 +111,28 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
             url=url,
         )
     # To urllib3, the first is a ConnectTimeoutError.
-    if isinstance(error, NewConnectionError | Unreachable | gaierror):
+    if isinstance(error, exceptions.NewConnectionError | Unreachable | gaierror):
         return GitError(
             f"The git server of {url} cannot be reached.",
             hint="Check the address, that the host is up, and the network.",
             url=url,
         )
-    if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+    if isinstance(
+        error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError | TimeoutError
+    ):
         return GitError(
             f"The git server of {url} did not answer in time.",
             hint="Check that the host is up, and check the network.",
             url=url,
         )
-    if isinstance(error, SSLError | ssl.SSLError):
+    if isinstance(error, exceptions.SSLError | ssl.SSLError):
         return GitError(
             f"The connection to {url} is not secure: {clean(str(error), source)}.",
             hint="Check the host name and the clock; for a certificate of your own, name its CA "
             "bundle in the provider's ca_bundle or in REQUESTS_CA_BUNDLE.",
             url=url,
         )
-    if isinstance(error, ProtocolError | HangupException | ConnectionError):
+    if isinstance(error, exceptions.ProtocolError | HangupException | ConnectionError):
         return GitError(
             f"The connection to {url} was closed before the answer was complete.",
             hint="Try again. If it happens again, check the host, the network, and any proxy.",
