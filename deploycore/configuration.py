@@ -12,7 +12,6 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
@@ -31,6 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from deploycore.errors import ConfigurationError
+from deploycore.records import record
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
 from deploycore.text.validation import find_problems
@@ -253,7 +253,7 @@ SEVERAL_LINES: dict[str, JsonValue] = {"lines": True}
 """The ``json_schema_extra`` of a field whose value may have several lines."""
 
 
-@dataclass(frozen=True)
+@record
 class ConfigField:
     """One field of a ``Config``, for forms and command-line options.
 

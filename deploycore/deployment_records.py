@@ -7,9 +7,10 @@ because commands that only list deployments do not need pydantic, which takes lo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from deploycore.records import record
 
 __all__ = [
     "FINAL_STATES",
@@ -51,7 +52,7 @@ FINAL_STATES: frozenset[DeploymentState] = frozenset(
 """The states in which a deployment has ended."""
 
 
-@dataclass(frozen=True)
+@record
 class DeploymentRecord:
     """One deployment of an application, or one rollback.
 

@@ -39,17 +39,6 @@ from typing import TYPE_CHECKING
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    DeploymentRecord,
-    DeploymentStatus,
-    ProviderCall,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.models import (
     Account,
     Branch,
@@ -69,6 +58,17 @@ from deploycore.models import (
 
 if TYPE_CHECKING:
     from deploycore.errors import DeploycoreError
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        DeploymentRecord,
+        DeploymentStatus,
+        ProviderCall,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
 
 __all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ import urllib3.util
 
 from deploycore.configuration import is_loopback
 from deploycore.errors import ConfigurationError
+from deploycore.records import record
 
 __all__ = ["Origin", "host_of", "path_of"]
 
@@ -35,7 +35,7 @@ def host_of(url: str) -> str:
         return "malformed"
 
 
-@dataclass(frozen=True)
+@record
 class Origin:
     """Scheme, host and port, compared as in RFC 6454."""
 

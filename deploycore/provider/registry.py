@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploycore.configuration import ProviderConfig, discriminator_of
@@ -42,6 +42,7 @@ from deploycore.provider.entry_points import (
 from deploycore.provider.requirement import needed_release
 from deploycore.provider.signatures import classes_of_modes, takes_git
 from deploycore.provider.watchdog import ending_process
+from deploycore.records import record
 from deploycore.text.raised import raised_text, shortened
 from deploycore.text.suggestions import did_you_mean
 from deploycore.version import __version__
@@ -91,7 +92,7 @@ _imported: dict[tuple[str, str, str, str], object] = {}
 """The modules of those whose import has come to its end in this process."""
 
 
-@dataclass(frozen=True)
+@record
 class Plugin:
     """A provider class that passed all checks, and its distribution.
 
