@@ -16,8 +16,6 @@ import stat
 from functools import lru_cache
 from itertools import takewhile
 
-from dulwich.index import HFS_IGNORABLE_CHARS
-
 from deploycore.errors import LimitExceeded, UnsafeRepository
 from deploycore.git.packs.hash_table import PATH_HASH_BYTES, HashTable, path_hash
 from deploycore.git.packs.objects import ObjectFormat, TreeEntry, read_tree
@@ -98,6 +96,10 @@ def refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
 
 def _is_on_hfs(name: bytes, known: str) -> bool:
     """Whether HFS+ treats a name as a known one: it ignores some code points."""
+    if name.isascii():
+        return name.lower() == known.encode()
+    from dulwich.index import HFS_IGNORABLE_CHARS  # few names need it, and it brings much
+
     try:
         text = name.decode()
     except UnicodeDecodeError as error:

@@ -10,30 +10,18 @@ Format: https://git-scm.com/docs/gitrepository-layout and https://git-scm.com/do
 from __future__ import annotations
 
 import os
-import stat
-import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dulwich.index import (
-    IndexChecksumWriter,
-    IndexEntry,
-    Stage,
-    index_entry_from_stat,
-    write_cache_entry,
-)
-from dulwich.object_format import get_object_format
-from dulwich.objects import ObjectID
-
 from deploycore.disk.durable import DIRECTORY_MODE
-from deploycore.disk.trees import open_shared, write_file
+from deploycore.disk.trees import write_file
 from deploycore.git.packs.objects import SHA1, ObjectFormat, TreeEntry
 from deploycore.git.packs.receive import Received
+from deploycore.git.repositories.index import write_index
 from deploycore.git.wire.request import Fetched
 
 __all__ = ["core_section", "make_repository"]
 
-_INDEX_VERSION = 2
 _BRANCHES = b"refs/heads/"
 _TAGS = b"refs/tags/"
 _DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
@@ -68,7 +56,7 @@ def make_repository(
     name = f"pack-{received.checksum.hex()}"
     os.rename(received.path, packs / f"{name}.pack")
     write_file(packs / f"{name}.idx", received.index())
-    _write_index(git / "index", tree, entries, received.object_format)
+    write_index(git / "index", tree, entries, received.object_format)
     write_file(git / "config", [_config(fetched.ref, url, received.object_format)])
     write_file(git / "packed-refs", [_packed_refs(fetched)])
     if shallow:
@@ -127,34 +115,3 @@ def _packed_refs(fetched: Fetched) -> bytes:
     elif ref.startswith(_TAGS):
         lines.append(commit + b" " + ref)
     return b"\n".join((*lines, b""))
-
-
-def _write_index(
-    path: Path,
-    tree: Path,
-    entries: Callable[[], Iterable[tuple[bytes, TreeEntry]]],
-    object_format: ObjectFormat,
-) -> None:
-    """Write git's index entry by entry, since it may be too large for memory."""
-    root, number = os.fsencode(tree), sum(1 for _ in entries())
-    known = get_object_format(object_format.name)
-    with open(path, "xb", opener=open_shared) as file:
-        writer = IndexChecksumWriter(file, known)
-        writer.write(b"DIRC" + struct.pack(">LL", _INDEX_VERSION, number))
-        for name, entry in entries():
-            made = _index_entry(os.path.join(root, name), entry)
-            serialized = made.serialize(name, Stage.NORMAL)
-            write_cache_entry(writer, serialized, version=_INDEX_VERSION, object_format=known)
-        writer.write_checksum()
-
-
-def _index_entry(path: bytes, entry: TreeEntry) -> IndexEntry:
-    found = os.lstat(path)
-    mode, size = stat.S_IFMT(entry.mode), found.st_size
-    if stat.S_ISREG(entry.mode):
-        mode = 0o100755 if entry.mode & 0o100 else 0o100644
-    elif not stat.S_ISLNK(entry.mode):
-        size = 0  # the place of a submodule
-    made = index_entry_from_stat(found, ObjectID(entry.hash.hex().encode()), mode)
-    made.size = size
-    return made
