@@ -6,11 +6,12 @@ The core creates command-line options, prompts and stored values from the fields
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import date
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
@@ -29,6 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from deploycore.errors import ConfigurationError
+from deploycore.records import record
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
 from deploycore.text.validation import find_problems
@@ -251,7 +253,7 @@ SEVERAL_LINES: dict[str, JsonValue] = {"lines": True}
 """The ``json_schema_extra`` of a field whose value may have several lines."""
 
 
-@dataclass(frozen=True)
+@record
 class ConfigField:
     """One field of a ``Config``, for forms and command-line options.
 
@@ -345,11 +347,9 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
             name for each of them, but never the value.
     """
     try:
-        config: ProviderConfig = TypeAdapter(config_type).validate_python(dict(values))
+        return _validated(config_type, dict(values))
     except ValidationError as error:
         problems = find_problems(error, config_type, values)
-    else:
-        return config
     redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
     name, told = values.get("name"), [redactor.mask(each.text(".")) for each in problems]
     raise ConfigurationError(
@@ -359,6 +359,34 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
         provider=str(name),
         fields=told,
     )
+
+
+def _validated(config_type: Any, values: dict[str, object]) -> ProviderConfig:
+    """Validate values by the one class that they are for; see :func:`parse_config`.
+
+    Raises:
+        ValidationError: They are not valid. Its places are those of the whole ``Config``.
+    """
+    member = _member_for(config_type, values)
+    if member is not None:
+        # Building the schema of the whole union takes as long as all that is done here.
+        with suppress(ValidationError):
+            return member.model_validate(values)
+    config: ProviderConfig = TypeAdapter(config_type).validate_python(values)
+    return config
+
+
+def _member_for(config_type: Any, values: Mapping[str, object]) -> type[ProviderConfig] | None:
+    """The class that validates values; ``None`` if only the whole ``Config`` can tell."""
+    discriminator = discriminator_of(config_type)
+    if discriminator is None:
+        return next(iter(members(config_type))) if inspect.isclass(config_type) else None
+    if len(get_args(config_type)) > 2 or not isinstance(tag := values.get(discriminator), str):
+        return None
+    for each in members(config_type):
+        if tag in get_args(each.model_fields[discriminator].annotation):
+            return each
+    return None
 
 
 def is_secret(info: FieldInfo) -> bool:

@@ -7,9 +7,10 @@ because commands that only list deployments do not need pydantic, which takes lo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from deploycore.records import record
 
 __all__ = [
     "FINAL_STATES",
@@ -59,7 +60,7 @@ def state_name(state: str) -> str:
     return _NAMES.get(state, state)
 
 
-@dataclass(frozen=True)
+@record
 class DeploymentRecord:
     """One deployment of an application, or one rollback.
 

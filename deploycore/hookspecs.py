@@ -42,17 +42,6 @@ from typing import TYPE_CHECKING
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    DeploymentRecord,
-    DeploymentStatus,
-    ProviderCall,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.models import (
     Account,
     Branch,
@@ -72,6 +61,17 @@ from deploycore.models import (
 
 if TYPE_CHECKING:
     from deploycore.errors import DeploycoreError
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        DeploymentRecord,
+        DeploymentStatus,
+        ProviderCall,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
 
 __all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]
 

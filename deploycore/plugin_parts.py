@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from deploycore.errors import NotFound
-from deploycore.events import DeployKey, RegisteredKey
 from deploycore.models import Repository, RepositoryId, SshAddress
+
+if TYPE_CHECKING:
+    from deploycore.events import DeployKey, RegisteredKey
 
 __all__ = [
     "Action",

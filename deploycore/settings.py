@@ -10,13 +10,14 @@ import base64
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from deploycore.disk.durable import BrokenLink, make_private_directory
 from deploycore.errors import ConfigurationError, StoreError
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -33,7 +34,7 @@ _NEW_KEY = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class Settings:
     """The location of the database, and the key of its secrets.
 

@@ -98,6 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         arguments = sys.argv[1:]
         is_service = arguments[:1] and arguments[0] in _SERVICES
         _collect_rarely(_OBJECTS_IN_SERVICES if is_service else _OBJECTS_BETWEEN_COLLECTIONS)
+        _skip_plugins_of_pydantic()
     completing = _COMPLETION_VARIABLE in os.environ
     arguments, is_remote = take_server(arguments)
     if not completing and arguments[:1] == ["help"] and len(arguments) > 1:
@@ -132,6 +133,15 @@ def _collect_rarely(objects: int) -> None:
 
     gc.set_threshold(objects)
     atexit.register(gc.freeze)
+
+
+def _skip_plugins_of_pydantic() -> None:
+    """Keep pydantic from searching every installed distribution for plugins of its own.
+
+    The search takes as long as a fifth of the imports of pydantic, and the plugins watch models,
+    which is of no use in a command. The variable can be set to load them. Steps do not inherit it.
+    """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def _print(text: str) -> None:

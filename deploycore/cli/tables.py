@@ -7,8 +7,10 @@ left out. If the essential columns do not fit either, each row becomes a block o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
+
+from deploycore.records import record
 
 __all__ = ["Cell", "Column", "Paint", "Style", "record_lines", "table_lines"]
 
@@ -54,7 +56,7 @@ class Column(NamedTuple):
         return _STATES.get(cell) if isinstance(cell, str) else None
 
 
-@dataclass(frozen=True)
+@record
 class _Measured:
     """A column with its widths in terminal cells."""
 

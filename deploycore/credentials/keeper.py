@@ -23,6 +23,7 @@ from deploycore.errors import (
     ProviderUnavailable,
     StoreError,
 )
+from deploycore.records import record
 from deploycore.tokens import RenewableAuth, Token
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class TokenMemory:
         return bool(held)
 
 
-@dataclass(frozen=True)
+@record
 class TokenSource:
     """The places that hold the tokens of one configured provider.
 

@@ -23,6 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deploycore.records import record
+
 __all__ = ["Remains", "measure_tree", "remove_tree"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,7 +38,7 @@ _MIB = 1024 * 1024
 _MAX_PATH = 200
 
 
-@dataclass(frozen=True)
+@record
 class Remains:
     """What is left of a tree.
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 from deploycore.errors import Cancelled
+from deploycore.records import record
 
 __all__ = ["Cancellation", "CheckedOut", "Progress", "ProgressListener", "no_progress"]
 
 
-@dataclass(frozen=True)
+@record
 class Progress:
     """The progress of a git operation.
 
@@ -36,7 +36,7 @@ def no_progress(progress: Progress) -> None:
     """Ignore all progress."""
 
 
-@dataclass(frozen=True)
+@record
 class CheckedOut:
     """The result of an export or a clone.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -18,7 +19,7 @@ EscapingLinks = Literal["refuse", "write-as-files", "write-as-links"]
 _GIB = 1024**3
 
 
-@dataclass(frozen=True)
+@record
 class GitSettings:
     """Timeouts, retries and limits. Times are seconds, sizes bytes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
@@ -18,6 +18,7 @@ from deploycore.errors import (
     RateLimited,
 )
 from deploycore.http.dates import http_date
+from deploycore.records import record
 from deploycore.times import for_people
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
-@dataclass(frozen=True)
+@record
 class ErrorAnswer:
     """A response with status 400 or higher, which a provider can explain.
 
@@ -153,7 +154,7 @@ def _joined(base: str, link: str) -> str:
         raise ValueError("its Link header is malformed") from None
 
 
-@dataclass(frozen=True)
+@record
 class Answer:
     """A complete response. It may contain a secret, so ``repr`` does not show its content."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
 from deploycore.configuration import is_loopback
 from deploycore.errors import ConfigurationError
+from deploycore.records import record
 
 __all__ = ["Origin", "host_of", "path_of"]
 
@@ -32,7 +32,7 @@ def host_of(url: str) -> str:
         return "malformed"
 
 
-@dataclass(frozen=True)
+@record
 class Origin:
     """Scheme, host and port, compared as in RFC 6454."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpSettings"]
 
 
-@dataclass(frozen=True)
+@record
 class HttpSettings:
     """Timeouts, retries and limits of the HTTP client. Times are in seconds, sizes in bytes.
 

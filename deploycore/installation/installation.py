@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from socket import gethostname
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deploycore.errors import ConfigurationError
 from deploycore.installation.patterns import refuse_unusable_patterns
 from deploycore.installation.repository_names import read_repository_of
+from deploycore.records import record
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Installation", "SecretReference"]
 
 
-@dataclass(frozen=True)
+@record
 class SecretReference:
     """A place from which a secret is read each time: ``env:NAME`` or ``file:PATH``."""
 

@@ -35,8 +35,6 @@ from deploycore.errors import ConfigurationError
 from deploycore.http import HttpSettings
 from deploycore.http.certificates import refuse_unusable_bundle, refuse_unusable_certificate
 from deploycore.models import CloneUrl, SshAddress, SshCredential
-from deploycore.ssh.known_hosts import read_host_keys
-from deploycore.ssh.library import require_extra
 from deploycore.text.validation import find_problems
 
 if TYPE_CHECKING:
@@ -85,6 +83,8 @@ def _proxy(secret: SecretStr) -> SecretStr:
 
 def _host_keys(text: str) -> str:
     """The lines themselves, also if a file with them is named."""
+    from deploycore.ssh.known_hosts import read_host_keys  # few providers have keys
+
     path = Path(text.strip()).expanduser()
     is_file = "\n" not in text.strip() and len(text.split()) == 1
     if is_file:
@@ -412,6 +412,8 @@ def refuse_unusable_key(core: CoreFields, name: str) -> None:
     """
     if not core.uses_ssh:
         return
+    from deploycore.ssh.library import require_extra
+
     require_extra()
     if core.ssh_private_key is None:
         return

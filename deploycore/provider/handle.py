@@ -24,9 +24,7 @@ from deploycore.errors import (
     KeyRefused,
     NotFound,
 )
-from deploycore.events import ProviderCall
 from deploycore.http import HttpSettings
-from deploycore.http.deprecation import Deprecation
 from deploycore.http.tally import ItemTally
 from deploycore.models import (
     Account,
@@ -58,9 +56,11 @@ from deploycore.text.sentences import sentences
 from deploycore.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from deploycore.events import ProviderCall
     from deploycore.git import GitSettings
+    from deploycore.http.deprecation import Deprecation
 
-__all__ = ["Provider", "ProviderCall"]
+__all__ = ["Provider"]
 
 T = TypeVar("T")
 
@@ -405,14 +405,15 @@ class Provider(OptionalListings, OptionalCalls):
         except DeploycoreError as error:
             self._finished(call, None, error)
             raise
-        return self._items(call, source, expected, wanted, tally, open_again)
+        return self._items(hook, call, source, expected, wanted, tally, open_again)
 
     def _made(self, hook: str, arguments: Mapping[str, object]) -> Callable[[], Any]:
         return lambda: getattr(self._connection.hooks, hook)(**arguments)
 
     def _items(
         self,
-        call: ProviderCall,
+        hook: str,
+        call: ProviderCall | None,
         source: Iterator[object],
         expected: type[ModelT],
         query: Query[ModelT],
@@ -427,7 +428,7 @@ class Provider(OptionalListings, OptionalCalls):
             while query.limit is None or given < query.limit:
                 try:
                     with tally.counting():
-                        item = self._guard(call.hook, partial(next, source, end))
+                        item = self._guard(hook, partial(next, source, end))
                 except AuthenticationFailed:
                     another = None if given else open_again()
                     if another is None:
@@ -435,12 +436,12 @@ class Provider(OptionalListings, OptionalCalls):
                     source = another
                     continue
                 if item is end:
-                    self._guard(call.hook, tally.check)
+                    self._guard(hook, tally.check)
                     break
                 if not isinstance(item, expected):
                     what = f"gave {type_of(item)} as item {given + 1}, not {expected.__name__}"
-                    raise self._guard.broken(call.hook, what)
-                if not self._is_new_and_wanted(call.hook, item, repeats, query, tally):
+                    raise self._guard.broken(hook, what)
+                if not self._is_new_and_wanted(hook, item, repeats, query, tally):
                     continue
                 given += 1
                 self._observers.tell("provider_call_yielded", call=call, item=item)
@@ -451,7 +452,7 @@ class Provider(OptionalListings, OptionalCalls):
         finally:
             close = getattr(source, "close", None)
             if close is not None:
-                self._guard(call.hook, close)
+                self._guard(hook, close)
             tally.tell()
             self._finished(call, given, failure)
 
@@ -475,14 +476,20 @@ class Provider(OptionalListings, OptionalCalls):
             raise self._guard.endless(hook)
         return False
 
-    def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall:
+    def _started(self, hook: str, arguments: Mapping[str, object]) -> ProviderCall | None:
+        if not self._observers:
+            return None
+        from deploycore.events import ProviderCall
+
         shown = {name: value for name, value in arguments.items() if name not in SECRET_ARGUMENTS}
         call = ProviderCall(self.name, self.plugin.kind, hook, shown)
         self._observers.tell("provider_call_started", call=call)
         return call
 
-    def _finished(self, call: ProviderCall, result: object, error: DeploycoreError | None) -> None:
-        if not self._observers:
+    def _finished(
+        self, call: ProviderCall | None, result: object, error: DeploycoreError | None
+    ) -> None:
+        if call is None:
             return
         shown = result.without_credential() if isinstance(result, CloneUrl) else result
         self._observers.tell("provider_call_finished", call=call, result=shown, error=error)

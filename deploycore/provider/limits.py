@@ -7,12 +7,12 @@ own. A call that does not return in time is abandoned; it ends when its connecti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from deploycore.errors import PluginError
 from deploycore.provider.background import Unanswered, call_within
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from deploycore.provider.registry import Plugin
@@ -33,7 +33,7 @@ class _Limitable(Protocol):
     unlimited: Any
 
 
-@dataclass(frozen=True)
+@record
 class CallLimit:
     """The limit of each call of a provider.
 

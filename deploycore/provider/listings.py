@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from deploycore.events import RegisteredKey, Webhook
 from deploycore.models import Branch, Owner, PullRequest, Repository, Tag
+
+if TYPE_CHECKING:
+    from deploycore.events import RegisteredKey, Webhook
 
 __all__ = ["MOST_REPEATS", "Everything", "Item", "ModelT", "Query", "Repeats"]
 
-Item = Repository | Branch | Owner | PullRequest | RegisteredKey | Tag | Webhook
+Item: TypeAlias = "Repository | Branch | Owner | PullRequest | RegisteredKey | Tag | Webhook"
 """What listings give."""
 
 ItemT = TypeVar("ItemT", contravariant=True)
-ModelT = TypeVar("ModelT", Repository, Branch, Owner, PullRequest, RegisteredKey, Tag, Webhook)
+ModelT = TypeVar("ModelT", Repository, Branch, Owner, PullRequest, "RegisteredKey", Tag, "Webhook")
 
 # A listing that changes while it is read gives the last items of a page again on the next one,
 # so remembering more than a page is enough.

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    DeploymentStatus,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.models import RepositoryId, SshAddress
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import Everything, ModelT, Query
 from deploycore.provider.registry import Plugin
+
+if TYPE_CHECKING:
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        DeploymentStatus,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
 
 __all__ = ["OptionalCalls"]
 
@@ -58,6 +60,8 @@ class OptionalCalls:
             UnexpectedAnswer: The content is not what the host documents.
         """
         self._demand("parse_webhook")
+        from deploycore.events import Delivered
+
         return self._call("parse_webhook", Delivered, delivery=delivery)
 
     @limited
@@ -69,6 +73,8 @@ class OptionalCalls:
             ProviderError: The host is unreachable, or rejected the request.
         """
         self._demand("register_webhook")
+        from deploycore.events import Webhook
+
         arguments = {"repository": repository, "url": url, "secret": secret}
         return self._call("register_webhook", Webhook, **arguments)
 
@@ -76,6 +82,8 @@ class OptionalCalls:
     def list_webhooks(self, repository: RepositoryId) -> Iterator[Webhook]:
         """List the webhooks of a repository, lazily."""
         self._demand("list_webhooks")
+        from deploycore.events import Webhook
+
         return self._listing("list_webhooks", Webhook, Everything(), repository=repository)
 
     @limited
@@ -93,12 +101,16 @@ class OptionalCalls:
             ProviderError: The host refuses, or cannot be reached.
         """
         self._demand("add_deploy_key")
+        from deploycore.events import RegisteredKey
+
         return self._call("add_deploy_key", RegisteredKey, repository=repository, key=key)
 
     @limited
     def list_deploy_keys(self, repository: RepositoryId) -> Iterator[RegisteredKey]:
         """The deploy keys of a repository, lazily."""
         self._demand("list_deploy_keys")
+        from deploycore.events import RegisteredKey
+
         return self._listing("list_deploy_keys", RegisteredKey, Everything(), repository=repository)
 
     @limited

@@ -7,19 +7,16 @@ a time limit, so a plugin whose import hangs is reported, and does not block oth
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
-from deploycore.configuration import ProviderConfig, discriminator_of, members
+from deploycore.configuration import ProviderConfig, discriminator_of
 from deploycore.errors import ConfigurationError, PluginError
-from deploycore.hookspecs import API_VERSION, REQUIRED_HOOKS, ProviderSpec
 from deploycore.provider.background import (
     BackgroundCall,
     Unanswered,
@@ -28,14 +25,32 @@ from deploycore.provider.background import (
     printing_to_stderr,
     under_way,
 )
+from deploycore.provider.contract_check import check_provider_class, implemented_hooks
+from deploycore.provider.entry_points import (
+    CONTRACT_GROUP,
+    OBSERVER_GROUP,
+    PROVIDER_GROUP,
+    SANDBOX_GROUP,
+    distribution_name,
+    distribution_of,
+    entry_points_by_name,
+    identity_of,
+    key_of,
+    label_of,
+    normalise_kind,
+    only_one,
+)
 from deploycore.provider.requirement import needed_release
-from deploycore.provider.signatures import classes_of_modes, init_faults, takes_git
+from deploycore.provider.signatures import classes_of_modes, takes_git
 from deploycore.provider.watchdog import ending_process
+from deploycore.records import record
 from deploycore.text.raised import raised_text, shortened
 from deploycore.text.suggestions import did_you_mean
 from deploycore.version import __version__
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from deploycore.provider.isolation import Ending
 
 __all__ = [
@@ -44,16 +59,25 @@ __all__ = [
     "PROVIDER_GROUP",
     "SANDBOX_GROUP",
     "Plugin",
+    "check_provider_class",
+    "distribution_name",
+    "endless_import",
+    "entry_points_by_name",
+    "examine_each",
+    "identity_of",
+    "implemented_hooks",
+    "import_entry_point",
+    "imported",
+    "isolated_import_error",
+    "label_of",
     "load_plugin",
     "normalise_kind",
+    "only_one",
+    "refuse_import",
+    "stopped_import",
 ]
 
 T = TypeVar("T")
-
-PROVIDER_GROUP = "deploycore.providers"
-OBSERVER_GROUP = "deploycore.observers"
-SANDBOX_GROUP = "deploycore.sandboxes"
-CONTRACT_GROUP = "deploycore.contracts"
 
 LISTED_SECONDS = 10.0
 """How long the import may take of a plugin that is listed, or watches."""
@@ -67,8 +91,6 @@ _refused: dict[tuple[str, str, str, str], PluginError] = {}
 """Plugins that must not be imported here, by entry point, and why."""
 _imported: dict[tuple[str, str, str, str], object] = {}
 """The modules of those whose import has come to its end in this process."""
-
-_IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
 
 
 _DISPLAY_NAME_LENGTH = 60
@@ -87,7 +109,7 @@ def _is_display_name(given: object) -> TypeGuard[str]:
     )
 
 
-@dataclass(frozen=True)
+@record
 class Plugin:
     """A provider class that passed all checks, and its distribution.
 
@@ -140,22 +162,6 @@ class Plugin:
         return f"{self.distribution} {self.version}"
 
 
-def normalise_kind(kind: str) -> str:
-    """Normalize a kind like a distribution name (PEP 503): ``Git_Hub`` and ``git.hub`` become
-    ``git-hub``."""
-    return re.sub(r"[-_.]+", "-", kind.strip()).lower()
-
-
-def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
-    """The installed entry points of a group by normalised name, each distribution once."""
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for point in entry_points(group=group):
-        # A distribution can be on sys.path twice, as an installation and as its source tree.
-        identity = (distribution_name(point), point.value)
-        found.setdefault(normalise_kind(point.name), {}).setdefault(identity, point)
-    return {name: tuple(found[name].values()) for name in sorted(found)}
-
-
 def load_plugin(kind: str) -> Plugin:
     """Import and check the plugin of a kind.
 
@@ -178,22 +184,6 @@ def load_plugin(kind: str) -> Plugin:
             kind=kind,
         )
     return _load(kind, only_one(kind, installed[kind]))
-
-
-def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
-    """Return the entry point of a kind, if exactly one distribution has it.
-
-    Raises:
-        PluginError: Several distributions have it. The message names them.
-    """
-    if len(points) > 1:
-        rivals = " and ".join(sorted(label_of(point) for point in points))
-        raise PluginError(
-            f"The kind {kind!r} is provided by {rivals}; deploycore cannot choose between them.",
-            hint="Uninstall all but one of them.",
-            kind=kind,
-        )
-    return points[0]
 
 
 def import_entry_point(point: EntryPoint) -> Any:
@@ -219,7 +209,7 @@ def imported(point: EntryPoint) -> Any:
             hint="Upgrade deploycore, or install an older release of the plugin.",
             plugin=label_of(point),
         )
-    if (refusal := _refused.get(_key_of(point))) is not None:
+    if (refusal := _refused.get(key_of(point))) is not None:
         raise refusal
     try:
         return point.load()
@@ -240,7 +230,7 @@ def refuse_import(point: EntryPoint, error: PluginError) -> None:
     Args:
         error: The error to raise instead.
     """
-    _refused[_key_of(point)] = error
+    _refused[key_of(point)] = error
 
 
 def examine_each(
@@ -290,7 +280,7 @@ def _ending_if_held(point: EntryPoint, seconds: float) -> AbstractContextManager
         seconds: How long it waits at most.
     """
     module = sys.modules.get(point.module)
-    if module is not None and _imported.get(_key_of(point)) is module:
+    if module is not None and _imported.get(key_of(point)) is module:
         return nullcontext()
     seconds += _HELD_SECONDS
     return ending_process(
@@ -340,60 +330,18 @@ def endless_import(point: EntryPoint, seconds: float) -> PluginError:
     )
 
 
-def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
-    """Check a provider class against the contract.
-
-    Args:
-        candidate: The object that the entry point names.
-        plugin: The plugin's name and version, for messages.
-
-    Returns:
-        The names of the hooks that it implements, in the order of the contract.
-
-    Raises:
-        PluginError: All faults, in one message.
-    """
-    if faults := list(_faults(candidate)):
-        raise PluginError(
-            f"The plugin {plugin} does not implement the provider contract: {'; '.join(faults)}.",
-            hint="Upgrade the plugin. If that does not help, report this to its author.",
-            plugin=plugin,
-        )
-    return implemented_hooks(candidate)
-
-
-def implemented_hooks(candidate: object) -> tuple[str, ...]:
-    """Return the hooks that an object implements, in the order of the contract."""
-    implemented = _implementations(candidate)
-    return tuple(name for name in _specifications() if name in implemented)
-
-
-def label_of(point: EntryPoint) -> str:
-    """Return the name and version of an entry point's plugin, for errors."""
-    return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
-
-
-def identity_of(point: EntryPoint) -> tuple[str, ...]:
-    """Return what tells an entry point from those of other installations and versions."""
-    return (*_key_of(point), point.dist.version if point.dist else "")
-
-
-def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
-    place = str(point.dist.locate_file("")) if point.dist else ""
-    return point.group, point.name, point.value, place
-
-
 def _load(kind: str, point: EntryPoint) -> Plugin:
     def examine() -> tuple[Any, tuple[str, ...]]:
         candidate = imported(point)
         return candidate, check_provider_class(candidate, plugin=label_of(point))
 
     provider_class, hooks = _apart(point, examine)
+    distribution, version = distribution_of(point)
     return Plugin(
         kind=kind,
         provider_class=provider_class,
-        distribution=distribution_name(point),
-        version=point.dist.version if point.dist else "unknown",
+        distribution=distribution,
+        version=version or "unknown",
         origin=point.value,
         hooks=hooks,
     )
@@ -406,7 +354,7 @@ def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
             found = _noting(
                 point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS)
             )()
-            _imported[_key_of(point)] = sys.modules.get(point.module)
+            _imported[key_of(point)] = sys.modules.get(point.module)
             return found
     except Unanswered:
         pass
@@ -441,120 +389,3 @@ def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]
         )
 
     return translated
-
-
-def _faults(candidate: object) -> Iterable[str]:
-    if not inspect.isclass(candidate):
-        yield f"its entry point names a {type(candidate).__name__}, not a provider class"
-    elif version_fault := _version_fault(candidate):
-        yield version_fault
-    else:
-        yield from _config_faults(candidate)
-        yield from init_faults(candidate)
-        yield from _hook_faults(candidate)
-        yield from _recognition_faults(candidate)
-        for each in classes_of_modes(candidate):
-            yield from (f"{each!r}: {fault}" for fault in _mode_faults(each, candidate))
-
-
-def _mode_faults(candidate: Any, owner: Any) -> Iterable[str]:
-    faults = list(_faults(candidate))
-    yield from faults
-    if not faults and candidate.Config not in members(owner.Config):
-        yield f"its Config is not one of those of {owner.__name__}, so it would never be used"
-
-
-def _version_fault(candidate: type) -> str | None:
-    version = getattr(candidate, "API_VERSION", None)
-    if version is None:
-        return f"it has no API_VERSION (this deploycore supports version {API_VERSION})"
-    if version != API_VERSION:
-        newer = isinstance(version, int) and version > API_VERSION
-        remedy = "upgrade deploycore" if newer else "it needs a newer release of the plugin"
-        return (
-            f"it was written for version {version!r} of the contract, and this deploycore supports "
-            f"version {API_VERSION}: {remedy}"
-        )
-    return None
-
-
-def _config_faults(candidate: type) -> Iterable[str]:
-    config_type = getattr(candidate, "Config", None)
-    if config_type is None:
-        yield "it has no Config"
-        return
-    for member in members(config_type):
-        if not (inspect.isclass(member) and issubclass(member, ProviderConfig)):
-            yield f"its Config {member!r} is not a subclass of deploycore's ProviderConfig"
-        elif not _is_complete(member):
-            # A SecretStr that pydantic can't see would be taken for a field to show.
-            yield (
-                f"its Config {member.__name__} has annotations that cannot be resolved; import "
-                "their types at run time, not under TYPE_CHECKING"
-            )
-
-
-def _is_complete(member: type[ProviderConfig]) -> bool:
-    return bool(member.model_rebuild(raise_errors=False) or member.__pydantic_complete__)
-
-
-def _recognition_faults(candidate: type) -> Iterable[str]:
-    for name in ("recognize_url", "repository_of_url"):
-        method = inspect.getattr_static(candidate, name, None)
-        if method is not None and not isinstance(method, classmethod | staticmethod):
-            yield f"its {name} is not a class method, and is called without an instance"
-
-
-def _hook_faults(candidate: type) -> Iterable[str]:
-    specified = _specifications()
-    implemented = _implementations(candidate)
-    for name in REQUIRED_HOOKS:
-        if name not in implemented:
-            bare = callable(getattr(candidate, name, None))
-            yield f"{name} lacks @hookimpl" if bare else f"the required hook {name} is missing"
-    for name, function in implemented.items():
-        if name not in specified:
-            yield (
-                f"{name} is marked @hookimpl, but is not a hook of the contract in deploycore"
-                f" {__version__}"
-            )
-        else:
-            yield from _signature_faults(name, function, specified[name])
-
-
-def _signature_faults(
-    name: str, function: Callable[..., object], specification: Callable[..., object]
-) -> Iterable[str]:
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        yield f"{name} is asynchronous, but hooks are called synchronously"
-    wanted = list(inspect.signature(specification).parameters)
-    given = inspect.signature(function).parameters
-    plain = all(
-        parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
-        for parameter in given.values()
-    )
-    if list(given) != wanted or not plain:
-        shown = ", ".join(map(str, given.values()))
-        yield f"{name}({shown}) should be {name}({', '.join(wanted)}), without defaults"
-
-
-def _specifications() -> Mapping[str, Callable[..., object]]:
-    return {
-        name: function
-        for name, function in vars(ProviderSpec).items()
-        if hasattr(function, "deploycore_spec")
-    }
-
-
-def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
-    found = {}
-    for name in dir(candidate):
-        member = inspect.getattr_static(candidate, name)
-        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        if inspect.isroutine(function) and hasattr(function, _IMPL_MARK):
-            found[name] = function
-    return found
-
-
-def distribution_name(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "an unknown distribution"

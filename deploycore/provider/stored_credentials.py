@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from deploycore.configuration import ProviderConfig
@@ -15,6 +14,7 @@ from deploycore.errors import (
     PluginError,
     RemoteRefused,
 )
+from deploycore.records import record
 from deploycore.text.sentences import sentences
 from deploycore.tokens import SignIn
 
@@ -52,7 +52,7 @@ def flow_of(config: ProviderConfig) -> SignIn | None:
     )
 
 
-@dataclass(frozen=True)
+@record
 class StoredCredentials:
     """The credentials of a stored provider.
 

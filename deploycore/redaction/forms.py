@@ -23,7 +23,6 @@ Bytes, since that is what goes through pipes and files, and since base64 is of b
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -124,8 +123,15 @@ def _escaped_forms(value: str) -> Iterator[bytes]:
     yield as_bytes(repr(as_bytes(value))[2:-1])
 
 
+_ESCAPED_IN_HTML = frozenset("&<>\"'")
+
+
 def _html_forms(value: str) -> Iterator[bytes]:
     """The names and numbers of quotes differ: Python's, Jinja's, PHP's, and XML's."""
+    if _ESCAPED_IN_HTML.isdisjoint(value):
+        return
+    import html  # its table of names takes long to make, and few secrets need it
+
     yield as_bytes(html.escape(value, quote=False))
     escaped = html.escape(value)
     for apostrophe in ("&#x27;", "&#39;", "&#039;", "&apos;", "'"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
+
+from deploycore.records import record
 
 __all__ = ["PreviewRecord", "ProviderRecord"]
 
 
-@dataclass(frozen=True)
+@record
 class ProviderRecord:
     """A configured provider.
 
@@ -41,7 +43,7 @@ class ProviderRecord:
     expiry_warned: int | None = None
 
 
-@dataclass(frozen=True)
+@record
 class PreviewRecord:
     """An application that was created for a pull request.
 

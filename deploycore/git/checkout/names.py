@@ -101,6 +101,8 @@ def refuse_unsafe_name(prefix: bytes, name: bytes) -> None:
 
 def _is_on_hfs(name: bytes, known: str) -> bool:
     """Whether HFS+ treats a name as a known one: it ignores some code points."""
+    if name.isascii():
+        return name.lower() == known.encode()
     try:
         text = name.decode()
     except UnicodeDecodeError as error:

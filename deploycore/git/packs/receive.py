@@ -15,7 +15,6 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from zlib import decompressobj
 
@@ -46,6 +45,7 @@ from deploycore.git.packs.pack import Objects, Pack
 from deploycore.git.packs.pack_index import index_of
 from deploycore.git.packs.partial_entry import PartialEntry
 from deploycore.git.wording import limit_hint
+from deploycore.records import record
 
 __all__ = ["PackReceiver", "Received"]
 
@@ -56,7 +56,7 @@ _NUMBER_BITS = 32
 _NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 
-@dataclass(frozen=True)
+@record
 class Received:
     """A pack that was received completely.
 

@@ -8,7 +8,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
@@ -25,6 +25,7 @@ from deploycore.http.certificates import refuse_unusable_certificate
 from deploycore.http.origin import Origin
 from deploycore.http.watched import PlainConnection, SecureConnection
 from deploycore.http.wire import Wire, cutting_after
+from deploycore.records import record
 
 __all__ = ["media_type", "open_pool"]
 
@@ -102,7 +103,7 @@ def _showing(certificate: str, key: str | None) -> dict[str, Any]:
     return {"cert_file": certificate, "key_file": key}
 
 
-@dataclass(frozen=True)
+@record
 class _Proxy:
     """Attributes:
     url: Without credentials.

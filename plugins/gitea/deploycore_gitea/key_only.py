@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from deploycore.events import Delivered, WebhookDelivery
-from deploycore.hookspecs import hookimpl
-from deploycore.models import RepositoryId
-from deploycore.refs_only import RefsOnlyProvider
-from pydantic import SecretStr
+from typing import TYPE_CHECKING
 
-from deploycore_gitea import webhooks
+from deploycore.hookspecs import hookimpl
+from deploycore.refs_only import RefsOnlyProvider
+
 from deploycore_gitea.configuration import DeployKeyConfig
+
+if TYPE_CHECKING:
+    from deploycore.events import Delivered, WebhookDelivery
+    from deploycore.models import RepositoryId
+    from pydantic import SecretStr
 
 __all__ = ["GiteaKeyProvider"]
 
@@ -23,11 +26,15 @@ class GiteaKeyProvider(RefsOnlyProvider):
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Gitea-Signature``, which Forgejo also sends."""
+        from deploycore_gitea import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """``push`` and ``delete``, and pull requests that are opened, changed or closed."""
+        from deploycore_gitea import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl

@@ -13,47 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, count
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
-from pydantic import SecretStr
+from deploycore.models import Account, CloneUrl, Owner
 
-from deploycore_gitea import addresses, deploy_keys, explanations, webhooks
-from deploycore_gitea.answers import (
-    BranchAnswer,
-    OrganizationAnswer,
-    PullRequestAnswer,
-    RepositoryAnswer,
-    SearchAnswer,
-    TagAnswer,
-    UserAnswer,
-)
+from deploycore_gitea import addresses, explanations
 from deploycore_gitea.configuration import (
     AnyConfig,
     GiteaConfig,
@@ -61,9 +29,34 @@ from deploycore_gitea.configuration import (
 )
 from deploycore_gitea.explanations import Action, Question, missing_scopes
 from deploycore_gitea.key_only import GiteaKeyProvider
-from deploycore_gitea.ssh import ssh_address
-from deploycore_gitea.statuses import commit_status
-from deploycore_gitea.webhooks import HookAnswer
+
+# A clone asks the API nothing, so the models of its answers are imported by the hooks that do.
+if TYPE_CHECKING:
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
+    from deploycore.models import (
+        Branch,
+        BranchQuery,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+        SshAddress,
+        Tag,
+        TagQuery,
+    )
+    from pydantic import SecretStr
+
+    from deploycore_gitea.answers import RepositoryAnswer, UserAnswer
+    from deploycore_gitea.webhooks import HookAnswer
 
 __all__ = ["GiteaProvider"]
 
@@ -103,6 +96,8 @@ class GiteaProvider:
         A token without ``read:user`` is named by the configured owner. That it is right is
         proven by then: an unknown one is refused before its scopes are looked at.
         """
+        from deploycore_gitea.answers import SearchAnswer
+
         try:
             user = self._user(self._asking(), "user")
         except PermissionDenied as denied:
@@ -146,6 +141,8 @@ class GiteaProvider:
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
         """``GET /user``, and ``GET /user/orgs``, which asks for ``read:organization``."""
+        from deploycore_gitea.answers import OrganizationAnswer
+
         http = self._asking()
         user = self._user(http, "user")
         yield Owner(username=user.login, display_name=user.full_name or None)
@@ -160,6 +157,8 @@ class GiteaProvider:
     @hookimpl
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
         """``GET /repos/{owner}/{repo}/tags``, which has no filter and no links to pages."""
+        from deploycore_gitea.answers import TagAnswer
+
         limit = None if query.name or query.name_contains else query.limit
         path = f"repos/{_path(repository)}/tags"
         for page in self._until_empty(self._about(repository), path, _size(limit)):
@@ -170,6 +169,8 @@ class GiteaProvider:
         self, repository: RepositoryId, query: PullRequestQuery
     ) -> Iterable[PullRequest]:
         """``GET /repos/{owner}/{repo}/pulls``, or ``…/pulls/{index}``."""
+        from deploycore_gitea.answers import PullRequestAnswer
+
         http, path = self._about(repository), f"repos/{_path(repository)}/pulls"
         if query.number is not None:
             yield from self._pull_request(http, repository, f"{path}/{query.number}")
@@ -199,6 +200,8 @@ class GiteaProvider:
     @hookimpl
     def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
         """Build the SSH address of codeberg.org, or ask another server for it."""
+        from deploycore_gitea.ssh import ssh_address
+
         return ssh_address(self._config.url, repository, self.find_repository)
 
     @hookimpl
@@ -209,11 +212,15 @@ class GiteaProvider:
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Gitea-Signature``, which Forgejo also sends."""
+        from deploycore_gitea import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """``push`` and ``delete``, and pull requests that are opened, changed or closed."""
+        from deploycore_gitea import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl
@@ -223,6 +230,9 @@ class GiteaProvider:
         ``PATCH`` ignores the secret, so a webhook is replaced. The new one is created first, so
         that no push is missed.
         """
+        from deploycore_gitea import webhooks
+        from deploycore_gitea.webhooks import HookAnswer
+
         wanted = webhooks.subscription(url, secret)
         http = self._about(repository, "register webhook")
         former = [hook.id for hook in self._hooks(http, repository) if hook.is_ours(url)]
@@ -246,16 +256,22 @@ class GiteaProvider:
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
         """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        from deploycore_gitea import deploy_keys
+
         return deploy_keys.add(self._about(repository, "add deploy key"), repository, key)
 
     @hookimpl
     def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
         """``GET /repos/{owner}/{repo}/keys``."""
+        from deploycore_gitea import deploy_keys
+
         return deploy_keys.listed(self._about(repository, "list deploy keys"), repository)
 
     @hookimpl
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
         """``DELETE /repos/{owner}/{repo}/keys/{id}``."""
+        from deploycore_gitea import deploy_keys
+
         return deploy_keys.remove(self._about(repository, "remove deploy key"), repository, key_id)
 
     @hookimpl
@@ -270,6 +286,8 @@ class GiteaProvider:
         A commit that is not there is answered with 500 by some versions and with 404 by others,
         so what it was about is asked afterwards.
         """
+        from deploycore_gitea.statuses import commit_status
+
         http = self._about(repository, "report status")
         path = f"repos/{_path(repository)}/statuses/{status.commit}"
         try:
@@ -284,6 +302,8 @@ class GiteaProvider:
         return True
 
     def _all_of(self, owner: str, limit: int | None) -> Iterator[RepositoryAnswer]:
+        from deploycore_gitea.answers import RepositoryAnswer
+
         path = f"users/{quote(owner, safe='')}/repos"
         pages = self._asking(owner).linked_pages(path, params={"limit": _size(limit)})
         try:
@@ -310,6 +330,8 @@ class GiteaProvider:
         yield from self._found(owner, wanted)
 
     def _found(self, owner: str, wanted: Parameters) -> Iterator[RepositoryAnswer]:
+        from deploycore_gitea.answers import RepositoryAnswer, SearchAnswer
+
         params: Parameters = {"limit": MOST_ITEMS_A_PAGE, "sort": "id", **wanted}
         for page in self._asking(owner).linked_pages("repos/search", params=params):
             answer = parse_answer(SearchAnswer, page, what="a page of repositories")
@@ -317,6 +339,8 @@ class GiteaProvider:
             yield from (row for row in rows if row.owner.login.lower() == owner.lower())
 
     def _branches(self, repository: RepositoryId, limit: int | None) -> Iterator[Branch]:
+        from deploycore_gitea.answers import BranchAnswer
+
         path = f"repos/{_path(repository)}/branches"
         for page in self._about(repository).linked_pages(path, params={"limit": _size(limit)}):
             # The branches of an empty repository are null, not an empty list.
@@ -330,6 +354,8 @@ class GiteaProvider:
         """A refusal is followed by a question for the repository itself: 404 is the same for an
         unknown branch and an unknown repository, and an empty one had older servers answer 500.
         """
+        from deploycore_gitea.answers import BranchAnswer
+
         if not _may_be_a_branch(name):
             self._describe(repository)
             return
@@ -349,6 +375,8 @@ class GiteaProvider:
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
         """404 is said of an unknown pull request and of an unknown repository."""
+        from deploycore_gitea.answers import PullRequestAnswer
+
         try:
             found = http.get_json(path)
         except NotFound:
@@ -357,6 +385,8 @@ class GiteaProvider:
         yield parse_answer(PullRequestAnswer, found, what="a pull request").pull_request()
 
     def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
+        from deploycore_gitea.webhooks import HookAnswer
+
         path = f"repos/{_path(repository)}/hooks"
         for page in self._until_empty(http, path, MOST_ITEMS_A_PAGE):
             yield from parse_items(HookAnswer, page, what="a page of webhooks")
@@ -389,11 +419,15 @@ class GiteaProvider:
         return True
 
     def _describe(self, repository: RepositoryId) -> RepositoryAnswer:
+        from deploycore_gitea.answers import RepositoryAnswer
+
         answer = self._about(repository).get_json(f"repos/{_path(repository)}")
         return parse_answer(RepositoryAnswer, answer, what="a repository")
 
     @staticmethod
     def _user(http: HttpClient, path: str) -> UserAnswer:
+        from deploycore_gitea.answers import UserAnswer
+
         return parse_answer(UserAnswer, http.get_json(path), what="a user")
 
     def _about(self, repository: RepositoryId, action: Action = "read") -> HttpClient:

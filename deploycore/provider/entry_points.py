@@ -1,0 +1,134 @@
+"""The installed entry points of plugins, and the distributions that they come from.
+
+importlib.metadata opens a file of every distribution that is installed, whichever group is asked
+for. A command asks for several groups, so what was found is kept until ``sys.path`` changes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from deploycore.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints, SelectableGroups
+
+__all__ = [
+    "CONTRACT_GROUP",
+    "OBSERVER_GROUP",
+    "PROVIDER_GROUP",
+    "SANDBOX_GROUP",
+    "distribution_name",
+    "distribution_of",
+    "entry_points_by_name",
+    "identity_of",
+    "key_of",
+    "label_of",
+    "normalise_kind",
+    "only_one",
+]
+
+PROVIDER_GROUP = "deploycore.providers"
+OBSERVER_GROUP = "deploycore.observers"
+SANDBOX_GROUP = "deploycore.sandboxes"
+CONTRACT_GROUP = "deploycore.contracts"
+
+_UNKNOWN = "an unknown distribution"
+
+
+def normalise_kind(kind: str) -> str:
+    """Normalize a kind like a distribution name (PEP 503): ``Git_Hub`` and ``git.hub`` become
+    ``git-hub``."""
+    return re.sub(r"[-_.]+", "-", kind.strip()).lower()
+
+
+def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """The installed entry points of a group by normalised name, each distribution once."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in _installed(_state_of_path()).select(group=group):
+        found.setdefault(normalise_kind(point.name), []).append(point)
+    return {name: _each_once(found[name]) for name in sorted(found)}
+
+
+def _each_once(points: list[EntryPoint]) -> tuple[EntryPoint, ...]:
+    # A distribution can be on sys.path twice, as an installation and as its source tree.
+    if len(points) == 1:
+        return tuple(points)
+    found: dict[tuple[str, str], EntryPoint] = {}
+    for each in points:
+        found.setdefault((distribution_name(each), each.value), each)
+    return tuple(found.values())
+
+
+def _state_of_path() -> tuple[tuple[str, int], ...]:
+    """What changes if a distribution is installed or removed.
+
+    importlib.metadata itself lists a directory again only if its time has changed.
+    """
+    return tuple((each, _changed_at(each)) for each in sys.path if isinstance(each, str))
+
+
+def _changed_at(place: str) -> int:
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _installed(state: tuple[tuple[str, int], ...]) -> EntryPoints | SelectableGroups:
+    return entry_points()
+
+
+def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:
+    """Return the entry point of a kind, if exactly one distribution has it.
+
+    Raises:
+        PluginError: Several distributions have it. The message names them.
+    """
+    if len(points) > 1:
+        rivals = " and ".join(sorted(label_of(point) for point in points))
+        raise PluginError(
+            f"The kind {kind!r} is provided by {rivals}; deploycore cannot choose between them.",
+            hint="Uninstall all but one of them.",
+            kind=kind,
+        )
+    return points[0]
+
+
+def label_of(point: EntryPoint) -> str:
+    """Return the name and version of an entry point's plugin, for errors."""
+    return " ".join(distribution_of(point)).strip()
+
+
+def identity_of(point: EntryPoint) -> tuple[str, ...]:
+    """Return what tells an entry point from those of other installations and versions."""
+    return (*key_of(point), distribution_of(point)[1])
+
+
+def key_of(point: EntryPoint) -> tuple[str, str, str, str]:
+    """Return what tells an entry point from those of other installations."""
+    place = str(point.dist.locate_file("")) if point.dist else ""
+    return point.group, point.name, point.value, place
+
+
+def distribution_name(point: EntryPoint) -> str:
+    """Return the name of an entry point's distribution."""
+    return point.dist.name if point.dist else _UNKNOWN
+
+
+def distribution_of(point: EntryPoint) -> tuple[str, str]:
+    """Return the name and version of an entry point's distribution, the version empty if unknown.
+
+    ``point.dist`` would parse the whole metadata once for each of them.
+    """
+    if point.dist is None:
+        return _UNKNOWN, ""
+    metadata = point.dist.metadata
+    return metadata["Name"], metadata["Version"]
