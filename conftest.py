@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.reuse import keep_between_tests
+
+keep_between_tests()  # before other modules take what it replaces
+
 # The templates are distributions of their own, and not installed here; see .ci/run.
 collect_ignore = ["plugins/_template", "plugins/_observer_template"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -55,8 +56,9 @@ _MEANINGS: Mapping[str, str] = {
 _REFUSED_ALWAYS = (422, 500, 503)
 
 
+@functools.cache
 def openapi_document() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+    """Return the OpenAPI document, which is made once per process. Do not change it."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from deploycore.server.openapi import openapi_document
+from deploycore.server.rest import diagnosis
 from deploycore.server.rest.table import OPERATIONS
 
 KNOWN = {
@@ -30,6 +33,13 @@ KNOWN = {
 def schemathesis():
     """Imported here: it takes most of a second, and every process imports this module."""
     return importlib.import_module("schemathesis")
+
+
+@pytest.fixture(scope="module")
+def document(schemathesis):
+    """The document as Schemathesis reads it, which takes as long as some requests; a test above has
+    it from the server."""
+    return schemathesis.openapi.from_dict(copy.deepcopy(openapi_document()))
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +108,17 @@ def test_every_reference_of_the_document_leads_somewhere():
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_whatever_is_sent_is_answered_as_the_document_says(
-    serving, secret, token, installation, operation, schemathesis, checks
+    serving, secret, token, installation, operation, document, checks, monkeypatch
 ):
     """Schemathesis makes up requests from the document, and holds the answers to it."""
+    # A process that imports all plugins, for each request that lists them: one is enough.
+    monkeypatch.setattr(diagnosis, "probe_imports", functools.cache(diagnosis.probe_imports))
     header = token("admin")
     installation.store.deployments.request("shop", ref="main")
     installation.store.triggers.add("shop", cause="poll")
     installation.store.users.add("ada", role="read")
     token("read", name="ci")
-    client = serving()
-    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", client.app)
+    document.app = serving().app
 
     @settings(
         max_examples=20,
@@ -116,7 +127,7 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    @given(schema[operation.path][operation.method].as_strategy(), st.booleans())
+    @given(document[operation.path][operation.method].as_strategy(), st.booleans())
     def send(case, is_there):
         if is_there:  # what is made up is hardly ever the name of something
             case.path_parameters = {name: KNOWN[name] for name in case.path_parameters}

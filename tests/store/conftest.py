@@ -72,7 +72,7 @@ def store(any_settings):
         yield store
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def provider():
     """Makes a provider's record."""
 
@@ -88,7 +88,7 @@ def provider():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def application():
     """Makes an application's definition; each name has a target of its own."""
 

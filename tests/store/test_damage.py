@@ -213,25 +213,45 @@ def values_for(column: Column[Any]) -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
+def template(tmp_path_factory, empty_home, provider, application) -> Path:
     """A home whose database is filled, and refuses nothing that its tables would refuse."""
-    return tmp_path_factory.mktemp("damage") / "home"
+    home = shutil.copytree(empty_home, tmp_path_factory.mktemp("damage") / "home")
+    with Store(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as store:
+        fill(store, provider, application)
+    with closing(sqlite3.connect(home / "deploycore.db")) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'"
+        )
+        connection.commit()
+    return home
 
 
 @pytest.fixture
-def filled(template, tmp_path, provider, application) -> Settings:
-    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(template)})
-    if not template.exists():
-        with Store(settings) as store:
-            fill(store, provider, application)
-        with closing(sqlite3.connect(template / "deploycore.db")) as connection:
-            connection.execute("PRAGMA writable_schema = ON")
-            connection.execute(
-                "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'"
-            )
-            connection.commit()
+def filled(template, tmp_path) -> Settings:
     home = shutil.copytree(template, tmp_path / "home")
     return Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
+
+
+@pytest.fixture(scope="module")
+def template_on_server(
+    postgresql_server, postgresql_template, tmp_path_factory, provider, application
+) -> Iterator[str]:
+    """The address of a database that is filled; it is copied while nobody is connected."""
+    home = tmp_path_factory.mktemp("damage")
+    with postgresql_server.database(postgresql_template) as address:
+        environ = {"DEPLOYCORE_HOME": str(home), "DEPLOYCORE_DATABASE_URL": address}
+        with Store(Settings.from_environment(environ)) as store:
+            fill(store, provider, application)
+        yield address
+
+
+@pytest.fixture
+def filled_on_server(postgresql_server, template_on_server, tmp_path) -> Iterator[Settings]:
+    with postgresql_server.database(template_on_server) as address:
+        yield Settings.from_environment(
+            {"DEPLOYCORE_HOME": str(tmp_path), "DEPLOYCORE_DATABASE_URL": address}
+        )
 
 
 def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
@@ -472,17 +492,15 @@ ON_SERVER = [
 
 @pytest.mark.parametrize(("table", "column", "value"), ON_SERVER)
 def test_a_damaged_value_of_a_server_is_named_and_everything_else_is_read(
-    made_postgresql, tmp_path, provider, application, table, column, value
+    filled_on_server, table, column, value
 ):
-    environ = {"DEPLOYCORE_HOME": str(tmp_path), "DEPLOYCORE_DATABASE_URL": made_postgresql}
-    settings = Settings.from_environment(environ)
+    settings = filled_on_server
     key = next(each for each in ("id", "application", "name") if each in metadata.tables[table].c)
     with Store(settings) as store:
-        fill(store, provider, application)
         known = {name: keys(read()) for name, read in reads(store).items()}
         newest = "min" if table == "providers" else "max"
         row = f"SELECT {newest}({key}) FROM {table}"
-        engine = create_engine(made_postgresql)
+        engine = create_engine(settings.database_url)
         with engine.begin() as connection:
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = {value} WHERE {key} = ({row})"

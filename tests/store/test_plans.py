@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 
 import pytest
 
+from deploycore import Installation, Settings
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import DeliveryRecord, targets
@@ -18,12 +20,11 @@ _IN_ORDER = ("ix_triggers_queue", "ix_triggers_turn", "ix_previews_live", "ix_pr
 _SORTS = "USE TEMP B-TREE"
 
 
-@pytest.fixture
-def shops(settings, provider, application):
-    """Applications ``shop0`` to ``shop299``, polled, with a webhook and triggers."""
-    from deploycore import Installation
-
-    with Installation(settings) as installation:
+@pytest.fixture(scope="module")
+def filled_home(tmp_path_factory, provider, application):
+    """A data directory with applications ``shop0`` to ``shop299``, polled, and triggers."""
+    home = tmp_path_factory.mktemp("shops") / "home"
+    with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as installation:
         store = installation.store
         store.add_provider(provider())
         made = [
@@ -33,6 +34,14 @@ def shops(settings, provider, application):
         store.put_applications(made)
         for each in made[:20]:
             store.triggers.add(each.name, cause="push")
+    return home
+
+
+@pytest.fixture
+def shops(settings, filled_home):
+    """An installation of this test's own, with what is in ``filled_home``."""
+    shutil.copytree(filled_home, settings.home)
+    with Installation(settings) as installation:
         yield installation
 
 

@@ -1,0 +1,77 @@
+"""What each test needs again and would get alike: made once per test process.
+
+SQLAlchemy keeps the statements that it has compiled per engine, and each test opens databases of
+its own: compiling took a quarter of such a test. ``importlib.metadata`` reads the files of all
+distributions anew for each plugin that is loaded; those of this environment stay as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoints, PathDistribution
+from types import FunctionType, ModuleType
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.engine.default import DefaultDialect
+
+__all__ = ["keep_between_tests"]
+
+T = TypeVar("T")
+
+_ENVIRONMENT = f"{sys.prefix}/"
+
+_dialects: dict[Any, tuple[Dialect, Any]] = {}
+_entry_points: dict[str, EntryPoints] = {}
+_names: dict[str, str] = {}
+_read_entry_points = PathDistribution.entry_points.fget  # type: ignore[attr-defined]
+_read_name = PathDistribution.name.fget  # type: ignore[attr-defined]
+
+
+def keep_between_tests() -> None:
+    """Have engines share their dialect and compiled statements, and read a distribution once."""
+    # SQLAlchemy calls this with each new engine.
+    DefaultDialect.engine_created = classmethod(_share)  # type: ignore[assignment,method-assign]
+    PathDistribution.entry_points = property(_kept_entry_points)  # type: ignore[assignment]
+    PathDistribution.name = property(_kept_name)  # type: ignore[assignment]
+
+
+def _share(cls: type[Dialect], engine: Engine) -> None:
+    """Give an engine what former ones with the same options have compiled.
+
+    An engine whose former ones have not connected yet keeps its own: a dialect learns from the
+    first connection what the database can do.
+    """
+    options = _options_of(engine.dialect)
+    dialect, compiled = _dialects.get(options, (engine.dialect, None))
+    if "server_version_info" in vars(dialect):
+        engine.dialect, engine._compiled_cache = dialect, compiled
+    else:
+        _dialects[options] = engine.dialect, engine._compiled_cache
+
+
+def _options_of(dialect: Dialect) -> Any:
+    """Everything in which new dialects may differ."""
+    simple = (bool, int, str, type(None), type, FunctionType, ModuleType)
+    values = ((name, each) for name, each in vars(dialect).items() if isinstance(each, simple))
+    return type(dialect), frozenset(values)
+
+
+def _kept_entry_points(distribution: PathDistribution) -> EntryPoints:
+    return _kept(_entry_points, _read_entry_points, distribution)
+
+
+def _kept_name(distribution: PathDistribution) -> str:
+    return _kept(_names, _read_name, distribution)
+
+
+def _kept(
+    known: dict[str, T], read: Callable[[PathDistribution], T], distribution: PathDistribution
+) -> T:
+    path = str(distribution._path)  # type: ignore[attr-defined]
+    if not path.startswith(_ENVIRONMENT):
+        return read(distribution)
+    if path not in known:
+        known[path] = read(distribution)
+    return known[path]
