@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from deploycore.configuration import ProviderConfig, discriminator_of, members
 from deploycore.errors import ConfigurationError, PluginError
@@ -29,6 +30,7 @@ from deploycore.provider.background import (
     under_way,
 )
 from deploycore.provider.requirement import needed_release
+from deploycore.provider.search_path import kept_while_unchanged
 from deploycore.provider.signatures import classes_of_modes, init_faults, takes_git
 from deploycore.provider.watchdog import ending_process
 from deploycore.text.raised import raised_text, shortened
@@ -65,6 +67,8 @@ _HELD_SECONDS = 10.0
 
 _refused: dict[tuple[str, str, str, str], PluginError] = {}
 """Plugins that must not be imported here, by entry point, and why."""
+_named: WeakKeyDictionary[Distribution, tuple[str, str]] = WeakKeyDictionary()
+"""The names and versions of distributions."""
 _imported: dict[tuple[str, str, str, str], object] = {}
 """The modules of those whose import has come to its end in this process."""
 
@@ -123,6 +127,7 @@ def normalise_kind(kind: str) -> str:
     return re.sub(r"[-_.]+", "-", kind.strip()).lower()
 
 
+@kept_while_unchanged
 def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """The installed entry points of a group by normalised name, each distribution once."""
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
@@ -347,12 +352,12 @@ def implemented_hooks(candidate: object) -> tuple[str, ...]:
 
 def label_of(point: EntryPoint) -> str:
     """Return the name and version of an entry point's plugin, for errors."""
-    return f"{distribution_name(point)} {point.dist.version if point.dist else ''}".strip()
+    return " ".join(filter(None, (distribution_name(point), _version_of(point))))
 
 
 def identity_of(point: EntryPoint) -> tuple[str, ...]:
     """Return what tells an entry point from those of other installations and versions."""
-    return (*_key_of(point), point.dist.version if point.dist else "")
+    return (*_key_of(point), _version_of(point))
 
 
 def _key_of(point: EntryPoint) -> tuple[str, str, str, str]:
@@ -370,7 +375,7 @@ def _load(kind: str, point: EntryPoint) -> Plugin:
         kind=kind,
         provider_class=provider_class,
         distribution=distribution_name(point),
-        version=point.dist.version if point.dist else "unknown",
+        version=_version_of(point) or "unknown",
         origin=point.value,
         hooks=hooks,
     )
@@ -534,4 +539,16 @@ def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
 
 
 def distribution_name(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "an unknown distribution"
+    return _name_and_version(point.dist)[0] if point.dist else "an unknown distribution"
+
+
+def _version_of(point: EntryPoint) -> str:
+    return _name_and_version(point.dist)[1] if point.dist else ""
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Read the metadata once: each reading parses all of it, with the description."""
+    if distribution not in _named:
+        metadata = distribution.metadata
+        _named[distribution] = metadata["Name"], metadata["Version"]
+    return _named[distribution]
