@@ -1,20 +1,19 @@
 """The installed entry points of plugins, and the distributions that they come from.
 
 importlib.metadata opens a file of every distribution that is installed, whichever group is asked
-for. A command asks for several groups, so what was found is kept until ``sys.path`` changes.
+for. So all groups are read at once, and again only if something was installed since.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from deploycore.errors import PluginError
+from deploycore.provider.search_path import kept_while_unchanged
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints, SelectableGroups
@@ -40,6 +39,8 @@ SANDBOX_GROUP = "deploycore.sandboxes"
 CONTRACT_GROUP = "deploycore.contracts"
 
 _UNKNOWN = "an unknown distribution"
+_named: WeakKeyDictionary[Distribution, tuple[str, str]] = WeakKeyDictionary()
+"""The names and versions of distributions."""
 
 
 def normalise_kind(kind: str) -> str:
@@ -51,7 +52,7 @@ def normalise_kind(kind: str) -> str:
 def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """The installed entry points of a group by normalised name, each distribution once."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in _installed(_state_of_path()).select(group=group):
+    for point in _installed().select(group=group):
         found.setdefault(normalise_kind(point.name), []).append(point)
     return {name: _each_once(found[name]) for name in sorted(found)}
 
@@ -66,23 +67,8 @@ def _each_once(points: list[EntryPoint]) -> tuple[EntryPoint, ...]:
     return tuple(found.values())
 
 
-def _state_of_path() -> tuple[tuple[str, int], ...]:
-    """What changes if a distribution is installed or removed.
-
-    importlib.metadata itself lists a directory again only if its time has changed.
-    """
-    return tuple((each, _changed_at(each)) for each in sys.path if isinstance(each, str))
-
-
-def _changed_at(place: str) -> int:
-    try:
-        return os.stat(place or ".").st_mtime_ns
-    except OSError:
-        return 0
-
-
-@lru_cache(maxsize=1)
-def _installed(state: tuple[tuple[str, int], ...]) -> EntryPoints | SelectableGroups:
+@kept_while_unchanged
+def _installed() -> EntryPoints | SelectableGroups:
     return entry_points()
 
 
@@ -120,15 +106,17 @@ def key_of(point: EntryPoint) -> tuple[str, str, str, str]:
 
 def distribution_name(point: EntryPoint) -> str:
     """Return the name of an entry point's distribution."""
-    return point.dist.name if point.dist else _UNKNOWN
+    return distribution_of(point)[0]
 
 
 def distribution_of(point: EntryPoint) -> tuple[str, str]:
     """Return the name and version of an entry point's distribution, the version empty if unknown.
 
-    ``point.dist`` would parse the whole metadata once for each of them.
+    The metadata is read once: each reading parses all of it, with the description.
     """
     if point.dist is None:
         return _UNKNOWN, ""
-    metadata = point.dist.metadata
-    return metadata["Name"], metadata["Version"]
+    if point.dist not in _named:
+        metadata = point.dist.metadata
+        _named[point.dist] = metadata["Name"], metadata["Version"]
+    return _named[point.dist]

@@ -1,0 +1,95 @@
+"""Entry points are found anew where, and only where, the path of modules has changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from deploycore.provider import entry_points, registry, search_path
+from tests.distributions import write_distribution
+
+GROUP = "deploycore.providers"
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A directory of the path, last changed an hour ago, with one provider; alone on the path."""
+    site = tmp_path / "site"
+    write_distribution(site, "acme-one", "one", "")
+    age(site)
+    monkeypatch.setattr(sys, "path", [str(site)])
+    return site
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The searches that were made."""
+    made = []
+    search = entry_points.entry_points
+
+    def count():
+        made.append("all groups")
+        return search()
+
+    monkeypatch.setattr(entry_points, "entry_points", count)
+    return made
+
+
+def age(site):
+    changed = os.stat(site).st_mtime - 3600
+    os.utime(site, (changed, changed))
+
+
+def test_what_has_not_changed_is_searched_once(site, searches):
+    for _ in range(3):
+        assert list(registry.entry_points_by_name(GROUP)) == ["one"]
+    assert list(registry.entry_points_by_name("deploycore.observers")) == []
+    assert searches == ["all groups"]
+
+
+def test_what_is_installed_upgraded_or_removed_is_seen_at_once(site):
+    assert list(registry.entry_points_by_name(GROUP)) == ["one"]
+    write_distribution(site, "acme-two", "two", "")
+    assert list(registry.entry_points_by_name(GROUP)) == ["one", "two"]
+    shutil.rmtree(site / "acme_one-1.0.dist-info")
+    write_distribution(site, "acme-one", "uno", "", version="2.0")
+    found = registry.entry_points_by_name(GROUP)
+    assert list(found) == ["two", "uno"]
+    assert registry.label_of(found["uno"][0]) == "acme-one 2.0"
+    shutil.rmtree(site)
+    assert registry.entry_points_by_name(GROUP) == {}
+
+
+def test_what_changed_a_moment_ago_is_not_kept(site):
+    """The next change may come within the same tick of the file system's clock."""
+    listed = search_path.kept_while_unchanged(lambda: len(list(site.glob("*.txt"))))
+    (site / "one.txt").touch()
+    changed = os.stat(site)
+    assert listed() == 1
+    (site / "two.txt").touch()
+    os.utime(site, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    assert listed() == 2
+
+
+def test_another_path_is_another_search(site, tmp_path, monkeypatch):
+    assert list(registry.entry_points_by_name(GROUP)) == ["one"]
+    other = tmp_path / "other"
+    write_distribution(other, "acme-other", "other", "")
+    age(other)
+    sys.path.append(str(other))
+    assert list(registry.entry_points_by_name(GROUP)) == ["one", "other"]
+    sys.path.remove(str(other))
+    assert list(registry.entry_points_by_name(GROUP)) == ["one"]
+    monkeypatch.chdir(other)
+    sys.path[:] = [""]
+    assert list(registry.entry_points_by_name(GROUP)) == ["other"]
+    monkeypatch.chdir(site)
+    assert list(registry.entry_points_by_name(GROUP)) == ["one"]
+
+
+def test_places_that_can_not_be_looked_at_are_no_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "nothing"), "null\0", str(tmp_path)])
+    assert [state[1:] for state in search_path._state_of_path()[:2]] == [(0, 0)] * 2
