@@ -182,8 +182,7 @@ def _chosen(installation: Installation, names: list[str], everything: bool) -> l
         raise UsageError("Names of applications and --all cannot be combined.", hint=_CHOOSE)
     elif not names:
         raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
-    for name in names:
-        installation.store.get_application(name)
+    installation.store.get_applications(names)
     return list(dict.fromkeys(names))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store.database import chunks
-from deploycore.store.lookup import named_row
+from deploycore.store.lookup import named_rows
 from deploycore.store.polls import schedule
 from deploycore.store.reading import checksums, damage_in, read_record
 from deploycore.store.records import ApplicationRecord
@@ -244,7 +244,7 @@ def refuse_unknown_providers(
         locked: Whether to lock those in ``credentials``. No foreign key keeps them from being
             removed before the application is written.
     """
-    for name in dict.fromkeys(each.provider for each in definitions):
-        named_row(connection, "provider", providers, name)
-    for name in sorted({name for each in definitions for name in each.credentials}):
-        named_row(connection, "provider", providers, name, locked=locked)
+    names = list(dict.fromkeys(each.provider for each in definitions))
+    more = sorted({name for each in definitions for name in each.credentials})
+    named_rows(connection, "provider", providers, [*names, *more])
+    named_rows(connection, "provider", providers, more, locked=locked)

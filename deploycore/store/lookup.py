@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from deploycore.errors import ConfigurationError
-from deploycore.text.suggestions import did_you_mean
+from deploycore.text.suggestions import closest, did_you_mean
 
-__all__ = ["COMMANDS", "named_row", "refuse_taken"]
+__all__ = ["COMMANDS", "named_row", "named_rows", "refuse_taken"]
 
 _COMPARED = 500  # names before and after an unknown one
 
@@ -26,26 +26,48 @@ COMMANDS = {
 def named_row(
     connection: Connection, noun: str, table: Table, name: str, *, locked: bool = False
 ) -> Any:
-    """Return the row with a name.
+    """Return the row with a name; arguments and errors as in ``named_rows``."""
+    return named_rows(connection, noun, table, [name], locked=locked)[0]
+
+
+def named_rows(
+    connection: Connection, noun: str, table: Table, names: Sequence[str], *, locked: bool = False
+) -> list[Any]:
+    """Return the rows with these names.
 
     Args:
-        locked: Whether to lock the row until the transaction ends. SQLite has one writer, so it
-            needs no lock.
+        locked: Whether to lock the rows, in the order of the names, until the transaction ends.
+            SQLite has one writer, so it needs no lock.
 
     Raises:
-        ConfigurationError: The row does not exist. The hint names a similar one.
+        ConfigurationError: Rows do not exist. The message has all of their names, and the hint
+            names similar ones.
     """
-    query = select(table).where(table.c.name == name)
-    # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
-    query = query.with_for_update(key_share=True) if locked else query
-    row = connection.execute(query).mappings().one_or_none()
-    if row is not None:
-        return row
-    names = _names_near(connection, table, name)
-    raise ConfigurationError(
-        f"There is no {noun} {name!r}.",
-        hint=f"{did_you_mean(name, names)}List them: {COMMANDS[noun]} list",
-        **{noun: name},
+    found = {}
+    for name in dict.fromkeys(names):
+        query = select(table).where(table.c.name == name)
+        # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
+        query = query.with_for_update(key_share=True) if locked else query
+        found[name] = connection.execute(query).mappings().one_or_none()
+    unknown = [name for name, row in found.items() if row is None]
+    if unknown:
+        raise _unknown(connection, noun, table, unknown)
+    return [found[name] for name in names]
+
+
+def _unknown(
+    connection: Connection, noun: str, table: Table, names: Sequence[str]
+) -> ConfigurationError:
+    near = {name: _names_near(connection, table, name) for name in names}
+    if len(names) == 1:
+        said, details = f"is no {noun} {names[0]!r}", {noun: names[0]}
+        instead = did_you_mean(names[0], near[names[0]])
+    else:
+        said, details = f"are no {noun}s {', '.join(map(repr, names[:-1]))} and {names[-1]!r}", {}
+        meant = ((name, closest(name, known)) for name, known in near.items())
+        instead = "".join(f"For {name!r}, did you mean {best!r}? " for name, best in meant if best)
+    return ConfigurationError(
+        f"There {said}.", hint=f"{instead}List them: {COMMANDS[noun]} list", **details
     )
 
 

@@ -32,7 +32,7 @@ from deploycore.store.database import Database, check_writable, chunks
 from deploycore.store.deliveries import Deliveries
 from deploycore.store.deploy_keys import DeployKeys
 from deploycore.store.deployments import Deployments
-from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.lookup import named_row, named_rows, refuse_taken
 from deploycore.store.overview import Overview
 from deploycore.store.polls import Polls, schedule
 from deploycore.store.previews import Previews, begin, detach, end_all, open_previews
@@ -267,6 +267,16 @@ class Store(ProviderRows):
         """
         with self._database.reading() as connection:
             return application_of(named_row(connection, "application", applications, name))
+
+    def get_applications(self, names: Sequence[str]) -> list[ApplicationRecord]:
+        """Get the applications of these names.
+
+        Raises:
+            ConfigurationError: Some do not exist. The message names all of these.
+        """
+        with self._database.reading() as connection:
+            rows = named_rows(connection, "application", applications, names)
+            return [application_of(each) for each in rows]
 
     def find_applications(self, names: Collection[str]) -> dict[str, ApplicationRecord]:
         """Find applications by their names. A damaged record, or one in an unknown form, is logged

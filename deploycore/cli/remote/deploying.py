@@ -90,9 +90,22 @@ def _chosen(server: RemoteServer, names: Sequence[str], *, everything: bool) -> 
             )
     elif not names:
         raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
-    for name in names:
-        server.ask("GET", "/applications/{application}", application=name)
+    _refuse_unknown(server, names)
     return list(dict.fromkeys(names))
+
+
+def _refuse_unknown(server: RemoteServer, names: Sequence[str]) -> None:
+    """Raise the server's error for names that do not exist; it names all of them."""
+    unknown = []
+    for name in dict.fromkeys(names):
+        try:
+            server.ask("GET", "/applications/{application}", application=name)
+        except ConfigurationError as error:
+            unknown.append(error)
+    if unknown:
+        unknown[0].message = " ".join(each.message for each in unknown)
+        unknown[0].args = (unknown[0].message,)
+        raise unknown[0]
 
 
 def _tell_requested(trigger: dict[str, Any], *, as_json: bool) -> None:
