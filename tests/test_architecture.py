@@ -13,7 +13,8 @@ import pytest
 import deploycore
 
 ROOT = Path(__file__).parents[1]
-CORE = sorted(Path(deploycore.__file__).parent.rglob("*.py"))
+PACKAGE = Path(deploycore.__file__).parent
+CORE = sorted(PACKAGE.rglob("*.py"))
 
 
 def test_imports_follow_the_contracts_of_pyproject():
@@ -64,3 +65,17 @@ def _vendors_named_in(path):
         and id(node) not in docstrings
         and vendors.search(node.value)
     ]
+
+
+KINDS_OF_TESTS = {"browser", "compatibility", "docs", "end_to_end", "faults", "hostile"}
+OF_THE_REPOSITORY = {"architecture", "error_places", "forked", "processes", "slow_tests"}
+
+
+def test_tests_lie_where_what_they_test_lies():
+    """In a directory named for the package, or in a file named for the module."""
+    packages = {each.parent.name for each in PACKAGE.glob("*/__init__.py")}
+    modules = {each.stem for each in PACKAGE.glob("*.py")}
+    directories = {each.parent.name for each in (ROOT / "tests").glob("*/test_*.py")}
+    files = {each.stem.removeprefix("test_") for each in (ROOT / "tests").glob("test_*.py")}
+    assert directories - packages == KINDS_OF_TESTS
+    assert files - modules == OF_THE_REPOSITORY

@@ -11,13 +11,6 @@ import os
 import sys
 
 from deploycore.cli.remote import take_server
-from deploycore.cli.standard_streams import (
-    INTERRUPTED,
-    LOST_OUTPUT,
-    find_lost_output,
-    interrupts_end_with,
-    prepare_streams,
-)
 
 __all__ = ["COMMANDS", "EXIT_CODES", "main", "overview"]
 
@@ -92,7 +85,17 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: The arguments after the program's name (default: ``sys.argv[1:]``).
     """
-    interrupts_end_with(INTERRUPTED)
+    try:
+        # Ctrl-C meanwhile is not the caller's to see: this takes as long as the start of Python.
+        from deploycore.cli.standard_streams import (
+            INTERRUPTED,
+            interrupts_end_with,
+            prepare_streams,
+        )
+
+        interrupts_end_with(INTERRUPTED)
+    except KeyboardInterrupt:
+        os._exit(130)
     prepare_streams()
     if arguments is None:
         arguments = sys.argv[1:]
@@ -146,6 +149,8 @@ def _skip_plugins_of_pydantic() -> None:
 
 def _print(text: str) -> None:
     """Print a text and exit."""
+    from deploycore.cli.standard_streams import LOST_OUTPUT, find_lost_output
+
     print(text)
     if reason := find_lost_output():
         print(f"Error: {LOST_OUTPUT} {reason}.", file=sys.stderr)

@@ -17,7 +17,7 @@ def choose_applications(
     *,
     everything: bool,
     list_names: Callable[[], list[str]],
-    check: Callable[[str], object],
+    check: Callable[[Sequence[str]], object],
 ) -> list[str]:
     """Return the applications that a command line names, each once.
 
@@ -25,11 +25,11 @@ def choose_applications(
         names: The names that were given.
         everything: Whether ``--all`` was given.
         list_names: Lists the names of all applications.
-        check: Raises an error if there is no application with a name.
+        check: Raises an error if names are not those of applications.
 
     Raises:
         UsageError: There are neither names nor ``--all``, or both.
-        ConfigurationError: There is no application, or one does not exist.
+        ConfigurationError: There is no application, or some do not exist.
     """
     if everything and names:
         raise UsageError("Names of applications and --all cannot be combined.", hint=_CHOOSE)
@@ -42,6 +42,5 @@ def choose_applications(
         return list(names)
     if not names:
         raise UsageError("The command deploycore deploy needs APPLICATION or --all.", hint=_CHOOSE)
-    for name in names:
-        check(name)
+    check(names)
     return list(dict.fromkeys(names))

@@ -71,8 +71,7 @@ def export(
     """Print applications as a YAML file for deploycore apply, without secrets."""
     with deploycore.Installation() as installation:
         store = installation.store
-        records = [store.get_application(name) for name in names or ()]
-        records = records or store.list_applications()
+        records = store.get_applications(names) if names else store.list_applications()
     text = deploycore.render_declaration(record.definition for record in records)
     typer.echo(text, nl=False)
     _warn_if_too_large(text)

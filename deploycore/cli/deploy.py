@@ -86,7 +86,7 @@ def deploy(
             applications or [],
             everything=all_,
             list_names=lambda: [each.name for each in store.list_applications()],
-            check=store.get_application,
+            check=store.get_applications,
         )
         reuse: Reuse | None = "hard-link" if hard_link else None
         if len(names) > 1:

@@ -13,7 +13,7 @@ from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
 from deploycore.store.application_records import application_of
 from deploycore.store.database import chunks
-from deploycore.store.lookup import named_row
+from deploycore.store.lookup import named_rows
 from deploycore.store.polls import schedule
 from deploycore.store.reading import checksums, damage_in
 from deploycore.store.records import ApplicationRecord
@@ -211,7 +211,7 @@ def refuse_unknown_providers(
         locked: Whether to lock those in ``credentials``. No foreign key keeps them from being
             removed before the application is written.
     """
-    for name in dict.fromkeys(each.provider for each in definitions):
-        named_row(connection, "provider", name)
-    for name in sorted({name for each in definitions for name in each.credentials}):
-        named_row(connection, "provider", name, locked=locked)
+    names = list(dict.fromkeys(each.provider for each in definitions))
+    more = sorted({name for each in definitions for name in each.credentials})
+    named_rows(connection, "provider", [*names, *more])
+    named_rows(connection, "provider", more, locked=locked)

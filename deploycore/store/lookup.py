@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deploycore.errors import ConfigurationError
 from deploycore.store.named import Statements, StatementsOfEngine
-from deploycore.text.suggestions import did_you_mean
+from deploycore.text.suggestions import closest, did_you_mean
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["COMMANDS", "find_row", "named_row", "refuse_taken"]
+__all__ = ["COMMANDS", "find_row", "find_rows", "named_row", "named_rows", "refuse_taken"]
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -30,34 +30,64 @@ def named_row(
     return find_row(StatementsOfEngine(connection), noun, name, locked=locked)
 
 
+def named_rows(
+    connection: Connection, noun: str, names: Sequence[str], *, locked: bool = False
+) -> list[Mapping[Any, Any]]:
+    """The same as ``find_rows``, in a transaction of SQLAlchemy."""
+    return find_rows(StatementsOfEngine(connection), noun, names, locked=locked)
+
+
 def find_row(
     statements: Statements, noun: str, name: str, *, locked: bool = False
 ) -> Mapping[Any, Any]:
-    """Return the row with a name.
+    """Return the row with a name; arguments and errors as in ``find_rows``."""
+    return find_rows(statements, noun, [name], locked=locked)[0]
+
+
+def find_rows(
+    statements: Statements, noun: str, names: Sequence[str], *, locked: bool = False
+) -> list[Mapping[Any, Any]]:
+    """Return the rows with these names.
 
     Args:
-        noun: What it is: a key of ``COMMANDS``.
-        locked: Whether to lock the row until the transaction ends. SQLite has one writer, so it
-            needs no lock.
+        noun: What they are: a key of ``COMMANDS``.
+        locked: Whether to lock the rows, in the order of the names, until the transaction ends.
+            SQLite has one writer, so it needs no lock.
 
     Raises:
-        ConfigurationError: The row does not exist. The hint names a similar one.
+        ConfigurationError: Rows do not exist. The message has all of their names, and the hint
+            names similar ones.
     """
-    row = statements.run(f"{noun}, locked" if locked else noun, name=name).row
-    if row is not None:
-        return row
-    # If there are very many names, those next to it in order.
+    query = f"{noun}, locked" if locked else noun
+    found = {name: statements.run(query, name=name).row for name in dict.fromkeys(names)}
+    if unknown := [name for name, row in found.items() if row is None]:
+        raise _unknown(statements, noun, unknown)
+    return [row for name in names if (row := found[name]) is not None]
+
+
+def _unknown(statements: Statements, noun: str, names: Sequence[str]) -> ConfigurationError:
+    near = {name: _names_near(statements, noun, name) for name in names}
+    details: dict[str, str] = {}
+    if len(names) == 1:
+        said, details = f"is no {noun} {names[0]!r}", {noun: names[0]}
+        instead = did_you_mean(names[0], near[names[0]])
+    else:
+        said = f"are no {noun}s {', '.join(map(repr, names[:-1]))} and {names[-1]!r}"
+        meant = ((name, closest(name, known)) for name, known in near.items())
+        instead = "".join(f"For {name!r}, did you mean {best!r}? " for name, best in meant if best)
+    return ConfigurationError(
+        f"There {said}.", hint=f"{instead}List them: {COMMANDS[noun]} list", **details
+    )
+
+
+def _names_near(statements: Statements, noun: str, name: str) -> list[str]:
+    """If there are very many names, those next to it in order."""
     found = [
         each
         for side in ("before", "after")
         for each in statements.run(f"names {side} {noun}", name=name).values
     ]
-    names = [each for each in found if isinstance(each, str)]
-    raise ConfigurationError(
-        f"There is no {noun} {name!r}.",
-        hint=f"{did_you_mean(name, names)}List them: {COMMANDS[noun]} list",
-        **{noun: name},
-    )
+    return [each for each in found if isinstance(each, str)]
 
 
 def refuse_taken(connection: Connection, noun: str, name: str) -> None:

@@ -13,7 +13,7 @@ from deploycore.store.application_records import application_of, readable_applic
 from deploycore.store.database import Database, chunks
 from deploycore.store.deploy_key_records import find_deploy_key
 from deploycore.store.deployments import Deployments
-from deploycore.store.lookup import find_row
+from deploycore.store.lookup import find_row, find_rows
 from deploycore.store.parts import StoreParts
 from deploycore.store.preview_records import pull_request_of
 from deploycore.store.provider_rows import ProviderRows
@@ -167,6 +167,15 @@ class Store(StoreParts, ProviderRows):
         """
         with self._database.reading_by_name() as statements:
             return application_of(find_row(statements, "application", name))
+
+    def get_applications(self, names: Sequence[str]) -> list[ApplicationRecord]:
+        """Get the applications of these names.
+
+        Raises:
+            ConfigurationError: Some do not exist. The message names all of these.
+        """
+        with self._database.reading_by_name() as statements:
+            return [application_of(row) for row in find_rows(statements, "application", names)]
 
     def find_applications(self, names: Collection[str]) -> dict[str, ApplicationRecord]:
         """Find applications by their names. A damaged record, or one in an unknown form, is logged

@@ -345,6 +345,7 @@ def stopped_in(module: str, number: int) -> str:
 @pytest.mark.parametrize(
     ("line", "module"),
     [
+        ("app list", "deploycore.cli.standard_streams"),
         ("app list", "deploycore.cli.dispatch"),
         ("repos work --json", "typer"),
         ("deploy shop", "deploycore.installation.installation"),

@@ -59,6 +59,8 @@ def releases(shell) -> set[str]:
         (["branches", "nope", "no-slash"], 3, "does not name a repository"),
         (["clone", "nope", "a/b"], 3, "nope"),
         (["deploy", "nope"], 3, "nope"),
+        (["deploy", "no", "on"], 3, "There are no applications 'no' and 'on'."),
+        (["export", "no", "on", "no"], 3, "There are no applications 'no' and 'on'."),
         (["app", "show", "nope"], 3, "nope"),
         (["app", "remove", "nope"], 3, "nope"),
         (["repos", "x", "--limit", "0"], 2, "limit"),

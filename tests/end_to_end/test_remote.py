@@ -105,6 +105,11 @@ def test_the_exit_code_is_that_of_the_command_on_the_machine(remote, declared):
     assert "cannot be run with --server" in remote("serve", code=3)
 
 
+def test_all_unknown_applications_are_told_at_once(remote, declared):
+    said = " ".join(remote("deploy", "no", "shop", "on", code=3).split())
+    assert "There is no application 'no'. There is no application 'on'." in said
+
+
 def test_what_there_is_nothing_of_is_told(remote):
     assert "There are no applications." in remote("deploy", "--all", code=3)
 

@@ -54,6 +54,26 @@ def test_submodules_of_the_own_host_are_fetched_with_the_key(sshd, make, target,
     assert done.submodules == 1
 
 
+def test_submodules_are_checked_out_as_git_does(
+    sshd, make, target, settings, stock_git, tmp_path, monkeypatch
+):
+    for name, value in sshd.git_environment().items():
+        monkeypatch.setenv(name, value)
+    inner, files = make("inner", {"deep.txt": b"deep"}), {"lib.txt": b"lib"}
+    link = {"inner": (GITLINK, tip(inner)), ".gitmodules": modules(i=("inner", "../inner.git"))}
+    lib = make("lib", files | link)
+    link = {"vendor/lib": (GITLINK, tip(lib)), ".gitmodules": modules(l=("vendor/lib", "../lib"))}
+    (make.below / "lib").symlink_to("lib.git")
+    shop = make("shop", {"a": b"1", **link})
+    export(sshd.source(shop.path), "main", target, submodules=True, settings=settings)
+    by_git = tmp_path / "by-git"
+    stock_git("clone", "-q", "--recurse-submodules", sshd.url(shop.path), by_git)
+    for each in ("vendor/lib/.git", "vendor/lib/inner/.git"):
+        (by_git / each).unlink()  # where git keeps their repositories
+    assert snapshot(target) == snapshot(by_git)
+    assert (target / "vendor/lib/inner/deep.txt").read_bytes() == b"deep"
+
+
 LINK = {b"lib": bytes(20)}
 
 

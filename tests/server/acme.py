@@ -8,7 +8,7 @@ import json
 from itertools import count
 from typing import Any
 
-from tests.contract.conftest import GOOD_PROVIDER
+from tests.provider.conftest import GOOD_PROVIDER
 
 PLUGIN = (
     GOOD_PROVIDER

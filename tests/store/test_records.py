@@ -175,6 +175,15 @@ def test_unknown_names_are_answered_with_the_closest_and_the_next_command(shop):
         assert caught.value.hint == "Did you mean 'shop'? List them: deploycore app list"
 
 
+def test_all_unknown_names_are_told_at_once(shop):
+    with pytest.raises(ConfigurationError) as caught:
+        shop.get_applications(["shpo", "shop", "zzz", "shpo"])
+    assert caught.value.message == "There are no applications 'shpo' and 'zzz'."
+    hint = "For 'shpo', did you mean 'shop'? List them: deploycore app list"
+    assert caught.value.hint == hint
+    assert [each.name for each in shop.get_applications(["shop", "shop"])] == ["shop", "shop"]
+
+
 def test_a_name_that_resembles_none_gets_no_guess(shop):
     with pytest.raises(ConfigurationError) as caught:
         shop.get_provider("zzz")

@@ -18,6 +18,7 @@ from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.history import LOOK_SECONDS, follow_log
 from deploycore.cli.remote.records import deployment_of
 from deploycore.deployment_records import DeploymentRecord, state_name
+from deploycore.errors import ConfigurationError
 from deploycore.remote import RemoteServer
 from deploycore.remote.server import error_of
 
@@ -82,8 +83,22 @@ def _chosen(server: RemoteServer, names: Sequence[str], *, everything: bool) -> 
         names,
         everything=everything,
         list_names=lambda: [each["name"] for each in server.ask("GET", "/applications")["items"]],
-        check=lambda name: server.ask("GET", "/applications/{application}", application=name),
+        check=lambda named: _refuse_unknown(server, named),
     )
+
+
+def _refuse_unknown(server: RemoteServer, names: Sequence[str]) -> None:
+    """Raise the server's error for names that do not exist; it names all of them."""
+    unknown = []
+    for name in dict.fromkeys(names):
+        try:
+            server.ask("GET", "/applications/{application}", application=name)
+        except ConfigurationError as error:
+            unknown.append(error)
+    if unknown:
+        unknown[0].message = " ".join(each.message for each in unknown)
+        unknown[0].args = (unknown[0].message,)
+        raise unknown[0]
 
 
 def _tell_requested(trigger: dict[str, Any], *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -444,6 +445,10 @@ def test_a_host_that_never_answers_does_not_hold_up_a_removal(world, monkeypatch
     answered.set()
     assert (left.key.public_key, left.repository) == (key.public_key, "ada/shop")
     assert "did not answer within 0.05 s" in str(left.error)
+    end = time.monotonic() + 60  # what still runs would open the database again
+    while world.store.deploy_keys.list()[0].registered != {"ada/shop": ""}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_key_that_could_not_be_used_is_not_registered(world):
