@@ -156,7 +156,7 @@ def test_the_mode_of_a_key_has_a_form_that_compares_the_key_of_the_host(browser,
         known = asyncssh.import_public_key(server.host_key.split(" ", 1)[1])
         assert refused.status_code == 422, text_of(refused)
         assert f"<code>ssh-ed25519 {known.get_fingerprint()}</code>" in refused.text
-        form = forms_of(refused.text)["/providers/new"]
+        form = forms_of(refused.text)["/providers/-/new"]
         assert form.boxes["trusted_key"] == server.host_key
         again = {"ssh_private_key": private}
         added = send(browser, form, again, trusted_key=server.host_key)
