@@ -23,7 +23,6 @@ Bytes, since that is what goes through pipes and files, and since base64 is of b
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -126,6 +125,8 @@ def _escaped_forms(value: str) -> Iterator[bytes]:
 
 def _html_forms(value: str) -> Iterator[bytes]:
     """The names and numbers of quotes differ: Python's, Jinja's, PHP's, and XML's."""
+    import html  # its tables of entities are large, and many commands have nothing to mask
+
     yield as_bytes(html.escape(value, quote=False))
     escaped = html.escape(value)
     for apostrophe in ("&#x27;", "&#39;", "&#039;", "&apos;", "'"):
