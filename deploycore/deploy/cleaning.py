@@ -7,17 +7,21 @@ knows that deploycore made it. Anything else among the releases is noted and kep
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploycore.deploy.log import Logs
 from deploycore.deploy.releases import Releases, is_release_name
 from deploycore.deploy.selection import surplus_releases
 from deploycore.disk.removal import Remains, shown
 from deploycore.errors import DeploycoreError
-from deploycore.store import DeploymentRecord, Store
+from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
-__all__ = ["Cleaning", "strangers_told"]
+__all__ = ["Cleaning", "forget_old", "strangers_told"]
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 5
 
@@ -131,3 +135,28 @@ def strangers_told(directory: Path, names: Sequence[str]) -> str:
         f"{directory} has entries that deploycore did not create; they are left alone:"
         f" {listed}{more}"
     )
+
+
+def forget_old(
+    store: Store, logs: Logs, application: ApplicationRecord, newest: DeploymentRecord
+) -> None:
+    """Remove old deployments from the history, with their logs. A failure here is only logged.
+
+    Args:
+        newest: The deployment that has just ended. It and later ones stay.
+    """
+    try:
+        gone = store.deployments.forget(
+            application.name,
+            days=application.definition.history_days,
+            before=newest.id,
+            but=Releases(application.definition.target).names(),
+        )
+    except DeploycoreError as error:
+        logger.warning(
+            "old deployments of %s could not be removed from the history: %s",
+            application.name,
+            error,
+        )
+    else:
+        logs.remove(application.name, gone)

@@ -6,15 +6,14 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from deploycore.deploy.activation import typed_error
-from deploycore.deploy.cleaning import Cleaning
+from deploycore.deploy.cancelling import watch_for_cancellation
+from deploycore.deploy.cleaning import Cleaning, forget_old
 from deploycore.deploy.description import describe_deployment
 from deploycore.deploy.environment import Variables
 from deploycore.deploy.events import DeployListener, no_listener
@@ -38,7 +37,6 @@ from deploycore.errors import (
     DeploycoreError,
     DeployError,
     Locked,
-    StoreError,
     with_next_step,
 )
 from deploycore.git import Cancellation, GitSettings
@@ -55,7 +53,6 @@ __all__ = ["Engine", "Outcome", "Release"]
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.5
 _LAST_GOOD = "the last commit that worked"
 _BY_DEFAULT = DeployRequest()
 _RECOVER = " Then run: deploycore recover"
@@ -136,7 +133,7 @@ class Engine:
                 automatic=request.automatic,
                 reuse=request.reuse,
             )
-        self._forget_old(turn.application, turn.recorder.record)
+        forget_old(self._store, self.logs, turn.application, turn.recorder.record)
         return turn.recorder.record
 
     def deploy_many(
@@ -152,6 +149,8 @@ class Engine:
             request: The same for all; its cancellation stops all of them.
             parallel: How many to deploy at once.
         """
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
         common = request.cancellation or Cancellation()
         request = replace(request, cancellation=common)
 
@@ -314,7 +313,7 @@ class Engine:
             )
             recorder = self._recorder(record, stack, (request.listener,), request.cause)
             try:
-                stack.enter_context(self._watching(record.id, own))
+                stack.enter_context(watch_for_cancellation(self._store, record.id, own))
                 recorder.begin()
                 turn = wait_for_lock(releases, record, self._store, own)
                 has_waited = request.wait and stack.enter_context(turn)
@@ -375,26 +374,6 @@ class Engine:
             cancellation=cancellation,
             shielded=shielded,
         )
-
-    @contextmanager
-    def _watching(self, deployment: int, cancellation: Cancellation) -> Iterator[None]:
-        """Check every half second whether another process asked the deployment to stop."""
-        done = Event()
-
-        def look() -> None:
-            while not done.wait(_LOOK_SECONDS):
-                with suppress(StoreError):
-                    if self._store.deployments.is_cancelled(deployment):
-                        cancellation.cancel()
-                        return
-
-        thread = Thread(target=look, name="deploycore-cancellation", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
     def _recovered(
         self, application: ApplicationRecord, listener: DeployListener
@@ -489,21 +468,3 @@ class Engine:
                 settled.append(recorder.record)
         Cleaning(releases, application.name, self._store, note).before()
         return settled
-
-    def _forget_old(self, application: ApplicationRecord, newest: DeploymentRecord) -> None:
-        """Remove old deployments from the history. A failure here fails no deployment."""
-        try:
-            gone = self._store.deployments.forget(
-                application.name,
-                days=application.definition.history_days,
-                before=newest.id,
-                but=Releases(application.definition.target).names(),
-            )
-        except DeploycoreError as error:
-            logger.warning(
-                "old deployments of %s could not be removed from the history: %s",
-                application.name,
-                error,
-            )
-        else:
-            self.logs.remove(application.name, gone)

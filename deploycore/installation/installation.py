@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from socket import gethostname
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-from deploycore.errors import ConfigurationError
 from deploycore.installation.patterns import refuse_unusable_patterns
 from deploycore.installation.repository_names import read_repository_of
 from deploycore.records import record
@@ -225,12 +222,13 @@ class Installation:
             "target": Path(target).expanduser().absolute(),
         }
         from deploycore.applications.application import parse_application
+        from deploycore.installation.targets import refuse_foreign_targets, refuse_taken_targets
 
         application = self._understood(parse_application({**values, **more}))
         refuse_unusable_patterns(application)
-        self._refuse_taken_targets([application])
+        refuse_taken_targets([application], self.store, self._settings.home)
         may_store = partial(self.store.add_application, application, dry_run=True)
-        _refuse_foreign_targets([application], may_store)
+        refuse_foreign_targets([application], may_store)
         if verify:
             may_store()
             self._verify([application])
@@ -267,6 +265,7 @@ class Installation:
             StoreError: The database cannot be written.
         """
         from deploycore.applications.files import compare
+        from deploycore.installation.targets import refuse_foreign_targets, refuse_taken_targets
 
         wanted = list(map(self._understood, applications))
         for each in wanted:
@@ -277,9 +276,9 @@ class Installation:
         differing = {each.application for each in changes if each.kind != "unchanged"}
         changed = [each for each in wanted if each.name in differing]
         if changed:
-            self._refuse_taken_targets(changed)
+            refuse_taken_targets(changed, self.store, self._settings.home)
             may_store = partial(self.store.put_applications, changed, dry_run=True)
-            _refuse_foreign_targets(changed, may_store)
+            refuse_foreign_targets(changed, may_store)
             if verify:
                 may_store()
                 self._verify([each for each in changed if _asks_anew(known.get(each.name), each)])
@@ -461,19 +460,6 @@ class Installation:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _refuse_taken_targets(self, wanted: Sequence[Application]) -> None:
-        """Raise an error if a target belongs to another application, also under another path."""
-        from deploycore.deploy.ownership import refuse_data_directory, refuse_taken_target
-
-        new = {each.name: each.target for each in wanted}
-
-        def target_of(name: str) -> Path:
-            return new.get(name) or self.store.get_application(name).definition.target
-
-        for name, target in new.items():
-            refuse_taken_target(name, target, target_of)
-            refuse_data_directory(name, target, self._settings.home)
-
     def _understood(self, application: Application) -> Application:
         """Return the application with ``owner/slug`` instead of an address of its repository."""
         repository = str(self.read_repository(application.provider, application.repository))
@@ -483,32 +469,6 @@ class Installation:
         from deploycore.installation.verification import verify_applications
 
         verify_applications(applications, self.open_application_provider, self.git_settings)
-
-    def _stored(self, secret: SecretStr | SecretReference) -> str:
-        if isinstance(secret, SecretReference):
-            return self.secrets.keep_reference(secret.text)
-        return self.secrets.seal(secret)
-
-
-def _refuse_foreign_targets(
-    applications: Iterable[Application], may_store: Callable[[], object]
-) -> None:
-    """Refuse targets on this machine with files that deploycore did not create.
-
-    Args:
-        may_store: Raises if the applications cannot be stored anyway. That error comes first:
-            the files may be the releases of another application.
-    """
-    from deploycore.deploy.releases import Releases
-
-    for each in applications:
-        if each.host is None or each.host == gethostname():
-            try:
-                with suppress(OSError):  # the user who deploys may have more rights
-                    Releases(each.target).refuse_foreign_target()
-            except ConfigurationError:
-                may_store()
-                raise
 
 
 def _asks_anew(before: Application | None, after: Application) -> bool:

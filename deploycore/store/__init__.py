@@ -10,53 +10,65 @@ from deploycore.lazy import lazy_exports
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
-    from deploycore.store.account_records import AuditRecord, SessionRecord, UserRecord
+    from deploycore.store.account_records import (
+        AuditRecord,
+        Role,
+        SessionRecord,
+        TokenRecord,
+        UserRecord,
+    )
     from deploycore.store.listed_records import PreviewRecord, ProviderRecord
+    from deploycore.store.queue_records import (
+        ClaimRecord,
+        PendingApplication,
+        PollRecord,
+        TriggerCounts,
+        TriggerRecord,
+        WorkerRecord,
+    )
     from deploycore.store.records import (
         ApplicationRecord,
-        ClaimRecord,
-        DeliveryOutcome,
-        DeliveryRecord,
         DeployKeyRecord,
         DeploymentKind,
         DeploymentRecord,
-        PendingApplication,
-        PollRecord,
         ReleaseHistory,
         RepositoryRecord,
-        Role,
-        TokenRecord,
-        TriggerCounts,
-        TriggerRecord,
-        WebhookRecord,
-        WorkerRecord,
     )
     from deploycore.store.states import FINAL_STATES, DeploymentState
     from deploycore.store.store import Store
+    from deploycore.store.webhook_records import DeliveryOutcome, DeliveryRecord, WebhookRecord
 else:
     __getattr__ = lazy_exports(
         __name__,
         {
-            "deploycore.store.account_records": ("AuditRecord", "SessionRecord", "UserRecord"),
+            "deploycore.store.account_records": (
+                "AuditRecord",
+                "Role",
+                "SessionRecord",
+                "TokenRecord",
+                "UserRecord",
+            ),
             "deploycore.store.listed_records": ("PreviewRecord", "ProviderRecord"),
-            "deploycore.store.records": (
-                "ApplicationRecord",
+            "deploycore.store.queue_records": (
                 "ClaimRecord",
+                "PendingApplication",
+                "PollRecord",
+                "TriggerCounts",
+                "TriggerRecord",
+                "WorkerRecord",
+            ),
+            "deploycore.store.webhook_records": (
                 "DeliveryOutcome",
                 "DeliveryRecord",
+                "WebhookRecord",
+            ),
+            "deploycore.store.records": (
+                "ApplicationRecord",
                 "DeployKeyRecord",
                 "DeploymentKind",
                 "DeploymentRecord",
-                "PendingApplication",
-                "PollRecord",
                 "ReleaseHistory",
                 "RepositoryRecord",
-                "Role",
-                "TokenRecord",
-                "TriggerCounts",
-                "TriggerRecord",
-                "WebhookRecord",
-                "WorkerRecord",
             ),
             "deploycore.store.states": ("FINAL_STATES", "DeploymentState"),
             "deploycore.store.store": ("Store",),

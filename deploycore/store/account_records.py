@@ -1,4 +1,4 @@
-"""Records of users, their sessions, and the audit log."""
+"""Records of users, their sessions, the tokens of the API, and the audit log."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from deploycore.store.records import Role
+__all__ = [
+    "AuditRecord",
+    "LinkPurpose",
+    "LinkRecord",
+    "Role",
+    "SessionRecord",
+    "TokenRecord",
+    "UserRecord",
+]
 
-__all__ = ["AuditRecord", "LinkPurpose", "LinkRecord", "SessionRecord", "UserRecord"]
+Role = Literal["read", "deploy", "admin"]
+"""What a token may do; each may do what those before it may."""
 
 LinkPurpose = Literal["first-admin", "reset", "state"]
 """What a digest that can be used once is for: to create the first administrator, to set a user's
@@ -114,3 +123,24 @@ class AuditRecord:
     outcome: str
     request: str
     address: str
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A token of the server's API. The token itself is not stored.
+
+    Attributes:
+        name: The name of the token.
+        role: The role.
+        digest: The SHA-256 of the token, in hexadecimal.
+        created_at: The time of its creation. All times have a time zone.
+        expires_at: When it expires; ``None`` for never.
+        used_at: When it was last used, to the minute.
+    """
+
+    name: str
+    digest: str = field(repr=False)
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    used_at: datetime | None

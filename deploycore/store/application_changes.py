@@ -29,16 +29,12 @@ from deploycore.store.polls import schedule
 from deploycore.store.previews import begin, detach, end_all, open_previews
 from deploycore.store.provider_records import provider_of
 from deploycore.store.reading import checksums, read_record
-from deploycore.store.records import (
-    ApplicationRecord,
-    ProviderRecord,
-    RepositoryRecord,
-    WebhookRecord,
-)
+from deploycore.store.records import ApplicationRecord, ProviderRecord, RepositoryRecord
 from deploycore.store.removed import forget_removed, move_to_removed
 from deploycore.store.repositories import find_repository
 from deploycore.store.tables import applications
 from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
+from deploycore.store.webhook_records import WebhookRecord
 from deploycore.store.webhooks import find_webhook
 
 __all__ = [

@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, Table, func, select
 
 from deploycore.store.database import Database, chunks
+from deploycore.store.queue_records import TriggerRecord
 from deploycore.store.reading import Make, as_record, read_records
-from deploycore.store.records import DeliveryRecord, DeploymentRecord, TriggerRecord
+from deploycore.store.records import DeploymentRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import deliveries, deployments, providers, triggers
+from deploycore.store.webhook_records import DeliveryRecord
 
 __all__ = ["Changes", "Looked", "Mark"]
 

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, u
 
 from deploycore.store.database import Database
 from deploycore.store.engine import present
+from deploycore.store.queue_records import ClaimRecord, WorkerRecord
 from deploycore.store.reading import as_record, read_records
-from deploycore.store.records import ClaimRecord, WorkerRecord
 from deploycore.store.tables import applications, claims, workers
 from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most, holds, is_ahead
 

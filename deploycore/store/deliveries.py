@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from deploycore.store.database import Database, chunks
 from deploycore.store.reading import as_record, read_records
-from deploycore.store.records import DeliveryRecord
 from deploycore.store.tables import applications, deliveries, triggers
+from deploycore.store.webhook_records import DeliveryRecord
 
 __all__ = ["DELIVERIES_MOST", "Deliveries"]
 

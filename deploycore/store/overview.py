@@ -31,8 +31,9 @@ from deploycore.store.application_records import application_of, readable_applic
 from deploycore.store.database import Database, chunks
 from deploycore.store.engine import present
 from deploycore.store.lookup import named_row
+from deploycore.store.queue_records import PollRecord, TriggerRecord
 from deploycore.store.reading import as_record, read_records
-from deploycore.store.records import DeploymentRecord, PollRecord, PreviewRecord, TriggerRecord
+from deploycore.store.records import DeploymentRecord, PreviewRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import (
     applications,

@@ -32,8 +32,8 @@ from sqlalchemy import (
 from deploycore.applications.application import Application
 from deploycore.store.database import Database, chunks
 from deploycore.store.engine import present
+from deploycore.store.queue_records import PollRecord
 from deploycore.store.reading import as_record, read_records
-from deploycore.store.records import PollRecord
 from deploycore.store.tables import applications, polls, webhooks
 from deploycore.store.times import (
     LONGEST_POLL_INTERVAL,

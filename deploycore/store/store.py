@@ -23,12 +23,13 @@ from deploycore.store.records import (
     DeployKeyRecord,
     ProviderRecord,
     RepositoryRecord,
-    WebhookRecord,
 )
 from deploycore.store.repositories import Repositories
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from deploycore.store.webhook_records import WebhookRecord
 
 __all__ = ["Store"]
 

@@ -11,7 +11,7 @@ from typing import get_args
 
 from sqlalchemy import Column, ForeignKey, Index, MetaData, Table, UniqueConstraint
 
-from deploycore.store.account_records import LinkPurpose
+from deploycore.store.account_records import LinkPurpose, Role
 from deploycore.store.columns import (
     BigNumber,
     Choice,
@@ -25,8 +25,9 @@ from deploycore.store.columns import (
     UtcDateTime,
     Words,
 )
-from deploycore.store.records import DeliveryOutcome, DeployKeyState, DeploymentKind, Role
+from deploycore.store.records import DeployKeyState, DeploymentKind
 from deploycore.store.states import DeploymentState
+from deploycore.store.webhook_records import DeliveryOutcome
 
 __all__ = [
     "REVISION",

@@ -9,10 +9,10 @@ from sqlalchemy import delete, insert, select, update
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
+from deploycore.store.account_records import Role, TokenRecord
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
 from deploycore.store.reading import as_record, read_records
-from deploycore.store.records import Role, TokenRecord
 from deploycore.store.tables import tokens
 
 __all__ = ["Tokens"]

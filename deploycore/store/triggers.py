@@ -35,8 +35,8 @@ from deploycore.store.claims import is_claimed
 from deploycore.store.database import Database, chunks
 from deploycore.store.engine import present
 from deploycore.store.lookup import named_row
+from deploycore.store.queue_records import PendingApplication, TriggerCounts, TriggerRecord
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
-from deploycore.store.records import PendingApplication, TriggerCounts, TriggerRecord
 from deploycore.store.tables import applications, claims, triggers
 from deploycore.store.times import LONGEST_POSTPONEMENT, at_most, holds
 

@@ -9,12 +9,11 @@ from sqlalchemy import Connection, delete, false, insert, select, update
 
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
-from deploycore.store.account_records import UserRecord
+from deploycore.store.account_records import Role, UserRecord
 from deploycore.store.database import Database
 from deploycore.store.engine import present
 from deploycore.store.lookup import named_row, refuse_taken
 from deploycore.store.reading import as_record, checksums, read_record, read_records
-from deploycore.store.records import Role
 from deploycore.store.tables import sessions, sign_in_links, users
 
 __all__ = ["Users", "add_user", "has_administrator"]

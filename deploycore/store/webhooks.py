@@ -14,8 +14,8 @@ from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
 from deploycore.store.polls import poll_now
 from deploycore.store.reading import as_record, checksums, read_record, read_records
-from deploycore.store.records import WebhookRecord
 from deploycore.store.tables import webhooks
+from deploycore.store.webhook_records import WebhookRecord
 
 __all__ = ["Webhooks", "find_webhook", "webhook_of"]
 

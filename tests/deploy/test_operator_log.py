@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from deploycore.deploy.operator_log import log_end
 from deploycore.errors import DeploycoreError, DeployError
 from deploycore.redaction import Redactor
-from deploycore.store.records import PendingApplication
+from deploycore.store.queue_records import PendingApplication
 from deploycore.worker.processing import Slot, process_application
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploycore.store.records import PendingApplication
+from deploycore.store.queue_records import PendingApplication
 from deploycore.worker.processing import Slot, process_application
 
 
