@@ -97,6 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         os._exit(130)
     prepare_streams()
+    is_whole_process = arguments is None
     if arguments is None:
         arguments = sys.argv[1:]
         is_service = arguments[:1] and arguments[0] in _SERVICES
@@ -122,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     everything = completing or arguments[0] not in COMMANDS
     commands = list(COMMANDS) if everything else arguments[:1]
-    run(arguments, commands=commands, is_remote=is_remote)
+    run(arguments, commands=commands, is_remote=is_remote, is_whole_process=is_whole_process)
 
 
 def _collect_rarely(objects: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -33,13 +34,20 @@ _ENDLESS_READING = ("branches", "logs", "repos")
 """Commands that can print without end and change nothing."""
 
 
-def run(arguments: Sequence[str], *, commands: Iterable[str], is_remote: bool = False) -> None:
+def run(
+    arguments: Sequence[str],
+    *,
+    commands: Iterable[str],
+    is_remote: bool = False,
+    is_whole_process: bool = False,
+) -> None:
     """Run a command line and exit with its exit code.
 
     Args:
         arguments: The whole command line, without the program's name.
         commands: The commands to import: all of them for completion and for unknown commands.
         is_remote: Whether ``--server`` was given.
+        is_whole_process: Whether this process does nothing else.
     """
     code = _run(arguments, commands, is_remote=is_remote)
     if reason := find_lost_output():
@@ -50,9 +58,10 @@ def run(arguments: Sequence[str], *, commands: Iterable[str], is_remote: bool = 
     interrupts_end_with(code)
     if _has_left_calls():
         end_at_once(code)  # a normal exit would wait for threads of a plugin that hangs
-    if code == INTERRUPTED:
-        # A normal exit may wait for ever for what a thread holds that it has stopped, such as a
-        # lock of SQLite. Temporary directories are still removed.
+    # A normal exit may wait for ever for what a thread holds that an interrupt has stopped, such as
+    # a lock of SQLite. It also frees all objects, though the process ends anyway. Temporary
+    # directories are still removed.
+    if code == INTERRUPTED or (is_whole_process and not _is_still_needed()):
         atexit._run_exitfuncs()
         end_at_once(code)
     sys.exit(code)
@@ -88,6 +97,15 @@ def _has_left_calls() -> bool:
     """Return whether a plugin call still runs; imports nothing if no plugin was called."""
     background = sys.modules.get("deploycore.provider.background")
     return background is not None and background.calls_left_behind()
+
+
+def _is_still_needed() -> bool:
+    """Return whether a profiler, a tracer, or a thread that must end uses this process."""
+    if sys.getprofile() is not None or sys.gettrace() is not None:
+        return True
+    return any(
+        not each.daemon and each is not threading.current_thread() for each in threading.enumerate()
+    )
 
 
 def _end_if_interrupted(unraisable: sys.UnraisableHookArgs) -> None:

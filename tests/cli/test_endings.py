@@ -1,0 +1,52 @@
+"""A command ends at once, and nothing that it started is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_COMMAND = """
+import atexit, sys, threading, time
+sys.argv[1:] = ["plugins", "--help"]
+{first}
+from deploycore.cli import main
+main()
+"""
+_TELLING = (
+    "import os; end = os._exit; os._exit = lambda code: (print('at once', flush=True), end(code))"
+)
+
+
+def run(first: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND.format(first=first)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.startswith("Usage: deploycore plugins")
+    return done.stdout.splitlines()
+
+
+def test_objects_are_not_freed_one_by_one():
+    assert run(_TELLING)[-1] == "at once"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "atexit.register(print, 'ended')",
+        "threading.Thread(target=lambda: (time.sleep(1), print('ended'))).start()",
+    ],
+    ids=["exit function", "thread"],
+)
+def test_exit_functions_and_threads_end_first(first):
+    assert run(first)[-1] == "ended"
+
+
+@pytest.mark.parametrize("watch", ["settrace", "setprofile"])
+def test_a_watched_process_ends_as_usual(watch):
+    assert "at once" not in run(f"{_TELLING}\nsys.{watch}(lambda *_: None)")
