@@ -24,6 +24,11 @@ def read_text(stored: bytes) -> str:
     return stored.decode("utf-8", "surrogateescape")
 
 
+_WITHOUT_COMPILING = "SELECT set_config('jit', 'off', false) FROM pg_settings WHERE name = 'jit'"
+"""PostgreSQL would compile the statement of a list of many applications, which takes longer than to
+run it. Servers that never compile do not have the setting."""
+
+
 def prepare_sqlite(connection: Any) -> None:
     """Make a new SQLite connection return damaged values, keep references between rows, and wait
     for the disk."""
@@ -44,6 +49,7 @@ def prepare_connection(connection: Any, record: object) -> None:
             _limit_waiting(connection)
         cursor = connection.cursor()
         cursor.execute(limit_server())
+        cursor.execute(_WITHOUT_COMPILING)
         cursor.close()
         connection.commit()
         if is_psycopg:

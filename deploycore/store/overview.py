@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -60,6 +61,14 @@ _FAILED = ("failed", "rolled_back")
 _WITHOUT_EFFECT = ("skipped", "superseded")
 """The states of deployments that had nothing to do: what was before them still stands."""
 _UNFINISHED = may_precede("failed")
+_IS_FAILED, _IS_RUNNING, _IS_HEALTHY, _KINDS_MOST = 1, 2, 3, 4
+_KINDS: Mapping[int, Sequence[str]] = {
+    _IS_FAILED: _FAILED,
+    _IS_RUNNING: _UNFINISHED,
+    _IS_HEALTHY: ("healthy",),
+}
+"""What a list says of the state of a deployment: 0 for any other."""
+
 _DEPLOYMENT = as_record(DeploymentRecord, deployments)
 _PREVIEW = as_record(PreviewRecord, previews)
 _POLL = as_record(PollRecord, polls)
@@ -220,8 +229,10 @@ def _listed(
     provider: str | None = None,
 ) -> CTE:
     """Applications with their newest deployment, and the reason for attention."""
+    # The row is read for its state anyway, so that both come from one look: see `_KINDS`.
+    kinds = case(*((deployments.c.state.in_(each), kind) for kind, each in _KINDS.items()), else_=0)
     newest = (
-        select(deployments.c.id)
+        select(cast(deployments.c.id, BigInteger) * _KINDS_MOST + kinds)
         .where(
             deployments.c.application == applications.c.name,
             deployments.c.state.not_in(_WITHOUT_EFFECT),
@@ -230,7 +241,7 @@ def _listed(
         .limit(1)
         .scalar_subquery()
     )
-    some = select(applications.c.name, applications.c.provider, newest.label("last"))
+    some = select(applications.c.name, applications.c.provider, newest.label("newest"))
     if names is not None:
         some = some.where(applications.c.name.in_(names))
     if provider is not None:
@@ -244,22 +255,21 @@ def _listed(
         )
     # Materialized, so that a database finds the newest deployments once, not for each use.
     inner = some.cte("some").prefix_with("MATERIALIZED")
-    # Not joined with each newest deployment: the few states that matter are found in an index.
-    states = select(deployments.c.id, deployments.c.state).where(
-        deployments.c.state.in_([*_FAILED, *_UNFINISHED])
-    )
-    if names is not None:
-        states = states.where(deployments.c.application.in_(names))
-    notable = states.cte("notable").prefix_with("MATERIALIZED")
-    reasons = _attention(now, inner, notable)
+    newest_or_none = func.coalesce(inner.c.newest, 0)
+    found = select(
+        inner.c.name,
+        inner.c.provider,
+        (newest_or_none // _KINDS_MOST).label("last"),
+        (newest_or_none % _KINDS_MOST).label("kind"),
+    ).cte("found")
+    reasons = _attention(now, found)
     return (
         select(
-            inner.c.name,
-            func.coalesce(inner.c.last, 0).label("last"),
-            notable.c.state,
+            found.c.name,
+            found.c.last,
+            found.c.kind,
             case(*((each, reason) for reason, each in reasons.items()), else_="").label("reason"),
         )
-        .select_from(inner.outerjoin(notable, notable.c.id == inner.c.last))
         .cte("listed")
         .prefix_with("MATERIALIZED")
     )
@@ -278,7 +288,7 @@ def _needs_attention(listed: CTE) -> ColumnElement[int]:
     return case((listed.c.reason != "", 1), else_=0)
 
 
-def _attention(now: datetime, inner: CTE, notable: CTE) -> dict[Attention, ColumnElement[bool]]:
+def _attention(now: datetime, found: CTE) -> dict[Attention, ColumnElement[bool]]:
     """The reasons for attention, the most important first."""
     long_ago = now - STUCK_AFTER
     requests = select(triggers.c.application).where(
@@ -290,21 +300,18 @@ def _attention(now: datetime, inner: CTE, notable: CTE) -> dict[Attention, Colum
     )
     expired = select(providers.c.name).where(providers.c.expires_at < now)
     return {
-        "failed": func.coalesce(notable.c.state, "").in_(_FAILED),
-        "stuck": or_(inner.c.name.in_(requests), func.coalesce(inner.c.last, 0).in_(slow)),
-        "credentials": inner.c.provider.in_(expired),
+        "failed": found.c.kind == _IS_FAILED,
+        "stuck": or_(found.c.name.in_(requests), found.c.last.in_(slow)),
+        "credentials": found.c.provider.in_(expired),
     }
 
 
 def _is(which: Which, listed: CTE) -> ColumnElement[bool]:
-    state = listed.c.state
     conditions: Mapping[str, ColumnElement[bool]] = {
         "attention": listed.c.reason != "",
-        "running": state.in_(_UNFINISHED),
-        "healthy": listed.c.last.in_(
-            select(deployments.c.id).where(deployments.c.state == "healthy")
-        ),
-        "failed": state.in_(_FAILED),
+        "running": listed.c.kind == _IS_RUNNING,
+        "healthy": listed.c.kind == _IS_HEALTHY,
+        "failed": listed.c.kind == _IS_FAILED,
         "never": listed.c.last == 0,
     }
     return conditions[which]

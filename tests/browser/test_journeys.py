@@ -41,6 +41,7 @@ def create_application(page, provider, name, repository, target, *, java_script)
     assert page.locator("#ref").input_value() == "main"
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Directory").fill(str(target))
+    page.get_by_text("Steps, health check and automatic deployment").click()
     page.get_by_label("Deploy automatically").uncheck()  # polls would deploy as well
     page.get_by_role("button", name="Create application").click()
     page.get_by_text("The application is created").wait_for()

@@ -221,8 +221,9 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(browser, pages):
 
 
 def test_an_address_that_no_plugin_knows_leaves_the_choice(browser):
-    answer = text_of(browser.send("/providers/-/new", url="https://git.example.com/a/b"))
-    assert "No installed plugin recognizes https://git.example.com/a/b" in answer
+    answer = browser.send("/providers/-/new", url="https://git.example.com/a/b")
+    assert "No installed plugin recognizes https://git.example.com/a/b" in text_of(answer)
+    assert forms_of(answer.text)["/providers/-/new"].values["url"] == "https://git.example.com/a/b"
 
 
 def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, pages, caplog):
