@@ -37,7 +37,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxStartups 1000
 LogLevel VERBOSE
-SetEnv PATH={programs}:{path} GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+SetEnv HOME={home} PATH={programs}:{path} GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
 {more}
 Match LocalPort {port}
   AcceptEnv GIT_PROTOCOL
@@ -103,7 +103,9 @@ class Sshd:
         self.directory = directory
         self.root = directory / "served"
         self.programs = directory / "programs"
-        for each in (self.root, self.programs):
+        # An empty home, so that no shell runs what the user has in .bashrc, as on no git host.
+        self.home = directory / "home-of-server"
+        for each in (self.root, self.programs, self.home):
             each.mkdir(exist_ok=True)
         self.user = pwd.getpwuid(os.getuid()).pw_name
         self.authorized = directory / "authorized_keys"
@@ -133,6 +135,7 @@ class Sshd:
             "port_0": self.port_0,
             "host_key": self.host_key,
             "authorized": self.authorized,
+            "home": self.home,
             "programs": self.programs,
             "path": os.environ.get("PATH", os.defpath),
             "more": self.more + _penalties(),

@@ -94,9 +94,10 @@ class StreamingCheckout:
         if self.plan is None:
             return ()
         found = self.plan.take(blob)
-        if found and self.made < len(self.plan.directories):
+        below_root = self.plan.directory_count - 1
+        if found and self.made < below_root:
             self._files.make_directories(self.plan.directories[self.made :])
-            self.made = len(self.plan.directories)
+            self.made = below_root
         return found
 
 

@@ -205,11 +205,12 @@ class PackReceiver:
             The position where the run ends.
         """
         last = len(buffer) - MAX_ENTRY_HEADER
-        parsed, offsets, consumer = self._parsed, self._offsets, self._consumer
+        parsed, offsets, take = self._parsed, self._offsets, self._consumer.take
         remember, pack, name_of = self._objects.remember, self._pack, self._format.object_name
         max_quick = min(_MAX_QUICK, self._operation.settings.max_object_bytes)
-        unpacked, before = 0, self._left or 0
-        while self._left and position < last:
+        names, unpacked, before = self._names, 0, self._left or 0
+        left = before
+        while left and position < last:
             kind, size, data = kind_and_size(buffer, position)
             if kind not in KINDS or size > max_quick:
                 break
@@ -220,13 +221,14 @@ class PackReceiver:
                 break
             name = name_of(kind, content)
             offsets.append(parsed + position)
-            self._names += name
+            names += name
             remember(pack, parsed + position, kind, content)
-            consumer.take(kind, name, content)
+            take(kind, name, content)
             position = data + len(part) - len(inflater.unused_data)
-            self._left -= 1
+            left -= 1
             unpacked += size
-        self._operation.unpack(0, together=unpacked, objects=before - (self._left or 0))
+        self._left = left
+        self._operation.unpack(0, together=unpacked, objects=before - left)
         return position
 
     def _unpack_at_once(self, view: memoryview, start: int, offset: int, entry: Entry) -> int:
