@@ -37,6 +37,7 @@ from tests.openapi_parts import (
     Response,
     Undescribed,
     check_parameters,
+    once_for_equal_exchanges,
     path_of_description,
     reasons,
 )
@@ -80,6 +81,7 @@ class Description:
         self._whole = OpenAPI.from_dict(whole, config=unchecked)
         self._partial = OpenAPI.from_dict(_for_partial_answers(whole), config=unchecked)
 
+    @once_for_equal_exchanges
     def violation(self, exchange: Exchange) -> str:
         """What is wrong with an exchange, in a line or more; empty if nothing is."""
         from openapi_core.exceptions import OpenAPIError

@@ -32,6 +32,7 @@ from tests.openapi_parts import (
     Response,
     Undescribed,
     check_parameters,
+    once_for_equal_exchanges,
     path_of_description,
     reasons,
 )
@@ -76,6 +77,7 @@ class Description:
         # The description as such is Atlassian's affair: checking it takes seconds.
         self._api = OpenAPI.from_dict(whole, config=Config(spec_validator_cls=None))
 
+    @once_for_equal_exchanges
     def violation(self, exchange: Exchange) -> str:
         """What is wrong with an exchange, in a line or more; empty if nothing is."""
         from openapi_core.exceptions import OpenAPIError

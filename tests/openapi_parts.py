@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Response", "Undescribed", "check_parameters", "fits", "path_of_description", "reasons"]
+from deploycore.testing.host import Exchange
+
+__all__ = [
+    "Response",
+    "Undescribed",
+    "check_parameters",
+    "fits",
+    "once_for_equal_exchanges",
+    "path_of_description",
+    "reasons",
+]
+
+_VERDICTS_MOST = 20_000
+_PORT = re.compile(rb"(?<=127\.0\.0\.1:)\d+")
 
 
 class Undescribed(Exception):
@@ -68,3 +84,36 @@ def reasons(error: BaseException) -> Iterator[str]:
     yield str(error) or type(error).__name__
     cause = error.__cause__
     yield from (reason.message for reason in getattr(cause, "schema_errors", ()))
+
+
+def once_for_equal_exchanges(
+    find: Callable[[Any, Exchange], str],
+) -> Callable[[Any, Exchange], str]:
+    """Hold an exchange to a description once: sandboxes answer the same again and again, with
+    nothing different but the port."""
+
+    @wraps(find)
+    def found(description: Any, exchange: Exchange) -> str:
+        verdicts: dict[bytes, str] = vars(description).setdefault("verdicts", {})
+        key = _digest(exchange)
+        verdict = verdicts.get(key)
+        if verdict is None:
+            if len(verdicts) >= _VERDICTS_MOST:
+                verdicts.clear()
+            verdict = verdicts[key] = find(description, exchange)
+        return verdict
+
+    return found
+
+
+def _digest(exchange: Exchange) -> bytes:
+    """What a description can tell an exchange by: all of it but the port."""
+    request, answer = exchange.request, exchange.answer
+    headers = [sorted(each.headers.items()) for each in (request, answer)]
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    told = repr((request.method, request.target, headers, answer.status, answer.exemption))
+    digest = blake2b(_PORT.sub(b"", told.encode()))
+    for part in (request.body, body):
+        digest.update(b"%d " % len(part))
+        digest.update(_PORT.sub(b"", part))
+    return digest.digest()

@@ -56,6 +56,7 @@ def load_all() -> None:
             import_module(name)
     if find_spec("pytest") is not None:
         _load_the_kit()
+    _complete_models()
     gc.collect()
     gc.freeze()  # a collection in a child would copy all of it
 
@@ -70,3 +71,16 @@ def _load_the_kit() -> None:
         import_module("deploycore.testing.contract")
     finally:
         sys.meta_path.remove(hook)
+
+
+def _complete_models() -> None:
+    """Build what validates each model: a model waits with it until it is first used, which would be
+    in each child."""
+    from pydantic import BaseModel
+
+    models = BaseModel.__subclasses__()
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        if not model.__pydantic_complete__:
+            model.model_rebuild(raise_errors=False)

@@ -25,7 +25,6 @@ from deploycore.testing.messages import Answer, Request
 __all__ = ["LOOPBACK", "HttpServer"]
 
 LOOPBACK = "127.0.0.1"
-POLL_SECONDS = 0.02
 CHUNK_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -45,15 +44,14 @@ class HttpServer(socketserver.TCPServer):
 
     allow_reuse_address = True
     request_queue_size = 128
+    timeout = 1.0  # seconds to wait for a connection before the end is looked for all the same
 
     def __init__(self, respond: Respond, *, port: int) -> None:
         self.respond = respond
         self.stopping = threading.Event()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._thread = threading.Thread(
-            target=self.serve_forever, args=(POLL_SECONDS,), name="loopback-host", daemon=True
-        )
+        self._thread = threading.Thread(target=self._accept, name="loopback-host", daemon=True)
         super().__init__((LOOPBACK, port), _Connection)
 
     @property
@@ -66,7 +64,10 @@ class HttpServer(socketserver.TCPServer):
     def stop(self) -> None:
         """Close every connection, also those that clients keep alive, and end all threads."""
         self.stopping.set()
-        self.shutdown()
+        # A connection ends the wait for the next one: to look for the end now and then would keep
+        # each server busy, and who stops it waiting.
+        with suppress(OSError), socket.create_connection((LOOPBACK, self.port), timeout=1):
+            pass
         self._thread.join()
         with self._lock:
             still_open = dict(self._connections)
@@ -76,6 +77,14 @@ class HttpServer(socketserver.TCPServer):
         for thread in still_open.values():
             thread.join()
         self.server_close()
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():
+            self.handle_request()
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Return whether to serve a connection: none that comes after the end."""
+        return not self.stopping.is_set()
 
     def process_request(self, request: object, client_address: object) -> None:
         """Serve one connection in a thread of its own that ``stop`` can end."""

@@ -147,7 +147,7 @@ def test_a_listing_of_ten_thousand_is_complete_in_order_and_without_duplicates(
 def slugs_page_by_page(sandbox):
     token = next(c for c in sandbox.credentials if c.mode == "access-token")
     header = {"Authorization": f"Bearer {token.secret.get_secret_value()}"}
-    url = f"{sandbox.api_url}/repositories/acme?pagelen=100"
+    url = f"{sandbox.api_url}/repositories/acme?pagelen=100&fields=next,values.slug"
     while url:
         page = requests.get(url, headers=header, timeout=10).json()
         yield from (value["slug"] for value in page["values"])
