@@ -221,18 +221,24 @@ def test_endless_banners_end_the_connection(shop, tmp_path, target):
         export(source, "main", target, settings=SETTINGS)
 
 
-def test_a_command_gets_no_agent_terminal_or_variable(tmp_path, target, monkeypatch):
+@pytest.mark.parametrize("signs_in_with", ["a key", "the agent"])
+def test_a_command_gets_no_agent_terminal_or_variable(
+    tmp_path, target, agent, monkeypatch, signs_in_with
+):
     monkeypatch.setenv("LANG", "of-the-user")
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    monkeypatch.setenv("SSH_AUTH_SOCK", agent)
     seen = []
 
     def note(process):
-        agent = process.channel.get_agent_path()
+        forwarded = process.channel.get_agent_path()
         seen.append(process.command)
-        seen.append((agent, process.get_terminal_type(), dict(process.env)))
+        seen.append((forwarded, process.get_terminal_type(), dict(process.env)))
         refuse(process)
 
     with hostile_server(Hostile, tmp_path, note) as (source, noted):
+        if signs_in_with == "the agent":
+            credential = SshCredential(agent=True, host_keys=source.credential.host_keys)
+            source = source.model_copy(update={"credential": credential})
         with pytest.raises(RemoteRefused, match=r'refused: "\[31mERROR|ERROR: nothing') as caught:
             export(source, "main", target, settings=SETTINGS)
         assert set(noted) == {"publickey"}
