@@ -21,10 +21,9 @@ from deploycore.configuration import (
 )
 from deploycore.errors import PluginError
 from deploycore.provider.core_fields import core_fields
+from deploycore.provider.discovery import PROVIDER_GROUP, entry_points_by_name
 from deploycore.provider.registry import (
-    PROVIDER_GROUP,
     Plugin,
-    entry_points_by_name,
     examine_each,
     identity_of,
     label_of,

@@ -8,13 +8,12 @@ a time limit, so a plugin whose import hangs is reported, and does not block oth
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploycore.configuration import ProviderConfig, discriminator_of, members
@@ -27,6 +26,15 @@ from deploycore.provider.background import (
     is_interrupt,
     printing_to_stderr,
     under_way,
+)
+from deploycore.provider.discovery import (
+    CONTRACT_GROUP,
+    OBSERVER_GROUP,
+    PROVIDER_GROUP,
+    SANDBOX_GROUP,
+    distribution_name,
+    entry_points_by_name,
+    normalise_kind,
 )
 from deploycore.provider.requirement import needed_release
 from deploycore.provider.signatures import classes_of_modes, init_faults, takes_git
@@ -50,10 +58,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-PROVIDER_GROUP = "deploycore.providers"
-OBSERVER_GROUP = "deploycore.observers"
-SANDBOX_GROUP = "deploycore.sandboxes"
-CONTRACT_GROUP = "deploycore.contracts"
 
 LISTED_SECONDS = 10.0
 """How long the import may take of a plugin that is listed, or watches."""
@@ -115,22 +119,6 @@ class Plugin:
     def label(self) -> str:
         """The plugin's name and version, for errors."""
         return f"{self.distribution} {self.version}"
-
-
-def normalise_kind(kind: str) -> str:
-    """Normalize a kind like a distribution name (PEP 503): ``Git_Hub`` and ``git.hub`` become
-    ``git-hub``."""
-    return re.sub(r"[-_.]+", "-", kind.strip()).lower()
-
-
-def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
-    """The installed entry points of a group by normalised name, each distribution once."""
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for point in entry_points(group=group):
-        # A distribution can be on sys.path twice, as an installation and as its source tree.
-        identity = (distribution_name(point), point.value)
-        found.setdefault(normalise_kind(point.name), {}).setdefault(identity, point)
-    return {name: tuple(found[name].values()) for name in sorted(found)}
 
 
 def load_plugin(kind: str) -> Plugin:
@@ -531,7 +519,3 @@ def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
         if inspect.isroutine(function) and hasattr(function, _IMPL_MARK):
             found[name] = function
     return found
-
-
-def distribution_name(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "an unknown distribution"
