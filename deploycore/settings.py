@@ -29,6 +29,9 @@ DATABASE_URL = "DEPLOYCORE_DATABASE_URL"
 SECRET_KEY = "DEPLOYCORE_SECRET_KEY"  # noqa: S105  the variable's name
 PUBLIC_URL = "DEPLOYCORE_PUBLIC_URL"
 
+SETTINGS_FILE = "settings.yaml"
+"""The file of settings in the data directory, which is optional."""
+
 _NEW_KEY = (
     "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
 )

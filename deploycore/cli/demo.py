@@ -89,7 +89,7 @@ def demo(
     With --serve, you can then look at all that in the dashboard, and deploy, break and roll back
     yourself. The sandboxes of the other installed plugins are connected too.
     """
-    from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
+    from deploycore.provider.entry_points import SANDBOX_GROUP, entry_points_by_name
 
     found, sandbox_class = load_sandbox(
         kind or next(iter(entry_points_by_name(SANDBOX_GROUP)), None)
@@ -231,7 +231,7 @@ def _serve(demo: _Demo, port: int, leaving: _Leaving) -> None:
 
 def _other_sandboxes(kind: str) -> Iterator[tuple[str, type[ProviderSandbox]]]:
     """Yield the sandboxes of the other installed plugins, without those that cannot be imported."""
-    from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
+    from deploycore.provider.entry_points import SANDBOX_GROUP, entry_points_by_name
 
     for each in entry_points_by_name(SANDBOX_GROUP):
         if each != kind:

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 
 from deploycore.cli.output import say_aside
 from deploycore.cli.usage import UsageError
+from deploycore.provider.entry_points import PROVIDER_GROUP, entry_points_by_name
 from deploycore.provider.recognition import clean_address, fields_by, is_address, recognitions
-from deploycore.provider.registry import (
-    PROVIDER_GROUP,
-    Plugin,
-    entry_points_by_name,
-    load_plugin,
-)
+from deploycore.provider.registry import Plugin, load_plugin
 
 __all__ = ["pasted_address", "plugin_for"]
 

@@ -80,13 +80,8 @@ def load_sandbox(kind: str | None) -> tuple[str, type[ProviderSandbox]]:
         ConfigurationError: The kind has no sandbox, or no kind was given and several have one.
         PluginError: The sandbox cannot be imported.
     """
-    from deploycore.provider.registry import (
-        SANDBOX_GROUP,
-        entry_points_by_name,
-        import_entry_point,
-        normalise_kind,
-        only_one,
-    )
+    from deploycore.provider.entry_points import SANDBOX_GROUP, entry_points_by_name
+    from deploycore.provider.registry import import_entry_point, normalise_kind, only_one
 
     installed = entry_points_by_name(SANDBOX_GROUP)
     wanted = normalise_kind(kind) if kind else next(iter(installed), "")

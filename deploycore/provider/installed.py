@@ -16,15 +16,17 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from deploycore.errors import ConfigurationError, PluginError
-from deploycore.provider.observer_settings import configured, read_observer_settings
-from deploycore.provider.observers import observer_hooks
-from deploycore.provider.registry import (
+from deploycore.provider.entry_points import (
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
-    check_provider_class,
     distribution_name,
     entry_points_by_name,
+)
+from deploycore.provider.observer_settings import configured, read_observer_settings
+from deploycore.provider.observers import observer_hooks
+from deploycore.provider.registry import (
+    check_provider_class,
     examine_each,
     implemented_hooks,
     imported,

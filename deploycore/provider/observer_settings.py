@@ -17,12 +17,12 @@ from deploycore.errors import ConfigurationError, PluginError
 from deploycore.provider.background import is_interrupt
 from deploycore.redaction import Redactor
 from deploycore.secrets import reveal_reference
+from deploycore.settings import SETTINGS_FILE
 from deploycore.text.raised import raised_text, shortened
 from deploycore.text.validation import describe_problems
 
 __all__ = ["SETTINGS_FILE", "configured", "create_observer", "read_observer_settings"]
 
-SETTINGS_FILE = "settings.yaml"
 _SECTION = "observers"
 _MOST_BYTES = 1024 * 1024
 

@@ -7,28 +7,23 @@ nor other observers.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache, partial
-from importlib.metadata import EntryPoint
 from pathlib import Path
-
-import pluggy
+from typing import TYPE_CHECKING
 
 from deploycore.errors import ConfigurationError, PluginError, with_next_step
-from deploycore.hookspecs import ObserverSpec
 from deploycore.provider.background import is_interrupt, under_way
-from deploycore.provider.observer_settings import (
-    ObserverSettings,
-    create_observer,
-    read_observer_settings,
-)
-from deploycore.provider.registry import (
-    OBSERVER_GROUP,
-    entry_points_by_name,
-    examine_each,
-    imported,
-)
-from deploycore.settings import home_directory
+from deploycore.provider.entry_points import OBSERVER_GROUP, entry_points_by_name
+from deploycore.settings import SETTINGS_FILE, home_directory
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    import pluggy
+
+    from deploycore.provider.observer_settings import ObserverSettings
 
 __all__ = ["Observers", "installed_observers", "observer_hooks"]
 
@@ -98,6 +93,10 @@ def installed_observers(home: Path | None = None) -> Observers:
             environment).
     """
     installed = entry_points_by_name(OBSERVER_GROUP)
+    if not installed and home is not None and not os.path.lexists(home / SETTINGS_FILE):
+        return Observers()  # without the imports that observers need
+    from deploycore.provider.registry import examine_each
+
     settings = _settings(home, installed)
     usable = []
     for outcome in examine_each(
@@ -126,6 +125,8 @@ def observer_hooks(name: str, observer: object) -> tuple[str, ...]:
 
 def _settings(home: Path | None, installed: Collection[str]) -> ObserverSettings:
     """The settings of observers; what is wrong with the file is logged."""
+    from deploycore.provider.observer_settings import read_observer_settings
+
     try:
         settings = read_observer_settings(home_directory() if home is None else home)
     except ConfigurationError as error:
@@ -137,6 +138,9 @@ def _settings(home: Path | None, installed: Collection[str]) -> ObserverSettings
 
 
 def _loaded(name: str, point: EntryPoint, settings: ObserverSettings) -> tuple[str, object]:
+    from deploycore.provider.observer_settings import create_observer
+    from deploycore.provider.registry import imported
+
     try:
         observer = create_observer(imported(point), name, settings.get(name, {}))
     except ConfigurationError as error:
@@ -151,6 +155,10 @@ def _name_of(manager: pluggy.PluginManager) -> str:
 
 
 def _manager(name: str, observer: object) -> pluggy.PluginManager:
+    import pluggy
+
+    from deploycore.hookspecs import ObserverSpec
+
     manager = pluggy.PluginManager("deploycore")
     manager.add_hookspecs(ObserverSpec)
     try:

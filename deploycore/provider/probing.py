@@ -14,14 +14,16 @@ from typing import Any
 
 from deploycore.errors import PluginError
 from deploycore.provider.background import BackgroundCall, under_way
-from deploycore.provider.isolation import IsolatedProcess, Reporter
-from deploycore.provider.registry import (
-    LISTED_SECONDS,
+from deploycore.provider.entry_points import (
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
-    endless_import,
     entry_points_by_name,
+)
+from deploycore.provider.isolation import IsolatedProcess, Reporter
+from deploycore.provider.registry import (
+    LISTED_SECONDS,
+    endless_import,
     imported,
     label_of,
     refuse_import,

@@ -19,13 +19,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.models import RepositoryId
-from deploycore.provider.registry import (
-    PROVIDER_GROUP,
-    Plugin,
-    entry_points_by_name,
-    examine_each,
-    imported,
-)
+from deploycore.provider.entry_points import PROVIDER_GROUP, entry_points_by_name
+from deploycore.provider.registry import Plugin, examine_each, imported
 
 __all__ = [
     "Recognition",

@@ -19,14 +19,14 @@ from typing import Literal
 
 from deploycore.disk.removal import remove_tree
 from deploycore.errors import ConfigurationError
-from deploycore.provider.registry import (
+from deploycore.provider.entry_points import (
     CONTRACT_GROUP,
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
     entry_points_by_name,
-    normalise_kind,
 )
+from deploycore.provider.registry import normalise_kind
 
 __all__ = ["PluginTemplate", "render_template", "template_directory"]
 

@@ -20,15 +20,9 @@ from typing import Any
 from deploycore.distribution import install_command
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.hookspecs import ProviderSpec
+from deploycore.provider.entry_points import CONTRACT_GROUP, entry_points_by_name
 from deploycore.provider.isolation import Reporter
-from deploycore.provider.registry import (
-    CONTRACT_GROUP,
-    Plugin,
-    entry_points_by_name,
-    load_plugin,
-    normalise_kind,
-    only_one,
-)
+from deploycore.provider.registry import Plugin, load_plugin, normalise_kind, only_one
 
 __all__ = ["refuse_other_classes", "run_checks"]
 

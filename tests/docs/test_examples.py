@@ -17,8 +17,8 @@ from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 from deploycore import read_declaration
+from deploycore.provider.entry_points import OBSERVER_GROUP, PROVIDER_GROUP, SANDBOX_GROUP
 from deploycore.provider.observer_settings import SETTINGS_FILE, read_observer_settings
-from deploycore.provider.registry import OBSERVER_GROUP, PROVIDER_GROUP, SANDBOX_GROUP
 from tests.docs.command_lines import problem_of, problem_of_part
 from tests.docs.pages import PAGES, commands_of, inline_commands, name_of
 

@@ -14,7 +14,7 @@ import requests
 
 from deploycore.cli import COMMANDS, EXIT_CODES, demo
 from deploycore.cli.sandbox import load_sandbox, provider_name
-from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
+from deploycore.provider.entry_points import SANDBOX_GROUP, entry_points_by_name
 from deploycore.sandbox import SandboxConnection
 from tests import forked
 

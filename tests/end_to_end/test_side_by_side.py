@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from deploycore import Installation, Settings
 from deploycore.cli.sandbox import load_sandbox
-from deploycore.provider.registry import SANDBOX_GROUP, entry_points_by_name
+from deploycore.provider.entry_points import SANDBOX_GROUP, entry_points_by_name
 from deploycore.redaction import Redactor
 
 KINDS = list(entry_points_by_name(SANDBOX_GROUP))
