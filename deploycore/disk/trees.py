@@ -7,7 +7,6 @@ by itself.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import stat
@@ -63,6 +62,8 @@ def _syncfs() -> Callable[[int], None] | None:
         return None
     if (int(release[1]), int(release[2])) < _FIRST_LINUX_WITH_ERRORS:
         return None
+    import ctypes  # only what publishes a release flushes a tree
+
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:
         return None
