@@ -8,13 +8,14 @@ the import of a small module, and a command imports dozens of such classes. The 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from inspect import Signature
 
-__all__ = ["record"]
+__all__ = ["derivable_record", "record"]
 
 T = TypeVar("T")
 
@@ -24,12 +25,25 @@ def record(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass, as ``dataclass(frozen=True)`` does.
 
     Making an instance takes some microseconds longer. A frozen dataclass cannot be a subclass of
-    it, so use it only for classes that nobody derives from. It knows no ``InitVar``.
+    it, so a class that others may derive from is a
+    :func:`derivable_record`. It knows no ``InitVar``.
     """
-    for name, method in _METHODS.items():
+    _share(cls, {**_METHODS, **_REFUSALS})
+    return dataclass(init=False, repr=False, eq=False)(cls)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def derivable_record(cls: type[T]) -> type[T]:
+    """Make a class a record that frozen dataclasses may derive from. It costs twice as much."""
+    _share(cls, _METHODS)
+    return dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
+
+
+def _share(cls: type, methods: Mapping[str, object]) -> None:
+    """Add the methods that a class does not define itself."""
+    for name, method in methods.items():
         if name not in vars(cls):
             setattr(cls, name, method)
-    return dataclass(init=False, repr=False, eq=False)(cls)
 
 
 def _fields_of(cls: Any) -> tuple[Any, ...]:
@@ -110,12 +124,11 @@ class _SignatureOf:
         return Signature(found)
 
 
-_METHODS = {
+_METHODS: Mapping[str, object] = {
     "__init__": _init,
     "__eq__": _eq,
     "__hash__": _hash,
     "__repr__": _repr,
-    "__setattr__": _refuse_to_set,
-    "__delattr__": _refuse_to_delete,
     "__signature__": _SignatureOf(),
 }
+_REFUSALS = {"__setattr__": _refuse_to_set, "__delattr__": _refuse_to_delete}

@@ -8,13 +8,14 @@ before it expires, and once if the host rejects it. Only one thread or process a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, SecretStr
 
 from deploycore.models import GitCredential, Model
+from deploycore.records import derivable_record
 
 if TYPE_CHECKING:
     from deploycore.http import HttpClient
@@ -62,7 +63,7 @@ Raises:
 """
 
 
-@dataclass(frozen=True)
+@derivable_record
 class RenewableAuth:
     """Authorize requests with a token that the core obtains, keeps and renews.
 
@@ -88,7 +89,7 @@ class RenewableAuth:
     renew_before: timedelta = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
+@derivable_record
 class AuthorizationCode:
     """A person signs in with a browser, which returns a code to ``deploycore provider authorize``.
 
@@ -118,7 +119,7 @@ class AuthorizationCode:
     redirect_port: int | None = None
 
 
-@dataclass(frozen=True)
+@derivable_record
 class DeviceFlow:
     """A person enters a short code on a page of the host, with a browser on any device.
 

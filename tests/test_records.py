@@ -9,11 +9,20 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, r
 
 import pytest
 
-from deploycore.records import record
+from deploycore.records import derivable_record, record
 
 
 @record
 class Recorded:
+    name: str
+    size: int = 1
+    tags: list[str] = field(default_factory=list)
+    secret: str = field(default="", repr=False, compare=False)
+    last: bool = field(default=False, kw_only=True)
+
+
+@derivable_record
+class Derivable:
     name: str
     size: int = 1
     tags: list[str] = field(default_factory=list)
@@ -30,7 +39,7 @@ class Frozen:
     last: bool = field(default=False, kw_only=True)
 
 
-@pytest.mark.parametrize("cls", [Recorded, Frozen])
+@pytest.mark.parametrize("cls", [Recorded, Derivable, Frozen])
 def test_arguments_and_defaults_are_those_of_a_dataclass(cls):
     made = cls("a", 2, last=True)
     assert asdict(made) == {"name": "a", "size": 2, "tags": [], "secret": "", "last": True}
@@ -41,7 +50,7 @@ def test_arguments_and_defaults_are_those_of_a_dataclass(cls):
     assert repr(made).endswith("(name='a', size=2, tags=[], last=True)")
 
 
-@pytest.mark.parametrize("cls", [Recorded, Frozen])
+@pytest.mark.parametrize("cls", [Recorded, Derivable, Frozen])
 @pytest.mark.parametrize(
     ("given", "named"),
     [
@@ -56,7 +65,7 @@ def test_wrong_arguments_are_refused(cls, given, named):
         cls(*given[0], **given[1])
 
 
-@pytest.mark.parametrize("cls", [Recorded, Frozen])
+@pytest.mark.parametrize("cls", [Recorded, Derivable, Frozen])
 def test_equality_and_hash_are_by_what_is_compared(cls):
     assert cls("a", tags=[], secret="x") == cls("a", tags=[], secret="y")
     assert cls("a") != cls("b")
@@ -66,7 +75,7 @@ def test_equality_and_hash_are_by_what_is_compared(cls):
         hash(cls("a"))
 
 
-@pytest.mark.parametrize("cls", [Recorded, Frozen])
+@pytest.mark.parametrize("cls", [Recorded, Derivable, Frozen])
 def test_it_cannot_be_changed(cls):
     made = cls("a")
     with pytest.raises(FrozenInstanceError, match="size"):
@@ -91,3 +100,15 @@ def test_its_own_methods_are_kept():
     assert repr(Named("a")) == "<a>"
     with pytest.raises(ValueError, match="no name"):
         Named("")
+
+
+def test_a_frozen_dataclass_derives_from_a_derivable_record():
+    @dataclass(frozen=True)
+    class Derived(Derivable):
+        more: str = "x"
+
+    made = Derived("a", more="y")
+    assert (made.name, made.size, made.more) == ("a", 1, "y")
+    assert made == replace(Derived("a"), more="y") != Derivable("a")
+    with pytest.raises(FrozenInstanceError):
+        made.more = "z"

@@ -96,7 +96,7 @@ class TokenStorage(Protocol):
         """Release the claim after a failed renewal, so that other processes can try."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Held:
     token: Token
     renew_at: float
@@ -120,7 +120,7 @@ class _Held:
         return True
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Slot:
     """The state of one token that the threads of this process share."""
 

@@ -111,7 +111,7 @@ def measure_tree(path: Path) -> Remains | None:
     return Remains(path, max(1, walk.entries), walk.bytes, walk.first, walk.reason, walk.number)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Level:
     """A directory on the way from the top to the current one.
 

@@ -43,7 +43,7 @@ _MATCH_SHARE = 50
 _OBJECT_WORK = 16 * 1024  # bytes that could be copied in the time that a small object takes
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Counts:
     """What an operation has counted so far.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
 from deploycore.configuration import HttpAuth
+from deploycore.records import derivable_record
 
 if TYPE_CHECKING:
     import requests
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Authorisation", "BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"]
 
 
-@dataclass(frozen=True)
+@derivable_record
 class BasicAuth:
     """HTTP Basic authentication (RFC 7617), in UTF-8."""
 
@@ -35,7 +35,7 @@ class BasicAuth:
         return "Authorization", SecretStr(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
-@dataclass(frozen=True)
+@derivable_record
 class BearerAuth:
     """``Authorization: Bearer …`` (RFC 6750)."""
 
@@ -51,7 +51,7 @@ class BearerAuth:
         return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
 
 
-@dataclass(frozen=True)
+@derivable_record
 class HeaderAuth:
     """A token in a header that is specific to the host, such as ``PRIVATE-TOKEN``."""
 

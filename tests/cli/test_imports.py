@@ -206,10 +206,14 @@ def test_a_clone_without_a_request_to_the_api_imports_neither_requests_nor_what_
     assert "urllib3" in imported
     unwanted = {
         "charset_normalizer",
+        "ctypes",
+        "deploycore.events",
         "deploycore.git.checkout.changes",
         "deploycore.git.lfs.client",
         "deploycore.git.repositories.cached_repository",
         "deploycore.git.repositories.comparison",
+        "dulwich.index",
+        "html",
         "requests",
     }
     assert not unwanted.intersection(imported)
@@ -227,6 +231,26 @@ def test_a_clone_over_ssh_imports_nothing_for_http(tmp_path):
     )
     imported = json.loads(run(code, home=tmp_path))
     assert not {"urllib3", "requests", "http.client", "dulwich.index"}.intersection(imported)
+
+
+def test_a_provider_that_only_makes_clone_urls_imports_no_events_nor_answers(tmp_path):
+    pytest.importorskip("deploycore_gitea")
+    code = "import json, sys, deploycore_gitea; print(json.dumps(sorted(sys.modules)))"
+    imported = json.loads(run(code, home=tmp_path))
+    unwanted = {"deploycore.events", "deploycore_gitea.answers", "deploycore_gitea.webhooks"}
+    assert not unwanted.intersection(imported)
+
+
+def test_the_installed_distributions_are_searched_once(tmp_path):
+    code = (
+        "import sys; opened = []\n"
+        "sys.addaudithook(lambda event, a: opened.append(str(a[0])) if event == 'open' else None)\n"
+        "from deploycore.cli import main\n"
+        "import atexit; atexit.register(lambda: print('\\n'.join(opened)))\n"
+        "sys.argv[1:] = ['plugins']; main()"
+    )
+    read = [each for each in run(code, home=tmp_path).splitlines() if "entry_points.txt" in each]
+    assert len(read) == len(set(read)) > 0
 
 
 def test_models_are_built_when_they_are_first_used(tmp_path):
