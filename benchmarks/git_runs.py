@@ -148,10 +148,13 @@ class _PeakOfChildren(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        own = Path("/proc/self/cmdline").read_bytes()
         while not self._done.wait(0.01):
             for task in Path("/proc/self/task").iterdir():
                 with suppress(OSError):
                     for child in (task / "children").read_text().split():
+                        if Path("/proc", child, "cmdline").read_bytes() == own:
+                            continue  # it has not begun its program, and shares this memory
                         found = _peak(Path("/proc", child, "status").read_text())
                         self.kibibytes = max(self.kibibytes, found - self._nothing)
 
@@ -167,9 +170,15 @@ def _export(url: str, target: Path, options: dict[str, str]) -> Callable[[], obj
 
     given: dict[str, object] = dict(options)
     source = CloneUrl(url=url)
-    if "key" in options:
-        import deploycore.git.wire.ssh_client  # noqa: F401  the same
+    if "key" not in options:
+        import deploycore.git.wire.http_client
+    else:
+        import deploycore.git.wire.ssh_client
         from deploycore.models import SshCredential
+        from deploycore.ssh.library import require_extra
+
+        require_extra()
+        import deploycore.ssh.session  # noqa: F401  the same
 
         host_keys = tuple(options["host_keys"].splitlines())
         key = Path(options["key"]).read_text()

@@ -117,7 +117,7 @@ def test_a_connection_may_break_at_any_byte(contents, server, tmp_path, settings
 RUNS = """
 import os, signal, sys, time
 from pathlib import Path
-import deploycore.git.run
+import deploycore.git.run, deploycore.git.wire.http_client
 from deploycore.git import RepositoryCache, export
 from deploycore.models import CloneUrl
 
