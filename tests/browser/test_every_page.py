@@ -35,7 +35,7 @@ LEFT_OUT = {
 PATHS = sorted({each.path for each in PAGES if each.method == "GET"} - LEFT_OUT)
 
 
-OF_COLORS = {"runOnly": {"type": "tag", "values": ["cat.color"]}}
+OF_COLORS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 """Axe's rules that colors matter to. All else is alike in both schemes: they differ in colors."""
 
 
