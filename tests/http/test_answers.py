@@ -22,6 +22,7 @@ from deploycore.errors import (
     UnexpectedAnswer,
 )
 from deploycore.http import quoted, retry_after, retry_at
+from deploycore.redaction import MASK
 
 BASE = "https://api.host.example/v1"
 
@@ -236,6 +237,15 @@ def test_logs_name_the_path_and_no_query(client, host, caplog, secret):
     assert len(ours) == 1
     assert ours[0].startswith("GET /v1/x: 200, ")
     assert secret not in caplog.text
+
+
+def test_a_secret_in_the_path_is_masked_in_logs(client, host, caplog, secret):
+    caplog.set_level(logging.DEBUG)
+    host.get(f"{BASE}/tokens/{secret}", json=1)
+    client(BASE).get_json(f"tokens/{secret}")
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("deploycore")]
+    assert ours[0].startswith(f"GET /v1/tokens/{MASK}: 200, ")
+    assert secret not in "".join(ours)
 
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
