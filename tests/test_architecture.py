@@ -68,7 +68,7 @@ def _vendors_named_in(path):
 
 
 KINDS_OF_TESTS = {"browser", "compatibility", "docs", "end_to_end", "faults", "hostile"}
-OF_THE_REPOSITORY = {"architecture", "error_places", "forked", "processes", "slow_tests"}
+OF_THE_REPOSITORY = {"architecture", "error_places", "forked", "processes", "reuse", "slow_tests"}
 
 
 def test_tests_lie_where_what_they_test_lies():

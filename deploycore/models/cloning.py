@@ -34,16 +34,16 @@ class GitCredential(Model):
 
 
 class SshCredential(Model):
-    """What git servers are shown over SSH: a key, or those of an SSH agent.
+    """The credential for a git server over SSH: a private key, or the keys of an SSH agent.
 
     Attributes:
         private_key: The text of a private key in the OpenSSH or PEM format. ``None`` with ``agent``
             only.
-        passphrase: What the private key is encrypted with, if it is.
+        passphrase: The passphrase of the private key; ``None`` if it is not encrypted.
         agent: Whether to use the keys of the agent that ``SSH_AUTH_SOCK`` names. It is never
             forwarded.
-        host_keys: The host's keys, as lines of a ``known_hosts`` file. A host whose key is not
-            among them is refused.
+        host_keys: The keys that the host may have, as lines of a ``known_hosts`` file.
+            deploycore does not connect to a host with another key.
     """
 
     private_key: SecretStr | None = None
@@ -64,7 +64,7 @@ _SHORT_SSH = re.compile(
 
 
 class SshAddress(Model):
-    """Where to clone a repository from over SSH.
+    """The address to clone a repository from over SSH.
 
     Attributes:
         url: ``ssh://git@host[:port]/path``.

@@ -41,7 +41,7 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
 _MEANINGS: Mapping[str, str] = {
     "application": "The name of the application.",
     "provider": "The name of the provider.",
-    "kind": "The kind of providers, such as `bitbucket`.",
+    "kind": "The kind of providers, as `GET /api/v1/provider-kinds` lists it.",
     "sign_in": "The id of the sign-in.",
     "variable": "The name of the variable.",
     "user": "The name of the user.",
