@@ -142,7 +142,7 @@ def test_what_drips_ends_with_the_total_time(name):
 
 def test_a_flood_that_came_before_the_end_is_not_worked_off(monkeypatch):
     """What is in the system's buffers is still read after a socket was shut down."""
-    monkeypatch.setattr("deploycore.http.wire._HEAD_BYTES_MOST", 10**12)
+    monkeypatch.setattr("deploycore.http.watched._HEAD_BYTES_MOST", 10**12)
     with hostile(flooding(*ATTACKS["100 Continue"])) as server, taking_less_than(10):
         opened = client(f"http://127.0.0.1:{server.port}")
         with opened, pytest.raises(ProviderUnavailable, match="timed out"):
