@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
+import io
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import typer
@@ -29,6 +31,8 @@ from deploycore.cli.usage import CommandGroup, StartedCommand
 from deploycore.errors import DeploycoreError
 
 __all__ = ["application_of", "run"]
+
+_WRITERS = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
 
 _ENDLESS_READING = ("branches", "logs", "repos")
 """Commands that can print without end and change nothing."""
@@ -63,6 +67,7 @@ def run(
     # directories are still removed.
     if code == INTERRUPTED or (is_whole_process and not _is_still_needed()):
         atexit._run_exitfuncs()
+        _flush_files()
         end_at_once(code)
     sys.exit(code)
 
@@ -97,6 +102,15 @@ def _has_left_calls() -> bool:
     """Return whether a plugin call still runs; imports nothing if no plugin was called."""
     background = sys.modules.get("deploycore.provider.background")
     return background is not None and background.calls_left_behind()
+
+
+def _flush_files() -> None:
+    """Flush the files that are still open, such as one of a plugin: no object will be freed."""
+    gc.unfreeze()
+    for each in gc.get_objects():
+        if type(each) in _WRITERS:
+            with suppress(Exception):
+                each.flush()
 
 
 def _is_still_needed() -> bool:

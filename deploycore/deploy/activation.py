@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,13 @@ from deploycore.deploy.steps import run_command, step_environment
 from deploycore.distribution import report_hint
 from deploycore.errors import Cancelled, DeploycoreError, DeployError, LimitExceeded
 from deploycore.git import Cancellation
+from deploycore.records import record
 from deploycore.text.sentences import sentences
 
 __all__ = ["Activation", "StepRunner", "typed_error"]
 
 
-@dataclass(frozen=True)
+@record
 class StepRunner:
     """Runs an application's steps in a release.
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ from deploycore.errors import (
 )
 from deploycore.git import Cancellation, GitSettings
 from deploycore.provider.observers import Observers, installed_observers
+from deploycore.records import record
 from deploycore.secrets import SecretBox
 from deploycore.store import ApplicationRecord, DeploymentKind, DeploymentRecord, Store
 
@@ -58,7 +59,7 @@ _BY_DEFAULT = DeployRequest()
 _RECOVER = " Then run: deploycore recover"
 
 
-@dataclass(frozen=True)
+@record
 class _Turn:
     """The application and the deployment that holds its lock."""
 
@@ -447,11 +448,11 @@ class Engine:
         claim_target(application.name, releases, self._target_of)
         settled = []
         orphans = end_orphans(releases.step_record)
-        for record in self._unfinished(application.name, everywhere=everywhere):
-            if record.id == but or record.state == "queued":
+        for unfinished in self._unfinished(application.name, everywhere=everywhere):
+            if unfinished.id == but or unfinished.state == "queued":
                 continue
             with ExitStack() as stack:
-                recorder = self._recorder(record, stack, (listener,))
+                recorder = self._recorder(unfinished, stack, (listener,))
                 if orphans:
                     recorder.note(f"{orphans} processes that its step left running were stopped")
                 nobody = Cancellation()
@@ -460,10 +461,10 @@ class Engine:
                 run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
-                        f"Deployment {record.id} of {record.application} could not be recovered.",
-                        hint=f"Fix the cause that this command shows: deploycore logs {record.id}."
+                        f"Deployment {unfinished.id} of {unfinished.application} could not be recovered.",
+                        hint=f"Fix the cause that this command shows: deploycore logs {unfinished.id}."
                         f"{_RECOVER}",
-                        deployment=record.id,
+                        deployment=unfinished.id,
                     )
                 settled.append(recorder.record)
         Cleaning(releases, application.name, self._store, note).before()

@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploycore.deploy.containment import (
@@ -30,6 +29,7 @@ from deploycore.deploy.containment import (
 )
 from deploycore.deploy.process import GRACE_SECONDS, members, started_at
 from deploycore.disk.durable import write_private_file
+from deploycore.records import record
 
 __all__ = ["end_orphans", "on_record"]
 
@@ -53,7 +53,7 @@ def on_record(file: Path, session: int, contained: Containment | None = None) ->
             file.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
+@record
 class _Orphans:
     """What a record says: a session, and in records of today all that the step began."""
 

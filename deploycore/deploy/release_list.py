@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploycore.deploy.releases import Releases
 from deploycore.deployment_records import DeploymentRecord
+from deploycore.records import record
 
 __all__ = ["Release", "list_releases"]
 
 
-@dataclass(frozen=True)
+@record
 class Release:
     """A release that is on disk.
 

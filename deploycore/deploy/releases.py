@@ -25,7 +25,7 @@ import secrets
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from deploycore.disk.durable import (
 from deploycore.disk.removal import Remains, measure_tree, remove_tree
 from deploycore.errors import ConfigurationError, DeployError, Locked
 from deploycore.git import find_leftovers, remove_leftovers
+from deploycore.records import record
 
 __all__ = ["Releases", "is_release_name"]
 
@@ -58,7 +59,7 @@ _SHORT_COMMIT = 12
 _NAME = re.compile(rf"\d{{8}}T\d{{6}}Z-[0-9a-f]{{{_SHORT_COMMIT}}}(-\d+)?")
 
 
-@dataclass(frozen=True)
+@record
 class Releases:
     """The releases of one application.
 

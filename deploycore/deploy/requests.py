@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploycore.deploy.events import DeployListener, no_listener
 from deploycore.errors import DeploycoreError
+from deploycore.records import record
 from deploycore.store import DeploymentRecord
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DeployRequest", "Outcome"]
 
 
-@dataclass(frozen=True)
+@record
 class DeployRequest:
     """How an application is to be deployed, and who is told.
 
@@ -47,7 +47,7 @@ class DeployRequest:
     cancellation: Cancellation | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Outcome:
     """How one of several deployments ended.
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from deploycore.disk.trees import sync_tree
 from deploycore.errors import DeployError, GitError
 from deploycore.git.watched import NothingWatchedChanged, Watched
 from deploycore.models import is_commit_hash
+from deploycore.records import record
 from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class _Skipped(Exception):
         self.commit = commit
 
 
-@dataclass(frozen=True)
+@record
 class Git:
     """The cache and the settings of git.
 

@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from deploycore.deploy.step_output import StepOutput
 from deploycore.deploy.wakeup import Wakeup
 from deploycore.errors import Cancelled, StepFailed
 from deploycore.git import Cancellation
+from deploycore.records import record
 from deploycore.redaction import Redactor
 
 __all__ = ["run_command", "step_environment"]
@@ -116,7 +117,7 @@ def run_command(
         )
 
 
-@dataclass(frozen=True)
+@record
 class _Failure:
     """What went wrong, in words that hold no secret. An exception's frames would hold some."""
 

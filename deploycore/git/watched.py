@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from deploycore.records import record
 
 __all__ = ["NothingWatchedChanged", "Watched"]
 
 
-@dataclass(frozen=True)
+@record
 class Watched:
     """Watched paths: an export is made only if at least one of them has changed.
 

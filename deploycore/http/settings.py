@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploycore.records import record
+from deploycore.records import derivable_record
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpSettings"]
 
 
-@record
+@derivable_record
 class HttpSettings:
     """Timeouts, retries and limits of the HTTP client. Times are in seconds, sizes in bytes.
 

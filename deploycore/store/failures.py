@@ -11,11 +11,11 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploycore.errors import ConfigurationError, StoreError
+from deploycore.records import record
 from deploycore.settings import DATABASE_URL, HOME
 from deploycore.store.values import Unstorable
 
@@ -96,7 +96,7 @@ _SERVER_FAILURES = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Place:
     """The database, described without a password.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from deploycore.deployment_records import DeploymentKind, DeploymentRecord
+from deploycore.records import record
 from deploycore.store.listed_records import PreviewRecord, ProviderRecord
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ DeployKeyState = Literal["new", "live", "former"]
 """What a key is for: to be used once the host accepts it, in use, or replaced and to be removed."""
 
 
-@dataclass(frozen=True)
+@record
 class ApplicationRecord:
     """An application as it is stored.
 
@@ -55,7 +56,7 @@ class ApplicationRecord:
         return self.definition.name
 
 
-@dataclass(frozen=True)
+@record
 class ReleaseHistory:
     """The history of an application's releases.
 
@@ -71,7 +72,7 @@ class ReleaseHistory:
     events: Sequence[DeploymentRecord]
 
 
-@dataclass(frozen=True)
+@record
 class DeployKeyRecord:
     """An SSH key that was made here.
 
@@ -103,7 +104,7 @@ class DeployKeyRecord:
         return self.provider if self.application is None else self.application
 
 
-@dataclass(frozen=True)
+@record
 class RepositoryRecord:
     """The repository that an application deploys, by its identifier at the git host.
 

@@ -47,6 +47,13 @@ def test_exit_functions_and_threads_end_first(first):
     assert run(first)[-1] == "ended"
 
 
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_file_that_is_still_open_is_written(tmp_path, mode):
+    line = {"w": "'kept'", "wb": "b'kept'"}[mode]
+    run(f"left = open({str(tmp_path / 'file')!r}, {mode!r}); left.write({line})")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 @pytest.mark.parametrize("watch", ["settrace", "setprofile"])
 def test_a_watched_process_ends_as_usual(watch):
     assert "at once" not in run(f"{_TELLING}\nsys.{watch}(lambda *_: None)")
