@@ -448,11 +448,11 @@ class Engine:
         claim_target(application.name, releases, self._target_of)
         settled = []
         orphans = end_orphans(releases.step_record)
-        for unfinished in self._unfinished(application.name, everywhere=everywhere):
-            if unfinished.id == but or unfinished.state == "queued":
+        for each in self._unfinished(application.name, everywhere=everywhere):
+            if each.id == but or each.state == "queued":
                 continue
             with ExitStack() as stack:
-                recorder = self._recorder(unfinished, stack, (listener,))
+                recorder = self._recorder(each, stack, (listener,))
                 if orphans:
                     recorder.note(f"{orphans} processes that its step left running were stopped")
                 nobody = Cancellation()
@@ -461,10 +461,10 @@ class Engine:
                 run.clean_up()
                 if not recorder.record.is_finished:
                     raise DeployError(
-                        f"Deployment {unfinished.id} of {unfinished.application} could not be recovered.",
-                        hint=f"Fix the cause that this command shows: deploycore logs {unfinished.id}."
+                        f"Deployment {each.id} of {each.application} could not be recovered.",
+                        hint=f"Fix the cause that this command shows: deploycore logs {each.id}."
                         f"{_RECOVER}",
-                        deployment=unfinished.id,
+                        deployment=each.id,
                     )
                 settled.append(recorder.record)
         Cleaning(releases, application.name, self._store, note).before()
