@@ -43,7 +43,7 @@ def test_every_public_name_of_the_package_can_be_imported():
         _ = deploycore.nope
 
 
-def test_every_module_says_why_it_is_there():
+def test_every_module_has_a_docstring():
     silent = [str(path) for path in CORE if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
 
@@ -71,7 +71,7 @@ KINDS_OF_TESTS = {"browser", "compatibility", "docs", "end_to_end", "faults", "h
 OF_THE_REPOSITORY = {"architecture", "error_places", "forked", "processes", "reuse", "slow_tests"}
 
 
-def test_tests_lie_where_what_they_test_lies():
+def test_tests_are_located_like_the_code_they_test():
     """In a directory named for the package, or in a file named for the module."""
     packages = {each.parent.name for each in PACKAGE.glob("*/__init__.py")}
     modules = {each.stem for each in PACKAGE.glob("*.py")}

@@ -71,7 +71,7 @@ def test_a_single_class_has_no_discriminator():
     assert {field.name for field in config_fields(Token)} == {"url", "mode", "token", "zone"}
 
 
-def test_valid_values_become_the_member_they_name():
+def test_valid_values_create_the_matching_union_member():
     config = parse_config(
         Union, {"name": "work", "mode": "token", "token": SecretStr("s3cret")}, kind="acme"
     )
@@ -92,7 +92,7 @@ def test_valid_values_become_the_member_they_name():
         ({"mode": "token", "token": ["s3cret-value"]}, "token: should be"),
     ],
 )
-def test_wrong_values_are_named_by_field_and_never_shown(values, said):
+def test_invalid_values_are_reported_by_field_and_never_shown(values, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         parse_config(Union, {"name": "work"} | values, kind="acme")
     assert "s3cret-value" not in str(caught.value)
@@ -129,7 +129,7 @@ def host(**values):
         ("http://localhost", "http://localhost"),
     ],
 )
-def test_an_address_is_kept_without_what_surrounds_it(url, kept):
+def test_surrounding_characters_of_an_address_are_removed(url, kept):
     assert host(url=url).url == kept
 
 
@@ -155,26 +155,26 @@ def test_an_address_is_kept_without_what_surrounds_it(url, kept):
     ],
     ids=range(16),
 )
-def test_an_address_that_would_take_secrets_astray_is_refused(url):
+def test_an_address_that_would_leak_secrets_is_rejected(url):
     with pytest.raises(ConfigurationError, match="url: ") as caught:
         host(url=url)
     assert "s3cret-value" not in str(caught.value)
     assert host(url="https://git.example").url == "https://git.example"
 
 
-def test_a_token_loses_the_white_space_around_it():
+def test_surrounding_white_space_of_a_token_is_removed():
     assert host(token=SecretStr(" s3cret-value\n")).token == SecretStr("s3cret-value")
 
 
 @pytest.mark.parametrize(
     "token", ["", " \n", "s3cret value", "s3cret\nvalue", "s3cret\x00value"], ids=range(5)
 )
-def test_a_token_of_no_or_several_words_is_refused_and_not_shown(token):
+def test_a_token_of_no_or_several_words_is_rejected_and_not_shown(token):
     with pytest.raises(ConfigurationError, match="token: ") as caught:
         host(token=SecretStr(token))
     assert "s3cret" not in str(caught.value)
 
 
-def test_the_types_of_addresses_and_tokens_keep_what_forms_are_made_from():
+def test_address_and_token_types_keep_their_form_metadata():
     by_name = {field.name: field for field in config_fields(Host)}
     assert (by_name["token"].secret, by_name["url"].secret) == (True, False)

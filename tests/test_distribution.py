@@ -50,28 +50,28 @@ def installed(monkeypatch):
         ("nonsense", "pip install 'deploycore[server]'"),
     ],
 )
-def test_an_extra_is_installed_from_where_deploycore_came_from(installed, direct_url, command):
+def test_an_extra_is_installed_from_the_source_of_deploycore(installed, direct_url, command):
     installed(direct_url)
     assert install_command("server") == command
 
 
-def test_without_an_extra_the_command_names_the_distribution_alone(installed):
+def test_without_an_extra_the_command_only_names_the_distribution(installed):
     installed()
     assert install_command() == "pip install deploycore"
 
 
-def test_a_page_that_a_hint_names_is_there():
+def test_a_documentation_page_named_in_a_hint_exists():
     page = Path(documentation_page("applications.md"))
     assert page.is_absolute()
     assert page.read_text().startswith("# ")
 
 
-def test_a_bug_is_reported_to_the_address_of_the_packaging(installed):
+def test_bugs_are_reported_to_the_address_in_the_package_metadata(installed):
     installed(urls=["Homepage, https://acme.example/", "Issues, https://acme.example/issues"])
     assert report_hint().endswith(": https://acme.example/issues")
 
 
 @pytest.mark.parametrize("urls", [[], ["Homepage, https://acme.example/"]])
-def test_without_an_address_a_bug_goes_to_who_maintains_the_installation(installed, urls):
+def test_without_an_address_bugs_are_reported_to_the_maintainer(installed, urls):
     installed(urls=urls)
     assert "the administrator of this installation" in report_hint()

@@ -39,7 +39,7 @@ def commands():
     return typer.main.get_command(application_of(COMMANDS))
 
 
-def test_each_place_is_on_record():
+def test_each_error_location_is_listed():
     places = {place.key for place in error_places()}
     recorded = record()
     missing = sorted(places - recorded.keys())
@@ -48,7 +48,7 @@ def test_each_place_is_on_record():
     assert not gone, f"remove these from {RECORD.name}: {gone}"
 
 
-def test_each_place_is_recorded_once():
+def test_each_error_location_is_listed_once():
     keys = [line.partition("\t")[0] for line in RECORD.read_text().splitlines()]
     assert [key for key, count in Counter(keys).items() if count > 1] == []
 
@@ -77,11 +77,11 @@ def test_each_recorded_test_exists():
         ("tests/test_no_such_file.py::test_x", False),
     ],
 )
-def test_what_is_no_test_is_told_from_one(test, expected):
+def test_test_names_are_distinguished_from_other_text(test, expected):
     assert is_a_test(test) is expected
 
 
-def test_each_hint_is_judged():
+def test_each_hint_is_reviewed():
     places = {place.key: place for place in error_places()}
     for key, (test, hint) in record().items():
         assert hint in HINTS, key
@@ -142,7 +142,7 @@ def _parsed(path):
     return ast.parse(path.read_text() if path.exists() else "")
 
 
-def test_sentences_are_in_plain_words():
+def test_messages_use_plain_words():
     found = [
         f"{file}:{line}: {match[0]!r} in {text!r}"
         for file, line, text in texts()
@@ -151,7 +151,7 @@ def test_sentences_are_in_plain_words():
     assert not found, "\n".join(found)
 
 
-def test_commands_that_hints_name_exist(commands):
+def test_commands_named_in_hints_exist(commands):
     found = [
         f"{file}:{line}: {problem} in {text!r}"
         for file, line, text in texts()

@@ -14,7 +14,7 @@ def all_errors() -> list[type[errors.DeploycoreError]]:
     return [getattr(errors, name) for name in errors.__all__]
 
 
-def test_every_error_is_public_and_in_the_drawn_tree():
+def test_every_error_is_public_and_in_the_documented_tree():
     assert {error.__name__ for error in all_errors()} == {
         name
         for name, value in vars(errors).items()
@@ -30,7 +30,7 @@ def test_codes_are_unique_and_exit_codes_are_valid():
     assert all(1 <= error.exit_code <= 255 and error.exit_code != 2 for error in all_errors())
 
 
-def test_machines_get_code_message_hint_and_details():
+def test_the_json_form_has_code_message_hint_and_details():
     error = errors.NotFound("No repository x.", hint="Look.", repository="a/x", ignored=None)
     error.add_context(provider="work", repository="other", plugin=None)
     assert json.loads(json.dumps(error.as_dict())) == {
@@ -46,7 +46,7 @@ def test_machines_get_code_message_hint_and_details():
     ("retry_at", "told"),
     [(None, {}), (datetime(2026, 1, 2, tzinfo=UTC), {"retry_at": "2026-01-02T00:00:00Z"})],
 )
-def test_a_rate_limit_tells_when_to_try_again_where_it_is_known(retry_at, told):
+def test_a_rate_limit_error_has_the_retry_time_if_known(retry_at, told):
     error = errors.RateLimited("Too many.", retry_at=retry_at)
     assert error.retry_at == retry_at
     assert error.details == told

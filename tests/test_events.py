@@ -35,18 +35,18 @@ def signature(body: bytes, secret: SecretStr) -> str:
     return hmac.new(secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
 
 
-def test_the_known_answer_is_right():
+def test_the_signature_of_a_known_example_is_accepted():
     assert hmac_sha256_matches(BODY, KNOWN, (SECRET,))
 
 
-def test_each_of_several_secrets_is_right_while_one_replaces_the_other():
+def test_each_of_several_secrets_is_accepted_during_a_rotation():
     assert hmac_sha256_matches(BODY, KNOWN, (SECRET, OTHER))
     assert hmac_sha256_matches(BODY, KNOWN, (OTHER, SECRET))
     assert not hmac_sha256_matches(BODY, KNOWN, (OTHER,))
     assert not hmac_sha256_matches(BODY, KNOWN, ())
 
 
-def test_an_empty_secret_is_never_right():
+def test_an_empty_secret_is_never_accepted():
     forged = signature(BODY, NOTHING)
     assert not hmac_sha256_matches(BODY, forged, (NOTHING,))
     assert not hmac_sha256_matches(BODY, forged, (SECRET, NOTHING))
@@ -57,14 +57,14 @@ def test_an_empty_secret_is_never_right():
     body=bodies,
     secret=keys,
 )
-def test_no_made_up_signature_is_right(given, body, secret):
+def test_no_forged_signature_is_accepted(given, body, secret):
     right = signature(body, secret)
     assert hmac_sha256_matches(body, given, (secret,)) == (given.strip().lower() == right)
     assert hmac_sha256_matches(body, right, (secret,))
 
 
 @given(body=bodies, secret=keys, data=st.data())
-def test_what_has_one_bit_changed_was_not_signed(body, secret, data):
+def test_a_body_with_a_flipped_bit_fails_verification(body, secret, data):
     right = signature(body, secret)
     if body:
         place = data.draw(st.integers(0, len(body) * 8 - 1))
@@ -85,7 +85,7 @@ def pull_request(**more):
 
 
 @pytest.mark.parametrize("number", [0, 2**63, 10**30])
-def test_a_number_that_no_database_holds_is_no_pull_requests(number):
+def test_an_unstorable_number_is_not_a_pull_request(number):
     assert pull_request(number=2**63 - 1).number == 2**63 - 1
     with pytest.raises(ValidationError):
         pull_request(number=number)
@@ -94,12 +94,12 @@ def test_a_number_that_no_database_holds_is_no_pull_requests(number):
 @pytest.mark.parametrize(
     "make", [pull_request, lambda **more: PushEvent(repository=SHOP, changes=(), **more)]
 )
-def test_a_persons_name_is_kept_as_it_can_be_stored_and_shown(make):
+def test_the_name_of_a_person_is_made_storable_and_printable(make):
     assert make(actor="Ada\0\n\x1b[31m\ud800" + "x" * 500).actor == "Ada[31m" + "x" * 193
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\nb", "\x1b", "a\x7f", "\ud83d", ""])
-def test_what_git_allows_in_no_name_is_no_branch(name):
+def test_a_name_that_git_forbids_is_not_a_branch(name):
     for make in (
         lambda: pull_request(source_branch=name),
         lambda: pull_request(target_branch=name),

@@ -62,7 +62,7 @@ def both(tmp_path):
         {"PYTHONIOENCODING": "latin-1"},
     ],
 )
-def test_it_finds_what_a_real_process_finds(both, variables):
+def test_a_forked_process_has_the_environment_of_a_real_process(both, variables):
     real, made = (
         json.loads(printed)
         for _, printed, _ in both(TELL, "--all", "ż", env={"LC_ALL": "C.UTF-8", **variables})
@@ -89,7 +89,7 @@ def test_it_finds_what_a_real_process_finds(both, variables):
         ("print(input() + '!', end='')", 0),
     ],
 )
-def test_it_ends_as_a_real_process_does(both, program, code):
+def test_a_forked_process_exits_like_a_real_process(both, program, code):
     real, made = both(program)
     assert real[0] == code
     assert made[:2] == real[:2]
@@ -97,7 +97,7 @@ def test_it_ends_as_a_real_process_does(both, program, code):
 
 
 @pytest.mark.parametrize(("unbuffered", "code"), [("", 120), ("1", 1)])
-def test_output_that_cannot_be_written_is_told(tmp_path, unbuffered, code):
+def test_unwritable_output_is_reported(tmp_path, unbuffered, code):
     (tmp_path / "there.py").write_text("print('lost')")
     options = {
         "cwd": tmp_path,
@@ -112,7 +112,7 @@ def test_output_that_cannot_be_written_is_told(tmp_path, unbuffered, code):
         assert b"No space left on device" in told
 
 
-def test_a_terminal_is_one(both):
+def test_a_forked_process_can_have_a_terminal(both):
     ours, theirs = pty.openpty()
     os.write(ours, b"typed\n")
     process = ForkedProcess(
@@ -126,7 +126,7 @@ def test_a_terminal_is_one(both):
     os.close(theirs)
 
 
-def test_it_gets_signals_and_is_waited_for():
+def test_a_forked_process_receives_signals_and_can_be_waited_for():
     program = "import time; print('here', flush=True); time.sleep(3600)"
     with ForkedProcess([sys.executable, "-c", program], stdout=subprocess.PIPE) as running:
         assert running.line() == b"here\n"
@@ -140,7 +140,7 @@ def test_it_gets_signals_and_is_waited_for():
     running.kill()  # of one that has ended; its number may be another's
 
 
-def test_several_run_at_once_and_none_holds_what_another_has_open():
+def test_concurrent_forked_processes_share_no_open_files():
     program = "print(input())"
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     running = [ForkedProcess([sys.executable, "-c", program], **options) for _ in range(3)]
@@ -149,14 +149,14 @@ def test_several_run_at_once_and_none_holds_what_another_has_open():
 
 
 @pytest.mark.parametrize("options", [{"start_new_session": True}, {"process_group": 0}])
-def test_it_leads_a_group_of_its_own_where_that_is_asked(options):
+def test_a_forked_process_leads_its_own_group_on_request(options):
     program = "import os; print(os.getpgid(0))"
     for given, is_leader in ((options, True), ({}, False)):
         process = ForkedProcess([sys.executable, "-c", program], stdout=subprocess.PIPE, **given)
         assert (int(process.communicate(timeout=60)[0]) == process.pid) == is_leader
 
 
-def test_chance_differs_from_one_to_the_next():
+def test_random_numbers_differ_between_forked_processes():
     program = "import random, uuid; print(random.random(), uuid.uuid4())"
     outputs = set()
     for _ in range(3):
@@ -165,7 +165,7 @@ def test_chance_differs_from_one_to_the_next():
     assert len(outputs) == 3
 
 
-def test_what_it_cannot_do_is_refused():
+def test_unsupported_options_are_rejected():
     for args, options in (
         (["ls", "-l"], {}),
         ([sys.executable, "-c", ""], {"preexec_fn": print}),
@@ -175,7 +175,7 @@ def test_what_it_cannot_do_is_refused():
             ForkedProcess(args, **options)
 
 
-def test_a_module_is_run_by_its_name(tmp_path):
+def test_a_module_can_be_run_by_its_name(tmp_path):
     (tmp_path / "there.py").write_text("import sys; print(__name__, sys.argv[1:], input())")
     done = forked.run(
         "there", ["a", "b"], environment=dict(os.environ), directory=tmp_path, given="typed"

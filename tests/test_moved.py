@@ -11,7 +11,7 @@ from deploycore.moved import FORMER_MODULES, install
 
 
 @pytest.mark.parametrize("former", sorted(FORMER_MODULES))
-def test_a_former_module_has_the_names_of_the_present_one_and_warns(former, monkeypatch):
+def test_an_old_module_has_the_names_of_the_new_one_and_warns(former, monkeypatch):
     monkeypatch.delitem(sys.modules, former, raising=False)
     with pytest.warns(DeprecationWarning, match=f"{former} has moved to") as warned:
         module = importlib.import_module(former)
@@ -23,7 +23,7 @@ def test_a_former_module_has_the_names_of_the_present_one_and_warns(former, monk
     monkeypatch.delitem(sys.modules, former)
 
 
-def test_an_import_statement_is_named_as_the_place_of_the_warning(monkeypatch):
+def test_the_warning_points_to_the_import_statement(monkeypatch):
     monkeypatch.delitem(sys.modules, "deploycore.observers", raising=False)
     with pytest.warns(DeprecationWarning, match="observers") as warned:
         from deploycore.observers import Observers  # noqa: F401

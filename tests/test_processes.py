@@ -13,7 +13,7 @@ from tests.processes import Process
 ENDLESS = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(3600)"]
 
 
-def test_a_program_is_killed_where_the_block_fails():
+def test_a_program_is_killed_if_the_block_fails():
     running = Process(ENDLESS, stdout=subprocess.PIPE)
     assert running.line() == b"here\n"
     with pytest.raises(ZeroDivisionError), running:
@@ -21,7 +21,7 @@ def test_a_program_is_killed_where_the_block_fails():
     assert running.returncode == -signal.SIGKILL
 
 
-def test_a_program_whose_block_succeeds_ends_by_itself():
+def test_a_program_is_not_killed_if_the_block_succeeds():
     with Process(
         [sys.executable, "-c", "print('here'); input()"],
         stdin=subprocess.PIPE,
@@ -33,7 +33,7 @@ def test_a_program_whose_block_succeeds_ends_by_itself():
     assert running.returncode == 0
 
 
-def test_waiting_for_a_line_of_a_program_that_has_ended_is_an_error():
+def test_waiting_for_output_of_an_ended_program_is_an_error():
     with (
         pytest.raises(AssertionError, match="nothing more"),
         Process([sys.executable, "-c", ""], stdout=subprocess.PIPE) as running,

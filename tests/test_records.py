@@ -60,13 +60,13 @@ def test_arguments_and_defaults_are_those_of_a_dataclass(cls):
         ((("a",), {"other": 1}), "other"),
     ],
 )
-def test_wrong_arguments_are_refused(cls, given, named):
+def test_invalid_arguments_are_rejected(cls, given, named):
     with pytest.raises(TypeError, match=named):
         cls(*given[0], **given[1])
 
 
 @pytest.mark.parametrize("cls", [Recorded, Derivable, Frozen])
-def test_equality_and_hash_are_by_what_is_compared(cls):
+def test_equality_and_hash_use_the_compared_fields(cls):
     assert cls("a", tags=[], secret="x") == cls("a", tags=[], secret="y")
     assert cls("a") != cls("b")
     assert Recorded("a") != Frozen("a")
@@ -76,7 +76,7 @@ def test_equality_and_hash_are_by_what_is_compared(cls):
 
 
 @pytest.mark.parametrize("cls", [Recorded, Derivable, Frozen])
-def test_it_cannot_be_changed(cls):
+def test_a_frozen_record_cannot_be_changed(cls):
     made = cls("a")
     with pytest.raises(FrozenInstanceError, match="size"):
         made.size = 2
@@ -85,7 +85,7 @@ def test_it_cannot_be_changed(cls):
     assert copy.copy(made) == copy.deepcopy(made) == pickle.loads(pickle.dumps(made)) == made
 
 
-def test_its_own_methods_are_kept():
+def test_methods_of_a_record_are_kept():
     @record
     class Named:
         name: str

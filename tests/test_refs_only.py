@@ -93,12 +93,12 @@ def opened(git):
     return make
 
 
-def test_the_first_repository_proves_the_key(opened, git):
+def test_access_to_the_first_repository_verifies_the_key(opened, git):
     assert opened().authenticate().username == "acme"
     assert git.asked == ["ssh://git@git.example.com/acme/shop.git"]
 
 
-def test_repositories_are_those_of_the_configuration(opened, git):
+def test_the_configured_repositories_are_listed(opened, git):
     provider = opened("acme/empty, /acme/shop.git acme/shop")
     listing = provider.list_repos(RepositoryQuery())
     assert git.asked == []
@@ -111,7 +111,7 @@ def test_repositories_are_those_of_the_configuration(opened, git):
     assert [each.slug for each in named] == ["shop"]
 
 
-def test_branches_and_tags_are_refs_and_one_is_asked_for_by_its_whole_name(opened):
+def test_branches_and_tags_are_listed_and_found_by_their_full_name(opened):
     provider = opened()
     found = {each.name: each.commit for each in provider.list_branches(SHOP, BranchQuery())}
     assert found == {"main": A, "main-2": B}
@@ -122,14 +122,14 @@ def test_branches_and_tags_are_refs_and_one_is_asked_for_by_its_whole_name(opene
     assert [each.commit for each in provider.list_tags(SHOP, TagQuery(name="v1.1"))] == [B]
 
 
-def test_another_ssh_address_is_asked_if_it_is_configured(opened, git):
+def test_a_configured_ssh_address_is_used(opened, git):
     git.known = {"ssh://deploy@git.example.com:2222/srv/acme/shop.git": REFS}
     provider = opened(ssh_url="ssh://deploy@git.example.com:2222/srv/")
     assert provider.authenticate().username == "acme"
     assert provider.ssh_clone_url(SHOP).url in git.known
 
 
-def test_a_repository_that_is_not_found_is_told_after_the_others(opened):
+def test_a_missing_repository_is_reported_after_the_others(opened):
     listing = opened("acme/gone acme/shop").list_repos(RepositoryQuery())
     assert next(listing).slug == "shop"
     with pytest.raises(NotFound, match="acme/gone was not found, or the SSH key") as caught:
@@ -138,7 +138,7 @@ def test_a_repository_that_is_not_found_is_told_after_the_others(opened):
 
 
 @pytest.mark.parametrize("error", [AuthenticationFailed, PermissionDenied])
-def test_a_key_that_is_rejected_is_told_with_the_repository(opened, git, error):
+def test_a_rejected_key_is_reported_with_the_repository(opened, git, error):
     git.known = {"ssh://git@git.example.com/acme/shop.git": error("The server refuses.", hint="?")}
     with pytest.raises(error) as caught:
         opened().authenticate()
@@ -152,13 +152,13 @@ def test_an_owner_without_repositories_is_unknown(opened):
     assert "--repositories 'acme/shop acme/empty …'" in caught.value.hint
 
 
-def test_nothing_is_cloned_without_the_key(opened):
+def test_cloning_requires_the_key(opened):
     with pytest.raises(ConfigurationError, match="only over SSH") as caught:
         opened().clone_url(SHOP)
     assert "deploycore provider edit work --ssh-private-key-file PATH" in caught.value.hint
 
 
-def test_a_key_is_of_no_use_where_git_clones_over_https():
+def test_the_mode_cannot_be_used_if_git_clones_over_https():
     class OverHttps(Config):
         def source_of(self, repository):
             return CloneUrl(url=self.page_of(repository))
@@ -172,12 +172,12 @@ def test_a_key_is_of_no_use_where_git_clones_over_https():
 @pytest.mark.parametrize(
     "text", [" , ", "shop", "acme/web/shop", "acme/../shop", "https://git.example.com/acme/shop"]
 )
-def test_what_is_no_repository_is_refused(text):
+def test_an_invalid_repository_is_rejected(text):
     with pytest.raises(ConfigurationError, match="repositories: "):
         config_of(text)
 
 
-def test_an_owner_may_be_nested_where_the_host_has_such():
+def test_an_owner_can_be_nested_if_the_host_supports_it():
     [found] = config_of("acme/web/shop.git", Nested).repository_ids
     assert (found.owner, found.slug) == ("acme/web", "shop")
 
@@ -185,13 +185,13 @@ def test_an_owner_may_be_nested_where_the_host_has_such():
 @pytest.mark.parametrize(
     "url", ["https://git.example.com", "git@git.example.com", "ssh://h:x", "ssh://a:pw@h/ s"]
 )
-def test_an_ssh_address_that_is_none_is_refused_without_its_password(url):
+def test_an_invalid_ssh_address_is_rejected_without_its_password(url):
     with pytest.raises(ConfigurationError, match="ssh_url: ") as caught:
         config_of(ssh_url=url)
     assert "pw" not in str(caught.value).replace("password", "")
 
 
-def test_the_mode_is_refused_without_a_key_and_taken_with_the_agent():
+def test_the_mode_requires_a_key_or_an_agent():
     given = {"mode": "deploy-key", "repositories": "acme/shop"}
     with pytest.raises(ConfigurationError, match="mode deploy-key requires") as caught:
         parse_fields(Config, given, {}, name="work", kind="acme")
@@ -201,7 +201,7 @@ def test_the_mode_is_refused_without_a_key_and_taken_with_the_agent():
     ).core.uses_ssh
 
 
-def test_a_provider_of_the_mode_has_no_other_hooks_and_says_so():
+def test_a_provider_in_this_mode_has_no_other_hooks_and_reports_it():
     plugin = load_plugin("gitea")
     given = {"mode": "deploy-key", "repositories": "acme/shop", "url": "https://git.example.com"}
     config = parse_config(plugin.config_type, {"name": "work", **given}, kind="gitea")
@@ -218,14 +218,14 @@ def test_a_provider_of_the_mode_has_no_other_hooks_and_says_so():
         assert "deploycore provider add --kind gitea --help" in caught.value.hint
 
 
-def test_other_modes_are_served_by_the_plugins_own_class():
+def test_other_modes_use_the_class_of_the_plugin():
     plugin = load_plugin("gitea")
     given = {"mode": "token", "token": "x", "owner": "acme", "url": "https://git.example.com"}
     config = parse_config(plugin.config_type, {"name": "work", **given}, kind="gitea")
     assert plugin.for_config(config) is plugin
 
 
-def test_a_fault_of_a_modes_class_is_a_fault_of_the_plugin():
+def test_an_invalid_class_of_a_mode_is_a_plugin_error():
     class Faulty(RefsOnlyProvider):
         @hookimpl
         def parse_webhook(self, request):
@@ -238,7 +238,7 @@ def test_a_fault_of_a_modes_class_is_a_fault_of_the_plugin():
         check_provider_class(Whole, plugin="acme 1.0")
 
 
-def test_a_modes_class_has_one_of_the_plugins_configurations():
+def test_a_class_of_a_mode_uses_a_configuration_of_the_plugin():
     class Unused(RefsOnlyProvider):
         Config = Nested
 

@@ -12,7 +12,7 @@ from deploycore.provider.registry import PROVIDER_GROUP, distribution_name, entr
 from tests.distributions import write_distribution
 
 
-def test_a_new_distribution_is_found_and_a_removed_one_is_not(tmp_path, monkeypatch):
+def test_a_new_distribution_is_found_and_a_removed_one_is_not_found(tmp_path, monkeypatch):
     before = entry_points_by_name(PROVIDER_GROUP)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert entry_points_by_name(PROVIDER_GROUP) == before
@@ -23,7 +23,7 @@ def test_a_new_distribution_is_found_and_a_removed_one_is_not(tmp_path, monkeypa
     assert entry_points_by_name(PROVIDER_GROUP) == before
 
 
-def test_a_distribution_that_was_written_anew_is_read_anew(tmp_path, monkeypatch):
+def test_a_rewritten_distribution_is_read_again(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     write_distribution(tmp_path, "deploycore-acme", "acme", "")
     importlib.invalidate_caches()
@@ -47,7 +47,7 @@ def connected(url: str, **options):
     return engine
 
 
-def test_engines_share_compiled_statements_once_one_has_connected():
+def test_engines_share_compiled_statements_after_the_first_connection():
     connected("sqlite://")
     first, second = connected("sqlite://"), connected("sqlite://")
     assert first.dialect is second.dialect
@@ -58,14 +58,14 @@ def test_engines_share_compiled_statements_once_one_has_connected():
     "options",
     [{"json_deserializer": repr}, {"paramstyle": "named"}, {"isolation_level": "SERIALIZABLE"}],
 )
-def test_engines_of_other_options_share_nothing(options):
+def test_engines_with_other_options_share_nothing(options):
     connected("sqlite://")
     plain, other = connected("sqlite://"), connected("sqlite://", **options)
     assert plain.dialect is not other.dialect
     assert plain._compiled_cache is not other._compiled_cache
 
 
-def test_a_distribution_of_the_environment_is_read_once():
+def test_an_installed_distribution_is_read_once():
     first, second = (entry_points_by_name(PROVIDER_GROUP)["bitbucket"] for _ in range(2))
     assert first == second
     assert first[0] is second[0]

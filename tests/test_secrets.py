@@ -48,19 +48,19 @@ def said(error: pytest.ExceptionInfo[Exception]) -> str:
     [SECRET.get_secret_value(), "größe €", "", "a\nb", "x" * 5000],
     ids=["token", "unicode", "empty", "lines", "long"],
 )
-def test_what_was_sealed_is_revealed_again(box, text):
+def test_a_sealed_secret_can_be_revealed(box, text):
     stored = box.seal(SecretStr(text))
     assert stored.startswith("fernet:")
     assert box.reveal(stored).get_secret_value() == text
 
 
-def test_sealing_leaves_nothing_in_the_clear(box, settings):
+def test_a_sealed_secret_contains_no_plaintext(box, settings):
     stored = box.seal(SECRET)
     assert SECRET.get_secret_value() not in stored
     assert [path.name for path in settings.home.iterdir()] == ["secret.key"]
 
 
-def test_the_key_file_is_for_its_owner_alone(box, settings):
+def test_the_key_file_is_only_accessible_to_its_owner(box, settings):
     old = os.umask(0)
     try:
         box.seal(SECRET)
@@ -70,13 +70,13 @@ def test_the_key_file_is_for_its_owner_alone(box, settings):
     assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
 
 
-def test_a_key_from_the_environment_makes_no_file(settings):
+def test_a_key_from_the_environment_creates_no_file(settings):
     box = with_key(settings, OTHER_KEY)
     assert box.reveal(box.seal(SECRET)) == SECRET
     assert not settings.home.exists()
 
 
-def test_references_and_reading_make_no_key(box, settings, monkeypatch):
+def test_references_and_reading_create_no_key(box, settings, monkeypatch):
     monkeypatch.setenv("SHOP_TOKEN", "of-the-environment")
     box.reveal(box.keep_reference("env:SHOP_TOKEN"))
     with pytest.raises(StoreError, match="missing"):
@@ -85,7 +85,7 @@ def test_references_and_reading_make_no_key(box, settings, monkeypatch):
 
 
 @pytest.mark.parametrize("environment", [False, True])
-def test_a_wrong_key_is_said_with_the_way_back(box, settings, environment):
+def test_a_wrong_key_is_reported_with_the_next_step(box, settings, environment):
     stored = box.seal(SECRET)
     key = settings.secret_key_file.read_text()
     if environment:
@@ -101,14 +101,14 @@ def test_a_wrong_key_is_said_with_the_way_back(box, settings, environment):
     assert with_key(settings, key).reveal(stored) == SECRET
 
 
-def test_a_damaged_token_is_refused_like_a_wrong_key(box):
+def test_a_damaged_secret_is_rejected_like_a_wrong_key(box):
     stored = box.seal(SECRET)
     with pytest.raises(StoreError, match="cannot be decrypted"):
         box.reveal(stored[:-8])
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 44, b"A" * 5000])
-def test_a_garbage_key_is_refused_and_kept(box, settings, content):
+def test_an_invalid_key_is_rejected_and_kept(box, settings, content):
     settings.make_home()
     settings.secret_key_file.touch(mode=0o600)
     settings.secret_key_file.write_bytes(content)
@@ -121,7 +121,7 @@ def test_a_garbage_key_is_refused_and_kept(box, settings, content):
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(box, settings, mode):
+def test_a_key_file_accessible_to_others_is_rejected_with_the_fix(box, settings, mode):
     stored = box.seal(SECRET)
     settings.secret_key_file.chmod(mode)
     with pytest.raises(StoreError, match="be read by other users") as caught:
@@ -131,7 +131,7 @@ def test_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(bo
     assert box.reveal(stored) == SECRET
 
 
-def test_a_missing_key_is_not_replaced_where_secrets_are_sealed_with_it(settings):
+def test_a_missing_key_is_not_replaced_while_sealed_secrets_exist(settings):
     stored = SecretBox(settings).seal(SECRET)
     key = settings.secret_key_file.read_text()
     settings.secret_key_file.unlink()
@@ -148,7 +148,7 @@ def test_a_missing_key_is_not_replaced_where_secrets_are_sealed_with_it(settings
     assert box.reveal(stored) == SECRET
 
 
-def test_a_key_that_cannot_be_made_is_said(box, settings, monkeypatch):
+def test_a_key_that_cannot_be_created_is_reported(box, settings, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, os.strerror(28))
 
@@ -161,7 +161,7 @@ def test_a_key_that_cannot_be_made_is_said(box, settings, monkeypatch):
     assert box.reveal(box.seal(SECRET)) == SECRET
 
 
-def test_a_directory_in_the_place_of_the_key_is_said(box, settings):
+def test_a_directory_in_place_of_the_key_is_reported(box, settings):
     settings.secret_key_file.mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot be read: Is a directory"):
         box.seal(SECRET)
@@ -171,7 +171,7 @@ def test_a_directory_in_the_place_of_the_key_is_said(box, settings):
 
 
 @pytest.mark.timeout(300)
-def test_a_fifo_in_the_place_of_a_secret_is_said_and_not_waited_for(box, settings, tmp_path):
+def test_a_fifo_in_place_of_a_secret_is_reported_without_waiting(box, settings, tmp_path):
     os.mkfifo(tmp_path / "token")
     with pytest.raises(ConfigurationError, match="cannot be read: Not a regular file"):
         box.reveal(f"file:{tmp_path}/token")
@@ -194,7 +194,7 @@ print(box.seal(SecretStr("of-a-racer")), flush=True)
 """
 
 
-def test_processes_that_race_for_the_first_key_end_with_one(box, settings):
+def test_processes_that_race_to_create_the_key_end_up_with_one(box, settings):
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, str(settings.home)],
@@ -214,7 +214,7 @@ def test_processes_that_race_for_the_first_key_end_with_one(box, settings):
 
 
 @pytest.mark.parametrize("moment", ["before the check", "after it"])
-def test_a_key_that_another_process_makes_meanwhile_is_taken(settings, moment):
+def test_a_key_created_concurrently_by_another_process_is_used(settings, moment):
     other = SecretBox(settings)
     stored = []
 
@@ -226,7 +226,7 @@ def test_a_key_that_another_process_makes_meanwhile_is_taken(settings, moment):
     assert other.reveal(box.seal(SECRET)) == box.reveal(stored[0]) == SECRET
 
 
-def test_a_variable_is_read_each_time(box, monkeypatch):
+def test_a_variable_is_read_on_each_use(box, monkeypatch):
     stored = box.keep_reference("env:SHOP_TOKEN")
     assert stored == "env:SHOP_TOKEN"
     for value in ("one", "two"):
@@ -249,7 +249,7 @@ def test_a_variable_without_a_value_is_named(box, monkeypatch, value, state):
     ("content", "secret"),
     [(b"token\n", "token"), (b"token\r\n", "token"), (b"token", "token"), (b"a\nb\n\n", "a\nb\n")],
 )
-def test_one_line_end_of_a_file_is_dropped(box, tmp_path, content, secret):
+def test_one_trailing_newline_of_a_file_is_removed(box, tmp_path, content, secret):
     (tmp_path / "token").write_bytes(content)
     stored = box.keep_reference(f"file:{tmp_path}/token")
     assert box.reveal(stored).get_secret_value() == secret
@@ -277,7 +277,7 @@ def test_a_file_without_a_usable_secret_is_named(box, tmp_path, content, problem
     assert box.reveal(f"file:{path}") == SecretStr("the-token")
 
 
-def test_text_that_cannot_be_encoded_is_refused_without_being_repeated(box, monkeypatch):
+def test_text_that_cannot_be_encoded_is_rejected_and_not_echoed(box, monkeypatch):
     with pytest.raises(ConfigurationError, match="is not UTF-8 text") as sealed:
         box.seal(SecretStr("half-a-secret\udcff"))
     monkeypatch.setenv("SHOP_TOKEN", "half-a-secret\udcff")
@@ -288,7 +288,7 @@ def test_text_that_cannot_be_encoded_is_refused_without_being_repeated(box, monk
     assert box.reveal("env:SHOP_TOKEN") == SecretStr("the-whole-secret")
 
 
-def test_tilde_in_a_reference_is_the_users_home(box, monkeypatch):
+def test_a_tilde_in_a_reference_is_the_home_directory_of_the_user(box, monkeypatch):
     monkeypatch.setenv("HOME", "/home/deployer")
     assert box.keep_reference("file:~/token") == "file:/home/deployer/token"
 
@@ -301,7 +301,7 @@ def test_tilde_in_a_reference_is_the_users_home(box, monkeypatch):
         *("file:", "file:s3cr3t/x", "file:/a\0b"),
     ],
 )
-def test_what_is_no_reference_is_refused_without_being_repeated(box, text):
+def test_an_invalid_reference_is_rejected_and_not_echoed(box, text):
     with pytest.raises(ConfigurationError, match="not a reference") as caught:
         box.keep_reference(text)
     assert "env:NAME" in caught.value.hint
@@ -311,7 +311,7 @@ def test_what_is_no_reference_is_refused_without_being_repeated(box, text):
         assert box.keep_reference(right) == right
 
 
-def test_a_form_of_a_later_version_is_refused(box):
+def test_a_format_of_a_later_version_is_rejected(box):
     with pytest.raises(StoreError, match="does not support") as caught:
         box.reveal("vault:shop/token")
     assert "Upgrade" in caught.value.hint
@@ -319,7 +319,7 @@ def test_a_form_of_a_later_version_is_refused(box):
     assert box.reveal(box.seal(SECRET)) == SECRET
 
 
-def test_where_a_secret_is_can_be_said_to_people(box):
+def test_the_location_of_a_secret_can_be_described(box):
     assert box.describe(box.seal(SECRET)) == "stored, encrypted"
     assert box.describe("env:SHOP_TOKEN") == "environment variable SHOP_TOKEN"
     assert box.describe("file:/run/secrets/shop") == "file /run/secrets/shop"

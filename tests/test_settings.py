@@ -17,7 +17,7 @@ from deploycore.settings import Settings, is_fernet_key
 KEY = "x" * 42 + "4="
 
 
-def test_by_default_everything_is_in_the_users_data_directory(monkeypatch, tmp_path):
+def test_by_default_everything_is_in_the_data_directory_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     settings = Settings.from_environment({})
     assert settings.home.name == "deploycore"
@@ -26,25 +26,25 @@ def test_by_default_everything_is_in_the_users_data_directory(monkeypatch, tmp_p
     assert make_url(settings.database_url).database == str(settings.home / "deploycore.db")
 
 
-def test_the_environment_of_the_process_is_read_by_default(monkeypatch, tmp_path):
+def test_the_process_environment_is_read_by_default(monkeypatch, tmp_path):
     monkeypatch.setenv("DEPLOYCORE_HOME", str(tmp_path))
     assert Settings.from_environment().home == tmp_path
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "100%25", "what?", "größe#1"])
-def test_the_database_is_in_the_home_whatever_its_name(tmp_path, name):
+def test_the_database_is_in_the_data_directory_whatever_its_name(tmp_path, name):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / name)})
     assert make_url(settings.database_url).database == str(tmp_path / name / "deploycore.db")
 
 
-def test_a_relative_home_is_made_absolute_and_tilde_is_the_users_home(monkeypatch, tmp_path):
+def test_a_relative_data_directory_is_made_absolute_and_a_tilde_is_expanded(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     assert Settings.from_environment({"DEPLOYCORE_HOME": "kept"}).home == tmp_path / "kept"
     assert Settings.from_environment({"DEPLOYCORE_HOME": "~/kept"}).home == tmp_path / "me/kept"
 
 
-def test_the_key_and_the_url_are_taken_as_given():
+def test_the_key_and_the_database_url_are_used_unchanged():
     settings = Settings.from_environment(
         {"DEPLOYCORE_SECRET_KEY": KEY + "\n", "DEPLOYCORE_DATABASE_URL": "sqlite:////x/y.db"}
     )
@@ -52,7 +52,7 @@ def test_the_key_and_the_url_are_taken_as_given():
     assert settings.database_url == "sqlite:////x/y.db"
 
 
-def test_neither_the_key_nor_the_urls_password_is_in_the_repr():
+def test_the_repr_contains_neither_the_key_nor_the_password_of_the_url():
     url = "postgresql://deployer:pass-of-the-database@host/name"
     settings = Settings.from_environment(
         {"DEPLOYCORE_SECRET_KEY": KEY, "DEPLOYCORE_DATABASE_URL": url}
@@ -65,7 +65,7 @@ def test_neither_the_key_nor_the_urls_password_is_in_the_repr():
     "name", ["DEPLOYCORE_HOME", "DEPLOYCORE_DATABASE_URL", "DEPLOYCORE_SECRET_KEY"]
 )
 @pytest.mark.parametrize("value", ["", "  "])
-def test_a_variable_that_is_set_but_empty_is_refused(name, value):
+def test_an_empty_variable_is_rejected(name, value):
     with pytest.raises(ConfigurationError, match=f"{name} is set, but empty"):
         Settings.from_environment({name: value})
     assert Settings.from_environment({})  # as if it were unset
@@ -74,7 +74,7 @@ def test_a_variable_that_is_set_but_empty_is_refused(name, value):
 @pytest.mark.parametrize(
     "key", ["s3cr3t-but-short", "x" * 44, "x" * 43 + "\N{SNOWMAN}", "!" * 43 + "=", KEY + "AAAA"]
 )
-def test_a_malformed_key_is_refused_without_being_repeated(key):
+def test_an_invalid_key_is_rejected_and_not_echoed(key):
     with pytest.raises(ConfigurationError, match="not a Fernet key") as caught:
         Settings.from_environment({"DEPLOYCORE_SECRET_KEY": key})
     assert key not in str(caught.value) + caught.value.hint
@@ -83,7 +83,7 @@ def test_a_malformed_key_is_refused_without_being_repeated(key):
     assert Settings.from_environment({"DEPLOYCORE_SECRET_KEY": made}).secret_key
 
 
-def test_a_malformed_database_url_is_refused_without_being_repeated():
+def test_an_invalid_database_url_is_rejected_and_not_echoed():
     with pytest.raises(ConfigurationError, match="not a database URL") as caught:
         Settings.from_environment({"DEPLOYCORE_DATABASE_URL": "deployer:s3cr3t@host/name"})
     assert "s3cr3t" not in str(caught.value) + caught.value.hint
@@ -91,13 +91,13 @@ def test_a_malformed_database_url_is_refused_without_being_repeated():
         assert Settings.from_environment({"DEPLOYCORE_DATABASE_URL": url}).database_url == url
 
 
-def test_the_home_of_an_unknown_user_is_refused():
+def test_the_home_directory_of_an_unknown_user_is_rejected():
     with pytest.raises(ConfigurationError, match="a user without one"):
         Settings.from_environment({"DEPLOYCORE_HOME": "~nobody-of-this-name/x"})
     assert Settings.from_environment({"DEPLOYCORE_HOME": "/srv/x"}).home == Path("/srv/x")
 
 
-def test_the_home_is_made_for_its_owner_alone(tmp_path):
+def test_the_data_directory_is_only_accessible_to_its_owner(tmp_path):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "a" / "home")})
     settings.make_home()
     settings.make_home()
@@ -105,7 +105,7 @@ def test_the_home_is_made_for_its_owner_alone(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["", "home"])
-def test_a_file_in_the_place_of_the_home_is_named(tmp_path, below):
+def test_a_file_in_place_of_the_data_directory_is_named(tmp_path, below):
     (tmp_path / "file").write_text("")
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "file" / below)})
     with pytest.raises(StoreError, match="a file is in its place") as caught:
@@ -117,7 +117,7 @@ def test_a_file_in_the_place_of_the_home_is_named(tmp_path, below):
     assert elsewhere.home.is_dir()
 
 
-def test_the_way_to_a_new_key_that_the_hint_gives_makes_a_key():
+def test_the_command_in_the_hint_creates_a_valid_key():
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment({"DEPLOYCORE_SECRET_KEY": "no"})
     program = caught.value.hint.partition("-c '")[2].rstrip("'")

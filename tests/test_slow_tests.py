@@ -37,14 +37,14 @@ def test_no_test_is_listed_twice():
 
 
 @pytest.mark.parametrize("place", ["tests/faults", next(e for e in LISTED if "::" not in e)])
-def test_the_fast_suite_does_not_even_import_what_is_slow_as_a_whole(request, place):
+def test_the_fast_suite_does_not_import_entirely_slow_modules(request, place):
     assert (ROOT / place).exists()
     assert is_left_out(request, ROOT / place, "not slow")
     assert not is_left_out(request, ROOT / place, "")
     assert not is_left_out(request, ROOT / place, "not slow or faults")
 
 
-def test_the_fast_suite_leaves_out_no_file_with_a_fast_test(request):
+def test_the_fast_suite_excludes_no_file_with_a_fast_test(request):
     partly = {ROOT / line.partition("::")[0] for line in LISTED if "::" in line}
     assert partly
     for path in (*partly, ROOT / "tests", ROOT / "plugins", Path(__file__), Path("/tests/faults")):

@@ -49,14 +49,14 @@ def zone(monkeypatch):
         ("Europe/Berlin", datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "2026-03-29 03:00:00 +02:00"),
     ],
 )
-def test_people_read_their_own_time_with_its_offset(zone, name, at, shown):
+def test_people_see_local_time_with_its_offset(zone, name, at, shown):
     zone(name)
     elsewhere = at.astimezone(timezone(timedelta(hours=-7)))
     assert for_people(at) == for_people(elsewhere) == for_people(at.replace(tzinfo=None)) == shown
 
 
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Asia/Kolkata"])
-def test_programs_read_utc_wherever_they_are(zone, name):
+def test_programs_get_utc_in_any_time_zone(zone, name):
     zone(name)
     elsewhere = AT.astimezone(timezone(timedelta(hours=5, minutes=30)))
     found = {for_machines(each) for each in (AT, elsewhere, AT.replace(tzinfo=None))}
@@ -68,13 +68,13 @@ def test_programs_read_utc_wherever_they_are(zone, name):
 
 @pytest.mark.parametrize("offset", [-14, 0, 14])
 @pytest.mark.parametrize("at", [datetime.min, datetime.max])
-def test_a_commit_may_say_any_time(at, offset):
+def test_a_commit_can_have_any_time(at, offset):
     odd = at.replace(tzinfo=timezone(timedelta(hours=offset)))
     assert for_people(odd)[:4] in ("0001", "9999")
     assert for_machines(odd)[:4] in ("0001", "9999")
 
 
-def test_all_that_programs_read_is_in_utc(zone):
+def test_all_times_in_json_are_in_utc(zone):
     zone("Asia/Kolkata")
     local = AT.astimezone()
     told = [
@@ -85,7 +85,7 @@ def test_all_that_programs_read_is_in_utc(zone):
     assert told == ["2026-11-24T10:15:00Z"] * 3
 
 
-def test_lines_of_a_log_have_their_time_in_utc(zone):
+def test_log_lines_have_utc_times(zone):
     zone("Europe/Berlin")
     record = logging.LogRecord("deploycore", logging.INFO, "", 0, "it works", None, None)
     record.created = AT.timestamp() + 0.25

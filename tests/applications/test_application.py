@@ -23,13 +23,13 @@ def parse(**fields) -> Application:
     return parse_application({**LEAST, **fields})
 
 
-def test_what_is_not_said_is_not_repeated():
+def test_unset_fields_are_not_exported():
     application = parse()
     assert application.as_dict() == LEAST
     assert parse_application(application.as_dict()) == application
 
 
-def test_steps_may_be_written_short():
+def test_steps_have_a_short_form():
     steps = parse(
         steps={
             "build": ["npm ci --prefix 'my app'", ["make", "-j 2"], {"run": "make test"}],
@@ -50,7 +50,7 @@ def test_steps_may_be_written_short():
     )
 
 
-def test_links_may_be_allowed_by_their_paths():
+def test_links_can_be_allowed_by_path():
     application = parse(links={"allow": ["test/data/", "a"]}, limits={"submodules": 2000})
     assert application.links.allow == ("test/data", "a")
     assert application.links_written == ["test/data", "a", "test/data/", "a/"]
@@ -58,12 +58,12 @@ def test_links_may_be_allowed_by_their_paths():
     assert parse_application(application.as_dict()) == application
 
 
-def test_links_at_shared_paths_may_lead_anywhere_since_they_are_replaced():
+def test_links_at_shared_paths_can_lead_anywhere_as_they_are_replaced():
     application = parse(shared={"directories": ["storage"], "files": [".env"]})
     assert application.links_written == ["storage", ".env"]
 
 
-def test_variables_are_text_numbers_or_sources_of_secrets():
+def test_variables_are_text_numbers_or_secret_references():
     environment = parse(
         environment={"A": "x", "PORT": 8080, "EMPTY": "", "TOKEN": {"secret": "env:TOKEN"}}
     ).environment
@@ -71,7 +71,7 @@ def test_variables_are_text_numbers_or_sources_of_secrets():
     assert environment["TOKEN"].secret == "env:TOKEN"
 
 
-def test_all_fields_come_back_as_they_were_given():
+def test_all_fields_are_exported_as_they_were_given():
     application = parse(
         submodules=True,
         credentials=["team", "partner"],
@@ -93,7 +93,7 @@ def test_all_fields_come_back_as_they_were_given():
     assert not application.health_check.is_good(200)
 
 
-def test_the_home_directory_may_be_written_short(monkeypatch):
+def test_the_home_directory_can_be_abbreviated(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     assert parse(target="~/shop").target == Path("/home/ada/shop")
 
@@ -156,7 +156,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fields", "said"), WRONG, ids=[said for _, said in WRONG])
-def test_what_is_wrong_is_told_with_its_place_and_without_its_value(fields, said):
+def test_errors_are_reported_with_their_location_and_without_the_value(fields, said):
     with pytest.raises(ConfigurationError) as caught:
         parse(**fields)
     assert said in caught.value.message
@@ -168,7 +168,7 @@ def test_what_is_wrong_is_told_with_its_place_and_without_its_value(fields, said
     assert parse(**{name: asked[name] for name in fields.keys() & asked.keys()})
 
 
-def test_all_that_is_wrong_is_told_at_once_below_where_it_stands():
+def test_all_errors_are_reported_at_once_with_their_location():
     with pytest.raises(ConfigurationError) as caught:
         parse_application({"name": "shop", "keep": 0}, where="applications/shop")
     for place in ("provider", "repository", "ref", "target"):

@@ -58,21 +58,21 @@ def read(tmp_path):
     return from_text
 
 
-def test_yaml_and_toml_say_the_same(read):
+def test_yaml_and_toml_are_equivalent(read):
     shop, blog = read(YAML)
     assert [shop, blog] == read(TOML, "apps.toml") == read(YAML, "apps.YML")
     assert shop.steps.build[0].arguments == ("npm", "ci")
     assert blog.target == Path("/srv/größe")
 
 
-def test_what_is_written_is_read_as_the_same(read):
+def test_a_written_declaration_is_read_back_unchanged(read):
     applications = read(YAML)
     written = render_declaration(applications)
     assert read(written) == applications
     assert "größe" in written
 
 
-def test_what_says_something_by_being_there_is_a_difference(read):
+def test_adding_an_empty_section_is_a_difference(read):
     shop = read(YAML)[0]
     automatic = type(shop).model_validate(shop.as_dict() | {"auto_deploy": {}})
     change = compare(shop, automatic)
@@ -116,7 +116,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "name", "said"), WRONG, ids=[said for *_, said in WRONG])
-def test_what_is_wrong_is_told_with_the_file_and_the_place(read, text, name, said):
+def test_errors_are_reported_with_file_and_location(read, text, name, said):
     with pytest.raises(ConfigurationError) as caught:
         read(text, name)
     assert said in caught.value.message
@@ -127,7 +127,7 @@ def test_what_is_wrong_is_told_with_the_file_and_the_place(read, text, name, sai
         assert read(page.partition("```yaml\n")[2].partition("```")[0])
 
 
-def test_a_file_that_is_too_large_is_to_be_split(read):
+def test_an_oversized_file_is_rejected_with_a_request_to_split_it(read):
     """Which the command allows: what a file does not name stays."""
     with pytest.raises(ConfigurationError) as caught:
         read("#" * (MOST_BYTES + 1), "apps.yaml")
@@ -137,7 +137,7 @@ def test_a_file_that_is_too_large_is_to_be_split(read):
     assert [read(render_declaration([each])) for each in (shop, blog)] == [[shop], [blog]]
 
 
-def test_what_is_exported_of_many_applications_is_read(read):
+def test_an_export_of_many_applications_can_be_read(read):
     shop, *_ = read(YAML, "apps.yaml")
     assert len(render_declaration([shop])) * 10_000 < MOST_BYTES
     long = {"steps": {"build": [{"shell": "true; " * 10_000}]}}
@@ -150,7 +150,7 @@ def test_what_is_exported_of_many_applications_is_read(read):
     assert read(written, "many.yaml") == many
 
 
-def test_an_export_that_apply_would_refuse_says_so(monkeypatch, capsys, read):
+def test_an_export_that_apply_would_reject_reports_it(monkeypatch, capsys, read):
     monkeypatch.setattr(files, "MOST_BYTES", 10)
     declaration._warn_if_too_large("applications: {}")
     assert "Export fewer applications at a time" in capsys.readouterr().err
@@ -158,7 +158,7 @@ def test_an_export_that_apply_would_refuse_says_so(monkeypatch, capsys, read):
     assert capsys.readouterr().err == ""
 
 
-def test_a_file_that_can_not_be_read_is_a_clear_error(tmp_path):
+def test_an_unreadable_file_is_reported_clearly(tmp_path):
     path = tmp_path / "apps.yaml"
     with pytest.raises(ConfigurationError, match="cannot be read: No such file") as caught:
         read_declaration(path)

@@ -72,11 +72,11 @@ BELOW = ("https://acme.example/git", "https://acme.example/git/api/v1")
         ("gh repo clone acme/shop", "acme/shop"),
     ],
 )
-def test_what_people_paste_is_understood(text, wanted):
+def test_pasted_addresses_are_understood(text, wanted):
     assert str(read_repository(text, lambda: HOST)) == wanted
 
 
-def test_a_host_below_a_path_of_a_site_is_understood():
+def test_a_host_below_a_url_path_is_supported():
     for text in (
         "https://acme.example/git/ada/shop",
         "https://acme.example/git/ada/shop.git",
@@ -86,7 +86,7 @@ def test_a_host_below_a_path_of_a_site_is_understood():
         assert str(read_repository(text, lambda: BELOW)) == "ada/shop"
 
 
-def test_a_provider_is_not_looked_at_for_a_plain_name():
+def test_a_plain_name_does_not_open_a_provider():
     def refuse():
         raise AssertionError
 
@@ -104,7 +104,7 @@ def test_a_provider_is_not_looked_at_for_a_plain_name():
         "https://10.0.0.1/acme/shop",
     ],
 )
-def test_another_host_is_refused_by_its_name(text):
+def test_an_address_of_another_host_is_rejected_by_name(text):
     with pytest.raises(ConfigurationError, match="the provider is for") as caught:
         read_repository(text, lambda: HOST)
     assert "git.acme.example" in caught.value.message
@@ -139,7 +139,7 @@ def test_another_host_is_refused_by_its_name(text):
         "acme/shop@main",
     ],
 )
-def test_what_names_no_repository_is_refused_with_an_example(text):
+def test_an_invalid_repository_is_rejected_with_an_example(text):
     with pytest.raises(ConfigurationError) as caught:
         read_repository(text, lambda: HOST)
     assert "OWNER/REPOSITORY" in caught.value.hint

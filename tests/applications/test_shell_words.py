@@ -45,7 +45,7 @@ def warnings(step, **more) -> list[str]:
         ({"run": ["echo", "a", "&&", "echo"]}, "'&&'"),
     ],
 )
-def test_words_that_only_a_shell_understands_are_named(step, word):
+def test_shell_syntax_in_plain_commands_is_reported(step, word):
     (warning,) = warnings(step)
     assert warning.startswith("steps/build/1: ")
     assert word in warning
@@ -69,10 +69,10 @@ def test_words_that_only_a_shell_understands_are_named(step, word):
         "psql -c 'select 1;' shop",
     ],
 )
-def test_what_is_right_without_a_shell_is_not(step):
+def test_valid_plain_commands_are_not_reported(step):
     assert warnings(step) == []
 
 
-def test_a_health_check_is_looked_at_too():
+def test_health_check_commands_are_checked():
     (warning,) = warnings(None, health_check={"run": "curl -f $URL"})
     assert warning.startswith("health_check: '$URL'")

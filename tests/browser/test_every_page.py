@@ -95,7 +95,7 @@ def opened(filled_site, state, chromium):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PATHS)
-def test_axe_finds_nothing(opened, path, scheme):
+def test_axe_reports_no_problem(opened, path, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     options = OF_COLORS if scheme == "dark" else None
     found = axe.run(opened(path, scheme=scheme), options=options).response["violations"]
@@ -104,7 +104,7 @@ def test_axe_finds_nothing(opened, path, scheme):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_narrow_screen_shows_all_of_it(opened, path):
+def test_all_content_is_visible_on_a_narrow_screen(opened, path):
     page = opened(path, width=360)
     wide = page.evaluate(
         """() => [...document.querySelectorAll("body *")]
@@ -116,7 +116,7 @@ def test_a_narrow_screen_shows_all_of_it(opened, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened, path):
+def test_all_controls_are_keyboard_accessible_with_visible_focus(opened, path):
     page = opened(path)
     count = page.evaluate(
         """() => {
@@ -147,7 +147,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_moves_while_it_loads(opened, path):
+def test_pages_do_not_shift_while_loading(opened, path):
     page = opened(path)
     moved = page.evaluate(
         """() => new Promise(done => {
@@ -161,7 +161,7 @@ def test_nothing_moves_while_it_loads(opened, path):
     assert moved < 0.05
 
 
-def test_what_others_wrote_stays_text(opened):
+def test_text_from_others_is_escaped(opened):
     page = opened("/")
     for path in PATHS:
         page.goto(address(path))

@@ -87,7 +87,7 @@ def until(page, is_done):
 
 @BROWSERS
 @pytest.mark.parametrize("mode", ["app-password", "api-token"])
-def test_from_a_provider_to_a_release_and_back(site, visit, mode, java_script):
+def test_a_user_adds_a_provider_deploys_and_rolls_back(site, visit, mode, java_script):
     connection, target = site.connection(mode), site.directory / "shop"
     repository = f"{connection.owner}/shop"
     site.sandbox.publish(connection.owner, "shop", "main", {"OLD": b"1"}, "Begin")

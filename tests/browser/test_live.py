@@ -29,7 +29,7 @@ def publish(site, files, subject):
     site.sandbox.publish(site.connection().owner, "shop", "main", files, subject)
 
 
-def test_a_failing_health_check_is_seen_as_it_happens(shop, visit):
+def test_a_failing_health_check_is_shown_live(shop, visit):
     page = visit(shop)
     sign_in(page, shop)
     publish(shop, {"BROKEN": b""}, "Break it")
@@ -68,7 +68,7 @@ def test_two_browsers_see_the_same(shop, visit):
     one.get_by_text("A change that both see").first.wait_for()
 
 
-def test_a_server_that_restarts_is_told_and_the_page_goes_on(shop, visit):
+def test_a_server_restart_is_reported_and_the_page_continues(shop, visit):
     page = visit(shop, may_fail=True)
     sign_in(page, shop)
     page.goto("/")

@@ -52,7 +52,7 @@ def lively(new_site):
     return new_site
 
 
-def test_the_documentation_shows_pictures_of_pages(lively, visit):
+def test_each_page_of_the_documentation_has_a_screenshot(lively, visit):
     page = visit(lively, width=1100)
     sign_in(page, lively)
     for name, path in PAGES.items():

@@ -8,7 +8,7 @@ from tests.browser.conftest import sign_in
 
 
 @pytest.mark.parametrize("java_script", [True, False])
-def test_the_link_of_the_server_signs_in_and_out(site, visit, java_script):
+def test_the_printed_link_signs_in_and_the_user_can_sign_out(site, visit, java_script):
     page = visit(site, java_script=java_script)
     sign_in(page, site)
     page.get_by_role("heading", level=1).wait_for()
@@ -18,7 +18,7 @@ def test_the_link_of_the_server_signs_in_and_out(site, visit, java_script):
     assert "/sign-in" in page.url
 
 
-def test_an_open_page_says_that_its_session_has_ended(site, visit):
+def test_an_open_page_reports_that_its_session_has_ended(site, visit):
     page, other = visit(site, may_fail=True), visit(site)
     sign_in(page, site)
     page.goto("/activity")

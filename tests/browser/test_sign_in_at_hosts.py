@@ -103,7 +103,7 @@ def enter_code(page, sandbox, *, java_script):
 
 @BROWSERS
 @pytest.mark.parametrize("kind", HOSTS)
-def test_a_person_signs_in_at_the_host_and_comes_back(hosts_site, signed_in, kind, java_script):
+def test_a_user_signs_in_at_the_host_and_returns(hosts_site, signed_in, kind, java_script):
     name = f"{kind}-{java_script}"
     make, account = HOSTS[kind]
     with make() as sandbox:
@@ -127,7 +127,7 @@ def test_a_person_signs_in_at_the_host_and_comes_back(hosts_site, signed_in, kin
 
 
 @BROWSERS
-def test_a_deploy_key_clones_from_a_server_whose_key_was_compared(
+def test_a_deploy_key_clones_from_a_server_with_a_confirmed_host_key(
     hosts_site, signed_in, java_script
 ):
     asyncssh = pytest.importorskip("asyncssh")
@@ -163,7 +163,7 @@ def test_a_deploy_key_clones_from_a_server_whose_key_was_compared(
 
 
 @BROWSERS
-def test_a_third_partys_plugin_has_its_form(signed_in, java_script):
+def test_a_third_party_plugin_has_a_form(signed_in, java_script):
     page = signed_in(java_script=java_script)
     page.goto("/providers/-/new?kind=harbor")
     page.get_by_text("Team whose repositories are listed.").wait_for()

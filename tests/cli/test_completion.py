@@ -103,7 +103,7 @@ def tab(filled_home):
     return Tab(filled_home)
 
 
-def test_the_table_is_that_of_the_commands():
+def test_the_completion_table_matches_the_commands():
     spec = importlib.util.spec_from_file_location("made", ROOT / "docs" / "completion.py")
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
@@ -138,23 +138,23 @@ def test_the_table_is_that_of_the_commands():
         ("deploycore app create ", set()),
     ],
 )
-def test_words_and_names_are_offered(tab, line, offered):
+def test_commands_and_names_are_suggested(tab, line, offered):
     assert offered <= (found := set(tab(line)))
     assert found == offered or line in ("deploycore ", "deploycore app ")
 
 
-def test_kinds_are_offered(tab):
+def test_kinds_are_suggested(tab):
     assert "bitbucket" in tab("deploycore provider add x --kind ")
     assert "bitbucket" in tab("deploycore sandbox --kind ")
 
 
-def test_releases_are_offered(tab, filled_home):
+def test_releases_are_suggested(tab, filled_home):
     releases = filled_home.parent / "target" / "shop" / "releases"
     assert tab("deploycore rollback shop --to ") == os.listdir(releases)
     assert tab("deploycore rollback nope --to ") == []
 
 
-def test_repositories_and_branches_come_from_the_host_and_are_kept(tab, host):
+def test_repositories_and_branches_are_read_from_the_host_and_cached(tab, host):
     assert "acme/shop" in tab.until("deploycore branches work ", "acme/shop")
     line = "deploycore app create x --provider work --repository acme/shop --branch "
     assert "main" in tab.until(line, "main")
@@ -168,12 +168,12 @@ def test_repositories_and_branches_come_from_the_host_and_are_kept(tab, host):
     assert stat.S_IMODE((tab.home / "cache" / "completion").stat().st_mode) == 0o700
 
 
-def test_names_that_a_shell_would_take_for_more_are_not_offered(tab):
+def test_names_with_shell_metacharacters_are_not_suggested(tab):
     found = tab.until("deploycore clone work acme/shop --branch ", "é-ok")
     assert not {name for name in HOSTILE if name != "é-ok"} & set(found)
 
 
-def test_the_fields_of_a_kind_are_offered(tab, tmp_path):
+def test_the_fields_of_a_kind_are_suggested(tab, tmp_path):
     tab = Tab(tmp_path / "home")  # for the first provider there is no data directory yet
     line = "deploycore provider add x --kind bitbucket "
     found = tab.until(line + "--", "--workspace")
@@ -183,11 +183,11 @@ def test_the_fields_of_a_kind_are_offered(tab, tmp_path):
 
 
 @pytest.mark.parametrize("position", ["", "x", "-1", "99"])
-def test_a_position_that_makes_no_sense_is_no_error(tab, position):
+def test_an_invalid_position_is_not_an_error(tab, position):
     assert tab.press("deploycore deploy ", COMP_CWORD=position).returncode == 0
 
 
-def test_zsh_and_fish_get_descriptions(tab):
+def test_zsh_and_fish_show_descriptions(tab):
     zsh = tab.press("deploycore deploy ", shell="zsh").stdout
     assert zsh.startswith('_arguments \'*: :(("blog":"/')
     assert tab.press("deploycore apply ", shell="zsh").stdout == "_files\n"
@@ -198,7 +198,7 @@ def test_zsh_and_fish_get_descriptions(tab):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_itself_completes(tab, tmp_path):
+def test_completion_works_in_bash(tab, tmp_path):
     """With the function that --show-completion prints."""
     from typer._completion_shared import get_completion_script
 
@@ -224,7 +224,7 @@ def test_bash_itself_completes(tab, tmp_path):
 @pytest.mark.parametrize(
     "line", ["deploycore ", "deploycore deploy ", "deploycore deploy --", "deploycore rollback s"]
 )
-def test_a_tab_imports_little(tab, line):
+def test_completion_imports_few_modules(tab, line):
     """Time depends on the machine, and on what else it does; what is imported does not."""
     count, *modules = tab.press(line, program=HEAVY_PROGRAM).stderr.split()
     assert not HEAVY & set(modules)
@@ -238,7 +238,7 @@ def test_a_tab_imports_little(tab, line):
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "broken link", "directory"])
 @pytest.mark.parametrize("line", ["deploycore deploy ", "deploycore clone work "])
-def test_a_database_that_cannot_be_read_offers_nothing_and_is_left_alone(tmp_path, damage, line):
+def test_an_unreadable_database_yields_no_suggestions_and_is_not_changed(tmp_path, damage, line):
     home = tmp_path / "home"
     home.mkdir()
     file = home / "deploycore.db"
@@ -255,7 +255,7 @@ def test_a_database_that_cannot_be_read_offers_nothing_and_is_left_alone(tmp_pat
     assert sorted(os.listdir(home)) == before
 
 
-def test_a_tab_brings_no_older_database_up_to_date(tab, tmp_path):
+def test_completion_does_not_migrate_an_older_database(tab, tmp_path):
     import sqlite3
 
     home = shutil.copytree(tab.home, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
@@ -269,7 +269,7 @@ def test_a_tab_brings_no_older_database_up_to_date(tab, tmp_path):
     database.close()
 
 
-def test_names_in_postgresql_are_offered(postgresql, tmp_path):
+def test_names_stored_in_postgresql_are_suggested(postgresql, tmp_path):
     environment = {"DEPLOYCORE_HOME": str(tmp_path), "DEPLOYCORE_DATABASE_URL": postgresql}
     with Installation(Settings.from_environment(environment)) as installation:
         installation.add_provider(
@@ -282,7 +282,7 @@ def test_names_in_postgresql_are_offered(postgresql, tmp_path):
     assert tab.until("deploycore repos ", "work", DEPLOYCORE_DATABASE_URL=postgresql) == ["work"]
 
 
-def test_a_host_that_does_not_answer_offers_nothing(tab, tmp_path):
+def test_an_unresponsive_host_yields_no_suggestions(tab, tmp_path):
     home = shutil.copytree(tab.home, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
     environment = {"DEPLOYCORE_HOME": str(home)}
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -38,7 +38,7 @@ def demo(tmp_path, monkeypatch):
     return demo
 
 
-def test_a_command_that_ends_otherwise_than_expected_ends_the_demo(demo):
+def test_a_command_with_an_unexpected_exit_code_ends_the_demo(demo):
     demo.made.command("deploy", "site")
     with pytest.raises(DeploycoreError, match="exit code 0 instead of 8") as caught:
         demo.made.command("deploy", "site", code=8)
@@ -74,7 +74,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", signals_to_end())
-def test_a_signal_while_its_directory_is_made_leaves_nothing(
+def test_a_signal_during_directory_creation_leaves_nothing_behind(
     handlers, tmp_path, monkeypatch, number
 ):
     make, stopped = tempfile.mkdtemp, []
@@ -95,7 +95,7 @@ def test_a_signal_while_its_directory_is_made_leaves_nothing(
     assert stopped == [True]
 
 
-def test_a_second_signal_does_not_wait_for_what_is_being_made():
+def test_a_second_signal_stops_the_demo_immediately():
     leaving, reached = module._Leaving(), []
 
     def be_told_twice():

@@ -66,7 +66,7 @@ def test_settings_are_read_in_both_spellings(stdin, arguments):
     assert given.secrets == {"token": SecretReference("env:TOKEN")}
 
 
-def test_a_secret_comes_from_standard_input(stdin):
+def test_a_secret_is_read_from_standard_input(stdin):
     stdin(f"{SECRET}\nnext line\n")
     given = read_fields(Config, ["--mode", "token", "--token-stdin"])
     assert given.secrets["token"] == SecretStr(SECRET)
@@ -74,21 +74,21 @@ def test_a_secret_comes_from_standard_input(stdin):
 
 
 @pytest.mark.parametrize("end", ["-----END PRIVATE KEY-----\n", ""])
-def test_a_key_in_pem_comes_whole_from_standard_input(stdin, end):
+def test_a_pem_key_is_read_completely_from_standard_input(stdin, end):
     key = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n{SECRET}\n{end}"
     stdin(f"{key}next line\n" if end else key)
     given = read_fields(Config, ["--mode", "token", "--token-stdin"])
     assert given.secrets["token"] == SecretStr(key.rstrip("\n"))
 
 
-def test_a_file_is_kept_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
+def test_a_file_is_stored_as_an_absolute_reference(stdin, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = read_fields(Config, ["--mode", "token", "--token-file", "token.txt"])
     assert given.secrets["token"] == SecretReference(f"file:{tmp_path}/token.txt")
 
 
 @pytest.mark.timeout(300)
-def test_a_file_that_will_be_gone_is_refused_with_another_way(stdin, tmp_path):
+def test_a_temporary_file_is_rejected_with_an_alternative(stdin, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()
     for path in (tmp_path / "pipe", tmp_path, f"/dev/fd/{reading}"):
@@ -102,7 +102,7 @@ def test_a_file_that_will_be_gone_is_refused_with_another_way(stdin, tmp_path):
     os.close(writing)
 
 
-def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
+def test_missing_values_are_prompted_for_at_a_terminal(stdin, monkeypatch):
     stdin("password\nada\n", terminal=True)
     monkeypatch.setattr(getpass, "getpass", lambda prompt: SECRET)
     given = read_fields(Config, [])
@@ -110,7 +110,7 @@ def test_missing_values_are_asked_for_at_a_terminal(stdin, monkeypatch):
     assert given.secrets["pass_word"] == SecretStr(SECRET)
 
 
-def test_a_question_is_explained(stdin, monkeypatch, capsys):
+def test_a_prompt_is_explained(stdin, monkeypatch, capsys):
     class Described(Base):
         owner: str = Field(description="whose repositories, as in acme.example/<owner>")
         token: SecretStr = Field(description="access token, made at acme.example/settings/tokens")
@@ -123,7 +123,7 @@ def test_a_question_is_explained(stdin, monkeypatch, capsys):
     assert "token: access token, made at acme.example/settings/tokens" in said
 
 
-def test_all_that_is_missing_is_told_at_once(stdin):
+def test_all_missing_values_are_reported_at_once(stdin):
     with pytest.raises(ConfigurationError, match="fields user_name and pass_word are missing"):
         read_fields(Config, ["--mode", "password"])
     with pytest.raises(ConfigurationError) as caught:
@@ -160,7 +160,7 @@ def test_all_that_is_missing_is_told_at_once(stdin):
         ([SECRET], "is not preceded by an option", "--FIELD VALUE"),
     ],
 )
-def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, said, hint):
+def test_invalid_options_are_reported_without_the_secret(stdin, arguments, said, hint):
     with pytest.raises((ConfigurationError, UsageError), match=said) as caught:
         read_fields(Config, arguments)
     assert SECRET not in str(caught.value) + caught.value.hint
@@ -170,7 +170,7 @@ def test_wrong_options_are_clear_errors_without_the_secret(stdin, arguments, sai
     assert given.secrets["token"] == SecretStr(SECRET)
 
 
-def test_help_tells_each_field_its_options_and_its_mode():
+def test_help_lists_the_options_and_mode_of_each_field():
     text = field_help(Config)
     assert "--mode VALUE\n      one of password, token" in text
     assert "--pass-word-stdin | --pass-word-env NAME | --pass-word-file PATH" in text
@@ -178,7 +178,7 @@ def test_help_tells_each_field_its_options_and_its_mode():
     assert "--site VALUE\n      where it is; optional" in text
 
 
-def test_a_value_that_cannot_be_asked_for_names_the_option_that_takes_it(monkeypatch):
+def test_a_value_that_cannot_be_prompted_for_names_its_option(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
     with pytest.raises(ConfigurationError, match="cannot ask for the value of TOKEN") as caught:
         read_secret("TOKEN", from_stdin=False)
@@ -186,7 +186,7 @@ def test_a_value_that_cannot_be_asked_for_names_the_option_that_takes_it(monkeyp
     assert read_secret("TOKEN", from_stdin=True).get_secret_value() == "typed"
 
 
-def test_a_value_that_is_asked_for_must_not_be_empty(stdin, monkeypatch):
+def test_a_prompted_value_must_not_be_empty(stdin, monkeypatch):
     stdin("", terminal=True)
     typed = iter(["", SECRET])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(typed))
@@ -196,7 +196,7 @@ def test_a_value_that_is_asked_for_must_not_be_empty(stdin, monkeypatch):
     assert read_secret("TOKEN", from_stdin=False).get_secret_value() == SECRET
 
 
-def test_a_default_is_taken_where_no_option_gives_the_field(stdin):
+def test_a_default_is_used_when_no_option_sets_the_field(stdin):
     stdin(f"{SECRET}\n")
     told = {"site": "https://b.example", "unknown": "x", "token": "not a secret's place"}
     given = read_fields(Config, ["--mode", "token", "--token-stdin"], defaults=told)
@@ -205,7 +205,7 @@ def test_a_default_is_taken_where_no_option_gives_the_field(stdin):
     assert read_fields(Config, options, defaults=told).settings["site"] == "https://c.example"
 
 
-def test_a_default_of_another_way_to_sign_in_is_left_out():
+def test_a_default_of_another_authentication_mode_is_ignored():
     told = {"user_name": "ada"}
     given = read_fields(Config, ["--mode", "token", "--token-env", "X"], defaults=told)
     assert given.settings == {"mode": "token"}

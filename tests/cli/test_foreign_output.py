@@ -78,17 +78,17 @@ def run(tmp_path):
     ],
     ids=" ".join,
 )
-def test_json_is_all_there_is_on_standard_output(run, arguments):
+def test_standard_output_contains_only_json(run, arguments):
     done = run(*arguments, "--json")
     json.loads(done.stdout)
 
 
-def test_what_was_printed_is_on_standard_error(run):
+def test_output_of_other_code_goes_to_standard_error(run):
     done = run("provider", "test", "work", "--json")
     assert json.loads(done.stdout)["repositories"] == 3
     said = [(kind, place) for kind in KINDS for place in SHOUTED[:-1]]
     assert [each for each in said if " ".join(each) not in done.stderr] == []
 
 
-def test_help_is_printed_also_where_json_is_asked_for(run):
+def test_help_is_printed_even_if_json_is_requested(run):
     assert "Usage" in run("repos", "--json", "--help").stdout

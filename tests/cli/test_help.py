@@ -21,7 +21,7 @@ def command_lines(group=COMMAND, before=()):
 
 
 @pytest.mark.parametrize("words", list(command_lines()), ids=" ".join)
-def test_every_command_has_help_of_its_own(words, capsys):
+def test_every_command_has_its_own_help(words, capsys):
     with pytest.raises(SystemExit) as ended:
         COMMAND([*words, "--help"], prog_name="deploycore")
     printed = capsys.readouterr().out

@@ -42,7 +42,7 @@ def answer(monkeypatch):
     return give
 
 
-def test_a_key_that_was_compared_is_pinned_beside_the_others(answer, capsys):
+def test_a_confirmed_key_is_pinned_in_addition_to_the_others(answer, capsys):
     answer(True)
     assert pinning(Stored(), {}, as_json=False) == {"ssh_host_keys": LINE}
     said = capsys.readouterr().err
@@ -51,7 +51,7 @@ def test_a_key_that_was_compared_is_pinned_beside_the_others(answer, capsys):
     assert stored == {"a": "b", "ssh_host_keys": f"{OTHER}\n{LINE}"}
 
 
-def test_a_key_that_is_another_is_not_pinned(answer):
+def test_a_key_that_the_user_rejects_is_not_pinned(answer):
     answer(False)
     with pytest.raises(Cancelled, match="Nothing was stored"):
         pinning(Stored(), {}, as_json=False)
@@ -59,7 +59,7 @@ def test_a_key_that_is_another_is_not_pinned(answer):
 
 @pytest.mark.parametrize("why", [{"known": ["ssh-ed25519 SHA256:x"]}, {"revoked": True}])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_changed_or_revoked_key_is_never_asked_about(answer, why, as_json):
+def test_a_changed_or_revoked_key_is_never_offered_for_confirmation(answer, why, as_json):
     answer(True)
     with pytest.raises(HostKeyRefused) as caught:
         pinning(Stored(**why), {}, as_json=as_json)
@@ -67,7 +67,7 @@ def test_a_changed_or_revoked_key_is_never_asked_about(answer, why, as_json):
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_without_a_terminal_the_option_is_named(answer, monkeypatch, as_json):
+def test_without_a_terminal_the_error_names_the_option(answer, monkeypatch, as_json):
     answer(True)
     if not as_json:
         monkeypatch.setattr("sys.stdin.isatty", lambda: False)
@@ -76,7 +76,7 @@ def test_without_a_terminal_the_option_is_named(answer, monkeypatch, as_json):
     assert f"--host-key '{LINE}'" in caught.value.hint
 
 
-def test_the_option_takes_lines_and_files(tmp_path):
+def test_the_option_accepts_lines_and_files(tmp_path):
     known = tmp_path / "known_hosts"
     known.write_text(f"# of the host\n{LINE}\n")
     found = with_host_keys({"ssh_host_keys": OTHER}, [str(known)])

@@ -90,7 +90,7 @@ def run(code: str, *arguments: str, home: object) -> str:
     return done.stdout
 
 
-def test_help_imports_no_engine(tmp_path):
+def test_help_does_not_import_the_engine(tmp_path):
     imported = json.loads(run(_HELP_ONLY, json.dumps(list(PARAMETERS)), home=tmp_path))
     assert list(imported) == list(PARAMETERS)
     for command, modules in imported.items():
@@ -119,7 +119,7 @@ def filled_home(home):
 
 
 @pytest.mark.parametrize("command", ["app show site", "rollback site"])
-def test_a_command_that_fetches_nothing_imports_neither_git_nor_http(home, command):
+def test_a_command_without_fetch_imports_neither_git_nor_http(home, command):
     imported = json.loads(run(_ONE_COMMAND, *command.split(), home=home))
     assert "sqlite3" in imported  # the command has got as far as the database
     assert not _NEVER_WITHOUT_FETCHING.intersection(imported)
@@ -153,7 +153,7 @@ def deployed_home(empty_home, tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", ["deploy site", "deploy site --force", "rollback site"])
-def test_deployments_and_rollbacks_import_no_sqlalchemy(deployed_home, command):
+def test_deployments_and_rollbacks_do_not_import_sqlalchemy(deployed_home, command):
     imported = json.loads(run(_COMMAND_THAT_SUCCEEDS, *command.split(), home=deployed_home))
     assert "sqlite3" in imported
     assert not _NEVER_FOR_DEPLOYMENTS.intersection(imported)
@@ -171,13 +171,13 @@ def test_a_listing_imports_neither_sqlalchemy_nor_pydantic(filled_home, command)
     assert not _NEVER_FOR_LISTINGS.intersection(imported)
 
 
-def test_a_clone_imports_no_database(filled_home):
+def test_a_clone_does_not_import_the_database(filled_home):
     imported = json.loads(run(_ONE_COMMAND, "clone", "x", "x/x", "new", home=filled_home))
     assert "sqlite3" in imported  # the command has got as far as the database
     assert not {"sqlalchemy", "asyncio", "typer._adapters"}.intersection(imported)
 
 
-def test_what_fetches_imports_neither_what_starts_processes_nor_applications(tmp_path):
+def test_fetching_imports_no_process_or_application_modules(tmp_path):
     code = (
         "import json, sys, deploycore.git.run, deploycore.provider.handle, deploycore.installation"
     )
@@ -192,7 +192,7 @@ def test_what_fetches_imports_neither_what_starts_processes_nor_applications(tmp
     assert not unwanted.intersection(imported)
 
 
-def test_a_clone_without_a_request_to_the_api_imports_neither_requests_nor_what_exports_need(
+def test_a_clone_without_api_calls_imports_neither_requests_nor_export_code(
     tmp_path,
 ):
     code = (
@@ -219,7 +219,7 @@ def test_a_clone_without_a_request_to_the_api_imports_neither_requests_nor_what_
     assert not unwanted.intersection(imported)
 
 
-def test_a_clone_over_ssh_imports_nothing_for_http(tmp_path):
+def test_a_clone_over_ssh_imports_no_http_code(tmp_path):
     pytest.importorskip("asyncssh")
     code = (
         "import json, sys, deploycore.git.run, deploycore.git.wire.ssh_client,"
@@ -253,7 +253,7 @@ def test_the_installed_distributions_are_searched_once(tmp_path):
     assert len(read) == len(set(read)) > 0
 
 
-def test_models_are_built_when_they_are_first_used(tmp_path):
+def test_models_are_built_on_first_use(tmp_path):
     code = (
         "from deploycore.models import Branch, RepositoryId, Tag;"
         "RepositoryId(owner='ada', slug='site');"
@@ -275,7 +275,7 @@ def test_the_import_of_asyncssh_runs_no_program(tmp_path):
     assert run(code, home=tmp_path).strip() == "[]"
 
 
-def test_asyncssh_is_imported_without_what_is_never_used(tmp_path):
+def test_unused_parts_of_asyncssh_are_not_imported(tmp_path):
     pytest.importorskip("asyncssh")
     code = (
         "import json, sys; from deploycore.ssh.library import require_extra; require_extra();"
@@ -288,7 +288,7 @@ def test_asyncssh_is_imported_without_what_is_never_used(tmp_path):
 
 
 @pytest.mark.parametrize("package", _LAZY_PACKAGES)
-def test_a_package_that_imports_lazily_has_all_of_its_public_names(package):
+def test_a_lazily_importing_package_exposes_all_of_its_public_names(package):
     module = importlib.import_module(package)
     for name in module.__all__:
         assert getattr(module, name) is not None

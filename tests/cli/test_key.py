@@ -25,7 +25,7 @@ def keys(monkeypatch):
 
 
 @pytest.mark.parametrize(("left_over", "options"), [(False, ""), (True, " --left-over")])
-def test_the_key_in_use_stays_if_only_those_left_over_are_to_be_removed(keys, left_over, options):
+def test_the_hint_for_leftover_keys_does_not_remove_the_key_in_use(keys, left_over, options):
     def refuse(*arguments, **more):
         raise ProviderUnavailable("The host is down.", hint="Try again.")
 
@@ -36,7 +36,7 @@ def test_the_key_in_use_stays_if_only_those_left_over_are_to_be_removed(keys, le
     assert caught.value.hint.endswith(command)
 
 
-def test_a_key_that_waits_is_used_by_the_same_command_again(keys, capsys):
+def test_repeating_the_same_command_activates_a_pending_key(keys, capsys):
     waiting = SimpleNamespace(public_key=PUBLIC, state="new")
     keys.create = lambda *arguments, **more: KeyOutcome(waiting, "The token may not.")
     key.create("work", of="provider", repository=["ada/shop", "ada/blog"])

@@ -10,7 +10,7 @@ from deploycore.errors import LimitExceeded
 from deploycore.git import GitSettings
 
 
-def test_a_limit_and_a_timeout_change_what_they_name_and_nothing_else():
+def test_a_limit_or_timeout_changes_only_what_it_names():
     settings = GitSettings(total_timeout=50.0, max_files=10, max_objects=20)
     changed = limited(settings, Limits(files=11), 7.5)
     assert (changed.max_files, changed.total_timeout, changed.max_objects) == (11, 7.5, 20)

@@ -67,7 +67,9 @@ def _deploy(store, home):
 
 @pytest.mark.parametrize("more", ["", " --json"])
 @pytest.mark.parametrize("command", LISTINGS)
-def test_a_listing_prints_the_same_either_way(filled_home, monkeypatch, capsys, command, more):
+def test_a_listing_prints_the_same_with_and_without_the_fast_path(
+    filled_home, monkeypatch, capsys, command, more
+):
     monkeypatch.setenv("DEPLOYCORE_HOME", str(filled_home))
     asked = []
     read = listing.read_listing

@@ -18,17 +18,17 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2Jname\r\n\u202egnp.exe\x9b31m"
 
 
 @given(st.text())
-def test_printable_text_holds_no_control_or_direction_characters(text):
+def test_printable_text_contains_no_control_or_bidi_characters(text):
     shown = printable(text)
     assert all(character.isprintable() or character.isspace() for character in shown)
     assert not set(shown) & set("\x1b\x07\x9b\r\n\t\u202e\u2028\u2029\u2066")
 
 
-def test_ordinary_names_are_left_alone():
+def test_ordinary_names_are_not_changed():
     assert printable("Ünïcode / ação 名前 ✓") == "Ünïcode / ação 名前 ✓"
 
 
-def test_a_table_shows_hostile_names_as_escapes(capsys):
+def test_a_table_escapes_hostile_names(capsys):
     show_table(["NAME"], [[HOSTILE], ["[red]markup[/red]"]], empty="none")
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
@@ -36,7 +36,7 @@ def test_a_table_shows_hostile_names_as_escapes(capsys):
     assert "[red]markup[/red]" in shown
 
 
-def test_a_table_in_a_pipe_never_cuts_or_wraps(capsys):
+def test_a_table_in_a_pipe_is_never_truncated_or_wrapped(capsys):
     long = "x" * 500
     show_table(["A", "B"], [[long, "end"]], empty="none")
     assert f"{long}  end" in capsys.readouterr().out
@@ -47,7 +47,7 @@ def test_an_empty_table_says_so(capsys):
     assert capsys.readouterr().out == "Nothing here.\n"
 
 
-def test_saying_keeps_lines_and_escapes_the_rest(capsys):
+def test_printed_text_keeps_line_breaks_and_escapes_other_characters(capsys):
     say("one\ntwo\x1b[0m")
     assert capsys.readouterr().out == "one\ntwo\\x1b[0m\n"
 
@@ -69,7 +69,7 @@ def test_json_items_are_printed_as_they_arrive(capsys):
     show_json_array(items())
 
 
-def test_errors_tell_people_the_next_step(capsys):
+def test_text_errors_show_the_next_step(capsys):
     show_error(NotFound(f"No {HOSTILE}.", hint="Look again."), as_json=False)
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -78,7 +78,7 @@ def test_errors_tell_people_the_next_step(capsys):
     assert shown.err.endswith("\n  Next: Look again.\n")
 
 
-def test_errors_tell_machines_everything(capsys):
+def test_json_errors_contain_all_details(capsys):
     show_error(NotFound("No.", hint="Look.", repository="a/b"), as_json=True)
     error = json.loads(capsys.readouterr().err)["error"]
     assert error == {
@@ -89,7 +89,7 @@ def test_errors_tell_machines_everything(capsys):
     }
 
 
-def test_a_terminal_that_knows_only_ascii_gets_escapes(monkeypatch):
+def test_a_terminal_limited_to_ascii_gets_escapes(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     say("naïve 名")
@@ -97,7 +97,7 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes(monkeypatch):
     assert stream.buffer.getvalue() == b"na\\xefve \\u540d\n"
 
 
-def test_a_bug_shows_its_kind_and_place_and_none_of_its_text(monkeypatch, capsys):
+def test_an_unexpected_error_shows_its_type_and_location_but_no_text(monkeypatch, capsys):
     def fail(commands, *, is_remote):
         raise LookupError("hunter2-secret")
 

@@ -31,13 +31,13 @@ def given(kind, seed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_seed_gives_the_same_credentials_and_another_one_others(kind):
+def test_the_same_seed_gives_the_same_credentials(kind):
     first = given(kind, "one")
     assert given(kind, "one") == first
     assert all(old != new for old, new in zip(first, given(kind, "two"), strict=True))
 
 
-def test_a_sandbox_that_makes_its_own_credentials_refuses_a_seed():
+def test_a_sandbox_with_fixed_credentials_rejects_a_seed():
     kind, sandbox_class = load_sandbox("gitea")
     stopped = []
 
@@ -63,7 +63,7 @@ def test_an_empty_seed_is_refused():
     assert given("gitea", "TEXT")
 
 
-def test_a_kind_and_a_port_that_cannot_be_used_are_told_with_others():
+def test_an_invalid_kind_or_port_is_reported_with_the_valid_choices():
     with pytest.raises(ConfigurationError, match="no sandbox of kind gita") as caught:
         load_sandbox("gita")
     assert "Did you mean 'gitea'?" in caught.value.hint
@@ -83,7 +83,7 @@ def test_without_a_seed_secrets_are_random():
     assert len(SecretSource("x").token_bytes(100)) == 100
 
 
-def test_no_two_connections_of_all_kinds_get_one_name():
+def test_connection_names_are_unique_across_kinds():
     names = []
     for kind in KINDS:
         running = load_sandbox(kind)[1].demo()

@@ -36,7 +36,7 @@ def serving(monkeypatch, home):
     return start
 
 
-def test_its_own_worker_has_the_lease_that_all_have(serving):
+def test_the_built_in_worker_uses_the_common_lease(serving):
     assert serving(workers=3, lease=600.0, per_provider=1) == {
         "threads": 3,
         "lease": 600.0,
@@ -45,7 +45,7 @@ def test_its_own_worker_has_the_lease_that_all_have(serving):
 
 
 @pytest.mark.parametrize("lease", ["2", "3601", "long"])
-def test_a_lease_that_makes_no_sense_is_refused(home, tmp_path, lease):
+def test_an_invalid_lease_is_rejected(home, tmp_path, lease):
     environment = os.environ | {"DEPLOYCORE_HOME": str(home)}
     arguments = ["serve", "--lease", lease]
     done = forked.run("deploycore", arguments, environment=environment, directory=tmp_path)
@@ -53,11 +53,11 @@ def test_a_lease_that_makes_no_sense_is_refused(home, tmp_path, lease):
     assert "--lease" in done.stderr
 
 
-def test_without_workers_there_is_none(serving):
+def test_zero_workers_starts_no_worker(serving):
     assert serving(workers=0, lease=600.0) == {}
 
 
-def test_serve_without_its_extra_says_how_to_install_it(monkeypatch):
+def test_serve_without_its_extra_shows_the_install_command(monkeypatch):
     # The import below makes the package anew: what other tests reach through the parent comes back.
     monkeypatch.setattr(deploycore, "server", deploycore.server)
     for name in [each for each in sys.modules if each.startswith("deploycore.server")]:

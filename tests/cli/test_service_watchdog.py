@@ -37,7 +37,7 @@ def manager(address: str):
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])
-def test_signs_of_life_are_sent_until_the_end(tmp_path, kind):
+def test_heartbeats_are_sent_until_the_end(tmp_path, kind):
     address = str(tmp_path / "notify") if kind == "file" else f"@deploycore-{os.getpid()}"
     given = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000", "WATCHDOG_PID": str(os.getpid())}
     with manager(address) as receiver:
@@ -58,7 +58,7 @@ def test_signs_of_life_are_sent_until_the_end(tmp_path, kind):
         {"NOTIFY_SOCKET": "vsock:2:1"},
     ],
 )
-def test_nobody_is_told_who_does_not_ask(tmp_path, given):
+def test_no_notification_is_sent_unless_the_watchdog_is_enabled(tmp_path, given):
     address = str(tmp_path / "notify")
     asked = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000"} | given if given else {}
     with manager(address) as receiver:
@@ -69,13 +69,13 @@ def test_nobody_is_told_who_does_not_ask(tmp_path, given):
             receiver.recv(100)
 
 
-def test_a_manager_that_is_gone_does_no_harm(tmp_path):
+def test_a_missing_service_manager_is_harmless(tmp_path):
     given = {"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "2000"}
     with telling_watchdog(given):
         pass
 
 
-def test_a_process_that_is_held_is_silent(tmp_path):
+def test_a_blocked_process_sends_no_heartbeat(tmp_path):
     address = str(tmp_path / "notify")
     environment = {**os.environ, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000"}
     with (

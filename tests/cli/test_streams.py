@@ -122,7 +122,7 @@ def commands(group=None, before=()):
             yield " ".join((*before, name))
 
 
-def test_every_command_is_among_those_that_are_tried():
+def test_every_command_is_tested():
     tried = [line.strip() for line in LINES.splitlines()]
     assert {
         name
@@ -210,7 +210,7 @@ def usual(place):
         return place.codes(place.lines(), stdout=output, stderr=output)
 
 
-def test_commands_end_as_they_should_with_usual_streams(place, usual):
+def test_commands_exit_with_the_expected_code_with_usual_streams(place, usual):
     lines = [line.strip() for line in LINES.splitlines() if line.strip()]
     by_line = dict(zip(lines, usual, strict=True))
     assert by_line["deploy shop"] == by_line["repos work"] == by_line["export"] == 0
@@ -239,13 +239,13 @@ def said(place):
     return text
 
 
-def test_a_reader_that_has_gone_changes_no_exit_code(place, usual):
+def test_a_closed_pipe_does_not_change_the_exit_code(place, usual):
     """Nor does a standard error that cannot be written."""
     with without_reader() as output, full() as errors:
         assert place.codes(place.lines(), stdout=output, stderr=errors) == usual
 
 
-def test_output_that_cannot_be_stored_is_an_error(place, usual):
+def test_unwritable_output_is_an_error(place, usual):
     lines = place.lines("--json")
     with full() as output, open(place.directory / "said", "w") as told:
         codes = place.codes(lines, stdout=output, stderr=told)
@@ -262,7 +262,7 @@ def writes(line):
     return line[:2] not in (["worker", "--once"],) and line[0] != "logs"
 
 
-def test_streams_that_are_closed_are_not_missed(place, usual):
+def test_commands_work_with_closed_standard_streams(place, usual):
     lines = place.lines()
 
     def close():
@@ -276,7 +276,7 @@ def test_streams_that_are_closed_are_not_missed(place, usual):
     database.close()
 
 
-def test_what_an_encoding_lacks_is_escaped(place, usual):
+def test_characters_outside_the_encoding_are_escaped(place, usual):
     path = place.directory / "said"
     with open(path, "w") as output:
         codes = place.codes(
@@ -293,7 +293,7 @@ def test_what_an_encoding_lacks_is_escaped(place, usual):
 @pytest.mark.parametrize(
     ("line", "usual_code"), [("--help", 0), ("cache list --json", 0), ("app nope", 2)]
 )
-def test_nothing_is_told_while_python_ends(place, line, usual_code):
+def test_python_prints_no_error_at_exit_when_the_reader_is_gone(place, line, usual_code):
     command = [sys.executable, "-m", "deploycore", *line.split()]
     with without_reader() as output:
         done = place.run(command, stdout=output, stderr=subprocess.PIPE)
@@ -314,7 +314,7 @@ def test_a_full_disk_is_reported_in_one_line(place, line):
 
 
 @pytest.mark.parametrize("line", ["deploy shop", "deploy --all --json"])
-def test_a_deployment_goes_on_when_its_reader_goes(place, line):
+def test_a_deployment_continues_when_its_reader_closes_the_pipe(place, line):
     place.renew()
     arguments = [sys.executable, "-m", "deploycore", *line.split()]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -352,7 +352,7 @@ def stopped_in(module: str, number: int) -> str:
         ("nope", "deploycore.cli.plugins"),
     ],
 )
-def test_an_interrupt_while_a_command_is_imported_ends_it_quietly(place, line, module):
+def test_an_interrupt_during_command_import_exits_quietly(place, line, module):
     command = [sys.executable, "-c", stopped_in(module, signal.SIGINT), *line.split()]
     done = place.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     printed, told = done.communicate(timeout=110)
@@ -360,7 +360,7 @@ def test_an_interrupt_while_a_command_is_imported_ends_it_quietly(place, line, m
 
 
 @pytest.mark.parametrize("module", ["deploycore.store.listing", "deploycore.provider.handle"])
-def test_an_interrupt_while_a_command_runs_ends_it_quietly(place, module):
+def test_an_interrupt_during_a_command_exits_quietly(place, module):
     place.renew()
     command = [sys.executable, "-c", stopped_in(module, signal.SIGINT), "repos", "work"]
     done = place.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -376,7 +376,7 @@ def test_an_interrupt_while_a_command_runs_ends_it_quietly(place, module):
         ("sandbox --kind bitbucket", signal.SIGHUP),
     ],
 )
-def test_a_service_ends_well_when_its_terminal_goes(place, line, number):
+def test_a_service_exits_cleanly_when_its_terminal_closes(place, line, number):
     place.renew()
     command = [sys.executable, "-m", "deploycore", *line.split()]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -391,7 +391,7 @@ def test_a_service_ends_well_when_its_terminal_goes(place, line, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_demo_that_is_ended_leaves_nothing_behind(place, tmp_path, number):
+def test_an_interrupted_demo_leaves_nothing_behind(place, tmp_path, number):
     command = [sys.executable, "-m", "deploycore", "demo", "--kind", "bitbucket"]
     running = place.run(
         command,
@@ -410,7 +410,7 @@ def test_a_demo_that_is_ended_leaves_nothing_behind(place, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_nohup_runs_does_not_hear_that_the_terminal_is_gone(place):
+def test_a_process_under_nohup_ignores_the_hangup_signal(place):
     place.renew()
     running = place.run(
         [sys.executable, "-m", "deploycore", "worker"],

@@ -112,7 +112,7 @@ def test_deployments_stay_readable(terminal, deployments, width):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_deployment_is_shown_whole(terminal, deployments, installation, monkeypatch, width):
+def test_a_deployment_is_never_truncated(terminal, deployments, installation, monkeypatch, width):
     monkeypatch.setattr(history, "_find", lambda installation, text: deployments[0])
     shown = terminal(width, history.show, "1")
     assert_whole(shown, NAME, COMMIT, "rolled_back", "https://shop.example.com/healthz")
@@ -120,7 +120,7 @@ def test_a_deployment_is_shown_whole(terminal, deployments, installation, monkey
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_releases_stay_whole(terminal, deployments, installation, monkeypatch, width):
+def test_releases_are_never_truncated(terminal, deployments, installation, monkeypatch, width):
     deployment = replace(deployments[1], author="Ada Lovelace", subject="Count " * 30)
     release = Release(RELEASE, Path("/srv") / RELEASE, is_live=True, deployment=deployment)
     monkeypatch.setattr(history, "_find_releases", lambda name: ([release], []))
@@ -131,7 +131,9 @@ def test_releases_stay_whole(terminal, deployments, installation, monkeypatch, w
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("commit", [COMMIT, LONG_COMMIT])
-def test_repositories_and_branches_stay_whole(terminal, installation, monkeypatch, width, commit):
+def test_repositories_and_branches_are_never_truncated(
+    terminal, installation, monkeypatch, width, commit
+):
     owner, long_name = Owner(username="acme-incorporated"), "a-repository-with-a-long-name"
     repository = Repository(name="A site", slug=long_name, url=URL, owner=owner)
     host = SimpleNamespace(
@@ -148,7 +150,7 @@ def test_repositories_and_branches_stay_whole(terminal, installation, monkeypatc
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_applications_providers_and_tokens_stay_whole(terminal, installation, width):
+def test_applications_providers_and_tokens_are_never_truncated(terminal, installation, width):
     for command, values in (
         (application.list_, (NAME, "acme/site", "feature/a-branch-with-a-long-name")),
         (provider.list_, ("work",)),
@@ -160,7 +162,7 @@ def test_applications_providers_and_tokens_stay_whole(terminal, installation, wi
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_records_stay_whole(terminal, installation, monkeypatch, width):
+def test_records_are_never_truncated(terminal, installation, monkeypatch, width):
     monkeypatch.setenv("DEPLOYCORE_PUBLIC_URL", "https://deploy.example.com")
     installation.webhooks.prepare(NAME)
     target = installation.store.get_application(NAME).definition.target
@@ -172,7 +174,7 @@ def test_records_stay_whole(terminal, installation, monkeypatch, width):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_cache_stays_whole(terminal, monkeypatch, width):
+def test_the_cache_table_is_never_truncated(terminal, monkeypatch, width):
     entries = [SimpleNamespace(url=URL, bytes=10**9, commits=3, used_at=AT)]
     monkeypatch.setattr(cache, "_cache", lambda: SimpleNamespace(entries=lambda: entries))
     shown = terminal(width, cache.list_)
@@ -206,7 +208,7 @@ def test_plugins_are_wrapped_between_words(terminal, width):
     assert_fits(shown, width)
 
 
-def test_the_least_important_columns_go_first(terminal, deployments):
+def test_the_least_important_columns_are_removed_first(terminal, deployments):
     short = [replace(each, application="shop", error="It failed.") for each in deployments]
 
     def head(width: int) -> list[str]:
@@ -219,7 +221,7 @@ def test_the_least_important_columns_go_first(terminal, deployments):
     assert head(40) == ["DEPLOYMENT", "1"]  # a block for each
 
 
-def test_a_pipe_gets_everything_whatever_the_terminal(terminal, deployments):
+def test_a_pipe_gets_all_columns_at_any_terminal_width(terminal, deployments):
     shown = terminal(None, history.show_deployments, deployments, "none", color=True)
     assert_whole(shown, NAME, ERROR, "ada", COMMIT[:12])
     assert len(shown.splitlines()) == 3
@@ -234,7 +236,7 @@ texts = st.text("abc名é ", max_size=60)
     st.integers(10, 200),
     st.permutations([Column("ID"), Column("LESS", drop=1), Column("PROSE", is_prose=True)]),
 )
-def test_at_any_width_no_value_is_broken(rows, width, columns):
+def test_no_value_is_broken_at_any_width(rows, width, columns):
     shown = "\n".join(table_lines(columns, rows, width=width, paint=lambda style, text: text))
     for row in rows:
         for column, cell in zip(columns, row, strict=True):
@@ -252,7 +254,7 @@ def test_wrapping_a_record_loses_no_word(text, width):
     assert " ".join(lines).split()[1:] == text.split()
 
 
-def test_letters_that_take_two_cells_keep_columns_straight(terminal):
+def test_double_width_characters_keep_columns_aligned(terminal):
     rows = [["名前", "x"], ["name", "y"]]
     shown = terminal(80, show_table, [Column("A"), Column("B")], rows, empty="")
     assert shown.splitlines()[1:] == ["名前  x", "name  y"]
@@ -271,7 +273,9 @@ def test_letters_that_take_two_cells_keep_columns_straight(terminal):
         ({"FORCE_COLOR": "0"}, False),
     ],
 )
-def test_colors_are_for_terminals_that_want_them(capsys, monkeypatch, variables, is_colored):
+def test_colors_are_only_used_on_terminals_that_support_them(
+    capsys, monkeypatch, variables, is_colored
+):
     for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -289,7 +293,7 @@ def test_colors_are_for_terminals_that_want_them(capsys, monkeypatch, variables,
         assert re.sub(r"\x1b\[[0-9;]*m", "", text) == plain  # color alone says nothing
 
 
-def test_states_have_colors_and_columns_stay_straight(terminal, deployments):
+def test_colored_states_keep_columns_aligned(terminal, deployments):
     shown = terminal(200, history.show_deployments, deployments, "none", color=True)
     assert "\x1b[31mrolled_back\x1b[0m" in shown
     assert "\x1b[32mhealthy\x1b[0m" in shown
@@ -297,6 +301,6 @@ def test_states_have_colors_and_columns_stay_straight(terminal, deployments):
     assert plain == terminal(200, history.show_deployments, deployments, "none")
 
 
-def test_an_error_among_several_names_its_application(capsys):
+def test_an_error_for_one_of_several_applications_names_it(capsys):
     show_error(NotFound("There is none.", hint="Look."), as_json=False, application="shop")
     assert capsys.readouterr().err == "Error: shop: There is none.\n  Next: Look.\n"

@@ -49,7 +49,7 @@ def test_a_locked_out_owner_gets_a_link_with_the_whole_address(store, capsys, mo
     assert {"name", "link", "link_expires_at"} == set(found)
 
 
-def test_users_are_listed_without_what_they_sign_in_with(store, capsys):
+def test_users_are_listed_without_their_credentials(store, capsys):
     user.list_()
     assert "No users yet" in capsys.readouterr().out
     store.users.add("ada", role="admin", password="$argon2id$hash")
@@ -80,7 +80,7 @@ def test_a_role_is_changed_and_a_user_removed(store, capsys):
     assert "deploycore user list" in caught.value.hint
 
 
-def test_what_is_done_on_the_machine_is_in_the_audit_log(store, capsys):
+def test_local_user_changes_are_in_the_audit_log(store, capsys):
     user.add("ada", role="admin")
     user.add("bob", role="read")
     user.role("bob", role="admin")
@@ -102,7 +102,7 @@ def test_what_is_done_on_the_machine_is_in_the_audit_log(store, capsys):
     assert secret.get_secret_value() not in repr(store.audit.list())
 
 
-def test_tokens_of_the_command_line_are_in_the_audit_log_too(store, capsys):
+def test_token_commands_are_in_the_audit_log(store, capsys):
     token.add("ci", role="read")
     token.remove("ci", yes=True)
     entries = [(each.actor, each.operation, each.subject) for each in store.audit.list()]

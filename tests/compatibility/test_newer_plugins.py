@@ -68,11 +68,11 @@ def point(*requires, error=None):
         ("pydantic>=2", "0.2", ""),
     ],
 )
-def test_the_needed_release_is_read_from_the_requirement(required, version, needed):
+def test_the_required_release_is_read_from_the_package_requirement(required, version, needed):
     assert needed_release(point("pydantic>=2.7", required), version) == needed
 
 
-def test_a_plugin_without_readable_requirements_needs_no_release():
+def test_a_plugin_without_readable_requirements_requires_no_release():
     assert needed_release(point()) == ""
     assert needed_release(point(error=ValueError("strange"))) == ""
     assert needed_release(SimpleNamespace(dist=None)) == ""
@@ -94,7 +94,7 @@ def test_a_provider_that_requires_a_newer_deploycore_is_not_imported(
     assert load_plugin("acme").label == "acme-provider 0.9"
 
 
-def test_an_observer_that_requires_a_newer_deploycore_is_left_out(install_distribution, caplog):
+def test_an_observer_that_requires_a_newer_deploycore_is_skipped(install_distribution, caplog):
     options = {"target": "", "group": "deploycore.observers", "requires": NEWER}
     install_distribution("watcher", "watcher", "raise RuntimeError('imported')", **options)
     assert installed_observers().names == []
@@ -117,9 +117,7 @@ def repository_of_0_1():
     )
 
 
-def test_a_field_that_this_deploycore_does_not_have_is_an_error_that_says_to_upgrade(
-    install_distribution, monkeypatch
-):
+def test_an_unknown_field_is_an_error_that_suggests_an_upgrade(install_distribution, monkeypatch):
     newer = GOOD_PROVIDER.replace('slug=f"', 'commit_url="https://x/{commit}", slug=f"')
     install_distribution("acme-provider", "acme", newer)  # its author forgot to require it
     with monkeypatch.context() as patched:
@@ -132,7 +130,7 @@ def test_a_field_that_this_deploycore_does_not_have_is_an_error_that_says_to_upg
     assert f"deploycore {__version__} does not have. Upgrade deploycore" in caught.value.hint
 
 
-def test_the_same_plugin_works_where_the_field_is_known(install_distribution):
+def test_the_same_plugin_works_if_the_field_is_known(install_distribution):
     newer = GOOD_PROVIDER.replace('slug=f"', 'commit_url="https://x/{commit}", slug=f"')
     install_distribution("acme-provider", "acme", newer)
     with open_provider("acme", CONFIGURATION) as provider:
@@ -140,7 +138,7 @@ def test_the_same_plugin_works_where_the_field_is_known(install_distribution):
     assert found.url_of_commit("1" * 40) == f"https://x/{'1' * 40}"
 
 
-def test_a_hook_that_this_deploycore_does_not_have_is_an_error_with_its_version(
+def test_an_unknown_hook_is_an_error_that_names_its_version(
     install_distribution,
 ):
     newer = (
@@ -153,7 +151,7 @@ def test_a_hook_that_this_deploycore_does_not_have_is_an_error_with_its_version(
 
 
 @pytest.mark.parametrize(("options", "is_used"), [("optionalhook=True", True), ("", False)])
-def test_an_observer_may_have_a_newer_hook_if_it_is_marked_as_optional(
+def test_an_observer_may_have_a_newer_hook_marked_as_optional(
     install_distribution, caplog, options, is_used
 ):
     source = OBSERVER.replace("OPTIONS", options)

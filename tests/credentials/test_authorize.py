@@ -32,7 +32,7 @@ def request_():
     return AuthorizationRequest.new(FLOW, HERE)
 
 
-def test_the_address_has_all_but_the_secrets(request_):
+def test_the_authorization_url_contains_no_secrets(request_):
     address, _, query = request_.address.partition("?")
     fields = {name: value for name, (value,) in parse_qs(query).items()}
     assert address == FLOW.authorize_url
@@ -52,7 +52,7 @@ def test_the_address_has_all_but_the_secrets(request_):
     assert len(request_.verifier.get_secret_value()) >= 43  # RFC 7636, 4.1
 
 
-def test_each_request_has_a_state_and_a_verifier_of_its_own():
+def test_each_request_has_its_own_state_and_verifier():
     made = [AuthorizationRequest.new(FLOW, HERE) for _ in range(20)]
     assert len({each.state for each in made} | {str(each.verifier) for each in made}) == 21
     assert len({each.verifier.get_secret_value() for each in made}) == 20
@@ -63,7 +63,7 @@ def answer(request, **changes):
     return urlencode({name: value for name, value in fields.items() if value is not None})
 
 
-def test_the_code_of_the_right_answer_is_read(request_):
+def test_the_code_of_a_valid_response_is_read(request_):
     assert request_.read_query(answer(request_)).get_secret_value() == "code-1"
     pasted = f"  {HERE}?{answer(request_)}\n"
     assert request_.read_pasted(pasted).get_secret_value() == "code-1"
@@ -71,7 +71,7 @@ def test_the_code_of_the_right_answer_is_read(request_):
 
 
 @pytest.mark.parametrize("state", ["wrong", "", None, "größe"])
-def test_an_answer_with_another_state_is_refused(request_, state):
+def test_a_response_with_another_state_is_rejected(request_, state):
     query = answer(request_, state=state)
     assert not request_.belongs(query)
     for read, text in ((request_.read_query, query), (request_.read_pasted, f"{HERE}?{query}")):
@@ -82,7 +82,7 @@ def test_an_answer_with_another_state_is_refused(request_, state):
     assert again.read_pasted(f"{HERE}?{answer(again)}") == SecretStr("code-1")
 
 
-def test_a_state_that_comes_twice_is_refused(request_):
+def test_a_reused_state_is_rejected(request_):
     assert not request_.belongs(f"{answer(request_)}&state={request_.state}")
     with pytest.raises(AuthenticationFailed, match="has no code"):
         request_.read_query(f"{answer(request_)}&code=other")
@@ -98,7 +98,7 @@ def test_a_state_that_comes_twice_is_refused(request_):
         ("<b>odd</b>", r"refused the sign-in \(unknown\)"),
     ],
 )
-def test_a_refusal_is_told_with_its_code(request_, code, said):
+def test_a_denial_is_reported_with_its_code(request_, code, said):
     with pytest.raises(AuthenticationFailed, match=said):
         request_.read_query(answer(request_, code=None, error=code))
     again = AuthorizationRequest.new(FLOW, HERE)
@@ -106,7 +106,7 @@ def test_a_refusal_is_told_with_its_code(request_, code, said):
 
 
 @pytest.mark.parametrize("text", ["", "two words", "x" * 5000, "http://[/?code=x"])
-def test_what_is_neither_an_address_nor_a_code_is_refused(request_, text):
+def test_input_that_is_neither_an_address_nor_a_code_is_rejected(request_, text):
     with pytest.raises(AuthenticationFailed):
         request_.read_pasted(text)
     again = AuthorizationRequest.new(FLOW, HERE)
@@ -134,7 +134,7 @@ def waiting(listener, request_):
     thread.join(30)
 
 
-def test_one_answer_is_taken_and_everything_else_is_refused(listener, request_, waiting, capfd):
+def test_only_one_response_is_accepted(listener, request_, waiting, capfd):
     got, thread = waiting
     root = listener.redirect_uri.removesuffix("/callback")
     port = urlsplit(root).port
@@ -164,7 +164,7 @@ def test_one_answer_is_taken_and_everything_else_is_refused(listener, request_, 
         assert other.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_connection_that_says_nothing_holds_nobody_up(listener, request_, waiting):
+def test_a_silent_connection_blocks_nobody(listener, request_, waiting):
     got, thread = waiting
     port = urlsplit(listener.redirect_uri).port
     with socket.create_connection(("127.0.0.1", port)):
@@ -173,11 +173,11 @@ def test_a_connection_that_says_nothing_holds_nobody_up(listener, request_, wait
     assert got == [answer(request_)]
 
 
-def test_without_an_answer_the_wait_ends(listener, request_):
+def test_without_a_response_the_wait_times_out(listener, request_):
     assert listener.wait(request_.belongs, 0.01) is None
 
 
-def test_a_port_in_use_names_the_other_ways(listener):
+def test_a_port_in_use_suggests_other_ways(listener):
     port = urlsplit(listener.redirect_uri).port
     with pytest.raises(ConfigurationError, match=f"listen on port {port}") as caught:
         RedirectListener(port)

@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
         (timedelta(days=-400), 0),
     ],
 )
-def test_the_last_warning_that_was_reached_is_due(left, due):
+def test_the_last_warning_reached_is_due(left, due):
     assert due_warning(NOW + left, NOW) == due
 
 
@@ -40,11 +40,11 @@ def test_the_last_warning_that_was_reached_is_due(left, due):
         (timedelta(days=-1), "expired on 2026-11-28"),
     ],
 )
-def test_how_it_is_told(left, said):
+def test_the_text_of_the_warning(left, said):
     assert describe_expiry(NOW + left, NOW) == said
 
 
-def test_a_host_that_counts_seconds_says_the_same_each_time():
+def test_an_expiry_given_in_seconds_is_stable_across_requests():
     assert is_same_expiry(NOW, NOW + timedelta(seconds=3))
     assert not is_same_expiry(NOW, NOW + timedelta(minutes=3))
     assert is_same_expiry(None, None)
@@ -65,7 +65,7 @@ ROTATE = "deploycore provider rotate work"
 @pytest.mark.parametrize(
     "error", [AuthenticationFailed("No.", hint="Check it."), RemoteRefused("No.", status=401)]
 )
-def test_what_has_expired_is_said_first(error):
+def test_an_expiry_in_the_past_is_reported_first(error):
     message, hint = explained(error, expires_at=PAST)
     assert message == "The credentials of provider work expired on 2020-01-02. No."
     assert str(error) == message
@@ -93,16 +93,16 @@ def test_what_has_expired_is_said_first(error):
         (RemoteRefused("No.", status=404), ""),
     ],
 )
-def test_who_needs_another_secret_is_told_the_command(error, hint):
+def test_the_hint_for_a_rejected_secret_contains_the_command(error, hint):
     assert explained(error, expires_at=datetime.now(UTC) + timedelta(days=1)) == ("No.", hint)
 
 
-def test_a_provider_without_secrets_has_none_to_replace():
+def test_a_provider_without_secrets_gets_no_hint_to_replace_them():
     error = AuthenticationFailed("No.", hint="Make a token.")
     assert explained(error, expires_at=PAST, has_secrets=False) == ("No.", "Make a token.")
 
 
-def test_who_signs_in_is_told_to_sign_in_again():
+def test_the_hint_for_a_signed_in_provider_suggests_a_new_sign_in():
     stored = StoredCredentials("work", True, PAST, is_signed_in=True)
     error = AuthenticationFailed("No.", hint="Check it.")
     stored.explain(error)

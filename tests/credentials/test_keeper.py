@@ -131,7 +131,7 @@ def shown(keeper):
     return keeper.token().value.get_secret_value()
 
 
-def test_a_token_is_obtained_once_and_shown_as_a_header(keeper, host):
+def test_a_token_is_obtained_once_and_sent_as_a_header(keeper, host):
     ours = keeper()
     name, value = ours.header()
     assert (name, value.get_secret_value()) == ("Authorization", "Bearer t1")
@@ -159,7 +159,7 @@ def test_a_short_token_is_used_for_half_of_its_lifetime(keeper, host, clock):
 
 
 @pytest.mark.parametrize("lifetime", [-86400, 0, None])
-def test_a_host_whose_clock_is_wrong_is_not_asked_for_each_request(keeper, host, clock, lifetime):
+def test_a_host_with_a_wrong_clock_is_not_contacted_for_each_request(keeper, host, clock, lifetime):
     host.lifetime = lifetime
     ours = keeper()
     used = [shown(ours) for _ in range(100)]
@@ -170,7 +170,7 @@ def test_a_host_whose_clock_is_wrong_is_not_asked_for_each_request(keeper, host,
     assert len(host.issued) <= 2
 
 
-def test_a_token_without_an_end_is_kept(keeper, host, clock):
+def test_a_token_without_an_expiry_is_kept(keeper, host, clock):
     host.lifetime = None
     ours = keeper()
     shown(ours)
@@ -216,7 +216,7 @@ class CountedLock:
         self.lock.release()
 
 
-def test_threads_that_waited_for_an_attempt_that_failed_do_not_try_again(keeper, host):
+def test_threads_that_waited_for_a_failed_attempt_do_not_retry(keeper, host):
     ours, go = keeper(), threading.Event()
     ours._slot.lock = CountedLock()
     host.failure = ProviderUnavailable("No answer.", hint="Try again.")
@@ -248,7 +248,7 @@ def test_threads_that_waited_for_an_attempt_that_failed_do_not_try_again(keeper,
     assert shown(ours) == "t1"
 
 
-def test_the_present_token_is_used_where_it_cannot_be_renewed_yet(keeper, host, clock, caplog):
+def test_the_current_token_is_used_while_it_cannot_be_renewed(keeper, host, clock, caplog):
     ours = keeper()
     shown(ours)
     clock.seconds += 3400
@@ -265,7 +265,7 @@ def test_the_present_token_is_used_where_it_cannot_be_renewed_yet(keeper, host, 
     assert shown(ours) == "t2"
 
 
-def test_a_refused_token_is_replaced_once(keeper, host, clock):
+def test_a_rejected_token_is_replaced_once(keeper, host, clock):
     ours = keeper()
     _, first = ours.header()
     assert ours.refused(first)
@@ -280,7 +280,7 @@ def test_a_refused_token_is_replaced_once(keeper, host, clock):
     assert shown(ours) == "t3"
 
 
-def test_a_refused_token_is_not_used_where_it_cannot_be_renewed(keeper, host):
+def test_a_rejected_token_is_not_used_if_it_cannot_be_renewed(keeper, host):
     ours = keeper()
     _, first = ours.header()
     ours.refused(first)
@@ -302,20 +302,18 @@ class TestStoredTokens:
     def storage(self, clock):
         return Storage(clock, token("t0", "r0"))
 
-    def test_what_is_stored_is_used(self, keeper, host, storage):
+    def test_a_stored_token_is_used(self, keeper, host, storage):
         assert shown(keeper(storage)) == "t0"
         assert host.issued == []
 
-    def test_another_process_takes_over_what_was_renewed(self, keeper, host, storage, clock):
+    def test_another_process_uses_the_renewed_token(self, keeper, host, storage, clock):
         ours, theirs = keeper(storage), keeper(storage)
         assert shown(ours) == shown(theirs) == "t0"
         clock.seconds += 3400
         assert shown(ours) == shown(theirs) == "t1"
         assert host.given == ["r0"]
 
-    def test_a_token_that_one_process_saw_refused_is_renewed_once_for_all(
-        self, keeper, host, storage
-    ):
+    def test_a_token_rejected_in_two_processes_is_renewed_once(self, keeper, host, storage):
         ours, theirs = keeper(storage), keeper(storage)
         for each in (ours, theirs):
             _, header = each.header()
@@ -339,7 +337,7 @@ class TestStoredTokens:
         assert shown(ours) == "theirs"
         assert host.issued == []
 
-    def test_a_process_that_died_while_it_renewed_is_waited_for_so_long(
+    def test_a_renewal_by_a_dead_process_is_waited_for_until_its_lease_ends(
         self, keeper, host, storage, clock
     ):
         assert storage.begin_renewal("", 1, 90)
@@ -347,7 +345,7 @@ class TestStoredTokens:
         storage.leased_until = clock.seconds + 60
         assert shown(keeper(storage)) == "t1"
 
-    def test_a_process_that_never_ends_its_renewal_is_an_error(self, keeper, host, storage, clock):
+    def test_a_renewal_that_never_finishes_is_an_error(self, keeper, host, storage, clock):
         clock.seconds += 3400
         storage.leased_until = float("inf")
         with pytest.raises(ProviderUnavailable, match="Another process has been renewing"):
@@ -355,7 +353,7 @@ class TestStoredTokens:
         storage.leased_until = float("-inf")  # the other process has ended
         assert shown(keeper(storage))
 
-    def test_a_refresh_token_that_was_used_by_a_process_that_died_loses_nothing(
+    def test_a_refresh_token_used_by_a_dead_process_loses_nothing(
         self, keeper, host, storage, clock
     ):
         """It died after the host's answer and before it stored the new token; the host still
@@ -365,7 +363,7 @@ class TestStoredTokens:
         assert shown(keeper(storage)) == "t1"
         assert storage.row[0].refresh_token == SecretStr("r1")
 
-    def test_the_former_refresh_token_is_tried_where_the_present_one_is_refused(
+    def test_the_previous_refresh_token_is_tried_if_the_current_one_is_rejected(
         self, keeper, host, storage, clock
     ):
         storage.row = (*storage.row[:4], token("t-1", "r-1"))
@@ -374,7 +372,7 @@ class TestStoredTokens:
         assert shown(keeper(storage)) == "t1"
         assert host.given == ["r0", "r-1"]
 
-    def test_the_former_refresh_token_is_not_shown_for_another_reason(
+    def test_the_previous_refresh_token_is_not_sent_for_other_errors(
         self, keeper, host, storage, clock
     ):
         """A host that sees a used refresh token may revoke the present one with it."""
@@ -385,7 +383,9 @@ class TestStoredTokens:
             shown(keeper(storage))
         assert host.given == ["r0"]
 
-    def test_what_a_person_stored_during_a_renewal_is_used(self, keeper, host, storage, clock):
+    def test_a_token_stored_by_a_sign_in_during_a_renewal_is_used(
+        self, keeper, host, storage, clock
+    ):
         """The renewed token is of the former sign-in."""
         ours, obtain = keeper(storage), host.obtain
 
@@ -399,7 +399,7 @@ class TestStoredTokens:
         assert shown(ours) == "signed in"
         assert storage.row[0].value == SecretStr("signed in")
 
-    def test_a_token_that_could_not_be_stored_gives_way_to_a_newer_one(
+    def test_a_token_that_could_not_be_stored_is_replaced_by_a_newer_one(
         self, keeper, host, storage, clock
     ):
         storage.failures = 1
@@ -410,7 +410,9 @@ class TestStoredTokens:
         clock.seconds += 11
         assert shown(ours) == "signed in"
 
-    def test_a_host_that_refuses_both_says_why(self, keeper, host, storage, clock):
+    def test_the_error_of_a_host_that_rejects_both_tokens_is_reported(
+        self, keeper, host, storage, clock
+    ):
         storage.row = (*storage.row[:4], token("t-1", "r-1"))
         host.refresh_tokens = set()
         clock.seconds += 3400
@@ -435,7 +437,7 @@ class TestStoredTokens:
         assert storage.row[0].value == SecretStr("t1")
         assert host.issued == ["t1"]
 
-    def test_nothing_secret_is_logged(self, keeper, host, storage, clock, caplog):
+    def test_no_secret_is_logged(self, keeper, host, storage, clock, caplog):
         caplog.set_level("DEBUG")
         storage.failures = 1
         clock.seconds += 3400

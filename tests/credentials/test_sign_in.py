@@ -42,7 +42,7 @@ class PluginLabel:
     label = "deploycore-odd 1.0"
 
 
-def test_a_sign_in_without_a_stored_token_is_a_fault_of_the_plugin():
+def test_a_sign_in_without_a_stored_token_is_a_plugin_error():
     with pytest.raises(PluginError, match="is_stored") as caught:
         ProviderSignIn(PluginLabel(), OddConfig(name="odd"), None)
     assert "deploycore-odd 1.0" in str(caught.value)
@@ -50,5 +50,5 @@ def test_a_sign_in_without_a_stored_token_is_a_fault_of_the_plugin():
     assert ProviderSignIn(PluginLabel(), MendedConfig(name="odd"), None).flow is FLOW
 
 
-def test_a_configuration_needs_no_sign_in_by_default():
+def test_by_default_a_configuration_requires_no_sign_in():
     assert ProviderConfig.sign_in.fget(OddConfig(name="odd")) is None

@@ -37,7 +37,7 @@ def states(installation, name: str = "site") -> list[str]:
     return [record.state for record in installation.store.deployments.list(name)]
 
 
-def test_steps_run_in_order_in_the_new_release_with_the_applications_variables(
+def test_steps_run_in_order_in_the_new_release_with_its_variables(
     installation, create, target, notes
 ):
     steps = {stage: [note(stage)] for stage in ("after_activate", "build", "before_activate")}
@@ -50,7 +50,7 @@ def test_steps_run_in_order_in_the_new_release_with_the_applications_variables(
     assert list(done.seconds)[-2:] == ["building", "activating"]
 
 
-def test_steps_know_what_is_deployed(installation, create, publish, target, notes):
+def test_steps_receive_details_of_the_deployment(installation, create, publish, target, notes):
     create(
         environment={"NOTES": str(notes)},
         steps={"build": [{"shell": "env | grep ^DEPLOYCORE_ | sort > $NOTES"}]},
@@ -68,7 +68,7 @@ def test_steps_know_what_is_deployed(installation, create, publish, target, note
 
 
 @pytest.mark.parametrize("stage", ["build", "before_activate"])
-def test_a_step_that_fails_before_the_switch_changes_nothing_that_is_live(
+def test_a_failed_step_before_the_switch_keeps_the_live_release(
     installation, create, publish, target, stage
 ):
     create(steps={stage: [{"shell": "grep -q one page"}]})
@@ -82,7 +82,7 @@ def test_a_step_that_fails_before_the_switch_changes_nothing_that_is_live(
     assert states(installation) == ["failed", "healthy"]
 
 
-def test_a_failure_after_the_switch_puts_the_former_release_back(
+def test_a_failure_after_the_switch_restores_the_previous_release(
     installation, create, publish, target, notes
 ):
     """And its own steps run again, so that whoever serves it notices."""
@@ -102,9 +102,7 @@ def test_a_failure_after_the_switch_puts_the_former_release_back(
     assert (record.previous, record.error_code) == (first.release, "step_failed")
 
 
-def test_a_health_check_that_fails_puts_the_former_release_back(
-    installation, create, publish, target
-):
+def test_a_failed_health_check_restores_the_previous_release(installation, create, publish, target):
     create(health_check={"shell": "grep -q one page", "retries": 1, "interval": 0.01})
     installation.deploy("site")
     publish("two")
@@ -117,7 +115,7 @@ def test_a_health_check_that_fails_puts_the_former_release_back(
     assert (target / "current" / "page").read_text() == "one again"
 
 
-def test_where_no_release_was_live_before_none_is_after_a_failure(installation, create, target):
+def test_a_failed_first_deployment_leaves_no_live_release(installation, create, target):
     create(health_check={"run": ["false"], "retries": 0})
     with pytest.raises(HealthCheckFailed):
         installation.deploy("site")
@@ -126,7 +124,7 @@ def test_where_no_release_was_live_before_none_is_after_a_failure(installation, 
     assert states(installation) == ["failed"]
 
 
-def test_cancelling_while_a_release_is_proved_puts_the_former_one_back(
+def test_cancellation_during_verification_restores_the_previous_release(
     installation, create, publish, target
 ):
     create(steps={"after_activate": [{"shell": "grep -q one page || sleep 20"}]})
@@ -144,7 +142,7 @@ def test_cancelling_while_a_release_is_proved_puts_the_former_one_back(
     assert states(installation) == ["cancelled", "healthy"]
 
 
-def test_what_all_releases_share_outlives_them(installation, create, publish, target):
+def test_shared_paths_survive_releases(installation, create, publish, target):
     create(shared={"directories": ["uploads", "var/log"], "files": [".env"]}, keep=2)
     installation.deploy("site")
     (target / "current" / "uploads" / "photo").write_text("kept")
@@ -158,7 +156,9 @@ def test_what_all_releases_share_outlives_them(installation, create, publish, ta
     assert len(os.listdir(target / "releases")) == 2
 
 
-def test_what_is_shared_begins_with_what_the_repository_has(installation, create, publish, target):
+def test_shared_paths_start_with_the_content_of_the_repository(
+    installation, create, publish, target
+):
     publish("one", **{"config.ini": b"from git", "data/seed": b"1"})
     create(shared={"directories": ["data"], "files": ["config.ini"]})
     publish("one", **{"config.ini": b"from git", "data/seed": b"1"})
@@ -171,7 +171,7 @@ def test_what_is_shared_begins_with_what_the_repository_has(installation, create
     assert (target / "current" / "data" / "seed").read_text() == "1"
 
 
-def test_what_is_shared_may_be_put_there_before_the_first_deployment(installation, create, target):
+def test_shared_paths_can_be_created_before_the_first_deployment(installation, create, target):
     (target / "shared").mkdir(parents=True)
     (target / "shared" / ".env").write_text("A=1")
     create(shared={"files": [".env"]})
@@ -191,7 +191,7 @@ def test_a_shared_path_of_the_wrong_kind_fails_before_the_switch(installation, c
     assert installation.deploy("site").state == "healthy"
 
 
-def test_no_link_of_the_repository_is_followed_to_a_shared_path(
+def test_links_from_the_repository_to_shared_paths_are_not_followed(
     installation, create, demo_sandbox, target
 ):
     create(shared={"directories": ["a/b"]})
@@ -205,7 +205,7 @@ def test_no_link_of_the_repository_is_followed_to_a_shared_path(
     assert installation.deploy("site").state == "healthy"
 
 
-def test_a_release_has_the_links_that_are_allowed(installation, create, demo_sandbox, target):
+def test_a_release_contains_the_allowed_links(installation, create, demo_sandbox, target):
     create(links={"allow": ["test/data"]})
     files = {"test/data/passwd": Symlink("/etc/passwd"), "page": b"one"}
     demo_sandbox.commit("acme", "site", "main", files, "Link")
@@ -214,7 +214,7 @@ def test_a_release_has_the_links_that_are_allowed(installation, create, demo_san
 
 
 @pytest.mark.parametrize("links", ["refuse", "write-as-files"])
-def test_a_link_at_a_shared_path_is_replaced_wherever_it_leads(
+def test_a_link_at_a_shared_path_is_replaced_for_any_destination(
     installation, create, demo_sandbox, target, links
 ):
     create(shared={"directories": ["storage"]}, links=links)
@@ -225,7 +225,9 @@ def test_a_link_at_a_shared_path_is_replaced_wherever_it_leads(
     assert os.listdir(target / "shared" / "storage") == []
 
 
-def test_the_limit_of_submodules_is_a_field(installation, create, demo_sandbox, target):
+def test_the_submodule_limit_is_a_field_of_the_application(
+    installation, create, demo_sandbox, target
+):
     create(submodules=True, limits={"submodules": 0})
     modules = b'[submodule "lib"]\npath = lib\nurl = ../lib.git\n'
     files = {"lib": Submodule("1" * 40), ".gitmodules": modules}
@@ -235,7 +237,7 @@ def test_the_limit_of_submodules_is_a_field(installation, create, demo_sandbox, 
     assert "limits: {submodules: NUMBER}" in caught.value.hint
 
 
-def test_what_was_left_out_is_told_in_the_log(installation, create, demo_sandbox):
+def test_an_omitted_submodule_is_noted_in_the_log(installation, create, demo_sandbox):
     create(submodules=True)
     demo_sandbox.commit("acme", "site", "main", {"lib": Submodule("1" * 40)}, "Submodule")
     told = []
@@ -243,9 +245,7 @@ def test_what_was_left_out_is_told_in_the_log(installation, create, demo_sandbox
     assert [text for text in told if "submodule 'lib' is left out" in text]
 
 
-def test_releases_are_pruned_but_never_the_live_one_or_the_one_before(
-    installation, create, publish, target
-):
+def test_pruning_keeps_the_live_and_the_previous_release(installation, create, publish, target):
     create(keep=2)
     made = []
     for content in ("one", "two", "three", "four"):
@@ -259,7 +259,7 @@ def test_releases_are_pruned_but_never_the_live_one_or_the_one_before(
     assert newest.previous == made[-2]
 
 
-def test_a_variable_whose_secret_is_not_there_fails_before_anything_is_fetched(
+def test_a_missing_secret_fails_the_deployment_before_the_fetch(
     installation, create, target, demo_sandbox
 ):
     create(environment={"TOKEN": {"secret": "env:NOT_THERE_AT_ALL"}})
@@ -270,7 +270,7 @@ def test_a_variable_whose_secret_is_not_there_fails_before_anything_is_fetched(
     assert states(installation) == ["failed"]
 
 
-def test_a_stored_secret_reaches_steps_and_no_log(installation, create, home, notes):
+def test_a_stored_secret_is_passed_to_steps_but_never_logged(installation, create, home, notes):
     create(
         environment={"TOKEN": {"secret": "stored"}, "NOTES": str(notes)},
         steps={"build": [{"shell": 'echo "$TOKEN" > "$NOTES"; echo "it is $TOKEN"'}]},
@@ -289,7 +289,7 @@ def test_a_stored_secret_reaches_steps_and_no_log(installation, create, home, no
     assert "it is ********" in [line.text for line in lines if line.kind == "output"]
 
 
-def test_a_release_that_a_step_removes_is_named_and_what_was_live_stays(
+def test_a_release_removed_by_a_step_is_reported_and_the_live_one_stays(
     installation, create, publish, target
 ):
     create(steps={"build": [{"shell": '! grep -q two page || rm -rf "$PWD"'}]})
@@ -315,7 +315,7 @@ def test_a_release_that_a_step_removes_is_named_and_what_was_live_stays(
         ),
     ],
 )
-def test_what_ended_a_deployment_is_recorded_without_foreign_text(raised, code, said):
+def test_an_unexpected_error_is_recorded_without_its_text(raised, code, said):
     error = typed_error(raised)
     assert (error.code, error.message) == (code, said)
     assert ("Report it" in error.hint) == (code == "error")

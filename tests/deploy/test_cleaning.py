@@ -51,7 +51,7 @@ def hidden(target):
     return [each for each in os.listdir(target / "releases") if each.startswith(".")]
 
 
-def test_what_is_left_of_a_pruned_release_is_told_counted_and_tried_again(
+def test_leftovers_of_a_pruned_release_are_reported_and_removal_is_retried(
     installation, create, publish, target, refuse, log
 ):
     create(keep=2, steps={"build": [{"shell": f"mkdir d; echo > d/{STUCK}"}]})
@@ -83,7 +83,7 @@ def test_what_is_left_of_a_pruned_release_is_told_counted_and_tried_again(
     assert doctor(installation, "could not be removed") == []
 
 
-def test_a_release_that_keeps_its_name_is_not_called_removed(
+def test_a_release_that_was_not_renamed_is_not_reported_as_removed(
     installation, create, publish, target, monkeypatch, log
 ):
     create(keep=2)
@@ -132,7 +132,7 @@ def test_a_release_that_keeps_its_name_is_not_called_removed(
     ],
     ids=["build", "health-check"],
 )
-def test_clean_up_that_fails_keeps_the_error_and_the_end(
+def test_failed_cleanup_keeps_the_original_error_and_state(
     installation, create, publish, target, refuse, log, fields, kind, state
 ):
     create(**fields)
@@ -152,7 +152,7 @@ def test_clean_up_that_fails_keeps_the_error_and_the_end(
 
 @pytest.mark.parametrize("error", [NotImplementedError("a bug"), MemoryError(), OSError(5, "x")])
 @pytest.mark.parametrize("is_ill", [False, True])
-def test_whatever_clean_up_raises_the_end_is_what_it_was(
+def test_an_error_during_cleanup_does_not_change_the_result(
     installation, create, publish, target, monkeypatch, log, error, is_ill
 ):
     create(keep=2, health_check={"shell": "! grep -q ill page", "retries": 0})
@@ -180,7 +180,7 @@ def test_whatever_clean_up_raises_the_end_is_what_it_was(
     ["backup-before-migration", "lost+found", "20200101T000000Z-0123456789ab", "aaa", ".hidden"],
 )
 @pytest.mark.parametrize("is_file", [False, True])
-def test_what_deploycore_did_not_make_stays_and_is_told(
+def test_foreign_files_are_kept_and_reported(
     installation, create, publish, target, log, name, is_file
 ):
     create(keep=2)
@@ -204,9 +204,7 @@ def test_what_deploycore_did_not_make_stays_and_is_told(
     assert name in found.message
 
 
-def test_a_release_of_another_application_s_history_is_not_known(
-    installation, create, publish, target
-):
+def test_a_release_of_another_application_is_unknown(installation, create, publish, target):
     """An application that was removed and is created again finds what it does not know."""
     create(keep=2)
     former = installation.deploy("site").release
@@ -222,7 +220,7 @@ def test_a_release_of_another_application_s_history_is_not_known(
     assert len(known) == 2
 
 
-def test_a_killed_clean_up_of_a_failed_release_is_made_up_for(installation, create, target):
+def test_interrupted_cleanup_of_a_failed_release_is_completed(installation, create, target):
     create()
     installation.deploy("site")
     deployments = installation.store.deployments
@@ -241,7 +239,7 @@ def test_a_killed_clean_up_of_a_failed_release_is_made_up_for(installation, crea
     assert name not in os.listdir(target / "releases")
 
 
-def test_a_target_that_can_not_be_removed_leaves_its_surroundings_as_they_are(tmp_path, refuse):
+def test_a_target_that_cannot_be_removed_does_not_affect_its_parents(tmp_path, refuse):
     place = tmp_path / "previews"
     releases = Releases(place / "7")
     releases.prepare()

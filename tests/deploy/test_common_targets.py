@@ -36,7 +36,9 @@ WAYS = ["slashes", "link to it", "link above it", "links and within", "around it
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("by", ["add", "apply"])
-def test_another_path_of_a_target_is_refused_at_once(installation, create, tmp_path, how, by):
+def test_another_path_to_a_target_in_use_is_rejected_immediately(
+    installation, create, tmp_path, how, by
+):
     target = tmp_path / "sites" / "site"
     target.mkdir(parents=True)
     first = create(target=target)
@@ -57,7 +59,7 @@ def test_another_path_of_a_target_is_refused_at_once(installation, create, tmp_p
 
 
 @pytest.mark.parametrize("within", [".", "releases", "shared/other"])
-def test_a_link_that_is_made_later_is_refused_when_the_turn_comes(
+def test_a_link_created_while_waiting_is_rejected_at_deployment(
     installation, create, publish, target, tmp_path, within
 ):
     first, second = create(), create("second", target=tmp_path / "second" / "live")
@@ -85,7 +87,7 @@ def test_a_link_that_is_made_later_is_refused_when_the_turn_comes(
     assert installation.engine.deploy(second).state == "healthy"
 
 
-def test_applications_that_share_a_directory_already_do_not_both_deploy(
+def test_only_one_of_two_applications_in_the_same_directory_deploys(
     installation, create, target, tmp_path
 ):
     """As versions before this one let them: the one that deploys first keeps it."""
@@ -99,7 +101,7 @@ def test_applications_that_share_a_directory_already_do_not_both_deploy(
     assert installation.engine.deploy(first).state == "healthy"
 
 
-def test_a_target_goes_over_to_an_application_of_another_name(installation, create, target):
+def test_a_target_can_pass_to_an_application_with_another_name(installation, create, target):
     installation.engine.deploy(create())
     assert Releases(target).lock.read_text() == "site\n"
     installation.remove_application("site")
@@ -119,7 +121,7 @@ def test_two_applications_can_exchange_their_targets(installation, create, tmp_p
     assert Releases(tmp_path / "one").lock.read_text() == "two\n"
 
 
-def test_what_is_unfinished_in_a_directory_of_another_comes_to_its_end(
+def test_an_unfinished_deployment_in_a_foreign_directory_is_completed(
     installation, create, target, tmp_path
 ):
     first, second = create(), create("second", target=tmp_path / "second")
@@ -136,7 +138,7 @@ def test_what_is_unfinished_in_a_directory_of_another_comes_to_its_end(
 
 
 @pytest.mark.parametrize("place", [".", "cache", "logs/live", "link/cache", ".."])
-def test_a_target_is_apart_from_the_data_directory(installation, create, home, tmp_path, place):
+def test_a_target_must_not_overlap_the_data_directory(installation, create, home, tmp_path, place):
     """There deploycore clears up: 'cache remove' would remove what is live."""
     (home / "link").symlink_to(home)
     with pytest.raises(ConfigurationError, match="deploycore's data directory") as caught:

@@ -119,7 +119,7 @@ def nothing_runs(token):
 @needs_cgroup
 @pytest.mark.parametrize("call", ["setpgrp", "setsid"])
 @pytest.mark.parametrize("how", ["fail", "wait"])
-def test_what_forks_without_end_is_killed_at_once(tmp_path, tokens, call, how):
+def test_an_endlessly_forking_program_is_killed_immediately(tmp_path, tokens, call, how):
     cancellation = Cancellation() if how == "wait" else None
     with pytest.raises((StepFailed, Cancelled)):
         run(tmp_path, HOPPING, call, how, cancellation=cancellation)
@@ -127,7 +127,7 @@ def test_what_forks_without_end_is_killed_at_once(tmp_path, tokens, call, how):
 
 
 @needs_cgroup
-def test_a_program_is_in_its_control_group_from_its_start(tmp_path, tokens, monkeypatch):
+def test_a_program_starts_in_its_control_group(tmp_path, tokens, monkeypatch):
     """Also where deploycore is held up right after the start, as on a busy machine."""
     started = []
 
@@ -152,7 +152,7 @@ def test_a_program_is_in_its_control_group_from_its_start(tmp_path, tokens, monk
 
 
 @needs_cgroup
-def test_empty_control_groups_that_killed_processes_left_are_removed_later(monkeypatch):
+def test_empty_control_groups_of_killed_processes_are_removed_later(monkeypatch):
     apart = Containment().cgroup  # so that those of other tests are left alone
     monkeypatch.setattr(containment, "_own_cgroup", lambda: apart)
     empty, used = Containment(), Containment()
@@ -173,7 +173,7 @@ def test_empty_control_groups_that_killed_processes_left_are_removed_later(monke
             each.rmdir()
 
 
-def test_the_newest_process_is_looked_at_first():
+def test_processes_are_listed_newest_first():
     """What replaces itself all the time has a high number, and is gone a moment later."""
     found = containment._processes()
     assert os.getpid() in found
@@ -182,21 +182,23 @@ def test_the_newest_process_is_looked_at_first():
 
 @pytest.mark.parametrize("call", ["setpgrp", "setsid"])
 @pytest.mark.parametrize("how", ["fail", "wait"])
-def test_what_stays_is_found_without_a_control_group(tmp_path, tokens, without_cgroup, call, how):
+def test_remaining_processes_are_found_without_a_control_group(
+    tmp_path, tokens, without_cgroup, call, how
+):
     cancellation = Cancellation() if how == "wait" else None
     with pytest.raises((StepFailed, Cancelled)):
         run(tmp_path, STAYING, call, how, cancellation=cancellation)
     assert nothing_runs(tokens[0])
 
 
-def test_a_session_of_its_own_outlives_a_step_that_succeeds(tmp_path, tokens):
+def test_a_daemon_in_its_own_session_outlives_a_successful_step(tmp_path, tokens):
     assert run(tmp_path, STAYING, "setsid", "succeed") == ["started"]
     (daemon,) = marked(tokens[0])
     os.kill(daemon, 0)
 
 
 @needs_cgroup
-def test_no_control_group_is_left(tmp_path, tokens):
+def test_no_control_group_is_left_behind(tmp_path, tokens):
     run(tmp_path, STAYING, "setsid", "succeed")
     with pytest.raises(StepFailed):
         run(tmp_path, HOPPING, "setsid", "fail")
@@ -215,7 +217,7 @@ def test_no_control_group_is_left(tmp_path, tokens):
 
 
 @pytest.mark.parametrize("call", ["setpgrp", "setsid"])
-def test_the_record_shows_what_a_killed_process_left(tmp_path, call):
+def test_the_record_lists_processes_of_a_killed_process(tmp_path, call):
     program = tmp_path / "program.py"
     program.write_text(STAYING)
     deploying = (
@@ -240,7 +242,7 @@ def test_the_record_shows_what_a_killed_process_left(tmp_path, call):
     assert not record.exists()
 
 
-def test_tokens_of_steps_within_steps_add_up(monkeypatch):
+def test_tokens_of_nested_steps_are_combined(monkeypatch):
     monkeypatch.setenv(VARIABLE, "outer")
     inner = Containment()
     inner.close()

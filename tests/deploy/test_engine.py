@@ -54,7 +54,7 @@ def states(installation) -> list[str]:
     return [record.state for record in installation.store.deployments.list("site")]
 
 
-def test_phases_come_in_order_and_the_record_tells_the_result(
+def test_phases_run_in_order_and_the_record_contains_the_result(
     installation, application, target, demo_sandbox
 ):
     seen: list[DeployEvent] = []
@@ -75,12 +75,12 @@ def test_phases_come_in_order_and_the_record_tells_the_result(
     assert sorted(os.listdir(target / "current")) == ["page"]
 
 
-def test_a_release_holds_files_alone_and_no_repository(installation, application, target):
+def test_a_release_contains_only_files_and_no_repository(installation, application, target):
     installation.deploy(application)
     assert not (target / "current" / ".git").exists()
 
 
-def test_a_listener_that_raises_is_not_called_again_and_breaks_nothing(
+def test_a_listener_that_raises_is_disabled_and_breaks_nothing(
     installation, application, target, caplog
 ):
     """A terminal that is gone, say: what is deployed does not depend on who watches."""
@@ -97,7 +97,7 @@ def test_a_listener_that_raises_is_not_called_again_and_breaks_nothing(
 
 
 @pytest.mark.parametrize("phase", ["authenticating", "resolving", "fetching", "activating"])
-def test_cancelling_in_any_phase_leaves_the_former_release_live(
+def test_cancellation_in_any_phase_keeps_the_previous_release_live(
     installation, application, target, demo_sandbox, phase
 ):
     installation.deploy(application)
@@ -121,7 +121,7 @@ def test_cancelling_in_any_phase_leaves_the_former_release_live(
     assert os.listdir(target / "releases") == before
 
 
-def test_cancelling_when_all_is_written_removes_the_release(
+def test_cancellation_after_the_export_removes_the_release(
     installation, application, target, demo_sandbox, monkeypatch
 ):
     installation.deploy(application)
@@ -142,7 +142,7 @@ def test_cancelling_when_all_is_written_removes_the_release(
     assert states(installation) == ["cancelled", "healthy"]
 
 
-def test_a_database_that_is_away_for_a_moment_cancels_nothing(
+def test_a_brief_database_outage_does_not_cancel_a_deployment(
     installation, application, monkeypatch
 ):
     """A cancelled deployment is not tried again, and one that met the database's restart is."""
@@ -160,7 +160,7 @@ def test_a_database_that_is_away_for_a_moment_cancels_nothing(
     assert (record.state, record.error_code) == ("failed", StoreError.code)
 
 
-def test_a_switch_that_fails_removes_the_release(installation, application, target, monkeypatch):
+def test_a_failed_switch_removes_the_release(installation, application, target, monkeypatch):
     def fail(*arguments: object) -> None:
         raise DeployError("The disk is full.")
 
@@ -171,7 +171,7 @@ def test_a_switch_that_fails_removes_the_release(installation, application, targ
     assert states(installation) == ["failed"]
 
 
-def test_a_failure_is_recorded_with_its_code_and_sentence(installation, application, tmp_path):
+def test_a_failure_is_recorded_with_its_code_and_message(installation, application, tmp_path):
     installation.add_application(
         "other",
         provider="work",
@@ -186,7 +186,7 @@ def test_a_failure_is_recorded_with_its_code_and_sentence(installation, applicat
     assert "no branch 'gone'" in record.error
 
 
-def test_a_provider_that_can_not_be_opened_is_recorded_too(
+def test_a_provider_that_cannot_be_opened_is_recorded(
     installation, application, tmp_path, monkeypatch
 ):
     def fail(name: str) -> None:
@@ -198,7 +198,7 @@ def test_a_provider_that_can_not_be_opened_is_recorded_too(
     assert states(installation) == ["failed"]
 
 
-def test_a_refusal_by_the_git_server_is_explained_by_the_provider(
+def test_an_error_of_the_git_server_is_explained_by_the_provider(
     installation, application, demo_sandbox, monkeypatch
 ):
     from deploycore_bitbucket.sandbox import Fault, faults

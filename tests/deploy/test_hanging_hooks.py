@@ -134,7 +134,7 @@ def ended(installation, target) -> str:
 
 
 @everywhere
-def test_who_cancels_is_heard_while_a_plugin_hangs(
+def test_a_cancellation_is_processed_while_a_plugin_hangs(
     installation, acme, target, hangs, before, after, hook
 ):
     acme(before, after)
@@ -149,7 +149,7 @@ def test_who_cancels_is_heard_while_a_plugin_hangs(
 
 
 @everywhere
-def test_a_plugin_that_does_not_answer_is_named(
+def test_an_unresponsive_plugin_is_named(
     installation, acme, target, monkeypatch, before, after, hook
 ):
     monkeypatch.setattr(registry, "NEEDED_SECONDS", 0.2)
@@ -167,7 +167,7 @@ def test_a_plugin_that_does_not_answer_is_named(
     assert ended(installation, target) == "failed"
 
 
-def test_a_busy_plugin_is_left_behind_as_well(installation, acme, target):
+def test_a_busy_plugin_is_abandoned(installation, acme, target):
     acme(BRANCH, "        HANG", how="HANGS.busily()", provider=0.3)
     with pytest.raises(PluginError, match="did not answer within") as caught:
         installation.deploy("app")
@@ -175,7 +175,7 @@ def test_a_busy_plugin_is_left_behind_as_well(installation, acme, target):
     assert ended(installation, target) == "failed"
 
 
-def test_the_time_for_all_of_a_deployment_counts_while_a_plugin_hangs(installation, acme, target):
+def test_the_deployment_timeout_applies_while_a_plugin_hangs(installation, acme, target):
     acme(BRANCH, "        HANG", deploy=0.4)
     with pytest.raises(LimitExceeded, match=r"took more than 0\.4 seconds") as caught:
         installation.deploy("app")
@@ -190,7 +190,7 @@ def test_the_time_for_all_of_a_deployment_counts_while_a_plugin_hangs(installati
     assert not isinstance(caught.value, LimitExceeded)
 
 
-def test_a_cancellation_from_another_process_is_heard(installation, acme, target, hangs):
+def test_a_cancellation_from_another_process_is_processed(installation, acme, target, hangs):
     acme(BRANCH, "        HANG")
     deploying = Deploying(installation)
     assert hangs.met.wait(20)
@@ -201,7 +201,7 @@ def test_a_cancellation_from_another_process_is_heard(installation, acme, target
     assert ended(installation, target) == "cancelled"
 
 
-def test_others_deploy_while_one_plugin_hangs_even_in_its_import(
+def test_other_applications_deploy_while_a_plugin_hangs_even_in_its_import(
     installation, acme, create, hangs, tmp_path
 ):
     acme(*PLACES["the import"][:2])
@@ -215,7 +215,7 @@ def test_others_deploy_while_one_plugin_hangs_even_in_its_import(
     assert isinstance(deploying.outcome, Cancelled)
 
 
-def test_the_next_deployment_goes_well_once_the_plugin_answers(
+def test_the_next_deployment_succeeds_once_the_plugin_responds(
     installation, create, publish, monkeypatch, target
 ):
     from deploycore.provider import Provider
@@ -230,9 +230,7 @@ def test_the_next_deployment_goes_well_once_the_plugin_answers(
     assert (target / "current" / "page").read_text() == "one"
 
 
-def test_what_git_said_is_not_lost_where_the_plugin_hangs_on_explaining_it(
-    installation, acme, target
-):
+def test_the_git_error_is_kept_if_the_plugin_hangs_while_explaining_it(installation, acme, target):
     explaining = (
         URL
         + """
@@ -279,7 +277,7 @@ def test_a_host_that_never_responds_does_not_delay_a_cancellation(installation, 
         time.sleep(0.01)
 
 
-def test_an_opened_provider_that_nobody_waits_for_any_more_is_closed():
+def test_a_provider_opened_after_the_wait_ended_is_closed():
     from deploycore.deploy import InterruptibleProvider
 
     closed, cancellation = threading.Event(), Cancellation()

@@ -171,7 +171,7 @@ def test_one_successful_response_is_enough(check, serve, lines):
     assert server.asked[0].startswith("GET /health HTTP/1.1\r\n")
 
 
-def test_bad_tries_are_told_until_one_is_good(check, serve, lines):
+def test_failed_attempts_are_logged_until_one_succeeds(check, serve, lines):
     check(serve(saying(503, 404, 200)).url)
     assert lines == [
         "try 1 of 3: 503, 200-299 was expected",
@@ -190,12 +190,12 @@ def test_the_last_reason_is_in_the_error(check, serve, lines):
     assert len(lines) == 3
 
 
-def test_the_wanted_status_is_the_users_choice(check, serve):
+def test_the_expected_status_is_configurable(check, serve):
     check(serve(saying(401)).url, status=401)
     assert "200, 401 was expected" in failure(check, serve(saying(200)).url, status=401).message
 
 
-def test_redirects_are_answers_and_are_not_followed(check, serve):
+def test_redirects_count_as_responses_and_are_not_followed(check, serve):
     def talk(client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n")
         while True:  # a body without end, which nobody should wait for
@@ -210,7 +210,7 @@ def test_redirects_are_answers_and_are_not_followed(check, serve):
     check(server.url, status=302)
 
 
-def test_a_body_without_end_is_not_read(check, serve):
+def test_an_endless_body_is_not_read(check, serve):
     def talk(client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -219,7 +219,7 @@ def test_a_body_without_end_is_not_read(check, serve):
     check(serve(talk).url)
 
 
-def test_a_refused_connection_is_told(check):
+def test_a_refused_connection_is_reported(check):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     assert "Connection refused" in failure(check, f"http://127.0.0.1:{port}/").message
@@ -228,7 +228,7 @@ def test_a_refused_connection_is_told(check):
 @pytest.mark.parametrize(
     "said", [b"", b"\x00\xff nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000]
 )
-def test_what_is_no_answer_is_told(check, serve, said):
+def test_an_invalid_response_is_reported(check, serve, said):
     error = failure(check, serve(lambda client: client.sendall(said)).url)
     assert error.details["tries"] == 3
     assert error.details["reason"]
@@ -236,7 +236,7 @@ def test_what_is_no_answer_is_told(check, serve, said):
     check(serve(saying(200)).url)
 
 
-def test_an_address_that_makes_no_sense_is_told(check, serve):
+def test_an_invalid_address_is_reported(check, serve):
     error = failure(check, "http://127.0.0.1:99999/")
     assert "its address is malformed" in error.message
     assert "Check the health_check of the application" in error.hint
@@ -253,7 +253,7 @@ def test_addresses_with_secrets_are_not_shown(check, serve, lines):
 # --- what is sent, and where to ---
 
 
-def test_no_credentials_of_netrc_are_sent(check, serve, tmp_path, monkeypatch):
+def test_netrc_credentials_are_not_sent(check, serve, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password word\n")
     netrc.chmod(0o600)
@@ -263,14 +263,14 @@ def test_no_credentials_of_netrc_are_sent(check, serve, tmp_path, monkeypatch):
     assert "authorization" not in server.asked[0].lower()
 
 
-def test_this_machine_is_asked_without_a_proxy(check, serve, monkeypatch):
+def test_a_local_address_is_requested_without_a_proxy(check, serve, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9/")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     check(serve(saying(200)).url)
 
 
-def test_others_are_asked_through_the_proxy(check, serve, monkeypatch):
+def test_other_addresses_are_requested_through_the_proxy(check, serve, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     proxy = serve(saying(200))
@@ -280,7 +280,7 @@ def test_others_are_asked_through_the_proxy(check, serve, monkeypatch):
     assert base64.b64encode(b"me:word").decode() in proxy.asked[0]
 
 
-def test_certificates_are_verified_with_the_bundle_of_the_environment(
+def test_certificates_are_verified_with_the_ca_bundle_of_the_environment(
     check, serve, certificate, monkeypatch
 ):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -313,7 +313,7 @@ def drip(serve: Callable[..., Server]) -> Server:
     return server[0]
 
 
-def test_a_slow_drip_is_bounded_as_a_whole(check, drip, lines):
+def test_a_dripping_response_is_limited_in_total_time(check, drip, lines):
     begun = time.monotonic()
     error = failure(check, drip.url, timeout=0.3)
     assert 0.9 <= time.monotonic() - begun < SANE / 2
@@ -321,31 +321,31 @@ def test_a_slow_drip_is_bounded_as_a_whole(check, drip, lines):
     assert lines[1] == "try 2 of 3: it timed out"
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(check, serve):
+def test_a_silent_server_times_out(check, serve):
     error = failure(check, serve(lambda client: client.recv(1)).url, timeout=0.2, retries=1)
     assert error.details == {"tries": 2, "reason": "it timed out"}
 
 
-def test_a_handshake_that_does_not_come_is_not_waited_for(check):
+def test_a_missing_tls_handshake_times_out(check):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
         assert "timed out" in failure(check, url, timeout=0.2, retries=0).message
 
 
-def test_a_try_is_cut_at_the_deadline(check, drip):
+def test_an_attempt_is_cut_off_at_the_deadline(check, drip):
     begun = time.monotonic()
     error = failure(check, drip.url, deadline=0.3)
     assert time.monotonic() - begun < SANE / 2
     assert error.details["tries"] == 1
 
 
-def test_the_deadline_of_all_holds_too(check, drip):
+def test_the_overall_deadline_is_respected(check, drip):
     begun = time.monotonic()
     failure(check, drip.url, deadline_of_all=begun + 0.3)
     assert time.monotonic() - begun < SANE / 2
 
 
-def test_there_is_no_waiting_for_a_try_that_can_not_be_made(check, serve):
+def test_no_delay_before_an_attempt_that_cannot_be_made(check, serve):
     begun = time.monotonic()
     error = failure(check, serve(saying(500)).url, interval=SANE, deadline=SANE - 1)
     assert error.details["tries"] == 1
@@ -355,7 +355,7 @@ def test_there_is_no_waiting_for_a_try_that_can_not_be_made(check, serve):
 # --- commands ---
 
 
-def test_a_command_is_tried_until_it_ends_well(check, lines):
+def test_a_command_is_repeated_until_it_succeeds(check, lines):
     check('echo "with $TOKEN"; echo . >> tries; test $(wc -l < tries) = 3')
     assert lines == [
         f"with {MASK}",
@@ -366,7 +366,7 @@ def test_a_command_is_tried_until_it_ends_well(check, lines):
     ]
 
 
-def test_a_command_has_its_time_for_each_try(check, lines):
+def test_a_command_has_a_timeout_per_attempt(check, lines):
     error = failure(check, "sleep 60", timeout=0.2, retries=1)
     assert error.details["tries"] == 2
     assert "it took more than 0.2 seconds and was stopped" in error.message
@@ -398,14 +398,14 @@ def test_cancellation_is_immediate(check, serve, drip, cancellation, during, by)
     assert cancellation._listeners == {}
 
 
-def test_nothing_is_tried_after_a_cancellation(check, cancellation, tmp_path):
+def test_no_attempt_is_made_after_a_cancellation(check, cancellation, tmp_path):
     cancellation.cancel()
     with pytest.raises(Cancelled):
         check("touch tried")
     assert not (tmp_path / "tried").exists()
 
 
-def test_many_tries_leave_no_descriptor(check, serve):
+def test_many_attempts_leave_no_open_descriptor(check, serve):
     url = serve(saying(500, 200)).url
     check(url)
     before = len(os.listdir("/dev/fd"))

@@ -69,7 +69,7 @@ def known(store):
     return lambda: store.repositories.find(store.get_application("shop").definition)
 
 
-def test_the_identifier_is_learned_at_first_and_written_once(confirm, known, store, monkeypatch):
+def test_the_identifier_is_stored_once_on_first_use(confirm, known, store, monkeypatch):
     assert confirm(acme__shop=("17", "Acme/Shop")) == "acme/shop"
     assert known().host_id == "17"
     monkeypatch.setattr(store.repositories, "learn", None)
@@ -78,7 +78,9 @@ def test_the_identifier_is_learned_at_first_and_written_once(confirm, known, sto
 
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("name", ["acme/store", "guild/shop", "guild/nested/store"])
-def test_a_redirect_of_the_host_is_followed_and_told_once(confirm, known, caplog, name, is_known):
+def test_a_redirect_of_the_host_is_followed_and_reported_once(
+    confirm, known, caplog, name, is_known
+):
     if is_known:
         confirm(acme__shop=("17", "acme/shop"))
     assert confirm(acme__shop=("17", name)) == name
@@ -88,7 +90,9 @@ def test_a_redirect_of_the_host_is_followed_and_told_once(confirm, known, caplog
 
 
 @pytest.mark.parametrize("name", ["acme/shop", "acme/store"])
-def test_another_repository_under_the_name_is_refused_and_noted(confirm, known, store, name):
+def test_another_repository_under_the_same_name_is_rejected_and_recorded(
+    confirm, known, store, name
+):
     confirm(acme__shop=("17", "acme/shop"))
     with pytest.raises(
         RepositoryReplaced, match="acme/shop now belongs to another repository than"
@@ -102,20 +106,20 @@ def test_another_repository_under_the_name_is_refused_and_noted(confirm, known, 
     assert confirm(acme__shop=("18", name)) == name
 
 
-def test_a_repository_that_is_accepted_is_learned_anew(confirm, known, store):
+def test_the_identifier_of_an_accepted_repository_is_stored_again(confirm, known, store):
     confirm(acme__shop=("17", "acme/shop"))
     store.repositories.forget("shop")
     confirm(acme__shop=("18", "acme/shop"))
     assert known().host_id == "18"
 
 
-def test_a_name_that_a_delivery_told_is_taken_where_the_host_confirms_it(confirm, known, store):
+def test_a_new_name_from_a_delivery_is_used_once_the_host_confirms_it(confirm, known, store):
     confirm(acme__shop=("17", "acme/shop"))
     store.repositories.note_told_name(store.get_application("shop").definition, "acme/store")
     assert confirm(acme__store=("17", "acme/store")) == "acme/store"
 
 
-def test_the_told_name_counts_where_the_old_one_is_another_repository_by_now(confirm, store):
+def test_the_new_name_is_used_even_if_the_old_one_is_another_repository(confirm, store):
     confirm(acme__shop=("17", "acme/shop"))
     store.repositories.note_told_name(store.get_application("shop").definition, "acme/store")
     found = {"acme__shop": ("18", "acme/shop"), "acme__store": ("17", "acme/store")}
@@ -123,7 +127,7 @@ def test_the_told_name_counts_where_the_old_one_is_another_repository_by_now(con
 
 
 @pytest.mark.parametrize("told", [("18", "acme/store"), NotFound("no"), PermissionDenied("no")])
-def test_a_told_name_that_the_host_does_not_confirm_renames_nothing(confirm, known, store, told):
+def test_a_new_name_that_the_host_does_not_confirm_renames_nothing(confirm, known, store, told):
     confirm(acme__shop=("17", "acme/shop"))
     store.repositories.note_told_name(store.get_application("shop").definition, "acme/store")
     with pytest.raises(NotFound) as caught:
@@ -136,17 +140,17 @@ def test_a_told_name_that_the_host_does_not_confirm_renames_nothing(confirm, kno
 @pytest.mark.parametrize(
     "found", [None, (None, "acme/other"), PermissionDenied("no"), NotFound("no")]
 )
-def test_where_nothing_can_be_told_nothing_changes(confirm, known, found):
+def test_a_host_without_identifiers_changes_nothing(confirm, known, found):
     assert confirm(acme__shop=found) == "acme/shop"
     assert known() is None
 
 
-def test_a_known_repository_that_is_gone_is_not_deployed_from_elsewhere(confirm):
+def test_a_deleted_repository_is_not_deployed_from_elsewhere(confirm):
     confirm(acme__shop=("17", "acme/shop"))
     with pytest.raises(NotFound):
         confirm()
 
 
-def test_a_host_that_is_away_is_no_reason_to_deploy_unconfirmed(confirm):
+def test_an_unreachable_host_prevents_an_unconfirmed_deployment(confirm):
     with pytest.raises(ProviderUnavailable):
         confirm(acme__shop=ProviderUnavailable("no"))

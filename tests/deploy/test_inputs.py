@@ -38,7 +38,7 @@ def test_the_same_commit_is_deployed_again_once(deploy, token, target):
     assert deploy() == "healthy"
 
 
-def test_what_is_remembered_holds_no_value_and_is_private(deploy, target):
+def test_stored_inputs_contain_no_values_and_are_private(deploy, target):
     deploy()
     file = Releases(target).inputs
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -49,7 +49,7 @@ def test_what_is_remembered_holds_no_value_and_is_private(deploy, target):
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{", b"\xff", b'{"%s": 5}', b'{"%s": ["x", "y"]}', b'{"%s": []}']
 )
-def test_what_cannot_be_read_changes_nothing(deploy, token, target, content):
+def test_unreadable_inputs_change_nothing(deploy, token, target, content):
     deploy()
     live = Releases(target).current.name.encode()
     Releases(target).inputs.write_bytes(content.replace(b"%s", live))
@@ -57,14 +57,14 @@ def test_what_cannot_be_read_changes_nothing(deploy, token, target, content):
     assert deploy() == "skipped"
 
 
-def test_what_cannot_be_written_fails_no_deployment(deploy, token, target):
+def test_unwritable_inputs_do_not_fail_a_deployment(deploy, token, target):
     (target / ".deploycore.inputs.new").mkdir(parents=True)
     (target / "releases").mkdir()
     assert deploy() == "healthy"
     assert not Releases(target).inputs.exists()
 
 
-def test_releases_that_are_gone_are_forgotten(installation, deploy, token, target):
+def test_inputs_of_removed_releases_are_deleted(installation, deploy, token, target):
     for number in range(8):
         token.write_text(f"made-up-value-{number}")
         assert deploy() == "healthy"
@@ -72,7 +72,7 @@ def test_releases_that_are_gone_are_forgotten(installation, deploy, token, targe
     assert content.count("Z-") <= 6
 
 
-def test_after_a_rollback_the_values_of_what_is_live_count(
+def test_after_a_rollback_the_inputs_of_the_live_release_count(
     installation, deploy, token, target, publish
 ):
     deploy()
@@ -86,7 +86,7 @@ def test_after_a_rollback_the_values_of_what_is_live_count(
     assert deploy() == "healthy"
 
 
-def test_without_references_nothing_is_remembered(installation, create, target):
+def test_without_secret_references_no_inputs_are_stored(installation, create, target):
     create(environment={"PLAIN": "x"})
     installation.deploy("site")
     assert not Releases(target).inputs.exists()

@@ -89,7 +89,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(lifecycle, "CLOSING_SECONDS", 0.2)
 
 
-def test_each_state_is_told_in_order(create, deploy):
+def test_observers_are_notified_of_each_state_in_order(create, deploy):
     create()
     audit = Audit()
     deploy(audit)
@@ -101,7 +101,7 @@ def test_each_state_is_told_in_order(create, deploy):
     ]
 
 
-def test_how_it_failed_is_told(create, deploy):
+def test_observers_receive_the_reason_of_a_failure(create, deploy):
     create(ref="gone")
     audit = Audit()
     with pytest.raises(Exception, match="gone"):
@@ -109,7 +109,7 @@ def test_how_it_failed_is_told(create, deploy):
     assert audit.seen[-1] == ("finished", "failed", "not_found")
 
 
-def test_a_plugin_that_fails_breaks_neither_the_deployment_nor_others(create, deploy, caplog):
+def test_a_failing_plugin_affects_neither_the_deployment_nor_other_plugins(create, deploy, caplog):
     create()
     audit = Audit()
     assert deploy(Failing(), audit).state == "healthy"
@@ -117,7 +117,7 @@ def test_a_plugin_that_fails_breaks_neither_the_deployment_nor_others(create, de
     assert "observer Failing failed in deploy_started: RuntimeError" in caplog.text
 
 
-def test_a_plugin_that_hangs_stalls_nothing_and_is_named(create, deploy, impatient, caplog):
+def test_a_hanging_plugin_blocks_nothing_and_is_named(create, deploy, impatient, caplog):
     create()
     hanging = Hanging()
     assert deploy(hanging).state == "healthy"
@@ -127,7 +127,9 @@ def test_a_plugin_that_hangs_stalls_nothing_and_is_named(create, deploy, impatie
 
 
 @pytest.mark.parametrize("position", ["first", "last"])
-def test_a_plugin_that_hangs_silences_no_other(create, deploy, impatient, position):
+def test_a_hanging_plugin_does_not_block_notifications_of_others(
+    create, deploy, impatient, position
+):
     create()
     audit, hanging = Audit(), Hanging()
     deploy(*((hanging, audit) if position == "first" else (audit, hanging)))
@@ -137,7 +139,7 @@ def test_a_plugin_that_hangs_silences_no_other(create, deploy, impatient, positi
     hanging.release.set()
 
 
-def test_a_last_request_that_takes_a_while_is_waited_for(create, deploy):
+def test_a_slow_final_notification_is_waited_for(create, deploy):
     create()
     posted = []
 
@@ -151,9 +153,7 @@ def test_a_last_request_that_takes_a_while_is_waited_for(create, deploy):
     assert posted == ["healthy"]
 
 
-def test_later_deployments_do_not_wait_for_a_plugin_that_still_hangs(
-    create, deploy, publish, monkeypatch
-):
+def test_later_deployments_do_not_wait_for_a_hanging_plugin(create, deploy, publish, monkeypatch):
     create()
     hanging = Hanging()
     monkeypatch.setattr(lifecycle, "VETO_SECONDS", 0.1)
@@ -165,7 +165,7 @@ def test_later_deployments_do_not_wait_for_a_plugin_that_still_hangs(
     hanging.release.set()
 
 
-def test_a_plugin_may_object_before_anything_is_fetched(
+def test_a_plugin_can_object_before_anything_is_fetched(
     create, deploy, target, demo_sandbox, installation
 ):
     create()
@@ -178,7 +178,7 @@ def test_a_plugin_may_object_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_two_plugins_of_one_name_are_both_asked(order):
+def test_two_plugins_of_the_same_name_are_both_called(order):
     asked = threading.Event()
 
     class Quick:
@@ -198,7 +198,7 @@ def test_two_plugins_of_one_name_are_both_asked(order):
         assert told.veto(SimpleNamespace(id=1)) == "no"
 
 
-def test_a_rollback_is_told_and_not_asked_about(
+def test_observers_are_notified_of_a_rollback_but_cannot_object(
     create, deploy, publish, installation, home, target
 ):
     create()
@@ -234,7 +234,7 @@ class Keeping:
         self.records.append(deployment)
 
 
-def test_observers_receive_where_a_deployment_is_from_and_why(
+def test_observers_receive_the_origin_and_cause_of_a_deployment(
     installation, create, home, demo_sandbox
 ):
     create()
@@ -265,7 +265,7 @@ def test_observers_receive_where_a_deployment_is_from_and_why(
     assert last.commit_url.endswith(f"/commits/{last.commit}")  # as when it was deployed
 
 
-def test_a_database_that_fails_costs_observers_their_fields_and_nothing_else(
+def test_a_database_error_only_omits_fields_from_notifications(
     create, deploy, installation, monkeypatch
 ):
     create()

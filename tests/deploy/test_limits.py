@@ -13,7 +13,7 @@ from deploycore.errors import LimitExceeded
 from deploycore.git import GitSettings
 
 
-def test_each_limit_of_git_is_one_of_an_application():
+def test_each_git_limit_is_an_application_setting():
     settings = {field.name.removeprefix("max_") for field in fields(GitSettings)}
     assert set(Limits.model_fields) <= settings
     assert {field.name for field in fields(GitSettings) if field.name.startswith("max_")} == {

@@ -27,7 +27,7 @@ def place(target, tmp_path, which):
 
 
 @pytest.mark.parametrize("which", ["parent", "target", "releases", "shared"])
-def test_any_part_of_a_target_may_be_a_link(installation, create, publish, target, tmp_path, which):
+def test_any_part_of_a_target_can_be_a_link(installation, create, publish, target, tmp_path, which):
     target = place(target, tmp_path, which)
     name = create(target=target, shared=SHARED, steps={"build": [{"run": "test -d storage"}]})
     for content in ("one", "two"):
@@ -45,9 +45,7 @@ def test_any_part_of_a_target_may_be_a_link(installation, create, publish, targe
 
 
 @pytest.mark.parametrize("which", ["parent", "target", "releases", "shared"])
-def test_a_link_to_a_disk_that_is_not_mounted_is_told(
-    installation, create, target, tmp_path, which
-):
+def test_a_link_to_an_unmounted_disk_is_reported(installation, create, target, tmp_path, which):
     target = place(target, tmp_path, which)
     (tmp_path / "elsewhere" / "room").rename(tmp_path / "not-mounted")
     name = create(target=target, shared=SHARED)
@@ -60,7 +58,7 @@ def test_a_link_to_a_disk_that_is_not_mounted_is_told(
 
 
 @pytest.mark.parametrize("which", ["home", "parent"])
-def test_the_data_directory_may_be_behind_a_link(tmp_path, which):
+def test_the_data_directory_can_be_a_link(tmp_path, which):
     (tmp_path / "real").mkdir()
     (tmp_path / "linked").symlink_to("real")
     home = tmp_path / "linked" if which == "home" else tmp_path / "linked" / "new" / "home"
@@ -69,7 +67,7 @@ def test_the_data_directory_may_be_behind_a_link(tmp_path, which):
     assert (home / "secret.key").exists()
 
 
-def test_a_data_directory_behind_a_link_to_nothing_is_told(tmp_path):
+def test_a_data_directory_that_is_a_dangling_link_is_reported(tmp_path):
     (tmp_path / "linked").symlink_to("nowhere")
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "linked" / "home")})
     with (

@@ -22,7 +22,7 @@ def logs(tmp_path) -> Logs:
     return Logs(tmp_path / "logs")
 
 
-def test_what_is_written_is_read(logs):
+def test_written_events_are_read_back(logs):
     with logs.open("shop", 7) as log:
         log.write(event("größe\x1b[2J \ud800"))
         log.write(event("", "state"))
@@ -38,7 +38,7 @@ def test_what_is_written_is_read(logs):
     assert list(logs.read("shop", 8)) == []
 
 
-def test_a_line_that_a_crash_has_torn_is_left_out(logs, tmp_path):
+def test_a_line_truncated_by_a_crash_is_skipped(logs, tmp_path):
     with logs.open("shop", 7) as log:
         log.write(event("one"))
     path = tmp_path / "logs" / "shop" / "7.jsonl"
@@ -48,7 +48,7 @@ def test_a_line_that_a_crash_has_torn_is_left_out(logs, tmp_path):
     assert [line.text for line in logs.read("shop", 7)] == ["one", "two"]
 
 
-def test_a_log_is_followed_until_its_deployment_is_over(logs):
+def test_a_log_is_followed_until_its_deployment_ends(logs):
     over, told = threading.Event(), []
 
     def follow():
@@ -65,14 +65,14 @@ def test_a_log_is_followed_until_its_deployment_is_over(logs):
     assert told == ["0", "1", "2", "3", "4", "last"]
 
 
-def test_logs_are_readable_by_their_owner_alone(logs, tmp_path):
+def test_logs_are_only_readable_by_their_owner(logs, tmp_path):
     logs.open("shop", 7).close()
     for path in (tmp_path / "logs").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0
     assert (tmp_path / "logs").stat().st_mode & 0o077 == 0
 
 
-def test_a_log_that_can_not_be_written_is_told_once_and_forgotten(logs, tmp_path, caplog):
+def test_a_log_that_cannot_be_written_is_reported_once(logs, tmp_path, caplog):
     (tmp_path / "logs").write_text("in the way")
     with logs.open("shop", 7) as log:
         log.write(event("one"))
@@ -80,7 +80,7 @@ def test_a_log_that_can_not_be_written_is_told_once_and_forgotten(logs, tmp_path
     assert caplog.text.count("cannot be written") == 1
 
 
-def test_logs_are_removed_one_by_one_or_with_their_application(logs):
+def test_logs_are_removed_individually_or_with_their_application(logs):
     for number in (1, 2):
         with logs.open("shop", number) as log:
             log.write(event("x"))
@@ -90,7 +90,7 @@ def test_logs_are_removed_one_by_one_or_with_their_application(logs):
     assert list(logs.read("shop", 2)) == []
 
 
-def test_events_are_one_object_for_machines():
+def test_an_event_is_serialized_as_one_json_object():
     assert event("x").as_dict() == {
         "event": "output",
         "deployment": 7,

@@ -129,7 +129,7 @@ def test_a_submodule_is_fetched_with_the_credential_of_the_named_provider(
     assert set(seen) == {"Basic"}
 
 
-def test_an_origin_that_no_named_provider_serves_gets_no_credential(
+def test_an_origin_without_a_named_provider_receives_no_credential(
     installation, hosts, create, watch
 ):
     """Also on the same host: another port is another origin."""
@@ -143,7 +143,7 @@ def test_an_origin_that_no_named_provider_serves_gets_no_credential(
     assert (set(seen), unused) == ({""}, [])
 
 
-def test_a_provider_that_is_not_named_serves_nothing(installation, hosts, create, watch):
+def test_a_provider_that_is_not_named_is_not_used(installation, hosts, create, watch):
     _, github, _ = hosts
     add(installation, "team", "github", github)
     seen = watch(github)
@@ -153,7 +153,7 @@ def test_a_provider_that_is_not_named_serves_nothing(installation, hosts, create
     assert set(seen) == {""}
 
 
-def test_a_credential_that_is_rejected_midway_is_read_again(
+def test_a_credential_rejected_midway_is_reloaded(
     installation, hosts, create, target, watch, monkeypatch
 ):
     _, github, _ = hosts
@@ -174,7 +174,7 @@ def test_a_credential_that_is_rejected_midway_is_read_again(
     assert (target / "current/lib/lib.txt").read_bytes() == b"lib"
 
 
-def test_a_rejected_credential_is_told_with_its_provider(installation, hosts, create):
+def test_a_rejected_credential_is_reported_with_its_provider(installation, hosts, create):
     _, github, _ = hosts
     old = add(installation, "team", "github", github)
     create(f"{github.url}/guild/lib.git", publish_lib(github), "team")
@@ -192,7 +192,7 @@ def test_a_rejected_credential_is_told_with_its_provider(installation, hosts, cr
     installation.deploy("shop")
 
 
-def test_a_named_provider_is_not_removed_and_one_that_is_missing_is_told(
+def test_a_named_provider_cannot_be_removed_and_a_missing_one_is_reported(
     installation, hosts, create
 ):
     _, github, _ = hosts
@@ -214,7 +214,7 @@ def test_a_named_provider_is_not_removed_and_one_that_is_missing_is_told(
         installation.apply([shop.definition])
 
 
-def test_the_providers_are_not_opened_without_submodules(
+def test_without_submodules_the_providers_are_not_opened(
     installation, hosts, create, target, watch
 ):
     _, github, _ = hosts
@@ -306,7 +306,7 @@ def authenticate(sshd, lfs):
     program.unlink()
 
 
-def test_files_in_lfs_of_a_submodule_are_fetched_with_the_key_of_the_named_provider(
+def test_lfs_files_of_a_submodule_are_fetched_with_the_key_of_its_provider(
     installation, over_ssh, sshd, at_localhost, create, target, lfs, authenticate
 ):
     pointer = lfs.add(b"large")
@@ -323,7 +323,7 @@ def test_files_in_lfs_of_a_submodule_are_fetched_with_the_key_of_the_named_provi
     assert len(lfs.batches) == 1
 
 
-def test_a_rejected_key_is_told_with_its_provider(
+def test_a_rejected_key_is_reported_with_its_provider(
     installation, over_ssh, sshd, at_localhost, create, tmp_path
 ):
     commit = over_ssh(make_key(tmp_path / "stranger"))
@@ -334,7 +334,7 @@ def test_a_rejected_key_is_told_with_its_provider(
     assert "deploycore provider rotate team" in caught.value.hint
 
 
-def test_a_host_key_that_is_not_known_is_pinned_for_its_provider(
+def test_the_hint_for_an_unknown_host_key_pins_it_for_its_provider(
     installation, over_ssh, sshd, at_localhost, create, monkeypatch
 ):
     commit = over_ssh(sshd.key, host_keys=())
@@ -356,7 +356,7 @@ REFUSALS = {
 }
 
 
-def test_a_named_provider_whose_host_refuses_fails_the_deployment_and_nothing_else(
+def test_an_error_of_a_named_provider_only_fails_that_deployment(
     installation, create, target, tmp_path, monkeypatch
 ):
     """With an SSH key, the plugin asks the host where the repository is."""
@@ -384,7 +384,7 @@ def test_a_named_provider_whose_host_refuses_fails_the_deployment_and_nothing_el
             assert (target / "current").readlink().name == live
 
 
-def test_what_is_not_of_a_named_provider_is_left_as_it_is():
+def test_errors_of_other_origins_are_not_changed():
     named = NamedProviders((), lambda name: pytest.fail(name), seconds=1, look=lambda: None)
     error = GitError("It failed.", hint="Try again.", url="https://h/a", submodule="lib")
     with named:

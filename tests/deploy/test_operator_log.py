@@ -32,7 +32,7 @@ def lines(caplog):
     return read
 
 
-def test_a_deployment_has_a_line_for_its_start_and_one_for_its_end(installation, create, lines):
+def test_a_deployment_logs_its_start_and_its_end(installation, create, lines):
     create("site")
     done = installation.deploy("site", requested_by="ada")
     started, (level, ended) = lines()
@@ -53,7 +53,7 @@ def test_a_deployment_has_a_line_for_its_start_and_one_for_its_end(installation,
     ]
 
 
-def test_what_goes_wrong_is_logged_with_the_next_step(installation, create, lines):
+def test_errors_are_logged_with_the_next_step(installation, create, lines):
     create("site", ref="gone")
     with pytest.raises(DeploycoreError) as raised:
         installation.deploy("site")
@@ -65,9 +65,7 @@ def test_what_goes_wrong_is_logged_with_the_next_step(installation, create, line
     assert raised.value.hint
 
 
-def test_rollbacks_and_releases_that_are_taken_back_are_logged_too(
-    installation, create, publish, lines
-):
+def test_rollbacks_and_automatic_rollbacks_are_logged(installation, create, publish, lines):
     create("site")
     installation.deploy("site")
     publish("two")
@@ -87,7 +85,7 @@ def test_rollbacks_and_releases_that_are_taken_back_are_logged_too(
     assert (level, "state rolled_back" in ended) == ("ERROR", True)
 
 
-def test_a_deployment_that_a_crash_left_is_logged_when_it_is_recovered(installation, create, lines):
+def test_a_deployment_interrupted_by_a_crash_is_logged_on_recovery(installation, create, lines):
     create("site")
     home = str(installation.settings.home)
     installation.store.deployments.request("site", ref="main", home=home)
@@ -97,7 +95,9 @@ def test_a_deployment_that_a_crash_left_is_logged_when_it_is_recovered(installat
     assert ended.startswith("deployment 1 of site ended: state cancelled")
 
 
-def test_what_has_no_record_is_logged_by_the_worker(installation, create, lines, target):
+def test_an_error_without_a_deployment_record_is_logged_by_the_worker(
+    installation, create, lines, target
+):
     create("site")
     target.mkdir()
     (target / "releases").write_text("no directory")
@@ -120,7 +120,7 @@ def test_a_secret_in_a_hint_is_masked(installation, create, lines):
     assert text.endswith(": It failed. Next: Look at ********.")
 
 
-def test_errors_of_several_name_their_applications(installation, create, target):
+def test_errors_of_several_applications_name_them(installation, create, target):
     create("site")
     create("blog", target=target.parent / "blog", ref="gone")
     (target.parent / "blog2").write_text("no directory")

@@ -47,7 +47,7 @@ def sleeper():
 
 
 @pytest.mark.parametrize("kind", ["build", "after_activate"])
-def test_the_step_of_a_killed_process_is_ended_before_anything_else_is_done(
+def test_steps_of_a_killed_process_are_stopped_first(
     installation, create, target, home, tmp_path, kind
 ):
     create(steps={kind: [{"run": ["sh", "-c", STEP.format(tmp_path)]}]})
@@ -72,14 +72,14 @@ def test_the_step_of_a_killed_process_is_ended_before_anything_else_is_done(
     assert any("processes that its step left running were stopped" in text for text in told)
 
 
-def test_nothing_is_on_record_once_a_step_has_ended(installation, create, target):
+def test_the_record_is_empty_after_a_step_has_ended(installation, create, target):
     there = "until test -s ../../.deploycore.step; do sleep 0.02; done"
     create(steps={"build": [{"run": ["sh", "-c", there], "timeout": SOON}]})
     assert installation.deploy("site").state == "healthy"
     assert not Releases(target).step_record.exists()
 
 
-def test_a_program_that_is_deaf_to_sigterm_is_killed(tmp_path, monkeypatch):
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("deploycore.deploy.orphans.GRACE_SECONDS", 0.2)
     deaf = "trap '' TERM; touch ready; while :; do sleep 1; done"
     process = subprocess.Popen(["sh", "-c", deaf], start_new_session=True, cwd=tmp_path)
@@ -91,7 +91,7 @@ def test_a_program_that_is_deaf_to_sigterm_is_killed(tmp_path, monkeypatch):
     assert process.wait(timeout=SOON) == -signal.SIGKILL
 
 
-def test_another_session_of_the_same_number_is_let_alone(tmp_path, sleeper):
+def test_another_session_with_the_same_number_is_not_touched(tmp_path, sleeper):
     file = tmp_path / "record"
     with on_record(file, sleeper):
         boot, session, began = file.read_text().split()
@@ -113,11 +113,11 @@ def test_another_session_of_the_same_number_is_let_alone(tmp_path, sleeper):
     until(lambda: not is_running(sleeper))
 
 
-def test_where_nothing_is_on_record_nothing_is_ended(tmp_path):
+def test_without_a_record_nothing_is_stopped(tmp_path):
     assert end_orphans(tmp_path / "record") == 0
 
 
-def test_a_record_that_can_not_be_written_keeps_no_step_from_running(tmp_path, sleeper):
+def test_an_unwritable_record_does_not_prevent_a_step(tmp_path, sleeper):
     with on_record(tmp_path / "missing" / "record", sleeper):
         pass
     assert list(tmp_path.iterdir()) == []

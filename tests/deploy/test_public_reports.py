@@ -25,7 +25,7 @@ def change(installation, **fields):
     installation.apply([type(definition).model_validate({**definition.as_dict(), **fields})])
 
 
-def test_files_that_cannot_be_removed_keep_no_deployment_from_going_live(
+def test_files_that_cannot_be_removed_do_not_block_a_deployment(
     installation, create, publish, target
 ):
     """kubernetes/git-sync#236: a file of another user's ended all further updates."""
@@ -55,7 +55,7 @@ def test_after_a_failed_build_the_next_deployment_runs(installation, create, tar
     assert page(target) == "one"
 
 
-def test_failed_deployments_do_not_use_up_the_releases_that_are_kept(
+def test_failed_deployments_do_not_count_toward_the_kept_releases(
     installation, create, publish, target
 ):
     """f500/ansible-project_deploy#3: as many failures as releases are kept removed the live one."""
@@ -73,9 +73,7 @@ def test_failed_deployments_do_not_use_up_the_releases_that_are_kept(
     assert page(target) == "one"
 
 
-def test_a_second_rollback_goes_to_what_worked_and_not_to_the_first_failure(
-    installation, create, publish, target
-):
+def test_a_second_rollback_skips_the_failed_release(installation, create, publish, target):
     """shipitjs/shipit-deploy#22: after A, bad B, rollback and bad C, a rollback led to B."""
     create()
     installation.deploy("site")
@@ -108,7 +106,7 @@ def test_a_push_during_a_deployment_is_deployed_after_it(
     assert page(target) == "two"
 
 
-def test_a_failure_after_the_switch_costs_no_older_release(installation, create, publish, target):
+def test_a_failure_after_the_switch_removes_no_older_release(installation, create, publish, target):
     """andres-montanez/Magallanes#155: clean-up ran before the last steps had succeeded."""
     create(keep=3)
     installation.deploy("site")
@@ -125,7 +123,7 @@ def test_a_failure_after_the_switch_costs_no_older_release(installation, create,
 
 
 @pytest.mark.parametrize("kind", ["build", "after_activate"])
-def test_a_step_that_hangs_ends_and_blocks_no_later_deployment(
+def test_a_hanging_step_times_out_and_does_not_block_later_deployments(
     installation, create, publish, target, kind
 ):
     """Unitech/pm2-deploy#1, caprover/caprover#243: a step hung, and with it all that followed."""

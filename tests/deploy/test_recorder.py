@@ -10,7 +10,7 @@ from deploycore.deploy.recorder import Recorder
 from deploycore.errors import StepFailed
 
 
-def test_a_secret_that_a_provider_learns_while_it_works_is_masked():
+def test_a_secret_learned_by_a_provider_at_run_time_is_masked():
     learned = [SecretStr("hunter2-configured")]
     told = []
     record = SimpleNamespace(id=1, application="site", state="fetching", seconds={})
@@ -22,7 +22,7 @@ def test_a_secret_that_a_provider_learns_while_it_works_is_masked():
     assert [event.text for event in told] == ["******** hunter2-of-this-hour", "******** ********"]
 
 
-def test_the_next_step_after_an_error_is_in_the_log_alone_and_masked():
+def test_the_next_step_after_an_error_is_only_in_the_log_and_masked():
     told, logged = [], []
     record = SimpleNamespace(
         id=1, application="site", state="building", seconds={}, error_code=None, is_finished=True,

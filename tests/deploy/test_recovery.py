@@ -51,7 +51,7 @@ def ends(installation):
 
 
 @pytest.mark.parametrize("state", BEFORE)
-def test_what_died_before_the_switch_has_failed_and_leaves_nothing(
+def test_a_crash_before_the_switch_is_a_failure_and_leaves_nothing_behind(
     installation, create, target, die, state
 ):
     create()
@@ -64,7 +64,7 @@ def test_what_died_before_the_switch_has_failed_and_leaves_nothing(
     assert ends(installation) == []
 
 
-def test_what_died_in_the_switch_has_succeeded_if_the_link_says_so(
+def test_a_crash_during_the_switch_is_a_success_if_the_link_was_switched(
     installation, create, target, die
 ):
     """Nothing was to come after it."""
@@ -75,7 +75,7 @@ def test_what_died_in_the_switch_has_succeeded_if_the_link_says_so(
     assert Releases(target).current == target / "releases" / "dead"
 
 
-def test_what_died_just_before_the_switch_has_failed(installation, create, target, die):
+def test_a_crash_just_before_the_switch_is_a_failure(installation, create, target, die):
     create()
     live = installation.deploy("site").release
     dead = die("activating")
@@ -91,9 +91,7 @@ def test_what_died_just_before_the_switch_has_failed(installation, create, targe
     ],
     ids=["health-check", "steps"],
 )
-def test_a_release_that_was_not_proved_to_work_is_taken_back(
-    installation, create, target, die, unproved
-):
+def test_an_unverified_release_is_rolled_back(installation, create, target, die, unproved):
     create(**unproved)
     live = installation.deploy("site").release
     dead = die("activating", switched=True)
@@ -104,9 +102,7 @@ def test_a_release_that_was_not_proved_to_work_is_taken_back(
         assert (target / "served").read_text().splitlines() == [live, live]
 
 
-def test_a_first_release_that_was_not_proved_to_work_is_taken_away(
-    installation, create, target, die
-):
+def test_an_unverified_first_release_is_removed(installation, create, target, die):
     create(health_check={"run": ["true"]})
     dead = die("activating", switched=True)
     assert ends(installation) == [(dead.id, "failed")]
@@ -114,7 +110,7 @@ def test_a_first_release_that_was_not_proved_to_work_is_taken_away(
     assert not os.path.lexists(target / "current")
 
 
-def test_what_died_while_it_was_taken_back_is_taken_back(installation, create, target, die):
+def test_a_crash_during_a_rollback_is_completed(installation, create, target, die):
     from deploycore.errors import HealthCheckFailed
 
     create(health_check={"run": ["true"]})
@@ -126,7 +122,9 @@ def test_what_died_while_it_was_taken_back_is_taken_back(installation, create, t
     assert Releases(target).current == target / "releases" / live
 
 
-def test_a_rollback_that_died_keeps_both_releases(installation, create, publish, target):
+def test_a_crash_during_a_manual_rollback_keeps_both_releases(
+    installation, create, publish, target
+):
     create(health_check={"run": ["true"]})
     first = installation.deploy("site").release
     publish("two")
@@ -140,7 +138,7 @@ def test_a_rollback_that_died_keeps_both_releases(installation, create, publish,
     assert sorted(os.listdir(target / "releases")) == sorted([first, second])
 
 
-def test_one_that_waited_has_ended_with_its_process(installation, create, die):
+def test_a_queued_deployment_is_cancelled_when_its_process_dies(installation, create, die):
     create()
     dead = die("queued")
     assert ends(installation) == [(dead.id, "cancelled")]
@@ -160,7 +158,7 @@ def test_recovery_does_not_touch_deployments_of_a_running_process(
     assert ends(installation) == [(waits.id, "cancelled")]
 
 
-def test_the_next_deployment_settles_what_the_last_one_left(installation, create, target, die):
+def test_the_next_deployment_recovers_the_interrupted_one(installation, create, target, die):
     create()
     dead = die("fetching")
     done = installation.deploy("site")
@@ -168,9 +166,7 @@ def test_the_next_deployment_settles_what_the_last_one_left(installation, create
     assert os.listdir(target / "releases") == [done.release]
 
 
-def test_a_target_that_is_gone_or_a_secret_that_is_gone_keeps_nothing_from_its_end(
-    installation, create, target, die, tmp_path
-):
+def test_recovery_works_without_the_target_or_a_secret(installation, create, target, die, tmp_path):
     create()
     dead = die("fetching")
     target.rename(tmp_path / "elsewhere")
@@ -200,7 +196,7 @@ def test_leftovers_of_killed_processes_are_removed(installation, create, target)
     )
 
 
-def test_what_runs_on_another_machine_is_left_to_that_machine(installation, create, die):
+def test_a_deployment_on_another_machine_is_not_recovered_here(installation, create, die):
     from sqlalchemy import update
 
     from deploycore.store.tables import deployments
@@ -213,7 +209,7 @@ def test_what_runs_on_another_machine_is_left_to_that_machine(installation, crea
     assert installation.store.deployments.get(dead.id).state == "fetching"
 
 
-def test_one_that_can_not_be_recovered_keeps_no_other_from_it(
+def test_a_failed_recovery_does_not_prevent_other_recoveries(
     installation, create, target, die, tmp_path, home
 ):
     create()
@@ -230,7 +226,7 @@ def test_one_that_can_not_be_recovered_keeps_no_other_from_it(
     assert ends(installation) == [(stuck.id, "failed")]
 
 
-def test_one_whose_former_release_cannot_be_restored_is_told_with_its_reason(
+def test_a_previous_release_that_cannot_be_restored_is_reported(
     installation, create, target, die, monkeypatch
 ):
     create(health_check={"run": ["true"]})
@@ -259,9 +255,7 @@ def test_one_whose_former_release_cannot_be_restored_is_told_with_its_reason(
     assert Releases(target).current == target / "releases" / live
 
 
-def test_what_was_to_prove_a_release_is_what_was_so_when_it_became_live(
-    installation, create, target, die
-):
+def test_verification_depends_on_the_settings_at_activation_time(installation, create, target, die):
     """The check was removed from the application since; nobody has made it."""
     create(health_check={"run": ["true"]})
     live = installation.deploy("site").release
@@ -272,7 +266,7 @@ def test_what_was_to_prove_a_release_is_what_was_so_when_it_became_live(
     assert Releases(target).current == target / "releases" / live
 
 
-def test_a_former_release_that_is_gone_leaves_what_is_live(installation, create, target, die):
+def test_without_the_previous_release_the_live_one_is_kept(installation, create, target, die):
     """There is nothing better to go back to."""
     create(health_check={"run": ["true"]})
     live = installation.deploy("site").release
@@ -282,9 +276,7 @@ def test_a_former_release_that_is_gone_leaves_what_is_live(installation, create,
     assert Releases(target).current == target / "releases" / "dead"
 
 
-def test_what_was_to_be_put_back_is_not_where_another_release_is_live_by_now(
-    installation, create, target, die
-):
+def test_no_rollback_if_another_release_is_already_live(installation, create, target, die):
     create(health_check={"run": ["true"]})
     installation.deploy("site")
     dead = die("activating")

@@ -17,7 +17,7 @@ def tag(demo_sandbox):
     return put
 
 
-def test_a_full_hash_is_deployed_as_it_is(installation, create, publish, tag, target):
+def test_a_full_hash_is_deployed(installation, create, publish, tag, target):
     create()
     commit = publish("two")
     tag("what-this-server-would-not-give-otherwise", commit)
@@ -28,7 +28,7 @@ def test_a_full_hash_is_deployed_as_it_is(installation, create, publish, tag, ta
     assert (target.parent / "pinned" / "current" / "page").read_text() == "two"
 
 
-def test_the_host_is_asked_for_a_hash_though_it_is_in_the_cache(
+def test_the_host_is_contacted_for_a_hash_even_if_it_is_cached(
     installation, create, publish, demo_sandbox, target
 ):
     """Who may no longer read the repository does not get it from here."""
@@ -41,7 +41,7 @@ def test_the_host_is_asked_for_a_hash_though_it_is_in_the_cache(
         assert any("/acme/site.git/" in path for path in asked)
 
 
-def test_a_tag_is_deployed_where_no_branch_has_its_name(installation, create, publish, tag, target):
+def test_a_tag_is_deployed_if_no_branch_has_its_name(installation, create, publish, tag, target):
     create(ref="v1")
     tag("v1", publish("tagged"))
     publish("newer")
@@ -49,7 +49,7 @@ def test_a_tag_is_deployed_where_no_branch_has_its_name(installation, create, pu
     assert (target / "current" / "page").read_text() == "tagged"
 
 
-def test_the_full_name_of_a_ref_is_deployed(installation, create, publish, tag, target):
+def test_a_full_ref_name_is_deployed(installation, create, publish, tag, target):
     create(ref="refs/tags/v1")
     tag("v1", publish("tagged"))
     publish("newer")
@@ -57,7 +57,7 @@ def test_the_full_name_of_a_ref_is_deployed(installation, create, publish, tag, 
     assert (target / "current" / "page").read_text() == "tagged"
 
 
-def test_a_name_that_nothing_has_is_told_as_the_host_tells_it(installation, create, tmp_path):
+def test_an_unknown_name_is_reported_with_the_error_of_the_host(installation, create, tmp_path):
     create(ref="gone")
     with pytest.raises(NotFound, match="no branch 'gone'"):
         installation.deploy("site")
@@ -66,7 +66,7 @@ def test_a_name_that_nothing_has_is_told_as_the_host_tells_it(installation, crea
         installation.deploy("other")
 
 
-def test_the_commit_that_is_live_is_not_deployed_again(installation, create, publish):
+def test_the_live_commit_is_not_deployed_again(installation, create, publish):
     create()
     first = installation.deploy("site")
     again = installation.deploy("site")
@@ -78,7 +78,7 @@ def test_the_commit_that_is_live_is_not_deployed_again(installation, create, pub
     assert installation.deploy("site").state == "healthy"
 
 
-def test_an_application_that_has_changed_is_deployed_again(installation, create):
+def test_a_changed_application_is_deployed_again(installation, create):
     create()
     installation.deploy("site")
     changed = installation.store.get_application("site").definition.model_copy(update={"keep": 3})
@@ -86,7 +86,7 @@ def test_an_application_that_has_changed_is_deployed_again(installation, create)
     assert installation.deploy("site").state == "healthy"
 
 
-def test_the_same_commit_becomes_a_new_release_by_force(installation, create):
+def test_a_forced_deployment_creates_a_new_release_of_the_same_commit(installation, create):
     create()
     one, other = installation.deploy("site"), installation.deploy("site", force=True)
     assert one.commit == other.commit
@@ -105,7 +105,7 @@ def test_the_same_commit_becomes_a_new_release_by_force(installation, create):
         ("src/generated/x", False),
     ],
 )
-def test_only_what_is_watched_leads_to_a_release(
+def test_only_changes_to_watched_paths_create_a_release(
     installation, create, publish, target, path, deployed
 ):
     create(watch=["src/", "/package.json", "!src/generated/"])

@@ -49,30 +49,30 @@ def test_links_are_compared_and_not_followed(releases):
     assert found(compare_releases(*releases(old, new))) == ([], ["file", "other"], [])
 
 
-def test_a_file_that_becomes_a_directory_is_both(releases):
+def test_a_file_replaced_by_a_directory_is_listed_as_both(releases):
     changes = compare_releases(*releases({"a": "1"}, {"a/b": "1"}))
     assert found(changes) == (["a/b"], [], ["a"])
 
 
-def test_a_hard_link_is_the_same_without_being_read(releases):
+def test_a_hard_link_is_unchanged_without_being_read(releases):
     old, new = releases({"a": "1"}, {})
     os.link(old / "a", new / "a")
     assert found(compare_releases(old, new)) == ([], [], [])
 
 
 @pytest.mark.parametrize("limit", ["ENTRIES_MOST", "BYTES_MOST", "SECONDS_MOST"])
-def test_a_comparison_that_takes_too_much_ends_and_says_so(releases, monkeypatch, limit):
+def test_an_expensive_comparison_is_truncated_and_marked(releases, monkeypatch, limit):
     monkeypatch.setattr(release_changes, limit, -1)
     changes = compare_releases(*releases({"a": "1"}, {"a": "2"}))
     assert not changes.is_all
 
 
-def test_not_all_of_very_many_are_named(releases, monkeypatch):
+def test_a_long_list_of_changes_is_truncated(releases, monkeypatch):
     monkeypatch.setattr(release_changes, "NAMED_MOST", 2)
     changes = compare_releases(*releases({}, {str(number): "" for number in range(5)}))
     assert (changes.added, changes.counts["added"]) == (["0", "1"], 5)
 
 
-def test_a_directory_that_is_gone_has_no_files(releases, tmp_path):
+def test_a_missing_directory_has_no_files(releases, tmp_path):
     old, _ = releases({"a": "1"}, {})
     assert found(compare_releases(old, tmp_path / "none")) == ([], [], ["a"])

@@ -34,11 +34,11 @@ def make(releases: Releases, content: str) -> Path:
     return path
 
 
-def test_a_release_is_named_for_its_time_and_commit(releases):
+def test_a_release_name_contains_its_time_and_commit(releases):
     assert releases.new(COMMIT, AT).name == "20261124T101500Z-1a2b3c4d5e6f"
 
 
-def test_the_same_second_and_commit_give_another_name(releases):
+def test_the_same_second_and_commit_get_another_name(releases):
     first, second, third = (make(releases, "x") for _ in range(3))
     assert len({first, second, third}) == 3
 
@@ -53,13 +53,13 @@ def test_activation_switches_the_link(releases):
     assert sorted(os.listdir(releases.target)) == ["current", "releases"]
 
 
-def test_the_link_is_relative_so_that_the_target_can_be_moved(releases, tmp_path):
+def test_the_link_is_relative_so_the_target_can_be_moved(releases, tmp_path):
     releases.activate(make(releases, "one"))
     moved = releases.target.rename(tmp_path / "moved")
     assert (moved / "current" / "file").read_text() == "one"
 
 
-def test_a_reader_never_misses_the_file_while_releases_are_switched(releases):
+def test_a_reader_never_misses_a_file_during_a_switch(releases):
     pair = [make(releases, "one"), make(releases, "two")]
     releases.activate(pair[0])
     seen, stop = set(), threading.Event()
@@ -78,7 +78,7 @@ def test_a_reader_never_misses_the_file_while_releases_are_switched(releases):
 
 
 @pytest.mark.parametrize("call", ["symlink", "replace"])
-def test_a_failing_switch_leaves_the_former_release_live(releases, monkeypatch, call):
+def test_a_failed_switch_keeps_the_previous_release_live(releases, monkeypatch, call):
     first, second = make(releases, "one"), make(releases, "two")
     releases.activate(first)
 
@@ -96,7 +96,7 @@ def test_a_failing_switch_leaves_the_former_release_live(releases, monkeypatch, 
     assert releases.current == second
 
 
-def test_a_second_deployment_is_refused_while_one_runs(releases):
+def test_a_concurrent_deployment_is_rejected(releases):
     code = (
         "import sys; from pathlib import Path; from deploycore.deploy.releases import Releases\n"
         "with Releases(Path(sys.argv[1])).locked(): print('held', flush=True); sys.stdin.read()"
@@ -120,7 +120,7 @@ def test_a_second_deployment_is_refused_while_one_runs(releases):
         pass
 
 
-def test_what_killed_deployments_left_is_cleared(releases):
+def test_files_of_killed_deployments_are_removed(releases):
     (releases.target / ".current.deploycore-0123").symlink_to("releases/gone")
     (releases.directory / ".removed.deploycore-0123" / "below").mkdir(parents=True)
     staging = releases.directory / ".name.deploycore-0123456789abcdef"
@@ -131,7 +131,7 @@ def test_what_killed_deployments_left_is_cleared(releases):
     assert os.listdir(releases.directory) == [kept.name]
 
 
-def test_a_target_with_files_of_others_is_refused(tmp_path):
+def test_a_target_with_foreign_files_is_rejected(tmp_path):
     (tmp_path / "letter.txt").touch()
     with pytest.raises(ConfigurationError, match="is not empty"):
         Releases(tmp_path).prepare()
@@ -153,7 +153,7 @@ def test_a_current_that_is_a_directory_is_refused(tmp_path):
     Releases(tmp_path / "new").prepare()
 
 
-def test_a_target_below_a_file_is_a_clear_error(tmp_path):
+def test_a_target_below_a_file_is_reported_clearly(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DeployError, match="cannot be written"):
         Releases(tmp_path / "file" / "target").prepare()
@@ -170,7 +170,7 @@ def test_a_release_that_is_not_live_can_be_discarded(releases, tmp_path):
     assert elsewhere.is_dir()
 
 
-def test_a_link_that_leads_elsewhere_is_no_release_until_it_is_corrected(releases):
+def test_a_link_to_elsewhere_is_rejected_until_it_is_corrected(releases):
     good = make(releases, "one")
     releases.activate(good)
     link = releases.target / "current"
@@ -185,7 +185,7 @@ def test_a_link_that_leads_elsewhere_is_no_release_until_it_is_corrected(release
     assert releases.current == good
 
 
-def test_a_child_that_a_plugin_forks_does_not_hold_the_lock(releases):
+def test_a_process_forked_by_a_plugin_does_not_hold_the_lock(releases):
     releases.prepare()
     with releases.locked():
         reader, writer = os.pipe()

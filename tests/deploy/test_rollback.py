@@ -22,7 +22,7 @@ def three(installation, create, publish):
     return made
 
 
-def test_the_release_before_the_live_one_becomes_live_without_the_host(
+def test_a_rollback_activates_the_previous_release_without_the_host(
     installation, three, target, demo_sandbox
 ):
     before = len(demo_sandbox.requests)
@@ -45,21 +45,21 @@ def test_a_second_rollback_goes_to_an_earlier_release(installation, three, targe
 
 
 @pytest.mark.parametrize("name", ["release", "commit"])
-def test_a_release_is_chosen_by_its_name_or_commit(installation, three, target, name):
+def test_a_release_can_be_selected_by_name_or_commit(installation, three, target, name):
     installation.roll_back("site", to=getattr(three[0], name))
     assert (target / "current" / "page").read_text() == "one"
     installation.roll_back("site", to=getattr(three[2], name))
     assert (target / "current" / "page").read_text() == "three"
 
 
-def test_what_is_not_there_or_live_already_is_refused(installation, three):
+def test_an_unknown_or_live_release_is_rejected(installation, three):
     for to, why in (("nope", "does not exist"), (three[2].release, "is already live"), ("", "not")):
         with pytest.raises(ConfigurationError, match=why):
             installation.roll_back("site", to=to)
     assert len(installation.store.deployments.list("site")) == 3
 
 
-def test_what_several_commits_begin_with_is_refused_and_they_are_listed(
+def test_an_ambiguous_commit_prefix_is_rejected_and_its_matches_are_listed(
     installation, three, target, home
 ):
     prefix = "abcdef0"
@@ -86,7 +86,7 @@ def test_an_incomplete_name_or_commit_suggests_the_release(installation, three):
         assert three[0].release in caught.value.hint
 
 
-def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation, create, publish):
+def test_without_a_deployment_there_is_nothing_to_roll_back_to(installation, create, publish):
     create()
     with pytest.raises(ConfigurationError, match="no release to roll back to") as caught:
         installation.roll_back("site")
@@ -100,7 +100,7 @@ def test_before_the_first_deployment_there_is_nothing_to_go_back_to(installation
     assert installation.roll_back("site").release == first.release
 
 
-def test_a_directory_of_which_nothing_is_known_is_not_put_live(installation, three, target):
+def test_an_unknown_directory_cannot_be_activated(installation, three, target):
     (target / "releases" / "foreign").mkdir()
     with pytest.raises(
         ConfigurationError, match="'foreign' of site is not known to have worked"
@@ -113,7 +113,7 @@ def test_a_directory_of_which_nothing_is_known_is_not_put_live(installation, thr
     assert installation.roll_back("site", to=good.name).release == good.name
 
 
-def test_steps_and_health_check_hold_for_a_rollback_too(installation, create, publish, target):
+def test_steps_and_health_checks_apply_to_rollbacks(installation, create, publish, target):
     """The release that is gone back to no longer works: the live one stays, both are kept."""
     create(health_check={"shell": 'test "$(cat page)" != "$(cat ../../broken)"', "retries": 0})
     (target / "releases").mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_steps_and_health_check_hold_for_a_rollback_too(installation, create, pu
     assert installation.store.deployments.list("site")[0].state == "rolled_back"
 
 
-def test_releases_tell_what_they_are(installation, three, target):
+def test_releases_are_listed_with_their_details(installation, three, target):
     installation.roll_back("site")
     found = installation.releases("site")
     assert [each.name for each in found] == [each.release for each in reversed(three)]

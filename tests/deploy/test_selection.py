@@ -85,11 +85,11 @@ class Story:
         ("a1 b1 b2 <b1 c1", "b1"),
     ],
 )
-def test_a_rollback_goes_to_the_last_different_commit_that_worked(story, goes_to):
+def test_a_rollback_selects_the_last_successful_release_of_another_commit(story, goes_to):
     assert Story(story).way_back() == goes_to
 
 
-def test_where_what_is_live_is_unknown_the_last_that_worked_is_the_way_back():
+def test_without_a_known_live_release_the_last_successful_one_is_selected():
     story = Story("a1 b1")
     assert find_way_back(story.names, None, story.history) == "b1"
     assert find_way_back([*story.names, "foreign"], "foreign", story.history) == "b1"
@@ -107,7 +107,7 @@ def test_where_what_is_live_is_unknown_the_last_that_worked_is_the_way_back():
         ("a1 b1 <a1 b2!failed", "b"),
     ],
 )
-def test_a_commit_is_withdrawn_by_a_rollback_until_it_is_live_again(story, withdrawn):
+def test_a_rollback_withdraws_a_commit_until_it_is_live_again(story, withdrawn):
     assert withdrawn_commits(Story(story).history) == set(withdrawn)
 
 
@@ -133,11 +133,11 @@ def test_a_commit_is_withdrawn_by_a_rollback_until_it_is_live_again(story, withd
         ("a1 b1!building c1 d1", 2, "a1"),
     ],
 )
-def test_releases_of_so_many_commits_that_worked_stay(story, keep, gone):
+def test_pruning_keeps_the_configured_number_of_successful_commits(story, keep, gone):
     assert Story(story).surplus(keep) == set(gone.split())
 
 
-def test_what_the_history_does_not_know_is_left_alone():
+def test_directories_missing_from_the_history_are_not_pruned():
     story = Story("a1 b1 c1")
     found = surplus_releases(
         [*story.names, "backup-before-migration", "lost+found"],

@@ -36,7 +36,7 @@ def link(target, release):
 
 @pytest.mark.parametrize("to", ["other", "nowhere", ".", "/etc", "../../shared/data", "data"])
 @pytest.mark.parametrize("kind", ["directories", "files"])
-def test_a_link_of_the_repository_is_replaced(link, target, release, to, kind):
+def test_a_link_from_the_repository_is_replaced(link, target, release, to, kind):
     os.symlink(to, release / "data")
     link(**{kind: ["data"]})
     assert os.readlink(release / "data") == "../../shared/data"
@@ -45,7 +45,7 @@ def test_a_link_of_the_repository_is_replaced(link, target, release, to, kind):
     assert (release / "other" / "f").read_text() == "of the repository"
 
 
-def test_a_file_where_a_directory_is_shared_is_refused(link, target, release):
+def test_a_file_in_place_of_a_shared_directory_is_rejected(link, target, release):
     (release / "data").write_text("x")
     with pytest.raises(DeployError, match=r"has a file at 'data', where .* a directory") as caught:
         link(directories=["data"])
@@ -56,7 +56,7 @@ def test_a_file_where_a_directory_is_shared_is_refused(link, target, release):
     assert (target / "shared" / "data").read_text() == "x"
 
 
-def test_a_directory_where_a_file_is_shared_is_refused(link, target, release):
+def test_a_directory_in_place_of_a_shared_file_is_rejected(link, target, release):
     (release / "conf").mkdir()
     (release / "conf" / ".env").mkdir()
     with pytest.raises(DeployError, match=r"has a directory at 'conf/.env', where") as caught:
@@ -69,7 +69,7 @@ def test_a_directory_where_a_file_is_shared_is_refused(link, target, release):
 
 
 @pytest.mark.parametrize("shared", [{"directories": ["a/b/c"]}, {"files": ["a/b/c"]}])
-def test_a_file_above_a_shared_path_is_refused(link, release, shared):
+def test_a_file_in_place_of_a_parent_of_a_shared_path_is_rejected(link, release, shared):
     (release / "a").mkdir()
     (release / "a" / "b").write_text("x")
     with pytest.raises(DeployError, match=r"has a file at 'a/b', where .* 'a/b/c'") as caught:
@@ -81,7 +81,7 @@ def test_a_file_above_a_shared_path_is_refused(link, release, shared):
 
 
 @pytest.mark.parametrize("shared", [{"directories": ["a/b"]}, {"files": ["a/b"]}])
-def test_a_file_above_in_what_is_shared_is_refused(link, target, shared):
+def test_a_file_in_place_of_a_parent_in_the_shared_directory_is_rejected(link, target, shared):
     (target / "shared").mkdir()
     (target / "shared" / "a").write_text("x")
     with pytest.raises(
@@ -93,7 +93,7 @@ def test_a_file_above_in_what_is_shared_is_refused(link, target, shared):
     link(**shared)
 
 
-def test_any_other_failure_is_told_with_the_shared_path(link, monkeypatch):
+def test_any_other_error_is_reported_with_the_shared_path(link, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied", "/somewhere/else")
 
@@ -107,7 +107,7 @@ def test_any_other_failure_is_told_with_the_shared_path(link, monkeypatch):
     link(directories=["data"])
 
 
-def test_what_is_shared_already_replaces_whatever_the_repository_has(link, target, release):
+def test_an_existing_shared_path_replaces_the_content_of_the_repository(link, target, release):
     (target / "shared" / "data").mkdir(parents=True)
     (release / "data").write_text("x")
     link(directories=["data"])

@@ -120,7 +120,7 @@ def soon(condition: Callable[[], object]) -> bool:
 # --- what a step is given ---
 
 
-def test_a_step_inherits_what_any_program_needs_and_nothing_else(run, lines):
+def test_a_step_inherits_only_essential_environment_variables(run, lines):
     ours = {
         "PATH": os.environ["PATH"],
         "HOME": "/home/us",
@@ -144,21 +144,21 @@ def test_a_step_inherits_what_any_program_needs_and_nothing_else(run, lines):
     }
 
 
-def test_there_is_always_a_path():
+def test_a_path_variable_is_always_set():
     assert step_environment({}, {}) == {"PATH": os.defpath}
 
 
-def test_a_step_runs_in_its_directory_with_nothing_to_read(run, lines, tmp_path):
+def test_a_step_runs_in_its_directory_without_standard_input(run, lines, tmp_path):
     run("pwd; cat; readlink /proc/self/fd/0")
     assert lines == [str(tmp_path), "/dev/null"]
 
 
-def test_no_shell_looks_at_arguments(run, lines):
+def test_arguments_are_not_interpreted_by_a_shell(run, lines):
     run(["echo", "$HOME", "a  b", "*", ";", "false"])
     assert lines == ["$HOME a  b * ; false"]
 
 
-def test_a_step_leads_a_session_of_its_own_and_gets_no_descriptors(run, lines):
+def test_a_step_runs_in_its_own_session_without_open_descriptors(run, lines):
     descriptor = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     try:
@@ -173,12 +173,12 @@ def test_a_step_leads_a_session_of_its_own_and_gets_no_descriptors(run, lines):
 # --- what is heard of it ---
 
 
-def test_both_streams_come_in_their_order(run, lines):
+def test_both_output_streams_are_read_in_order(run, lines):
     run("for n in 1 2 3; do echo out$n; echo err$n >&2; done")
     assert lines == ["out1", "err1", "out2", "err2", "out3", "err3"]
 
 
-def test_a_line_comes_as_soon_as_it_is_complete(run, lines, tmp_path):
+def test_a_line_is_delivered_as_soon_as_it_is_complete(run, lines, tmp_path):
     def show(line: str) -> None:
         lines.append(line)
         (tmp_path / "seen").touch()
@@ -188,12 +188,12 @@ def test_a_line_comes_as_soon_as_it_is_complete(run, lines, tmp_path):
     assert lines == ["first", "second"]
 
 
-def test_text_is_decoded_whatever_it_is(run, lines):
+def test_output_in_any_encoding_is_decoded(run, lines):
     run(r"printf 'caf\303\251\nbad \377 byte\n\n\033[31mred\nno end of line'")
     assert lines == ["café", "bad � byte", "", "\x1b[31mred", "no end of line"]
 
 
-def test_progress_bars_give_their_last_state(run, lines):
+def test_only_the_last_state_of_a_progress_bar_is_kept(run, lines):
     run(r"printf ' 10%%\r 50%%\r100%%\ndos\r\n\rlast\r\r\n'")
     assert lines == ["100%", "dos", "last"]
 
@@ -214,7 +214,7 @@ def test_long_lines_are_split_between_characters():
     assert "".join(shown[4:]) == "\ufffd" * (most + 5)
 
 
-def test_a_bar_without_end_of_line_takes_no_memory():
+def test_an_endless_progress_bar_uses_no_memory():
     shown: list[str] = []
     output = StepOutput(Redactor(), shown.append)
     for percent in range(50_000):
@@ -241,7 +241,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_a_secret_is_masked_wherever_it_is_split(run, lines, python, form):
+def test_a_secret_split_at_any_position_is_masked(run, lines, python, form):
     run([*python(SPLITTING), form])
     assert len(lines) > 5
     for line in lines:
@@ -265,7 +265,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_of_much_output_the_middle_is_left_out():
+def test_the_middle_of_long_output_is_omitted():
     shown: list[str] = []
     output = StepOutput(Redactor([SecretStr(SECRET)]), shown.append)
     numbers = [f"{n:09}" for n in range(1000)]
@@ -281,7 +281,7 @@ def test_of_much_output_the_middle_is_left_out():
 
 
 @pytest.mark.usefixtures("small")
-def test_a_little_more_than_is_shown_is_shown_whole():
+def test_output_slightly_above_the_limit_is_shown_completely():
     shown: list[str] = []
     output = StepOutput(Redactor([SecretStr(SECRET)]), shown.append)
     for _ in range(15):
@@ -291,7 +291,7 @@ def test_a_little_more_than_is_shown_is_shown_whole():
 
 
 @pytest.mark.usefixtures("small")
-def test_no_part_of_a_secret_is_left_where_output_is_left_out():
+def test_no_part_of_a_secret_remains_where_output_is_omitted():
     secret = "abcdefghijklmnopqrstuvwxyz" * 4
     redactor = Redactor([SecretStr(secret)])
     for before in range(0, 130, 3):
@@ -309,7 +309,7 @@ def test_no_part_of_a_secret_is_left_where_output_is_left_out():
     ["head -c 1G /dev/zero | tr '\\0' x", "yes 'a line of output' | head -c 1G"],
     ids=["one line", "many lines"],
 )
-def test_a_gigabyte_of_output_costs_little(run, lines, line):
+def test_a_gigabyte_of_output_uses_few_resources(run, lines, line):
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.monotonic()
     run(line, timeout=500)
@@ -323,7 +323,7 @@ def test_a_gigabyte_of_output_costs_little(run, lines, line):
 # --- how it ends ---
 
 
-def test_a_status_is_told_with_the_step(run):
+def test_an_exit_status_is_reported_with_the_step(run):
     error = failure(run, "exit 3", name="build the site")
     assert str(error) == "The step 'build the site' ended with status 3."
     assert error.details == {"step": "build the site", "reason": "ended with status 3", "status": 3}
@@ -331,14 +331,16 @@ def test_a_status_is_told_with_the_step(run):
     assert failure(run, ["sh", "-c", "exit 4"]).details["step"] == "sh -c 'exit 4'"
 
 
-def test_a_signal_is_told_by_its_name(run):
+def test_a_signal_is_reported_by_name(run):
     error = failure(run, "kill -SEGV $$")
     assert error.message.endswith("was ended by SIGSEGV.")
     assert error.details["signal"] == "SIGSEGV"
     assert "memory" in failure(run, "kill -KILL $$").hint
 
 
-def test_a_program_that_may_not_be_run_is_told_by_its_reason(run, tmp_path, monkeypatch):
+def test_a_program_without_execute_permission_is_reported_with_the_reason(
+    run, tmp_path, monkeypatch
+):
     (tmp_path / "program").write_text("#!/bin/sh\n")
     (tmp_path / "program").chmod(0o755)
     (tmp_path / "bin").mkdir()
@@ -369,7 +371,7 @@ def test_a_program_that_may_not_be_run_is_told_by_its_reason(run, tmp_path, monk
     ],
     ids=["not in PATH", "missing", "not executable", "no format", "no interpreter", "too long"],
 )
-def test_what_can_not_be_started_is_told(run, tmp_path, arguments, said, hint):
+def test_a_command_that_cannot_be_started_is_reported(run, tmp_path, arguments, said, hint):
     (tmp_path / "plain").write_text("#!/bin/sh\n")
     for name, content in (("unknown", "text\n"), ("orphan", "#!/no/such/interpreter\n")):
         (tmp_path / name).write_text(content)
@@ -388,27 +390,27 @@ def test_what_can_not_be_started_is_told(run, tmp_path, arguments, said, hint):
     run(followed.get(arguments[0], arguments))
 
 
-def test_a_missing_directory_is_told(run, tmp_path):
+def test_a_missing_directory_is_reported(run, tmp_path):
     error = failure(run, "true", directory=tmp_path / "gone")
     assert "its directory is missing" in error.message
 
 
 @pytest.mark.parametrize("value", ["nul\0-" + SECRET, "\ud800" + SECRET])
-def test_a_variable_that_can_not_be_passed_is_named_without_its_value(run, value):
+def test_an_invalid_variable_is_named_without_its_value(run, value):
     error = failure(run, "true", environment={"TOKEN": value})
     assert error.details["variable"] == "TOKEN"
     assert SECRET not in "".join(traceback.format_exception(error))
     assert error.__context__ is None
 
 
-def test_errors_hold_no_secret(run):
+def test_errors_contain_no_secret(run):
     for options in ({}, {"name": f"use {SECRET}"}):
         error = failure(run, ["sh", "-c", "exit 1", SECRET], **options)
         assert "0123456789" not in repr(error) + str(error.as_dict())
         assert MASK in error.message
 
 
-def test_a_step_that_takes_too_long_is_ended(run, lines):
+def test_a_slow_step_is_stopped(run, lines):
     begun = time.monotonic()
     error = failure(run, "echo $$; sleep 60; echo late", timeout=0.3)
     assert time.monotonic() - begun < SANE
@@ -418,23 +420,23 @@ def test_a_step_that_takes_too_long_is_ended(run, lines):
     assert len(lines) == 1
 
 
-def test_a_deadline_for_all_ends_a_step_too(run):
+def test_an_overall_deadline_stops_a_step(run):
     error = failure(run, "sleep 60", deadline=time.monotonic() + 0.2)
     assert "the deployment reached its time limit" in error.message
     assert error.details["deadline"] is True
 
 
-def test_no_step_begins_after_the_deadline(run, tmp_path):
+def test_no_step_starts_after_the_deadline(run, tmp_path):
     failure(run, "touch begun", deadline=time.monotonic() - 1)
     assert not (tmp_path / "begun").exists()
 
 
-def test_a_step_may_clean_up_when_it_is_ended(run, lines):
+def test_a_step_can_clean_up_when_it_is_stopped(run, lines):
     failure(run, "trap 'echo cleaned; exit 0' TERM; echo on; sleep 60 & wait", timeout=0.3)
     assert lines == ["on", "cleaned"]
 
 
-def test_who_ignores_to_be_ended_is_killed(run, lines):
+def test_a_program_that_ignores_termination_is_killed(run, lines):
     program = "trap '' TERM; echo $$; (while :; do sleep 0.1; done) & echo $!; wait"
     error = failure(run, program, timeout=2.0)
     assert error.details["timeout"] == 2.0
@@ -443,7 +445,7 @@ def test_who_ignores_to_be_ended_is_killed(run, lines):
     assert all(has_gone(number) for number in numbers)
 
 
-def test_what_prints_without_end_is_ended_too(run):
+def test_a_program_with_endless_output_is_stopped(run):
     assert failure(run, "yes", timeout=0.3).details["timeout"] == 0.3
 
 
@@ -452,7 +454,7 @@ def test_a_step_that_closes_its_output_is_waited_for(run, tmp_path):
     assert (tmp_path / "done").exists()
 
 
-def test_a_failing_listener_ends_the_step_and_is_passed_on(run, tmp_path):
+def test_an_error_of_a_listener_stops_the_step_and_is_raised(run, tmp_path):
     def full(line: str) -> None:
         raise OSError("the disk is full")
 
@@ -481,7 +483,7 @@ print("started", flush=True)
 """
 
 
-def test_a_daemon_that_keeps_the_output_is_not_waited_for_and_ended(run, lines, python, tmp_path):
+def test_a_daemon_that_holds_the_output_is_stopped_without_waiting(run, lines, python, tmp_path):
     begun = time.monotonic()
     run(python(DAEMON))
     assert time.monotonic() - begun < SANE / 2
@@ -489,7 +491,7 @@ def test_a_daemon_that_keeps_the_output_is_not_waited_for_and_ended(run, lines, 
     assert has_gone(int((tmp_path / "daemon").read_text()))
 
 
-def test_a_daemon_in_a_session_of_its_own_runs_on(run, lines, python, tmp_path):
+def test_a_daemon_in_its_own_session_keeps_running(run, lines, python, tmp_path):
     run([*python(DAEMON), "setsid"])
     assert lines == ["started"]
     daemon = int((tmp_path / "daemon").read_text())
@@ -499,13 +501,13 @@ def test_a_daemon_in_a_session_of_its_own_runs_on(run, lines, python, tmp_path):
         os.kill(daemon, signal.SIGKILL)
 
 
-def test_a_daemon_that_ignores_to_be_ended_is_killed_after_success(run, tmp_path):
+def test_a_daemon_that_ignores_termination_is_killed_after_a_success(run, tmp_path):
     run("(trap '' TERM; exec sleep 60) >/dev/null 2>&1 & echo $! > daemon")
     assert has_gone(int((tmp_path / "daemon").read_text()))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_groups_within_the_session_are_ended_too(run, lines):
+def test_other_process_groups_in_the_session_are_stopped(run, lines):
     failure(run, "timeout 60 sleep 61 & echo $!; wait", timeout=0.5)
     assert has_gone(int(lines[0]))
 
@@ -526,7 +528,7 @@ def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
     assert not cancellation._listeners
 
 
-def test_a_child_whose_exit_code_is_unknown_is_a_failure(run):
+def test_a_process_with_an_unknown_exit_code_is_a_failure(run):
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert "unknown status" in failure(run, "true").message
@@ -537,7 +539,7 @@ def test_a_child_whose_exit_code_is_unknown_is_a_failure(run):
 # --- cancellation ---
 
 
-def test_a_cancelled_step_does_not_begin(run, cancellation, tmp_path):
+def test_a_cancelled_step_does_not_start(run, cancellation, tmp_path):
     cancellation.cancel()
     with pytest.raises(Cancelled, match="before it began"):
         run("touch begun")
@@ -586,7 +588,7 @@ def test_a_signal_handler_cancels_at_once(run, cancellation, alarm):
     assert time.monotonic() - begun < SANE
 
 
-def test_an_exception_of_a_signal_handler_ends_the_step(run, alarm, tmp_path):
+def test_an_exception_in_a_signal_handler_stops_the_step(run, alarm, tmp_path):
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -596,7 +598,7 @@ def test_an_exception_of_a_signal_handler_ends_the_step(run, alarm, tmp_path):
     assert has_gone(int((tmp_path / "pid").read_text()))
 
 
-def test_an_exception_while_the_program_is_started_ends_it(run, tmp_path, monkeypatch):
+def test_an_exception_during_program_start_stops_it(run, tmp_path, monkeypatch):
     started = subprocess.Popen
 
     def interrupted(*arguments, **options):
@@ -613,7 +615,7 @@ def test_an_exception_while_the_program_is_started_ends_it(run, tmp_path, monkey
     output.close()
 
 
-def test_waking_is_remembered_and_harmless_when_nobody_waits():
+def test_a_wakeup_is_remembered_and_harmless_without_a_waiter():
     with Wakeup() as wakeup:
         wakeup.wake()
         wakeup.wait(SANE)
@@ -623,7 +625,7 @@ def test_waking_is_remembered_and_harmless_when_nobody_waits():
     wakeup.wake()
 
 
-def test_a_command_has_no_name_but_its_line(tmp_path, cancellation):
+def test_a_command_without_a_name_is_identified_by_its_line(tmp_path, cancellation):
     with pytest.raises(StepFailed, match="'false'"):
         run_command(
             Command(run=("false",)),

@@ -64,14 +64,14 @@ def test_a_deployment_waits_for_its_turn(installation, create, target):
     assert waiting.outcome.seconds["queued"] > 0.1
 
 
-def test_who_does_not_want_to_wait_is_told_at_once(installation, create, target):
+def test_without_waiting_a_locked_target_is_reported_at_once(installation, create, target):
     create()
     with held(target), pytest.raises(Locked):
         installation.deploy("site", wait=False)
     assert states(installation) == []
 
 
-def test_who_does_not_want_to_wait_supersedes_nobody_who_does(installation, create, target):
+def test_a_request_without_waiting_does_not_supersede_queued_ones(installation, create, target):
     create()
     with held(target):
         waiting = Waiting(installation)
@@ -83,7 +83,7 @@ def test_who_does_not_want_to_wait_supersedes_nobody_who_does(installation, crea
     assert waiting.outcome.state == "healthy"
 
 
-def test_who_waits_deploys_what_the_application_is_when_its_turn_comes(
+def test_a_queued_deployment_uses_the_definition_at_its_start(
     installation, create, publish, target
 ):
     create()
@@ -97,7 +97,7 @@ def test_who_waits_deploys_what_the_application_is_when_its_turn_comes(
     assert (target / "current" / "page").read_text() == "other"
 
 
-def test_an_application_keeps_its_target_and_stays_while_it_is_deployed(
+def test_an_application_cannot_be_moved_or_removed_during_a_deployment(
     installation, create, target, tmp_path
 ):
     """Whoever settles a deployment goes by the target that the application has."""
@@ -117,7 +117,7 @@ def test_an_application_keeps_its_target_and_stays_while_it_is_deployed(
     assert installation.remove_application("site") == tmp_path / "elsewhere"
 
 
-def test_the_newest_request_supersedes_those_that_wait(installation, create, publish, target):
+def test_the_latest_request_supersedes_queued_ones(installation, create, publish, target):
     create()
     with held(target):
         older = Waiting(installation)
@@ -132,7 +132,7 @@ def test_the_newest_request_supersedes_those_that_wait(installation, create, pub
     assert states(installation) == ["healthy", "superseded"]
 
 
-def test_one_that_waits_is_cancelled_from_elsewhere(installation, create, target):
+def test_a_queued_deployment_can_be_cancelled_by_another_process(installation, create, target):
     create()
     with held(target):
         waiting = Waiting(installation)
@@ -143,7 +143,7 @@ def test_one_that_waits_is_cancelled_from_elsewhere(installation, create, target
     assert states(installation) == ["cancelled"]
 
 
-def test_one_that_runs_is_cancelled_from_elsewhere(installation, create, target):
+def test_a_running_deployment_can_be_cancelled_by_another_process(installation, create, target):
     create(steps={"build": [{"run": ["sleep", "30"]}]})
     running = Waiting(installation)
     wait_for(lambda: states(installation) == ["building"])
@@ -155,7 +155,7 @@ def test_one_that_runs_is_cancelled_from_elsewhere(installation, create, target)
     assert not list((target / "releases").iterdir())
 
 
-def test_a_failing_one_keeps_no_other_from_being_deployed(installation, create, tmp_path):
+def test_a_failed_deployment_does_not_prevent_others(installation, create, tmp_path):
     names = [
         create(f"site{number}", target=tmp_path / f"live{number}", **options)
         for number, options in enumerate([{}, {"steps": {"build": ["false"]}}, {}, {"ref": "no"}])
@@ -175,7 +175,7 @@ def test_a_failing_one_keeps_no_other_from_being_deployed(installation, create, 
     ]
 
 
-def test_cancelling_several_ends_all_of_them(installation, create, tmp_path):
+def test_cancellation_of_a_batch_ends_all_deployments(installation, create, tmp_path):
     names = [
         create(f"s{n}", target=tmp_path / f"l{n}", steps={"build": [{"run": ["sleep", "30"]}]})
         for n in range(3)
@@ -191,7 +191,7 @@ def test_cancelling_several_ends_all_of_them(installation, create, tmp_path):
     assert [each.error.code for each in found] == ["cancelled"] * 3
 
 
-def test_who_does_not_wait_for_a_recovery_is_told(tmp_path):
+def test_without_waiting_a_running_recovery_is_reported(tmp_path):
     presence = Presence(tmp_path / "locks")
     with presence.present("site", Cancellation(), wait=False):
         pass
@@ -206,7 +206,7 @@ def test_who_does_not_wait_for_a_recovery_is_told(tmp_path):
         pass
 
 
-def test_who_waits_for_a_recovery_opens_one_file_at_a_time(tmp_path):
+def test_waiting_for_a_recovery_opens_one_file_at_a_time(tmp_path):
     """A recovery may run steps for minutes; each look at the lock left a file open."""
     presence, looks = Presence(tmp_path / "locks"), []
 

@@ -51,7 +51,9 @@ def open_to(directory, mask):
     return {str(path): oct(mode) for path, mode in modes(directory) if mode & mask}
 
 
-def test_a_deployment_and_all_that_it_keeps(no_umask, tmp_path, demo_sandbox):
+def test_with_umask_0_a_deployment_creates_no_world_writable_files(
+    no_umask, tmp_path, demo_sandbox
+):
     from deploycore import Installation, RepositoryId, Settings
 
     home, target = tmp_path / "data" / "home", tmp_path / "sites" / "live"
@@ -81,7 +83,7 @@ def test_a_deployment_and_all_that_it_keeps(no_umask, tmp_path, demo_sandbox):
     assert (target / "shared/storage/mode").read_text() == "600\n"
 
 
-def test_a_clone(no_umask, tmp_path):
+def test_with_umask_0_a_clone_has_no_world_writable_files(no_umask, tmp_path):
     server = Server()
     content = Content(tmp_path / "served.git")
     try:
@@ -96,7 +98,7 @@ def test_a_clone(no_umask, tmp_path):
     assert (tmp_path / "made/clone/run").stat().st_mode & 0o111
 
 
-def test_a_server(tmp_path):
+def test_with_umask_0_a_server_creates_only_private_files(tmp_path):
     home = tmp_path / "data" / "home"
     command = [sys.executable, "-m", "deploycore", "serve", "--port", "0", "--workers", "1"]
     running = subprocess.Popen(
@@ -115,7 +117,7 @@ def test_a_server(tmp_path):
     assert open_to(tmp_path / "data", ANYBODY_ELSE) == {}
 
 
-def test_a_lock_that_others_could_open_is_closed_and_replaced(tmp_path):
+def test_a_lock_file_accessible_to_others_is_replaced(tmp_path):
     """As earlier versions left them; somebody may have opened it then."""
     path = tmp_path / "lock"
     path.write_text("site\n")
@@ -136,7 +138,7 @@ def test_a_lock_that_others_could_open_is_closed_and_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["link", "directory", "fifo"])
-def test_a_lock_that_is_no_file_is_not_used(tmp_path, what):
+def test_a_lock_that_is_not_a_regular_file_is_rejected(tmp_path, what):
     path = tmp_path / "lock"
     if what == "link":
         path.symlink_to(tmp_path / "elsewhere")
@@ -151,7 +153,7 @@ def test_a_lock_that_is_no_file_is_not_used(tmp_path, what):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 @pytest.mark.skipif(not shutil.which("flock"), reason="needs flock of util-linux")
-def test_nobody_else_can_hold_the_lock_of_a_target():
+def test_other_users_cannot_hold_the_lock_of_a_target():
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         releases = Releases(Path(directory) / "live")

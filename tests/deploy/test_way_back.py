@@ -28,7 +28,7 @@ def good_then_bad(installation, create, publish):
     return good, installation.deploy("site")
 
 
-def test_what_is_live_is_neither_fetched_nor_written_again(
+def test_a_live_commit_is_neither_fetched_nor_written_again(
     installation, good_then_bad, demo_sandbox, monkeypatch
 ):
 
@@ -41,7 +41,7 @@ def test_what_is_live_is_neither_fetched_nor_written_again(
 
 
 @pytest.mark.parametrize("copies", [1, 5])
-def test_after_any_number_of_copies_a_rollback_goes_to_the_other_commit(
+def test_after_repeated_deployments_a_rollback_selects_the_other_commit(
     installation, good_then_bad, target, copies
 ):
     good, bad = good_then_bad
@@ -59,7 +59,7 @@ def test_after_any_number_of_copies_a_rollback_goes_to_the_other_commit(
     assert "--to RELEASE" in caught.value.hint
 
 
-def test_what_was_rolled_back_from_is_deployed_by_people_alone(
+def test_only_a_person_can_redeploy_a_rolled_back_commit(
     installation, good_then_bad, target, publish
 ):
     installation.roll_back("site")
@@ -77,7 +77,7 @@ def test_what_was_rolled_back_from_is_deployed_by_people_alone(
     assert page(target) == "two"
 
 
-def test_a_push_of_another_commit_deploys_after_a_rollback(
+def test_a_push_of_another_commit_is_deployed_after_a_rollback(
     installation, good_then_bad, target, publish
 ):
     installation.roll_back("site")
@@ -88,9 +88,7 @@ def test_a_push_of_another_commit_deploys_after_a_rollback(
 
 
 @pytest.mark.parametrize("damage", ["gone", "emptied", "link"])
-def test_a_live_release_that_is_not_whole_is_deployed_again(
-    installation, good_then_bad, target, damage
-):
+def test_an_incomplete_live_release_is_deployed_again(installation, good_then_bad, target, damage):
     live = (target / "current").resolve()
     if damage == "gone":
         shutil.rmtree(live)
@@ -102,9 +100,7 @@ def test_a_live_release_that_is_not_whole_is_deployed_again(
     assert page(target) == "two"
 
 
-def test_a_release_that_was_left_live_without_having_worked_is_deployed_again(
-    installation, create, target
-):
+def test_a_live_release_that_never_succeeded_is_deployed_again(installation, create, target):
     create()
     done = installation.deploy("site")
     with installation.store._database.writing() as connection:
@@ -112,7 +108,7 @@ def test_a_release_that_was_left_live_without_having_worked_is_deployed_again(
     assert installation.deploy("site").state == "healthy"
 
 
-def test_a_changed_definition_or_stored_secret_is_deployed(installation, create):
+def test_a_changed_definition_or_stored_secret_triggers_a_deployment(installation, create):
     create(environment={"KEY": {"secret": "stored"}})
     installation.keep_application_secret("site", "KEY", SecretStr("made-up-secret-one"))
     assert [installation.deploy("site").state for _ in range(2)] == ["healthy", "skipped"]
@@ -122,13 +118,13 @@ def test_a_changed_definition_or_stored_secret_is_deployed(installation, create)
     assert installation.deploy("site", reuse="hard-link").state == "skipped"
 
 
-def test_the_former_option_is_deprecated_and_changes_nothing(installation, good_then_bad):
+def test_the_old_option_is_deprecated_and_has_no_effect(installation, good_then_bad):
     with pytest.warns(DeprecationWarning, match="only_if_changed"):
         done = installation.deploy("site", only_if_changed=False)
     assert done.state == "skipped"
 
 
-def test_many_are_deployed_by_force_too(installation, good_then_bad):
+def test_force_applies_to_deployments_of_several_applications(installation, good_then_bad):
     (skipped,) = installation.engine.deploy_many(["site"])
     (forced,) = installation.engine.deploy_many(["site"], DeployRequest(force=True))
     assert (skipped.deployment.state, forced.deployment.state) == ("skipped", "healthy")
@@ -157,7 +153,7 @@ def two_with_secret(installation, create, publish, monkeypatch):
     [{}, {"build": ["true"]}, {"before_activate": ["true"]}],
     ids=["none", "build", "before_activate"],
 )
-def test_a_rollback_needs_no_secret_of_steps_that_it_does_not_run(
+def test_a_rollback_does_not_require_secrets_of_steps_it_skips(
     installation, two_with_secret, target, steps
 ):
     two_with_secret(steps=steps)
@@ -167,7 +163,7 @@ def test_a_rollback_needs_no_secret_of_steps_that_it_does_not_run(
     assert not any("KEY" in each for each in log)
 
 
-def test_a_rollback_whose_steps_lack_a_secret_is_made_and_says_so(
+def test_a_rollback_without_a_secret_of_its_steps_succeeds_with_a_warning(
     installation, two_with_secret, target, tmp_path
 ):
     seen = tmp_path / "seen"
@@ -178,7 +174,9 @@ def test_a_rollback_whose_steps_lack_a_secret_is_made_and_says_so(
     assert any("without the variable KEY" in each for each in log)
 
 
-def test_a_step_that_fails_for_want_of_a_secret_is_explained(installation, two_with_secret, target):
+def test_a_step_that_fails_due_to_a_missing_secret_is_explained(
+    installation, two_with_secret, target
+):
     two_with_secret(steps={"after_activate": [{"shell": 'test -n "$KEY"'}]})
     with pytest.raises(StepFailed) as caught:
         installation.roll_back("site")
@@ -186,7 +184,7 @@ def test_a_step_that_fails_for_want_of_a_secret_is_explained(installation, two_w
     assert page(target) == "two"
 
 
-def test_a_deployment_is_refused_before_anything_is_fetched_if_a_secret_is_not_there(
+def test_a_missing_secret_is_reported_before_anything_is_fetched(
     installation, two_with_secret, target, publish
 ):
     two_with_secret()

@@ -67,7 +67,7 @@ def give(path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o700, 0o500, 0o300, 0o100, 0o000], ids=oct)
 @pytest.mark.parametrize("first", ["link", "file", "directory", "fifo", "nothing"])
-def test_directories_that_their_owner_may_not_write_or_list_are_removed(place, mode, first):
+def test_directories_that_their_owner_cannot_write_or_list_are_removed(place, mode, first):
     directory = place / "tree" / "closed"
     directory.mkdir()
     if first == "link":
@@ -96,7 +96,7 @@ def test_directories_that_their_owner_may_not_write_or_list_are_removed(place, m
 
 @as_root
 @pytest.mark.parametrize("mode", [0o755, 0o1777, 0o555], ids=oct)
-def test_what_belongs_to_another_user_stays_and_is_told_and_all_else_goes(place, mode):
+def test_files_of_another_user_are_kept_and_reported_and_others_removed(place, mode):
     foreign = place / "tree" / "uploads"
     foreign.mkdir()
     (foreign / "photo").write_text("y" * 9000)
@@ -123,7 +123,7 @@ def test_what_belongs_to_another_user_stays_and_is_told_and_all_else_goes(place,
 
 @as_root
 @pytest.mark.parametrize("what", ["tree", "tree/below", "tree/below/file"])
-def test_what_is_immutable_stays_and_is_told(place, what):
+def test_immutable_files_are_kept_and_reported(place, what):
     if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", place / what]).returncode:
         pytest.skip("this file system has no immutable files")
     before = around(place)
@@ -141,7 +141,7 @@ def test_what_is_immutable_stays_and_is_told(place, what):
 
 @as_root
 @pytest.mark.parametrize("kind", ["bind", "tmpfs"])
-def test_what_is_mounted_in_the_tree_is_not_entered(place, kind):
+def test_mount_points_inside_the_tree_are_not_entered(place, kind):
     point = place / "tree" / "mounted"
     point.mkdir(mode=0o500)
     how = ["--bind", place / "beside"] if kind == "bind" else ["-t", "tmpfs", "tmpfs"]
@@ -172,7 +172,7 @@ def test_links_are_removed_and_not_followed(place):
     assert sorted(os.listdir(place)) == ["beside"]
 
 
-def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(place, monkeypatch):
+def test_a_directory_replaced_by_a_link_during_removal_is_not_followed(place, monkeypatch):
     real = os.open
 
     def swap(path, flags, *more, **options):
@@ -190,7 +190,7 @@ def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(place, monkeypa
     assert remove_tree(place / "tree") is None
 
 
-def test_what_is_created_meanwhile_is_removed_too(place, monkeypatch):
+def test_files_created_during_removal_are_removed(place, monkeypatch):
     real, created = os.rmdir, []
 
     def create(name, **options):
@@ -203,7 +203,7 @@ def test_what_is_created_meanwhile_is_removed_too(place, monkeypatch):
     assert created
 
 
-def test_who_creates_files_without_end_does_not_keep_it_going(place, monkeypatch):
+def test_removal_ends_even_if_files_are_created_endlessly(place, monkeypatch):
     real = os.rmdir
 
     def create(name, **options):
@@ -215,7 +215,7 @@ def test_who_creates_files_without_end_does_not_keep_it_going(place, monkeypatch
     assert left.reason == "Directory not empty"
 
 
-def test_a_directory_that_is_moved_out_meanwhile_does_not_lead_out(place, monkeypatch):
+def test_a_directory_moved_during_removal_does_not_lead_outside(place, monkeypatch):
     (place / "tree" / "below" / "deeper").mkdir()
     real = os.unlink
 
@@ -233,7 +233,7 @@ def test_a_directory_that_is_moved_out_meanwhile_does_not_lead_out(place, monkey
     assert (place / "moved").is_dir()
 
 
-def test_neither_depth_nor_strange_names_are_a_limit(place):
+def test_depth_and_unusual_names_are_no_limit(place):
     here = os.open(place / "tree", os.O_RDONLY)
     for _ in range(2500):
         os.mkdir("d" * 20, dir_fd=here)
@@ -248,7 +248,7 @@ def test_neither_depth_nor_strange_names_are_a_limit(place):
     assert remove_tree(place / "tree") is None
 
 
-def test_without_proc_closed_directories_are_told_and_devices_still_compared(place, monkeypatch):
+def test_without_proc_closed_directories_are_reported(place, monkeypatch):
     monkeypatch.setattr(removal, "_DESCRIPTORS", "/nowhere")
     monkeypatch.setattr(removal, "_mount", lambda descriptor: None)
     (place / "tree" / "closed").mkdir()
@@ -263,7 +263,7 @@ def test_without_proc_closed_directories_are_told_and_devices_still_compared(pla
     as_other(remove)
 
 
-def test_measuring_changes_nothing_and_what_is_not_there_is_nothing(place):
+def test_measuring_changes_nothing_and_a_missing_tree_is_ignored(place):
     assert measure_tree(place / "tree").entries == 3
     assert (place / "tree" / "below" / "file").exists()
     assert measure_tree(place / "gone") is None

@@ -27,7 +27,7 @@ def test_the_hooks_and_the_session_check_run_the_same_tools():
     not (COMMIT.exists() and shutil.which("git") and (ROOT / ".git").exists()),
     reason="there is no .venv with pre-commit, or no git repository",
 )
-def test_the_hooks_find_their_tools_where_no_environment_is_active(tmp_path):
+def test_the_hooks_find_their_tools_without_an_active_environment(tmp_path):
     outside = [each for each in os.environ["PATH"].split(":") if ".venv" not in each]
     done = subprocess.run(
         [COMMIT, "run", "--files", "noxfile.py", "--verbose"],

@@ -100,7 +100,7 @@ EXAMPLES = Sybil(
 
 @pytest.mark.usefixtures("prepared_installation")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+def test_the_examples_of_each_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = ModuleType("example_of_documentation")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # where pydantic looks names up
@@ -112,14 +112,14 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_is_of_a_language_that_is_checked(page):
+def test_every_code_block_uses_a_checked_language(page):
     opening = re.findall(r"^ *(?:```|~~~)(.*)$", page.read_text(), re.MULTILINE)[::2]
     languages = {language for language in opening if not language.startswith("{")}
     assert languages <= {"python", "text", *CHECKS}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_commands_in_sentences_exist_and_have_the_options_that_are_named(page):
+def test_commands_and_options_named_in_the_text_exist(page):
     problems = [problem_of_part(words) for words in inline_commands(page)]
     assert [problem for problem in problems if problem] == []
 
@@ -136,5 +136,5 @@ def test_commands_in_sentences_exist_and_have_the_options_that_are_named(page):
         ("provider add work --kind bitbucket --mode api-token --token ATATT", "has no --token"),
     ],
 )
-def test_a_command_line_that_could_not_run_is_found(line, problem):
+def test_an_invalid_command_line_is_detected(line, problem):
     assert re.search(problem, problem_of(line.split()) or "nothing was found")

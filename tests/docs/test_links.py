@@ -21,19 +21,19 @@ def is_well_formed(address: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_addresses_are_well_formed_and_https_unless_they_are_this_machine(page):
+def test_addresses_are_valid_and_use_https_unless_local(page):
     assert [address for address in addresses(page) if not is_well_formed(address)] == []
 
 
 @pytest.mark.parametrize("page", OUTSIDE_OF_THE_SITE, ids=name_of)
-def test_links_to_files_of_the_repository_lead_somewhere(page):
+def test_links_to_repository_files_resolve(page):
     assert [link for link in local_links(page) if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize(
     "address", ["http://acme.example/", "https://acme", "https://a.b//c", "https://a:b@c.example"]
 )
-def test_an_address_that_is_not_well_formed_is_found(tmp_path, address):
+def test_an_invalid_address_is_detected(tmp_path, address):
     page = tmp_path / "page.md"
     page.write_text(f"See [this]({address}).")
     assert [is_well_formed(found) for found in addresses(page)] == [False]

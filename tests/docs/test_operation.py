@@ -29,7 +29,7 @@ def run(lines, environment):
 
 
 @pytest.mark.usefixtures("prepared_installation")
-def test_what_was_backed_up_is_there_after_the_restore(tmp_path, environment_of_commands):
+def test_a_restored_backup_contains_all_data(tmp_path, environment_of_commands):
     home, backups = tmp_path / "home", tmp_path / "backups"
     with Installation() as installation:
         before = installation.store.get_provider("work")

@@ -62,7 +62,7 @@ def documented(site) -> set[str]:
 @pytest.mark.parametrize(
     ("specification", "name"), HOOKS, ids=lambda each: getattr(each, "__name__", each)
 )
-def test_every_hook_is_in_the_reference_with_its_signature_and_its_words(
+def test_every_hook_is_in_the_reference_with_signature_and_description(
     site, documented, specification, name
 ):
     function = vars(specification)[name]
@@ -74,7 +74,7 @@ def test_every_hook_is_in_the_reference_with_its_signature_and_its_words(
     assert " ".join(first.split()) in page
 
 
-def test_the_specifications_have_hooks_that_the_test_above_looked_for():
+def test_the_hook_specifications_checked_by_the_previous_test_exist():
     assert {name for _, name in HOOKS} >= {"authenticate", "explain_git_refusal", "veto_deploy"}
 
 
@@ -120,7 +120,7 @@ def test_every_variable_of_the_environment_is_documented(variable):
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="signatures differ between versions")
-def test_the_reference_in_the_repository_is_what_the_code_says(site, tmp_path):
+def test_the_committed_reference_matches_the_code(site, tmp_path):
     rendered = render(tmp_path, doctrees_of(site))
     committed = {page.name: page.read_text() for page in COMMITTED.glob("*.md")}
     outdated = sorted(
@@ -130,7 +130,7 @@ def test_the_reference_in_the_repository_is_what_the_code_says(site, tmp_path):
 
 
 @pytest.mark.parametrize("page", sorted(COMMITTED.glob("*.md")), ids=lambda page: page.stem)
-def test_a_git_host_shows_no_directives_in_the_reference(page):
+def test_the_reference_shows_no_directives_on_a_git_host(page):
     text = page.read_text()
     assert "eval-rst" not in text
     assert not re.search(r"(?m)^% generated", text)

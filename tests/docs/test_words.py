@@ -63,24 +63,24 @@ def first_lines_of_docstrings(source: str) -> str:
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=name_of)
-def test_a_page_has_no_banned_turn_of_phrase(page):
+def test_pages_contain_no_banned_phrase(page):
     assert banned_turns(page.read_text()) == []
 
 
-def test_the_summaries_of_hooks_have_no_banned_turn_of_phrase():
+def test_hook_summaries_contain_no_banned_phrase():
     source = (ROOT / "deploycore/hookspecs.py").read_text()
     summaries = first_lines_of_docstrings(source)
     assert summaries.strip()
     assert banned_turns(summaries) == []
 
 
-def test_the_help_of_commands_has_no_banned_turn():
+def test_command_help_contains_no_banned_phrase():
     found = [("deploycore", overview()), *help_texts()]
     assert len(found) > 150
     assert turns_in_output(found) == []
 
 
-def test_messages_hints_and_log_lines_have_no_banned_turn():
+def test_messages_hints_and_log_lines_contain_no_banned_phrase():
     """One test of all rooms: reading the source takes long, and each process would do so."""
     found = [(f"{file}:{line}", text) for file, line, text in texts()]
     assert len(found) > 1000
@@ -98,10 +98,10 @@ def test_messages_hints_and_log_lines_have_no_banned_turn():
         "A plugin that raises has no say.",
     ],
 )
-def test_each_text_that_was_rewritten_would_be_found_again(text):
+def test_each_rewritten_text_would_be_detected_again(text):
     assert turns_in_output([("text", text)])
 
 
-def test_a_banned_turn_is_found_and_a_literal_is_not():
+def test_a_banned_phrase_is_detected_and_a_literal_is_not():
     page = "Whoever asks is heard.\n`the former one`\n\n```text\nnobody\n```\nFine.\n"
     assert [found.partition(":")[0] for found in banned_turns(page)] == ["line 1"]

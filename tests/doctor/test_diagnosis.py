@@ -52,9 +52,7 @@ def execute(settings: Settings, *statements: str) -> None:
 # What is well
 
 
-def test_an_installation_that_is_well_has_nothing_to_tell_but_that(
-    installation, application, look, tmp_path
-):
+def test_a_healthy_installation_reports_only_that(installation, application, look, tmp_path):
     installation.deploy(application)
     installation.close()
     before = everything(tmp_path)
@@ -72,7 +70,7 @@ def test_an_installation_that_is_well_has_nothing_to_tell_but_that(
     assert "GiB of free space" in said["disk"]
 
 
-def test_a_machine_without_anything_is_well_and_stays_without(look, home):
+def test_an_empty_machine_is_healthy_and_stays_empty(look, home):
     diagnosis = look(offline=False)
     assert {each.level for each in diagnosis.findings} == {"ok"}
     assert "is created when it is needed" in diagnosis.of("data directory")[0].message
@@ -80,9 +78,7 @@ def test_a_machine_without_anything_is_well_and_stays_without(look, home):
     assert not home.exists()
 
 
-def test_a_database_that_somebody_has_open_is_read_and_left_as_it_is(
-    installation, application, look, home
-):
+def test_an_open_database_is_read_and_not_changed(installation, application, look, home):
     with installation.store._database.reading():
         assert (home / "deploycore.db-wal").exists()
         before = everything(home)
@@ -108,7 +104,7 @@ def test_the_journal_of_a_process_that_was_killed_is_not_merged(
 # Settings, directories, disks
 
 
-def test_settings_that_are_wrong_are_told_and_plugins_looked_at_all_the_same():
+def test_invalid_settings_are_reported_and_plugins_are_still_checked():
     def wrong() -> Settings:
         return Settings.from_environment({"DEPLOYCORE_HOME": " "})
 
@@ -126,7 +122,7 @@ def test_settings_that_are_wrong_are_told_and_plugins_looked_at_all_the_same():
         ("~/x", "You have no home directory"),
     ],
 )
-def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
+def test_an_impossible_data_directory_is_reported(look, tmp_path, place, said):
     (tmp_path / "file").touch()
     path = Path(place) if place.startswith("~") else tmp_path / place
     given = Settings(path, f"sqlite:///{path}/deploycore.db", None, path / "secret.key")
@@ -136,7 +132,7 @@ def test_a_data_directory_that_can_t_be_is_told(look, tmp_path, place, said):
 
 
 @pytest.mark.unprivileged(only=True)
-def test_a_data_directory_that_may_not_be_written_is_told(look, installation, provider, home):
+def test_an_unwritable_data_directory_is_reported(look, installation, provider, home):
     home.chmod(0o500)
     assert (
         "You cannot write to the data directory"
@@ -148,7 +144,7 @@ def test_a_data_directory_that_may_not_be_written_is_told(look, installation, pr
 @pytest.mark.parametrize(
     ("number", "hint"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "or set DEPLOYCORE_HOME")]
 )
-def test_a_disk_that_takes_no_more_is_found_by_writing_to_it(
+def test_a_full_disk_is_detected_by_writing_to_it(
     look, application, home, target, monkeypatch, number, hint
 ):
     def fail(descriptor):
@@ -168,7 +164,7 @@ def test_a_disk_that_takes_no_more_is_found_by_writing_to_it(
 
 
 @as_root
-def test_a_data_directory_on_a_full_disk_is_told_until_there_is_room(look, home):
+def test_a_data_directory_on_a_full_disk_is_reported_until_space_is_freed(look, home):
     home.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(home)]
     if subprocess.run(mount, capture_output=True).returncode:
@@ -186,7 +182,7 @@ def test_a_data_directory_on_a_full_disk_is_told_until_there_is_room(look, home)
 
 
 @pytest.mark.parametrize("name", ["cache", "cache/git", "logs", "locks"])
-def test_a_directory_that_an_earlier_version_left_open_is_told(look, provider, home, name):
+def test_a_directory_left_accessible_by_an_earlier_version_is_reported(look, provider, home, name):
     (home / name).mkdir(parents=True, exist_ok=True)
     (home / name).chmod(0o777)
     (found,) = look().of("data directory", "warning")
@@ -195,7 +191,7 @@ def test_a_directory_that_an_earlier_version_left_open_is_told(look, provider, h
 
 
 @pytest.mark.unprivileged(only=True)
-def test_files_that_may_not_be_written_or_read_are_told(
+def test_unreadable_or_unwritable_files_are_reported(
     look, installation, application, home, target, tmp_path
 ):
     installation.close()
@@ -225,7 +221,7 @@ def test_files_that_may_not_be_written_or_read_are_told(
 @pytest.mark.parametrize(
     ("mode", "level"), [(0o777, "problem"), (0o770, "warning"), (0o755, "ok"), (0o1777, "warning")]
 )
-def test_who_else_may_write_to_the_data_directory_matters(look, home, mode, level):
+def test_write_access_of_others_to_the_data_directory_is_reported(look, home, mode, level):
     home.mkdir()
     home.chmod(mode)
     (found,) = look().of("data directory")
@@ -234,7 +230,7 @@ def test_who_else_may_write_to_the_data_directory_matters(look, home, mode, leve
 
 
 @as_root
-def test_what_root_has_left_in_somebody_s_directory_is_told(look, installation, provider, home):
+def test_files_left_by_root_in_the_data_directory_are_reported(look, installation, provider, home):
     os.chown(home, 12345, 12345)
     for path in home.iterdir():
         os.chown(path, 12345, 12345)
@@ -251,7 +247,9 @@ def test_what_root_has_left_in_somebody_s_directory_is_told(look, installation, 
 
 
 @pytest.mark.parametrize(("limit", "level"), [("LEAST_BYTES", "problem"), ("LOW_BYTES", "warning")])
-def test_a_disk_with_little_room_is_told_once(look, application, monkeypatch, limit, level):
+def test_a_disk_with_little_free_space_is_reported_once(
+    look, application, monkeypatch, limit, level
+):
     monkeypatch.setattr(machine, limit, 1 << 60)
     (found,) = look().of("disk")
     assert found.level == level
@@ -261,7 +259,7 @@ def test_a_disk_with_little_room_is_told_once(look, application, monkeypatch, li
 # The database
 
 
-def test_a_database_that_is_none_is_told(look, home):
+def test_a_file_that_is_not_a_database_is_reported(look, home):
     home.mkdir(mode=0o700)
     (home / "deploycore.db").write_bytes(b"no database, but long enough to be taken for one" * 90)
     found = look().only("problem")
@@ -269,7 +267,7 @@ def test_a_database_that_is_none_is_told(look, home):
     assert "is damaged, or is no SQLite database" in found.message
 
 
-def test_a_database_that_was_emptied_is_told(look, installation, provider, home):
+def test_an_emptied_database_is_reported(look, installation, provider, home):
     installation.close()
     for path in home.glob("deploycore.db*"):
         path.unlink()
@@ -280,7 +278,7 @@ def test_a_database_that_was_emptied_is_told(look, installation, provider, home)
     assert "is empty, but the key of stored secrets exists" in found.message
 
 
-def test_an_empty_database_without_a_key_is_one_that_was_never_used(look, home):
+def test_an_empty_database_without_a_key_counts_as_unused(look, home):
     home.mkdir(mode=0o700)
     (home / "deploycore.db").touch(mode=0o600)
     assert look().of("database", "ok")
@@ -288,7 +286,7 @@ def test_an_empty_database_without_a_key_is_one_that_was_never_used(look, home):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_regular_file_is_told_and_not_waited_for(look, home, make):
+def test_a_file_that_is_not_regular_is_reported_without_waiting(look, home, make):
     home.mkdir(mode=0o700)
     for name in ("deploycore.db", "database.lock", "secret.key"):
         make(home / name)
@@ -297,7 +295,7 @@ def test_what_is_no_regular_file_is_told_and_not_waited_for(look, home, make):
     assert all("regular file" in e.message or "Is a directory" in e.message for e in found)
 
 
-def test_a_damaged_database_is_told(look, installation, application, home):
+def test_a_damaged_database_is_reported(look, installation, application, home):
     installation.close()
     path = home / "deploycore.db"
     content = bytearray(path.read_bytes())
@@ -308,7 +306,7 @@ def test_a_damaged_database_is_told(look, installation, application, home):
     assert "backup" in found[0].hint
 
 
-def test_a_database_that_another_process_keeps_to_itself_is_told(
+def test_a_database_locked_exclusively_by_another_process_is_reported(
     look, installation, application, home, monkeypatch
 ):
     monkeypatch.setattr("deploycore.store.inspection._BUSY_SECONDS", 0.1)
@@ -323,7 +321,7 @@ def test_a_database_that_another_process_keeps_to_itself_is_told(
     assert "fuser" in found[0].hint
 
 
-def test_a_database_that_nobody_else_may_write_is_told(
+def test_a_database_locked_for_writing_by_another_process_is_reported(
     look, installation, application, home, monkeypatch
 ):
     monkeypatch.setattr("deploycore.store.inspection._BUSY_SECONDS", 0.1)
@@ -336,7 +334,7 @@ def test_a_database_that_nobody_else_may_write_is_told(
     assert diagnosis.of("application site", "ok")
 
 
-def test_a_database_of_an_older_version_is_told_and_not_migrated(look, installation, provider):
+def test_a_database_of_an_older_version_is_reported_and_not_migrated(look, installation, provider):
     installation.close()
     settings = installation._settings
     execute(settings, "UPDATE alembic_version SET version_num = '0001'")
@@ -346,7 +344,7 @@ def test_a_database_of_an_older_version_is_told_and_not_migrated(look, installat
     assert everything(settings.home) == before
 
 
-def test_a_database_of_a_newer_version_is_told(look, installation, provider):
+def test_a_database_of_a_newer_version_is_reported(look, installation, provider):
     installation.close()
     execute(installation._settings, "UPDATE alembic_version SET version_num = '9999'")
     found = look().only("problem")
@@ -354,7 +352,7 @@ def test_a_database_of_a_newer_version_is_told(look, installation, provider):
     assert found.hint == "Upgrade deploycore."
 
 
-def test_an_application_in_an_unknown_form_is_told_beside_the_others(
+def test_an_application_in_an_unknown_format_is_reported_with_the_others(
     look, installation, application, tmp_path
 ):
     other = tmp_path / "other"
@@ -385,14 +383,14 @@ def test_a_database_that_others_can_read_is_reported(look, installation, provide
     ],
     ids=["unknown-driver", "missing-driver", "in-memory"],
 )
-def test_a_url_that_leads_to_no_database_is_told_without_its_password(look, home, url, said):
+def test_an_unreachable_database_url_is_reported_without_its_password(look, home, url, said):
     given = Settings(home, url, None, home / "secret.key")
     found = look(given=given).only("problem")
     assert (found.subject, found.exit_code) == ("database", 9)
     assert said in found.message
 
 
-def test_a_database_that_does_not_answer_is_given_up(look, monkeypatch):
+def test_checking_an_unresponsive_database_times_out(look, monkeypatch):
     over = threading.Event()
     with monkeypatch.context() as patch:
         patch.setattr(database, "DATABASE_SECONDS", 0.1)
@@ -407,7 +405,7 @@ def test_a_database_that_does_not_answer_is_given_up(look, monkeypatch):
 # Key and secrets
 
 
-def test_a_key_that_others_may_read_is_told(look, installation, provider, home):
+def test_a_key_readable_by_others_is_reported(look, installation, provider, home):
     (home / "secret.key").chmod(0o644)
     found = look().of("key", "problem")[0]
     assert "be read by other users" in found.message
@@ -416,7 +414,7 @@ def test_a_key_that_others_may_read_is_told(look, installation, provider, home):
     assert found.exit_code == 9
 
 
-def test_a_key_that_others_may_read_is_told_even_where_nothing_is_stored(look, home):
+def test_a_key_readable_by_others_is_reported_even_without_stored_data(look, home):
     home.mkdir(mode=0o700)
     (home / "secret.key").touch()
     (home / "secret.key").chmod(0o644)
@@ -427,7 +425,7 @@ def test_a_key_that_others_may_read_is_told_even_where_nothing_is_stored(look, h
     ("content", "said"),
     [(None, "is missing"), (b"nonsense", "is not a key"), (b"A" * 43 + b"=", "another key")],
 )
-def test_a_key_that_does_not_fit_is_told_once_and_who_needs_it(
+def test_a_wrong_key_is_reported_once_with_its_users(
     look, installation, application, home, tmp_path, content, said
 ):
     installation.add_provider("second", "bitbucket", *settings_of(installation))
@@ -455,7 +453,7 @@ def settings_of(installation) -> tuple[dict, dict]:
     return dict(record.settings), {"token": SECRET}
 
 
-def test_references_that_lead_nowhere_are_told(look, installation, provider, monkeypatch, tmp_path):
+def test_invalid_references_are_reported(look, installation, provider, monkeypatch, tmp_path):
     settings, _ = settings_of(installation)
     file = tmp_path / "token"
     file.write_text(SECRET.get_secret_value())
@@ -496,7 +494,7 @@ def test_a_secret_file_that_everybody_can_read_is_reported(look, installation, p
     assert not look().of("secrets", "warning")
 
 
-def test_a_secret_of_an_application_that_nobody_has_stored_is_told(look, installation, application):
+def test_a_missing_application_secret_is_reported(look, installation, application):
     definition = installation.store.get_application(application).definition
     environment = {"environment": {"TOKEN": {"secret": "stored"}}}
     installation.apply([definition.model_validate({**definition.as_dict(), **environment})])
@@ -509,7 +507,7 @@ def test_a_secret_of_an_application_that_nobody_has_stored_is_told(look, install
 # Plugins
 
 
-def test_broken_plugins_are_told_beside_the_others(
+def test_broken_plugins_are_reported_with_the_others(
     look, install_distribution, until_the_end, monkeypatch
 ):
     monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
@@ -526,12 +524,12 @@ def test_broken_plugins_are_told_beside_the_others(
     assert diagnosis.of("provider plugin bitbucket", "ok")
 
 
-def test_a_machine_without_plugins_is_told(look, monkeypatch):
+def test_missing_plugins_are_reported(look, monkeypatch):
     monkeypatch.setattr("deploycore.provider.installed.entry_points_by_name", lambda group: {})
     assert "so you cannot connect a git host" in look().only("warning").message
 
 
-def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
+def test_a_missing_dependency_is_reported(look, monkeypatch):
     monkeypatch.setattr(
         "importlib.metadata.Distribution.requires", ["no-such-thing>=1", 'other; extra == "dev"']
     )
@@ -540,7 +538,7 @@ def test_what_is_needed_and_not_installed_is_told(look, monkeypatch):
     assert found.exit_code == 1
 
 
-def test_what_is_installed_in_another_version_than_is_needed_is_told(look, monkeypatch):
+def test_a_dependency_in_the_wrong_version_is_reported(look, monkeypatch):
     requires = ["pytest>=1", "pluggy<0.1"]
     monkeypatch.setattr("importlib.metadata.Distribution.requires", requires)
     found = look().only("problem")
@@ -553,7 +551,7 @@ def test_what_is_installed_in_another_version_than_is_needed_is_told(look, monke
 # Applications
 
 
-def test_targets_that_can_t_be_used_are_told(look, installation, application, target):
+def test_unusable_targets_are_reported(look, installation, application, target):
     target.write_text("a file")
     assert "is not a directory" in look().only("problem").message
     target.unlink()
@@ -567,7 +565,7 @@ def test_targets_that_can_t_be_used_are_told(look, installation, application, ta
     assert look().of("application site", "ok")
 
 
-def test_a_target_that_can_t_be_made_is_told(look, installation, application, target):
+def test_a_target_that_cannot_be_created_is_reported(look, installation, application, target):
     definition = installation.store.get_application(application).definition
     target.write_text("a file")
     installation.apply([definition.model_copy(update={"target": target / "below"})])
@@ -576,7 +574,7 @@ def test_a_target_that_can_t_be_made_is_told(look, installation, application, ta
     assert "Not a directory" in found.message
 
 
-def test_a_release_that_is_live_and_gone_is_told(look, installation, application, target):
+def test_a_missing_live_release_is_reported(look, installation, application, target):
     installation.deploy(application)
     shutil.rmtree(os.path.realpath(target / "current"))
     found = look().only("problem")
@@ -584,7 +582,7 @@ def test_a_release_that_is_live_and_gone_is_told(look, installation, application
     assert found.exit_code == 8
 
 
-def test_deployments_of_dead_processes_are_told_and_running_ones_are_not(
+def test_deployments_of_dead_processes_are_reported_but_not_running_ones(
     look, installation, application, target, home
 ):
     store = installation.store
@@ -605,7 +603,7 @@ def test_deployments_of_dead_processes_are_told_and_running_ones_are_not(
     assert look().of("deployment") == []
 
 
-def test_a_deployment_of_another_machine_is_left_to_that(look, installation, application):
+def test_a_deployment_of_another_machine_is_not_reported(look, installation, application):
     installation.store.deployments.request(application, ref="main")
     installation.close()
     execute(installation._settings, "UPDATE deployments SET host = 'elsewhere'")
@@ -613,7 +611,7 @@ def test_a_deployment_of_another_machine_is_left_to_that(look, installation, app
     assert "It started on elsewhere" in found.message
 
 
-def test_that_no_worker_runs_is_told_where_one_is_needed(look, installation, application):
+def test_a_missing_worker_is_reported_if_one_is_needed(look, installation, application):
     assert look().of("workers") == []
     automatic(installation, application)
     found = look().only("warning")
@@ -630,7 +628,7 @@ def test_that_no_worker_runs_is_told_where_one_is_needed(look, installation, app
     ("seen", "waits", "level"),
     [(5, 0, "ok"), (5, 0.1, "ok"), (5, 5, "warning"), (20, 0, "warning"), (0.1, 30, "ok")],
 )
-def test_a_worker_that_was_not_seen_for_long_is_none(
+def test_a_worker_without_recent_heartbeats_does_not_count(
     look, installation, application, settings, seen, waits, level
 ):
     automatic(installation, application)
@@ -646,7 +644,7 @@ def test_a_worker_that_was_not_seen_for_long_is_none(
     assert found.level == level
 
 
-def test_a_worker_that_has_something_in_hand_is_alive_though_its_signs_are_rare(
+def test_a_busy_worker_counts_as_alive_despite_rare_heartbeats(
     look, installation, application, settings
 ):
     automatic(installation, application)
@@ -661,9 +659,7 @@ def test_a_worker_that_has_something_in_hand_is_alive_though_its_signs_are_rare(
     assert look().of("workers", "ok")
 
 
-def test_times_that_a_clock_which_was_ahead_has_left_are_told(
-    look, installation, application, settings
-):
+def test_stored_times_in_the_future_are_reported(look, installation, application, settings):
     automatic(installation, application)
     claims = installation.store.claims
     claims.register("w", host="here", process=1)
@@ -697,7 +693,7 @@ def automatic(installation, application):
     installation.apply([definition.model_copy(update={"auto_deploy": AutoDeploy()})])
 
 
-def test_who_sets_up_the_database_is_noticed(look, installation, provider, home):
+def test_a_process_that_sets_up_the_database_is_reported(look, installation, provider, home):
     program = (
         "import fcntl, sys, time; file = open(sys.argv[1], 'a');"
         "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(1000)"
@@ -716,7 +712,7 @@ def test_who_sets_up_the_database_is_noticed(look, installation, provider, home)
 # Whatever else
 
 
-def test_a_check_that_fails_itself_shows_its_kind_alone_and_the_rest_goes_on(
+def test_a_failing_check_reports_only_its_error_type_and_others_continue(
     look, application, monkeypatch
 ):
     def fail(*_):
@@ -734,7 +730,9 @@ def test_a_check_that_fails_itself_shows_its_kind_alone_and_the_rest_goes_on(
     assert diagnosis.of("application site", "ok")
 
 
-def test_a_look_that_does_not_end_is_given_up_and_the_rest_goes_on(look, application, monkeypatch):
+def test_a_check_that_does_not_finish_is_abandoned_and_others_continue(
+    look, application, monkeypatch
+):
     over = threading.Event()
 
     def half(*_):
@@ -751,7 +749,7 @@ def test_a_look_that_does_not_end_is_given_up_and_the_rest_goes_on(look, applica
     assert diagnosis.of("application site", "ok")
 
 
-def test_everything_broken_at_once_is_told_all_the_same(tmp_path, install_distribution, look):
+def test_many_simultaneous_problems_are_all_reported(tmp_path, install_distribution, look):
     install_distribution("broken", "acme", "import no_such_module")
     home = tmp_path / "wrong"
     home.mkdir()
@@ -764,14 +762,14 @@ def test_everything_broken_at_once_is_told_all_the_same(tmp_path, install_distri
     assert subjects == ["provider plugin acme", "data directory", "database", "key"]
 
 
-def test_settings_may_not_be_readable_for_any_reason():
+def test_settings_can_be_unreadable_for_any_reason():
     def none() -> Settings:
         raise ConfigurationError("There is none.", hint="Make one.")
 
     assert [each.message for each in diagnose(none)][-1] == "There is none."
 
 
-def test_installations_are_still_usable_after_it(look, installation, application):
+def test_installations_remain_usable_after_the_diagnosis(look, installation, application):
     look(offline=False)
     with Installation(installation._settings) as again:
         assert again.deploy(application).state == "healthy"

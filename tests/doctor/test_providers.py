@@ -78,7 +78,7 @@ def host(status: int = 200, *, behind: float = 0.0, certificate=None, headers=()
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_what_the_host_will_switch_off_is_told(look, connect, status):
+def test_upcoming_api_removals_of_the_host_are_reported(look, connect, status):
     headers = [("Deprecation", "@1688169599"), ("Sunset", "Sun, 30 Jun 2024 23:59:59 GMT")]
     with host(status, headers=headers) as url:
         connect("one", url)
@@ -90,7 +90,7 @@ def test_what_the_host_will_switch_off_is_told(look, connect, status):
     assert "Upgrade the plugin" in found.hint
 
 
-def test_a_host_that_answers_is_well(look, connect):
+def test_a_responding_host_is_healthy(look, connect):
     with host() as url:
         connect("one", url)
         reached, works, clock = look(offline=False).findings[-3:]
@@ -99,7 +99,7 @@ def test_a_host_that_answers_is_well(look, connect):
     assert clock.message == "This machine's clock agrees with the host's clock of provider one."
 
 
-def test_without_the_network_nobody_is_asked(look, connect):
+def test_in_offline_mode_no_host_is_contacted(look, connect):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connect("one", f"http://127.0.0.1:{silent.getsockname()[1]}")
         (found,) = look(offline=True).of("provider one")
@@ -112,7 +112,7 @@ def test_without_the_network_nobody_is_asked(look, connect):
 @pytest.mark.parametrize(
     ("behind", "said"), [(7200.0, "7,200 s behind"), (-3600.0, "3,600 s ahead of"), (45.0, None)]
 )
-def test_a_clock_that_is_wrong_by_more_than_a_minute_is_told(look, connect, behind, said):
+def test_a_clock_that_differs_by_more_than_a_minute_is_reported(look, connect, behind, said):
     with host(behind=behind) as url:
         connect("one", url)
         (clock,) = look(offline=False).of("clock")
@@ -128,7 +128,7 @@ def test_a_clock_that_is_wrong_by_more_than_a_minute_is_told(look, connect, behi
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (404, 5), (500, 6)])
-def test_credentials_that_do_not_work_are_told_and_the_clock_is_read_all_the_same(
+def test_invalid_credentials_are_reported_and_the_clock_is_still_checked(
     look, connect, status, code
 ):
     with host(status, behind=7200) as url:
@@ -140,7 +140,7 @@ def test_credentials_that_do_not_work_are_told_and_the_clock_is_read_all_the_sam
     assert diagnosis.of("provider one", "ok")
 
 
-def test_each_step_on_the_way_is_told_apart(look, connect, certificate):
+def test_each_connection_step_is_reported_separately(look, connect, certificate):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         refusing = f"http://127.0.0.1:{gone.getsockname()[1]}"
     with (
@@ -176,7 +176,7 @@ def test_a_certificate_that_the_environment_trusts_is_trusted(
     assert diagnosis.of("provider one", "problem") == []
 
 
-def test_a_proxy_that_is_not_there_is_named(look, connect, monkeypatch):
+def test_a_missing_proxy_is_named(look, connect, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     monkeypatch.setenv("HTTPS_PROXY", f"http://ada:made-up-secret-77aa0c1e@127.0.0.1:{port}")
@@ -186,7 +186,7 @@ def test_a_proxy_that_is_not_there_is_named(look, connect, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["authenticate", "__init__", "import"])
-def test_a_plugin_that_hangs_holds_up_nobody_and_is_named(
+def test_a_hanging_plugin_is_named_and_blocks_no_other_check(
     look, connect, installation, install_distribution, until_the_end, monkeypatch, place
 ):
     monkeypatch.setattr(providers, "PROVIDER_SECONDS", 1.0)
@@ -224,7 +224,7 @@ def reinstalled(source: str) -> None:
     Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
 
 
-def test_a_plugin_that_raises_what_it_likes_is_told_without_its_words(
+def test_an_exception_of_a_plugin_is_reported_without_its_text(
     look, installation, install_distribution
 ):
     raising = ASKING.replace(
@@ -239,7 +239,9 @@ def test_a_plugin_that_raises_what_it_likes_is_told_without_its_words(
     assert found.exit_code == 10
 
 
-def test_a_provider_whose_plugin_is_gone_is_told(look, installation, demo_sandbox, provider, home):
+def test_a_provider_without_its_plugin_is_reported(
+    look, installation, demo_sandbox, provider, home
+):
     import sqlite3
 
     installation.close()

@@ -51,9 +51,7 @@ def before(seconds: float) -> str:
     return at.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def test_that_no_server_receives_deliveries_is_told_where_there_are_webhooks(
-    look, installation, store, home
-):
+def test_a_missing_server_is_reported_if_there_are_webhooks(look, installation, store, home):
     assert look().of("webhooks") == []
     installation.webhooks.prepare("site")
     (found,) = look().of("webhooks", "warning")
@@ -70,7 +68,7 @@ def test_that_no_server_receives_deliveries_is_told_where_there_are_webhooks(
 
 
 @pytest.mark.parametrize(("seconds", "level"), [(10, "ok"), (3600, "warning")])
-def test_checks_for_missed_deliveries_that_are_not_made_are_told(
+def test_overdue_checks_for_missed_deliveries_are_reported(
     look, definition, store, home, seconds, level
 ):
     polled = definition.model_validate({**definition.as_dict(), "name": "site", "auto_deploy": {}})
@@ -82,7 +80,7 @@ def test_checks_for_missed_deliveries_that_are_not_made_are_told(
     assert "still have to check 1 applications for pushes" in found.message
 
 
-def test_a_renamed_repository_is_told_by_doctor_and_shown(look, command, definition, store):
+def test_a_renamed_repository_is_reported_by_the_doctor_and_shown(look, command, definition, store):
     store.repositories.learn(definition, "17")
     assert store.repositories.rename(definition, "acme/renamed", "17")
     (found,) = (each for each in look().of("application site") if "was renamed" in each.message)
@@ -96,9 +94,7 @@ def test_a_renamed_repository_is_told_by_doctor_and_shown(look, command, definit
     assert known["replaced_by"] is None
 
 
-def test_a_repository_that_was_replaced_is_told_shown_and_accepted(
-    look, command, definition, store
-):
+def test_a_replaced_repository_is_reported_shown_and_accepted(look, command, definition, store):
     store.repositories.learn(definition, "17")
     store.repositories.note_other(definition, "18")
     (found,) = look().of("application site", "problem")
@@ -113,11 +109,11 @@ def test_a_repository_that_was_replaced_is_told_shown_and_accepted(
     assert store.repositories.find(definition) is None
 
 
-def test_a_repository_of_an_unknown_application_is_not_accepted(command, store):
+def test_the_repository_of_an_unknown_application_cannot_be_accepted(command, store):
     assert command("app", "accept-repository", "nothing")[0] == 3
 
 
-def test_a_delivery_that_was_ignored_is_told(look, definition, store):
+def test_an_ignored_delivery_is_reported(look, definition, store):
     store.repositories.learn(definition, "17")
     store.repositories.note_ignored(definition, "acme/store")
     (found,) = look().of("application site", "warning")
@@ -125,9 +121,7 @@ def test_a_delivery_that_was_ignored_is_told(look, definition, store):
     assert "remove the webhook from acme/store" in found.hint
 
 
-def test_what_could_not_be_removed_is_told_with_the_room_that_it_takes(
-    look, application, target, monkeypatch
-):
+def test_leftovers_are_reported_with_their_size(look, application, target, monkeypatch):
     left = [
         Remains(target / "releases" / f".removed.{each}", 3, 5 * 1024 * 1024) for each in "abcd"
     ]
@@ -138,7 +132,7 @@ def test_what_could_not_be_removed_is_told_with_the_room_that_it_takes(
     assert found.message.endswith("and 1 more.")
 
 
-def test_what_is_not_deploycore_s_among_releases_is_told(look, installation, application, target):
+def test_foreign_files_among_the_releases_are_reported(look, installation, application, target):
     installation.deploy("site")
     assert look().of("application site", "warning") == []
     (target / "releases" / "backup-before-migration").mkdir()

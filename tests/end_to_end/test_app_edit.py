@@ -37,7 +37,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(shell, site):
     assert shown(shell) == before
 
 
-def test_the_history_and_the_releases_stay(shell, site, tmp_path):
+def test_editing_keeps_the_history_and_the_releases(shell, site, tmp_path):
     (before,) = shell.json("deployments", "site")
     assert "site: changed" in shell.succeed("app", "edit", "site", "--branch", "next")
     assert (tmp_path / "live" / "current" / "page").read_text() == "one\n"
@@ -47,7 +47,7 @@ def test_the_history_and_the_releases_stay(shell, site, tmp_path):
     assert len(shell.json("deployments", "site")) == 2
 
 
-def test_variables_are_added_and_removed_and_other_lists_replaced(shell, site):
+def test_variables_are_merged_and_other_lists_are_replaced(shell, site):
     shell.succeed(
         "app", "edit", "site", "--env", "MODE=live", "--env", "KEY=@stored",
         "--unset-env", "COLOR", "--after-activate", "touch after", "--shared", "var/",
@@ -65,7 +65,7 @@ def test_variables_are_added_and_removed_and_other_lists_replaced(shell, site):
     assert found["steps"]["build"] == [{"run": ["date"]}]
 
 
-def test_further_providers_are_named_shown_and_kept(shell, site, connect):
+def test_additional_providers_are_named_shown_and_kept(shell, site, connect):
     other, _ = connect("access-token")
     said = shell.succeed("app", "edit", "site", "--submodules", "--credentials", other)
     assert f'credentials: (not set) → ["{other}"]' in said
@@ -92,7 +92,7 @@ def test_further_providers_are_named_shown_and_kept(shell, site, connect):
     shell.succeed("provider", "remove", other, "--yes")
 
 
-def test_the_same_again_changes_nothing(shell, site):
+def test_repeating_an_edit_changes_nothing(shell, site):
     assert shell.succeed("app", "edit", "site", "--ref", "main") == "site: unchanged\n"
     assert shell.json("app", "edit", "site", "--ref", "main") == {
         "application": "site",
@@ -116,7 +116,7 @@ def test_the_same_again_changes_nothing(shell, site):
         (["--env", "secret"], 3, "NAME=VALUE"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_changes(shell, site, arguments, code, said):
+def test_invalid_input_is_reported_before_anything_changes(shell, site, arguments, code, said):
     (shell.directory / "full").mkdir()
     (shell.directory / "full" / "letter").touch()
     before = shown(shell)
@@ -125,14 +125,14 @@ def test_what_is_wrong_is_told_before_anything_changes(shell, site, arguments, c
     assert shown(shell) == before
 
 
-def test_the_host_is_not_asked_about_what_stays(shell, site, sandbox):
+def test_the_host_is_not_contacted_about_unchanged_fields(shell, site, sandbox):
     before = sandbox.request_count
     shell.succeed("app", "edit", "site", "--keep", "9")
     shell.succeed("app", "edit", "site", "--ref", "nowhere", "--offline")
     assert sandbox.request_count == before
 
 
-def test_the_webhook_stays(shell, site, sandbox):
+def test_editing_keeps_the_webhook(shell, site, sandbox):
     public = {"DEPLOYCORE_PUBLIC_URL": "https://deploy.example.com"}
     shell.succeed("webhook", "register", "site", **public)
     (hook,) = sandbox.webhooks.of("acme/site")
@@ -141,6 +141,6 @@ def test_the_webhook_stays(shell, site, sandbox):
     assert "https://deploy.example.com" in shell.succeed("webhook", "show", "site")
 
 
-def test_an_unknown_application_is_told(shell, connect):
+def test_an_unknown_application_is_reported(shell, connect):
     code, said = shell.fail("app", "edit", "nothing", "--keep", "3")
     assert (code, "nothing" in said) == (3, True)

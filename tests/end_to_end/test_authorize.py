@@ -103,13 +103,13 @@ def opened(shell):
     return Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(shell.home)}))
 
 
-def test_before_the_sign_in_every_command_names_the_next_step(shell, work):
+def test_before_the_sign_in_every_command_suggests_the_next_step(shell, work):
     code, said = shell.fail("provider", "test", work)
     assert code == 4
     assert "Sign in: deploycore provider authorize work" in said
 
 
-def test_a_person_signs_in_with_a_browser_and_deploys(shell, work, sandbox, tmp_path):
+def test_a_user_signs_in_with_a_browser_and_deploys(shell, work, sandbox, tmp_path):
     code, out, err, page = by_loopback(shell, work)
     assert code == 0, err
     assert "Provider work is authorized: signed in as ada." in out
@@ -124,14 +124,14 @@ def test_a_person_signs_in_with_a_browser_and_deploys(shell, work, sandbox, tmp_
     assert sandbox.oauth.issued == 1  # all processes use the one that is stored
 
 
-def test_a_person_signs_in_with_a_browser_elsewhere(shell, work):
+def test_a_user_signs_in_with_a_browser_on_another_machine(shell, work):
     code, out, err = by_hand(shell, work)
     assert code == 0, err
     assert "signed in as ada" in out
     assert "valid: ada" in shell.succeed("provider", "test", work)
 
 
-def test_an_answer_with_another_state_stores_nothing(shell, work):
+def test_a_response_with_another_state_stores_nothing(shell, work):
     def forge(address):
         return re.sub("state=[^&]+", "state=forged", address)
 
@@ -141,20 +141,20 @@ def test_an_answer_with_another_state_stores_nothing(shell, work):
     assert shell.fail("provider", "test", work)[0] == 4
 
 
-def test_a_denied_access_is_told(shell, work, sandbox):
+def test_a_denied_authorization_is_reported(shell, work, sandbox):
     sandbox.oauth.account = None
     code, _, err, _ = by_loopback(shell, work)
     assert code == 4
     assert "The request for authorization was denied" in err
 
 
-def test_nobody_signs_in(shell, work):
+def test_a_sign_in_that_nobody_completes_times_out(shell, work):
     code, said = shell.fail("provider", "authorize", work, "--port", "0", "--timeout", "1s")
     assert code == 4
     assert "--no-browser" in said
 
 
-def test_without_an_address_nothing_is_exchanged(shell, work):
+def test_without_a_pasted_address_no_code_is_exchanged(shell, work):
     code, said = shell.fail("provider", "authorize", work, "--no-browser")
     assert code == 3
     assert "No address was given" in said
@@ -162,7 +162,7 @@ def test_without_an_address_nothing_is_exchanged(shell, work):
     assert by_hand(shell, work)[0] == 0
 
 
-def test_a_token_that_the_host_rejects_does_not_replace_the_former_one(shell, work, sandbox):
+def test_a_rejected_token_does_not_replace_the_previous_one(shell, work, sandbox):
     assert by_hand(shell, work)[0] == 0
     sandbox.add_user("eve")
     sandbox.oauth.account = "eve"
@@ -184,7 +184,7 @@ def test_signing_in_again_changes_the_account(shell, work, sandbox):
     assert "valid: bob" in shell.succeed("provider", "test", work)
 
 
-def test_an_expired_token_is_renewed_and_the_new_refresh_token_kept(shell, work, sandbox):
+def test_an_expired_token_is_renewed_and_the_new_refresh_token_is_stored(shell, work, sandbox):
     sandbox.oauth.rules = replace(sandbox.oauth.rules, grace=0)
     assert by_hand(shell, work)[0] == 0
     for issued in (2, 3, 4):  # with a refresh token that had not changed, the third would fail
@@ -193,7 +193,7 @@ def test_an_expired_token_is_renewed_and_the_new_refresh_token_kept(shell, work,
         assert sandbox.oauth.issued == issued
 
 
-def test_a_stolen_refresh_token_ends_the_grant_and_the_hint_helps(shell, work, sandbox):
+def test_a_reused_refresh_token_revokes_the_grant_and_the_hint_fixes_it(shell, work, sandbox):
     sandbox.oauth.rules = replace(sandbox.oauth.rules, grace=0)
     assert by_hand(shell, work)[0] == 0
     stolen = next(iter(sandbox.oauth._known.refresh))
@@ -216,7 +216,7 @@ def test_a_stolen_refresh_token_ends_the_grant_and_the_hint_helps(shell, work, s
     assert "valid: ada" in shell.succeed("provider", "test", work)
 
 
-def test_an_open_provider_takes_over_the_token_of_a_new_sign_in(shell, work, sandbox):
+def test_an_open_provider_uses_the_token_of_a_new_sign_in(shell, work, sandbox):
     assert by_hand(shell, work)[0] == 0
     with opened(shell) as installation, installation.open_provider(work) as provider:
         assert provider.authenticate().username == "ada"
@@ -228,7 +228,7 @@ def test_an_open_provider_takes_over_the_token_of_a_new_sign_in(shell, work, san
         assert provider.authenticate().username == "ada"
 
 
-def test_git_gets_the_access_token_with_its_end(shell, work, sandbox):
+def test_git_receives_the_access_token_with_its_expiry(shell, work, sandbox):
     assert by_hand(shell, work)[0] == 0
     with opened(shell) as installation, installation.open_provider(work) as provider:
         credential = provider.clone_url(SHOP).credential
@@ -248,7 +248,7 @@ def test_other_fields_can_be_changed_after_the_sign_in(shell, work, sandbox):
     assert (code, "not authorized yet" in said) == (4, True), said
 
 
-def test_doctor_uses_the_token_of_the_sign_in_and_stores_a_renewed_one(shell, work, sandbox):
+def test_the_doctor_uses_the_stored_token_and_stores_a_renewed_one(shell, work, sandbox):
     assert "not authorized yet" in shell.run("doctor").stdout
     assert by_hand(shell, work)[0] == 0
     sandbox.oauth.expire_all()
@@ -258,7 +258,7 @@ def test_doctor_uses_the_token_of_the_sign_in_and_stores_a_renewed_one(shell, wo
     assert sandbox.oauth.issued == issued
 
 
-def test_a_new_client_secret_is_proved_by_a_renewal(shell, work, sandbox):
+def test_a_new_client_secret_is_verified_by_a_renewal(shell, work, sandbox):
     """The present access token, which is still valid, says nothing about it."""
     assert by_hand(shell, work)[0] == 0
     code, said = shell.fail(
@@ -283,7 +283,7 @@ def test_a_new_client_secret_is_proved_by_a_renewal(shell, work, sandbox):
     assert "valid: ada" in shell.succeed("provider", "test", work)
 
 
-def test_a_sign_in_is_refused_if_the_provider_was_changed_meanwhile(shell, work):
+def test_a_sign_in_is_rejected_if_the_provider_changed_meanwhile(shell, work):
     """The token may be of another host than the provider has now."""
 
     def change(address):
@@ -296,7 +296,7 @@ def test_a_sign_in_is_refused_if_the_provider_was_changed_meanwhile(shell, work)
     assert shell.fail("provider", "test", work)[0] == 4
 
 
-def test_a_provider_that_needs_no_sign_in_says_so(shell, connect, sandbox):
+def test_a_provider_that_requires_no_sign_in_is_reported_as_such(shell, connect, sandbox):
     name, _ = connect("api-token")
     code, said = shell.fail("provider", "authorize", name)
     assert code == 3
@@ -306,7 +306,7 @@ def test_a_provider_that_needs_no_sign_in_says_so(shell, connect, sandbox):
     shell.succeed("provider", "rotate", name, "--token-stdin", given=other)
 
 
-def test_an_oauth_client_needs_no_person(shell, connect, sandbox, tmp_path):
+def test_an_oauth_client_requires_no_user(shell, connect, sandbox, tmp_path):
     name, _ = connect("oauth-client")
     assert "valid: acme" in shell.succeed("provider", "test", name)
     issued = sandbox.oauth.issued

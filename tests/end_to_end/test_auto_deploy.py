@@ -194,7 +194,7 @@ def test_a_pull_request_has_its_own_release_until_it_is_merged(
     assert [each["name"] for each in shell.json("app", "list")] == ["site"]
 
 
-def test_where_no_webhook_comes_a_push_is_found_by_polling(shell, server, site, tmp_path):
+def test_without_a_webhook_a_push_is_found_by_polling(shell, server, site, tmp_path):
     declared = tmp_path / "apps.yaml"
     declared.write_text(declared.read_text().replace('poll: "off"', "poll: 10"))
     shell.succeed("apply", "apps.yaml")

@@ -72,7 +72,7 @@ def releases(shell) -> set[str]:
         (["deploy"], 2, "APPLICATION"),
     ],
 )
-def test_wrong_names_and_values_are_refused(shell, arguments, code, said):
+def test_invalid_names_and_values_are_rejected(shell, arguments, code, said):
     given, message = shell.fail(*arguments, given=shell.made_up + "\n")
     assert given == code
     assert said.lower() in message.lower()
@@ -81,7 +81,7 @@ def test_wrong_names_and_values_are_refused(shell, arguments, code, said):
     assert shell.json("provider", "list") == []
 
 
-def test_a_secret_on_the_command_line_is_refused_and_not_repeated(shell):
+def test_a_secret_on_the_command_line_is_rejected_and_not_echoed(shell):
     code, said = shell.fail("provider", "add", "x", *TOKEN, "--token", shell.made_up)
     assert code == 3
     assert "--token-stdin" in said
@@ -107,7 +107,7 @@ def test_a_token_of_another_mode_is_named(shell, sandbox):
         ("access-token", "revoked"),
     ],
 )
-def test_wrong_credentials_say_what_to_look_at(shell, sandbox, mode, said):
+def test_rejected_credentials_say_what_to_check(shell, sandbox, mode, said):
     connection = next(c for c in sandbox.connections if c.settings["mode"] == mode)
     settings = {k: v for k, v in connection.settings.items() if isinstance(v, str)}
     options = [part for k, v in settings.items() for part in ("--" + k.replace("_", "-"), v)]
@@ -134,7 +134,7 @@ def test_wrong_credentials_say_what_to_look_at(shell, sandbox, mode, said):
         (["clone", "acme/shop", "copy", "--branch", "nope"], 5, "nope"),
     ],
 )
-def test_what_does_not_exist_is_named(shell, connect, arguments, code, said):
+def test_unknown_resources_are_named(shell, connect, arguments, code, said):
     name, _ = connect()
     given, message = shell.fail(arguments[0], name, *arguments[1:])
     assert given == code
@@ -159,7 +159,7 @@ def test_what_does_not_exist_is_named(shell, connect, arguments, code, said):
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_nonsense_from_the_host_is_a_clear_error(shell, sandbox, connect, change, code):
+def test_an_invalid_response_of_the_host_is_reported_clearly(shell, sandbox, connect, change, code):
     name, _ = connect()
     sandbox.listed_repositories("acme", 250)
     sandbox.faults.add(Fault(change, path="/2.0/repositories/*"))
@@ -168,7 +168,7 @@ def test_nonsense_from_the_host_is_a_clear_error(shell, sandbox, connect, change
     assert "Next: " in message
 
 
-def test_an_unreachable_host_is_a_clear_error(shell):
+def test_an_unreachable_host_is_reported_clearly(shell):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -184,7 +184,7 @@ def test_an_unreachable_host_is_a_clear_error(shell):
     assert os.listdir(shell.directory) == ["home"]
 
 
-def test_a_certificate_that_nobody_signed_is_a_clear_error(shell, certificate):
+def test_an_untrusted_certificate_is_reported_clearly(shell, certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
@@ -222,7 +222,7 @@ def test_an_existing_directory_with_files_is_not_touched(shell, connect):
     assert os.listdir(shell.directory / "copy") == ["letter"]
 
 
-def test_names_that_are_taken_are_refused(shell, connect, application):
+def test_names_in_use_are_rejected(shell, connect, application):
     taken = ["app", "create", "site", "--provider", application, "--repository", "a/b"]
     assert shell.fail(*taken, "--branch", "main", "--target", "other")[0] == 3
     other = ["app", "create", "other", *taken[3:], "--branch", "main", "--target", "live"]
@@ -232,7 +232,7 @@ def test_names_that_are_taken_are_refused(shell, connect, application):
     assert "site" in message
 
 
-def test_a_branch_that_is_gone_leaves_the_release_live_and_is_recorded(
+def test_a_deleted_branch_fails_the_deployment_and_keeps_the_release(
     shell, sandbox, connect, application
 ):
     before = releases(shell)
@@ -261,7 +261,7 @@ def test_a_branch_that_is_gone_leaves_the_release_live_and_is_recorded(
     ],
     ids=["refused", "forbidden", "cut", "html"],
 )
-def test_a_failing_git_server_leaves_the_release_live(
+def test_a_failing_git_server_keeps_the_release_live(
     shell, sandbox, application, change, path, code
 ):
     before = releases(shell)
@@ -337,7 +337,7 @@ def test_a_wrong_or_missing_key_is_a_clear_error(shell, connect):
     assert not key.exists()
 
 
-def test_output_into_a_closed_pipe_is_no_traceback(shell, sandbox, connect):
+def test_output_to_a_closed_pipe_prints_no_traceback(shell, sandbox, connect):
     sandbox.listed_repositories("acme", 3000)
     name, _ = connect()
     running = shell.start("repos", name, "--json")
@@ -349,7 +349,7 @@ def test_output_into_a_closed_pipe_is_no_traceback(shell, sandbox, connect):
     assert "BrokenPipe" not in said
 
 
-def test_no_secret_is_in_the_arguments_of_a_process(shell, sandbox, connect):
+def test_process_arguments_contain_no_secret(shell, sandbox, connect):
     name, _ = connect()
     sandbox.faults.add(Fault(faults.latency(1.0), path="*"))
     running = shell.start("clone", name, "acme/shop", "copy")

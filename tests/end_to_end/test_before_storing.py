@@ -28,7 +28,7 @@ def create(provider, **given):
     [(None, 4), (faults.answer(403, "no"), 4), (faults.answer(404, "no"), 5), (faults.html(), 6)],
     ids=["wrong", "forbidden", "absent", "nonsense"],
 )
-def test_a_provider_that_does_not_work_is_not_stored(shell, sandbox, change, code):
+def test_a_provider_that_fails_its_check_is_not_stored(shell, sandbox, change, code):
     place = ["--api-url", sandbox.api_url, "--git-url", sandbox.git_url]
     if change is not None:
         sandbox.faults.add(Fault(change, path="*"))
@@ -42,7 +42,7 @@ def test_a_provider_that_does_not_work_is_not_stored(shell, sandbox, change, cod
 
 
 @pytest.mark.usefixtures("no_home_yet")
-def test_a_provider_that_works_says_who_it_is(shell, sandbox):
+def test_adding_a_provider_shows_its_account(shell, sandbox):
     connection = next(c for c in sandbox.connections if c.settings["mode"] == "app-password")
     arguments, given = add_command("bitbucket", connection, "work")
     username = connection.settings["username"]
@@ -66,7 +66,7 @@ def test_a_provider_that_works_says_who_it_is(shell, sandbox):
         ({"target": "full"}, 3, "not empty"),
     ],
 )
-def test_an_application_that_can_not_be_deployed_is_not_stored(shell, provider, given, code, said):
+def test_an_application_that_cannot_be_deployed_is_not_stored(shell, provider, given, code, said):
     (shell.directory / "full").mkdir()
     (shell.directory / "full" / "letter").touch()
     found, message = shell.fail(*create(provider, **given))
@@ -74,7 +74,7 @@ def test_an_application_that_can_not_be_deployed_is_not_stored(shell, provider, 
     assert shell.json("app", "list") == []
 
 
-def test_addresses_are_understood_wherever_a_repository_is_named(shell, sandbox, provider):
+def test_a_repository_url_is_accepted_wherever_a_repository_is_named(shell, sandbox, provider):
     address = f"{sandbox.git_url}/acme/site"
     said = shell.succeed(*create(provider, repository=f"{address}/src/main/page"))
     assert "The repository is acme/site." in said
@@ -87,7 +87,7 @@ def test_addresses_are_understood_wherever_a_repository_is_named(shell, sandbox,
     assert shell.succeed("apply", "-", given=declared) == "site: unchanged\n"
 
 
-def test_a_file_from_standard_input_may_be_toml_and_is_checked(shell, provider):
+def test_a_file_from_standard_input_can_be_toml_and_is_validated(shell, provider):
     text = f"""
     [applications.site]
     provider = "{provider}"
@@ -105,7 +105,7 @@ def test_a_file_from_standard_input_may_be_toml_and_is_checked(shell, provider):
     assert (code, "standard input is not YAML" in said) == (3, True)
 
 
-def test_clone_names_what_was_meant(shell, provider):
+def test_clone_suggests_similar_names(shell, provider):
     code, said = shell.fail("clone", provider, "acme/siet", "copy")
     assert (code, "Did you mean 'acme/site'?" in said) == (5, True)
     code, said = shell.fail("clone", provider, "acme/site", "copy", "--branch", "mian")
@@ -114,7 +114,7 @@ def test_clone_names_what_was_meant(shell, provider):
     assert (code, "Did you mean 'acme/site'?" in said) == (5, True)
 
 
-def test_mistakes_of_the_command_line_are_told_whole(shell):
+def test_all_command_line_errors_are_reported_at_once(shell):
     code, said = shell.fail("app", "create")
     assert code == 2
     for name in ("NAME", "--provider", "--repository", "--branch", "--target"):
@@ -140,7 +140,7 @@ def test_mistakes_of_the_command_line_are_told_whole(shell):
         assert (code, wrong in said, "Next: " in said) == (2, True, True)
 
 
-def test_an_empty_path_is_not_taken_for_the_current_directory(shell, provider):
+def test_an_empty_path_is_not_treated_as_the_current_directory(shell, provider):
     """As of a variable that is not set: --target "$PLACE"."""
     for words in (create(provider, target=""), ["clone", provider, "acme/site", ""], ["apply", ""]):
         code, said = shell.fail(*words)

@@ -102,7 +102,7 @@ def follow(address):
     return ""
 
 
-def test_a_whole_journey_shows_no_secret(traced, sandbox, tmp_path):
+def test_a_complete_workflow_shows_no_secret(traced, sandbox, tmp_path):
     connection = next(each for each in sandbox.connections if each.settings["mode"] == "api-token")
     arguments, given = add_command("bitbucket", connection, "work")
     printed = traced(*arguments, given=given)
@@ -124,7 +124,7 @@ def test_a_whole_journey_shows_no_secret(traced, sandbox, tmp_path):
     assert any("execve(" in line and "built by" in line for line in traced.calls)
 
 
-def test_the_tokens_of_a_sign_in_are_not_shown(traced, sandbox, tmp_path):
+def test_sign_in_tokens_are_not_shown(traced, sandbox, tmp_path):
     settings = dict(sandbox.add_sign_in())
     secret = settings.pop("client_secret").get_secret_value()
     fields = [part for key, value in settings.items() for part in (f"--{key}", value)]

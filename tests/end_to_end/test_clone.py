@@ -17,7 +17,7 @@ def provider(connect, sandbox):
     return name
 
 
-def test_links_of_a_clone_are_as_in_git_or_as_asked_for(shell, provider):
+def test_links_in_a_clone_are_as_in_git_or_as_requested(shell, provider):
     shell.succeed("clone", provider, "acme/site", "copy")
     assert os.readlink(shell.directory / "copy" / "test" / "passwd") == "/etc/passwd"
     shell.succeed("clone", provider, "acme/site", "files", "--links", "write-as-files")
@@ -29,7 +29,7 @@ def test_links_of_a_clone_are_as_in_git_or_as_asked_for(shell, provider):
     assert not (shell.directory / "none").exists()
 
 
-def test_a_limit_that_was_reached_is_raised_by_the_option_that_the_error_names(shell, provider):
+def test_the_option_named_in_the_error_raises_the_limit(shell, provider):
     code, said = shell.fail("clone", provider, "acme/site", "copy", "--limit", "files=2")
     assert code == 7
     assert "raise the limit: --limit files=NUMBER" in " ".join(said.split())
@@ -41,7 +41,7 @@ def test_a_limit_that_was_reached_is_raised_by_the_option_that_the_error_names(s
     assert (shell.directory / "copy" / "page").read_bytes() == b"one"
 
 
-def test_a_limit_that_is_unknown_or_malformed_is_told_before_anything_is_asked(shell, provider):
+def test_an_unknown_or_invalid_limit_is_reported_before_any_request(shell, provider):
     for given, expected in {
         "flies=3": "Did you mean 'files'?",
         "files": "--limit NAME=NUMBER",

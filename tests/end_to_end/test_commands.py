@@ -27,7 +27,7 @@ def test_help_names_every_command_and_exit_code(shell, arguments):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_of_its_own(shell, name):
+def test_every_command_has_its_own_help(shell, name):
     assert "Usage: deploycore " + name in shell.succeed(name, "--help")
 
 
@@ -43,7 +43,7 @@ def test_the_manual_has_the_same_exit_codes(request):
         assert f"| {code} | {meaning} |" in manual
 
 
-def test_completion_offers_the_commands(shell):
+def test_completion_suggests_the_commands(shell):
     shown = shell.succeed(
         _DEPLOYCORE_COMPLETE="complete_bash", COMP_WORDS="deploycore pro", COMP_CWORD="1"
     )
@@ -60,7 +60,7 @@ def test_the_installed_plugin_is_listed_as_ready(shell):
     assert "ready" in shell.succeed("plugins")
 
 
-def test_the_sandbox_runs_until_it_is_told_to_stop(shell):
+def test_the_sandbox_runs_until_it_is_stopped(shell):
     running = shell.start("sandbox", "--kind", "bitbucket", "--json")
     with running:
         text = ""
@@ -116,11 +116,11 @@ def test_the_commands_that_the_sandbox_prints_connect_to_it(shell, kind):
         ("OAuth 2.0 (2 h)", "oauth-2-0-2-h"),
     ],
 )
-def test_the_title_of_a_connection_gives_a_name_that_a_provider_can_have(title, name):
+def test_the_title_of_a_connection_yields_a_valid_provider_name(title, name):
     assert provider_name(SandboxConnection(title, {}, "ada")) == name
 
 
-def test_a_port_that_is_taken_is_a_clear_error(shell, sandbox):
+def test_a_port_in_use_is_reported_clearly(shell, sandbox):
     port = sandbox.url.rpartition(":")[2]
     code, said = shell.fail("sandbox", "--kind", "bitbucket", "--port", port)
     assert code == 3

@@ -118,7 +118,7 @@ def stock_git_reads(sshd, served, key):
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
-def test_a_key_is_made_used_replaced_and_removed(shell, acme, sshd, served, tmp_path, kind):
+def test_a_key_is_created_used_replaced_and_removed(shell, acme, sshd, served, tmp_path, kind):
     acme()
     before = sshd.authorized.read_text().splitlines()
     shell.succeed("key", "create", "shop", "--type", kind)
@@ -141,7 +141,7 @@ def test_a_key_is_made_used_replaced_and_removed(shell, acme, sshd, served, tmp_
     assert shell.json("key", "list") == []
 
 
-def test_without_the_hooks_a_person_adds_the_key_and_repeats_the_command(
+def test_without_the_hooks_a_user_adds_the_key_and_repeats_the_command(
     shell, acme, sshd, served, tmp_path
 ):
     acme(by_hand=True)
@@ -171,7 +171,7 @@ def test_without_the_hooks_a_person_adds_the_key_and_repeats_the_command(
     assert "Not removed; remove it yourself: The deploy key" in said
 
 
-def test_a_key_of_a_provider_is_its_credential_for_git(shell, acme, sshd, served, tmp_path):
+def test_a_provider_key_is_its_credential_for_git(shell, acme, sshd, served, tmp_path):
     acme()
     before = sshd.authorized.read_text().splitlines()
     shell.succeed("key", "create", "work")
@@ -195,7 +195,7 @@ def test_removing_an_application_removes_its_key_at_the_host(shell, acme, sshd):
     assert shell.json("key", "list") == []
 
 
-def test_what_cannot_be_done_names_the_next_step(shell, acme):
+def test_failed_operations_suggest_the_next_step(shell, acme):
     acme()
     assert "deploycore app list" in shell.fail("key", "create", "nothing")[1]
     assert "shop" in shell.succeed("app", "list")
@@ -216,7 +216,7 @@ def test_what_cannot_be_done_names_the_next_step(shell, acme):
 
 
 @pytest.mark.skipif(not can_trace(), reason="strace cannot be used here")
-def test_a_private_key_is_in_no_file_argument_or_variable(shell, acme, sshd, tmp_path):
+def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme, sshd, tmp_path):
     acme()
     calls = tmp_path.parent / f"{tmp_path.name}-calls"
     seen, lines = [], []

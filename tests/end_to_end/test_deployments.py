@@ -42,7 +42,7 @@ def live(shell) -> str:
     return (shell.directory / "live" / "current" / "page").read_text()
 
 
-def test_applying_a_file_again_changes_nothing_and_export_gives_it_back(shell, declared):
+def test_reapplying_a_file_changes_nothing_and_export_returns_it(shell, declared):
     assert shell.succeed("apply", "apps.yaml") == "site: unchanged\n"
     exported = shell.succeed("export")
     (shell.directory / "again.yaml").write_text(exported)
@@ -56,14 +56,14 @@ def test_applying_a_file_again_changes_nothing_and_export_gives_it_back(shell, d
     assert "GREETING: hi" in shell.succeed("export", "site")
 
 
-def test_the_first_deployment_is_shown_once_it_is_made(shell, declared):
+def test_the_first_deployment_is_shown_after_it_is_created(shell, declared):
     code, said = shell.fail("show", "site")
     assert (code, "Make the first: deploycore deploy site" in said) == (3, True)
     shell.succeed("deploy", "site")
     assert "healthy" in shell.succeed("show", "site")
 
 
-def test_a_file_with_a_mistake_changes_nothing(shell, declared):
+def test_a_file_with_an_error_changes_nothing(shell, declared):
     declared.write_text(declared.read_text() + "  blog: {provider: x}\n")
     code, message = shell.fail("apply", "apps.yaml")
     assert code == 3
@@ -71,7 +71,7 @@ def test_a_file_with_a_mistake_changes_nothing(shell, declared):
     assert [app["name"] for app in shell.json("app", "list")] == ["site"]
 
 
-def test_events_are_streamed_as_lines_and_the_last_is_the_result(shell, declared):
+def test_events_are_streamed_as_lines_and_end_with_the_result(shell, declared):
     *events, done = shell.stream("deploy", "site")
     states = [event["phase"] for event in events if event["event"] == "state"]
     assert states[0] == "queued"
@@ -81,9 +81,7 @@ def test_events_are_streamed_as_lines_and_the_last_is_the_result(shell, declared
     assert done["current"] == str(shell.directory / "live" / "current")
 
 
-def test_a_release_that_does_not_work_is_taken_back_and_can_be_looked_into(
-    shell, declared, sandbox
-):
+def test_a_failing_release_is_rolled_back_and_can_be_inspected(shell, declared, sandbox):
     shell.succeed("deploy", "site")
     sandbox.publish("acme", "site", "main", {"page": b"two\n", "broken": b""}, "Two")
     code, message = shell.fail("deploy", "site")
@@ -100,7 +98,7 @@ def test_a_release_that_does_not_work_is_taken_back_and_can_be_looked_into(
     assert "rolled_back" in shell.succeed("deployments")
 
 
-def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, sandbox):
+def test_a_manual_rollback_and_the_list_of_available_releases(shell, declared, sandbox):
     for content in (b"one\n", b"two\n"):
         sandbox.publish("acme", "site", "main", {"page": content}, content.decode().strip())
         shell.succeed("deploy", "site")
@@ -119,7 +117,7 @@ def test_going_back_by_hand_and_what_there_is_to_go_back_to(shell, declared, san
     assert (code, "'nope' of site does not exist" in message) == (3, True)
 
 
-def test_a_commit_that_is_live_is_not_deployed_again_but_by_force(shell, declared):
+def test_a_live_commit_is_only_deployed_again_with_force(shell, declared):
     shell.succeed("deploy", "site")
     said = shell.succeed("deploy", "site")
     assert "is already live" in said
@@ -130,7 +128,7 @@ def test_a_commit_that_is_live_is_not_deployed_again_but_by_force(shell, declare
     assert shell.fail("deploy", "site", "--force", "--if-changed")[0] == 2
 
 
-def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect):
+def test_several_applications_are_deployed_and_failures_are_reported(shell, declared, connect):
     text = declared.read_text()
     other = text.partition("applications:\n")[2].replace("  site:", "  other:")
     other = other.replace("ref: main", "ref: gone").replace("/live", "/other")
@@ -149,7 +147,7 @@ def test_several_are_deployed_and_whoever_fails_is_told(shell, declared, connect
     assert json.loads(done.stderr)["error"]["details"]["application"] == "other"
 
 
-def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, declared):
+def test_a_running_deployment_is_followed_and_cancelled_by_another_process(shell, declared):
     text = declared.read_text()
     declared.write_text(text.replace('{shell: "', '{shell: "echo begun; sleep 60; '))
     shell.succeed("apply", "apps.yaml")
@@ -176,7 +174,7 @@ def test_a_running_deployment_is_followed_and_cancelled_from_elsewhere(shell, de
     assert ("→ canceled" in said, "cancelled" in said) == (True, False)
 
 
-def test_what_a_killed_process_left_is_cleared_up(shell, declared):
+def test_a_deployment_of_a_killed_process_is_recovered(shell, declared):
     text = declared.read_text()
     declared.write_text(text.replace('{shell: "', '{shell: "echo begun; sleep 60; '))
     shell.succeed("apply", "apps.yaml")
@@ -209,7 +207,7 @@ def test_what_a_killed_process_left_is_cleared_up(shell, declared):
         (["app", "secret", "nope", "A", "--stdin"], 3, "no application 'nope'"),
     ],
 )
-def test_wrong_names_are_clear_errors(shell, declared, arguments, code, said):
+def test_unknown_names_are_reported_clearly(shell, declared, arguments, code, said):
     found, message = shell.fail(*arguments)
     assert found == code
     assert said in message

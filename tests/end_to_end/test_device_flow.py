@@ -17,7 +17,7 @@ def sandbox():
 
 
 @pytest.mark.parametrize("allows", [True, False])
-def test_a_person_enters_the_code(shell, sandbox, allows):
+def test_a_user_enters_the_device_code(shell, sandbox, allows):
     given = sandbox.add_sign_in()
     said = shell.succeed(
         "provider", "add", "work", "--kind", "github", "--mode", "oauth-device",

@@ -12,7 +12,7 @@ from deploycore.cli import EXIT_CODES
 from tests.distributions import write_distribution
 
 
-def test_a_healthy_installation_is_told_in_one_line_at_the_end(shell, connect):
+def test_a_healthy_installation_is_reported_in_one_final_line(shell, connect):
     name, _ = connect()
     shown = shell.succeed("doctor")
     lines = shown.splitlines()
@@ -22,7 +22,9 @@ def test_a_healthy_installation_is_told_in_one_line_at_the_end(shell, connect):
     assert f"provider {name}" in shown
 
 
-def test_machines_get_everything_and_the_exit_code_of_the_first_problem(shell, connect, sandbox):
+def test_json_output_has_all_findings_and_the_exit_code_of_the_first_problem(
+    shell, connect, sandbox
+):
     name, _ = connect()
     sandbox.stop()
     told = shell.json("doctor", "--offline")
@@ -44,7 +46,7 @@ def test_machines_get_everything_and_the_exit_code_of_the_first_problem(shell, c
 
 
 @pytest.mark.usefixtures("no_home_yet")
-def test_nothing_is_made_where_nothing_is(shell):
+def test_the_doctor_creates_nothing_on_an_empty_machine(shell):
     shell.succeed("doctor")
     assert not shell.home.exists()
 
@@ -59,7 +61,7 @@ def test_nothing_is_made_where_nothing_is(shell):
         ({"DEPLOYCORE_SECRET_KEY": "made-up-secret-5f2c81d0"}, 3, "is not a Fernet key"),
     ],
 )
-def test_an_environment_that_leads_nowhere_is_told(shell, environment, code, said):
+def test_an_invalid_environment_is_reported(shell, environment, code, said):
     done = shell.run("doctor", **environment)
     assert done.returncode == code
     assert code in EXIT_CODES
@@ -68,7 +70,7 @@ def test_an_environment_that_leads_nowhere_is_told(shell, environment, code, sai
     assert done.stderr == ""
 
 
-def test_an_interrupt_ends_it_while_a_provider_hangs(shell, connect, monkeypatch):
+def test_an_interrupt_ends_the_doctor_while_a_provider_hangs(shell, connect, monkeypatch):
     connect()
     site, met = shell.directory / "site", shell.directory / "met"
     source = (

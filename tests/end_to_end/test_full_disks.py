@@ -64,7 +64,7 @@ def kept(home):
     return {each.name for each in home.iterdir() if not each.name.endswith(ends)}
 
 
-def test_a_provider_with_a_pinned_host_key_is_stored_whole_or_not_at_all(
+def test_a_provider_with_a_pinned_host_key_is_stored_atomically(
     disk, no_home_yet, shell, add, sshd
 ):
     before = kept(disk)
@@ -83,9 +83,7 @@ def test_a_provider_with_a_pinned_host_key_is_stored_whole_or_not_at_all(
     shell.succeed("clone", "plain", "acme/shop", "here")
 
 
-def test_a_first_clone_needs_a_database_and_no_room_for_a_cache(
-    disk, no_home_yet, shell, add, tree
-):
+def test_a_first_clone_needs_no_cache_space(disk, no_home_yet, shell, add, tree):
     shell.succeed(*add)
     with full(disk, 0):
         _, said = shell.fail("clone", "plain", "acme/shop", "here")
@@ -96,7 +94,7 @@ def test_a_first_clone_needs_a_database_and_no_room_for_a_cache(
     assert snapshot(shell.directory / "here") == snapshot(tree)
 
 
-def test_a_first_deployment_does_without_a_cache_that_has_no_room(
+def test_a_first_deployment_works_without_space_for_a_cache(
     disk, no_home_yet, shell, add, tree, stock_git, sshd, tmp_path
 ):
     (tree / "large").write_bytes(os.urandom(1_500_000))  # more than the disk has
@@ -113,7 +111,7 @@ def test_a_first_deployment_does_without_a_cache_that_has_no_room(
     assert snapshot(www / "current") == snapshot(tree)
 
 
-def test_a_first_clone_to_a_full_disk_leaves_nothing(shell, add, tree, tmp_path):
+def test_a_first_clone_to_a_full_disk_leaves_nothing_behind(shell, add, tree, tmp_path):
     shell.succeed(*add)
     with small_disk(tmp_path / "small", "1m") as small:
         for left in (0, PAGE, 10 * PAGE, 20 * PAGE, 40 * PAGE):

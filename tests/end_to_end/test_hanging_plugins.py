@@ -81,7 +81,7 @@ def interrupted(shell, running) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("lines", HANGS.values(), ids=HANGS.keys())
-def test_an_interrupt_ends_a_listing_whatever_the_plugin_does(shell, acme, lines):
+def test_an_interrupt_ends_a_listing_despite_a_hanging_plugin(shell, acme, lines):
     met = acme("            yield Repository(", lines)
     code, said = interrupted(shell, begun(shell, met, "repos", "work"))
     assert code == 130
@@ -110,7 +110,7 @@ def test_an_interrupt_ends_every_command_that_waits_for_a_plugin(shell, acme, be
 
 
 @pytest.mark.parametrize("lines", HANGS.values(), ids=HANGS.keys())
-def test_an_interrupt_ends_a_deployment_whatever_the_plugin_does(shell, acme, lines):
+def test_an_interrupt_ends_a_deployment_despite_a_hanging_plugin(shell, acme, lines):
     met = acme('        yield Branch(name="main"', lines)
     target = shell.directory / "live"
     named = ["--provider", "work", "--repository", "ada/engine", "--branch", "main"]
@@ -140,7 +140,7 @@ HOLDING = "__import__('ctypes').PyDLL(None).sleep(600)"
     [("provider", "test", "work"), ("deploy", "engine"), ("serve", "--port", "0"), ("worker",)],
     ids=lambda arguments: arguments[0],
 )
-def test_a_plugin_whose_import_holds_the_interpreter_ends_the_command(shell, acme, arguments):
+def test_a_plugin_import_that_blocks_the_interpreter_ends_the_command(shell, acme, arguments):
     acme("class AcmeProvider:", ["pass"])
     named = ["--provider", "work", "--repository", "ada/engine", "--branch", "main"]
     target = str(shell.directory / "live")
@@ -167,7 +167,7 @@ def test_a_plugin_whose_import_holds_the_interpreter_ends_the_command(shell, acm
     assert len(said) == 2
 
 
-def test_a_plugin_that_is_waited_for_is_named(shell, acme):
+def test_a_slow_plugin_is_named(shell, acme):
     met = acme('        yield Branch(name="main"', [FOREVER])
     running = begun(shell, met, "branches", "work", "ada/engine", "--json")
     wanted = "still waiting for provider work: list_branches of deploycore-acme 0.1 ("
@@ -175,14 +175,14 @@ def test_a_plugin_that_is_waited_for_is_named(shell, acme):
     assert interrupted(shell, running)[0] == 130
 
 
-def test_a_listing_of_which_no_part_takes_long_tells_nothing_of_waits(shell, acme):
+def test_a_fast_listing_reports_no_delay(shell, acme):
     acme('        yield Branch(name="main"', ["pass"])
     done = shell.run("branches", "work", "ada/engine", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert [branch["name"] for branch in json.loads(done.stdout)] == ["main"]
 
 
-def test_a_wait_is_told_once_and_again_only_later(monkeypatch, capfd):
+def test_a_delay_is_reported_once_and_repeated_only_later(monkeypatch, capfd):
     monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.1)
     monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.01)
     with telling_of_waits(interruptible=False), under_way("provider work", "clone_url", "acme 1"):
@@ -195,7 +195,7 @@ def test_a_wait_is_told_once_and_again_only_later(monkeypatch, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_plugin_whose_import_hangs_is_listed_with_all_others(shell, acme, sandbox):
+def test_a_plugin_whose_import_hangs_is_listed_with_the_others(shell, acme, sandbox):
     acme("class AcmeProvider:", [FOREVER])
     done = shell.run("plugins", "--json")
     assert done.returncode == 0
@@ -211,7 +211,7 @@ def test_a_plugin_whose_import_hangs_is_listed_with_all_others(shell, acme, sand
     )
 
 
-def test_a_listing_of_plugins_reads_well(shell, acme):
+def test_the_plugin_list_is_readable(shell, acme):
     acme("class AcmeProvider:", ["raise SystemExit(3)"])
     shown = shell.succeed("plugins")
     broken, ready = shown.split("provider bitbucket: ready\n")

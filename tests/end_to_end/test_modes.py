@@ -13,7 +13,7 @@ ODD_BRANCHES = {"feature/login", "discount-50%", "fix-#17", "größe/日本語"}
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_from_a_workspace_to_files_on_disk_and_again(shell, sandbox, connect, mode):
+def test_each_mode_lists_clones_and_deploys_a_repository(shell, sandbox, connect, mode):
     name, connection = connect(mode)
     owner = connection.owner
     first = sandbox.publish(owner, "site", "main", {"page": b"one\n", "a/b": b"deep\n"}, "One")
@@ -77,7 +77,7 @@ def test_a_branch_of_any_name_can_be_cloned_and_deployed(shell, connect, branch)
     assert start.stat().st_mode & 0o111
 
 
-def test_stock_git_sees_a_clone_as_a_clean_repository(shell, connect):
+def test_stock_git_reports_a_clone_as_clean(shell, connect):
     name, _ = connect()
     shell.succeed("clone", name, "acme/shop", "copy")
     git = ["git", "-C", str(shell.directory / "copy")]
@@ -90,7 +90,7 @@ def test_stock_git_sees_a_clone_as_a_clean_repository(shell, connect):
     assert "@" not in remote.stdout
 
 
-def test_several_providers_live_side_by_side(shell, connect):
+def test_several_providers_coexist(shell, connect):
     names = [connect(mode)[0] for mode in MODES]
     assert {item["name"] for item in shell.json("provider", "list")} == set(names)
     shown = shell.json("provider", "show", names[0])
@@ -101,7 +101,7 @@ def test_several_providers_live_side_by_side(shell, connect):
         assert shell.json("provider", "test", name)["repositories"] > 0
 
 
-def test_secrets_may_stay_in_the_environment_or_in_a_file(shell, sandbox, tmp_path_factory):
+def test_secrets_can_stay_in_the_environment_or_in_a_file(shell, sandbox, tmp_path_factory):
     connection = next(c for c in sandbox.connections if c.settings["mode"] == "access-token")
     secret = connection.settings["token"].get_secret_value()
     path = tmp_path_factory.mktemp("elsewhere") / "token"
@@ -123,7 +123,7 @@ def test_secrets_may_stay_in_the_environment_or_in_a_file(shell, sandbox, tmp_pa
     assert str(path) in said
 
 
-def test_errors_are_json_for_machines(shell, connect):
+def test_errors_are_json_if_json_is_requested(shell, connect):
     name, _ = connect()
     done = shell.run("branches", name, "acme/nope", "--json")
     error = json.loads(done.stderr)["error"]
@@ -133,9 +133,7 @@ def test_errors_are_json_for_machines(shell, connect):
     assert error["hint"]
 
 
-def test_a_listing_of_ten_thousand_is_complete_in_order_and_without_duplicates(
-    shell, sandbox, connect
-):
+def test_a_listing_of_ten_thousand_is_complete_ordered_and_unique(shell, sandbox, connect):
     sandbox.listed_repositories("acme", 10_000)
     name, _ = connect()
     listed = [item["slug"] for item in shell.json("repos", name)]

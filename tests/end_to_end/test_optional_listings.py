@@ -30,7 +30,7 @@ def test_tags_are_listed_with_their_commits(shell, connect, tagged):
     )
 
 
-def test_a_misspelt_tag_is_recognized(shell, connect, tagged):
+def test_a_misspelled_tag_gets_a_suggestion(shell, connect, tagged):
     name, _ = connect()
     code, said = shell.fail(
         "app", "create", "site", "--provider", name, "--repository", "acme/site",
@@ -61,7 +61,7 @@ def narrow(shell, sandbox, tagged):
     return narrow
 
 
-def test_a_token_of_a_repository_needs_its_name(shell, narrow):
+def test_a_repository_token_requires_the_repository_name(shell, narrow):
     done = narrow()
     assert done.returncode == 4
     assert "cannot list the repositories" in done.stderr
@@ -73,7 +73,7 @@ def test_a_token_of_a_repository_needs_its_name(shell, narrow):
     assert [row["id"] for row in shell.json("repos", "narrow")] == ["acme/site"]
 
 
-def test_a_repository_proves_a_token_that_was_stored_without_its_name(shell, narrow):
+def test_naming_the_repository_verifies_a_token_stored_without_it(shell, narrow):
     assert narrow("--no-verify").returncode == 0
     code, said = shell.fail("provider", "test", "narrow")
     assert (code, "deploycore provider edit narrow --repository" in said) == (4, True), said

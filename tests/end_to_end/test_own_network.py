@@ -120,7 +120,9 @@ def test_two_providers_with_different_networks_in_one_process(
     assert len(proxy.seen) == len(two.shown)  # the API's connections, and git's
 
 
-def test_git_alone_uses_the_providers_network(installation, network, values, proxy, tmp_path):
+def test_git_uses_the_network_settings_of_the_provider(
+    installation, network, values, proxy, tmp_path
+):
     mine = write_certificate(tmp_path / "mine.pem", "mine")
     end = network("end", client_ca=mine)
     fields = values(end.origin, ca_bundle=str(end.certificate), client_certificate=str(mine))
@@ -137,7 +139,7 @@ def test_git_alone_uses_the_providers_network(installation, network, values, pro
         export(place, "main", tmp_path / "without", settings=GitSettings(retries=0))
 
 
-def test_git_lfs_uses_the_providers_network(network, values, proxy, tmp_path):
+def test_git_lfs_uses_the_network_settings_of_the_provider(network, values, proxy, tmp_path):
     lfs = LfsServer()
     mine = write_certificate(tmp_path / "mine.pem", "mine")
     port = int(lfs.origin.rpartition(":")[2])
@@ -160,7 +162,7 @@ def test_git_lfs_uses_the_providers_network(network, values, proxy, tmp_path):
     assert len(proxy.seen) == len(end.shown)
 
 
-def test_a_host_that_is_not_trusted_is_not_added(installation, network, values):
+def test_an_untrusted_host_is_not_added(installation, network, values):
     end, other = network("end"), network("other")
     for fields in ({}, {"ca_bundle": str(other.certificate)}):
         with pytest.raises(ProviderUnavailable, match="TLS") as caught:
@@ -197,7 +199,7 @@ CORRECTED = {
         ({"expires_on": "never"}, "expires_on"),
     ],
 )
-def test_a_field_that_is_wrong_is_named_and_nothing_is_stored(
+def test_an_invalid_field_is_named_and_nothing_is_stored(
     installation, sandbox, values, tmp_path, monkeypatch, fields, problem
 ):
     monkeypatch.chdir(tmp_path)
@@ -215,9 +217,7 @@ def test_a_field_that_is_wrong_is_named_and_nothing_is_stored(
     add(installation, "work", values(sandbox.url, **corrected))
 
 
-def test_paths_are_stored_as_they_hold_from_anywhere(
-    installation, network, values, tmp_path, monkeypatch
-):
+def test_paths_are_stored_as_absolute_paths(installation, network, values, tmp_path, monkeypatch):
     end = network("end")
     monkeypatch.chdir(tmp_path)
     add(installation, "work", values(end.origin, ca_bundle="end.pem"))
@@ -227,7 +227,7 @@ def test_paths_are_stored_as_they_hold_from_anywhere(
         assert provider.authenticate().username
 
 
-def test_a_file_that_is_gone_is_told_when_the_provider_is_opened(installation, network, values):
+def test_a_missing_file_is_reported_when_the_provider_is_opened(installation, network, values):
     end = network("end")
     add(installation, "work", values(end.origin, ca_bundle=str(end.certificate)))
     end.certificate.unlink()
@@ -236,7 +236,7 @@ def test_a_file_that_is_gone_is_told_when_the_provider_is_opened(installation, n
     assert caught.value.details["provider"] == "work"
 
 
-def test_a_proxy_moves_between_what_is_secret_and_what_is_not(installation, network, values, proxy):
+def test_a_proxy_moves_between_settings_and_secrets(installation, network, values, proxy):
     end = network("end")
     proxy.demanded = None
     add(installation, "work", values(end.origin, ca_bundle=str(end.certificate)))
@@ -257,7 +257,7 @@ def test_a_proxy_moves_between_what_is_secret_and_what_is_not(installation, netw
     assert (record.settings["proxy"], "proxy" in record.secrets) == ("none", False)
 
 
-def test_none_is_no_proxy_whatever_the_environment_says(
+def test_proxy_none_overrides_the_environment(
     installation, network, values, proxy, tmp_path, monkeypatch
 ):
     end = network("end")
@@ -267,7 +267,7 @@ def test_none_is_no_proxy_whatever_the_environment_says(
     assert not proxy.seen
 
 
-def test_timeouts_are_those_of_the_provider(installation, network, values):
+def test_the_timeouts_of_the_provider_are_used(installation, network, values):
     end = network("end")
     shown = {"ca_bundle": str(end.certificate), "connect_timeout": "7", "read_timeout": "8.5"}
     add(installation, "work", values(end.origin, **shown))
@@ -278,7 +278,7 @@ def test_timeouts_are_those_of_the_provider(installation, network, values):
     assert (own.connect_timeout, own.read_timeout) == (7, 8.5)
 
 
-def test_the_command_line_takes_the_fields_and_refuses_a_password(shell, network, values, proxy):
+def test_the_command_line_accepts_network_fields_but_no_password(shell, network, values, proxy):
     end = network("end")
     settings, secrets = values(end.origin)
     options = [f"--{key}={value}" for key, value in settings.items()]
@@ -299,7 +299,7 @@ def test_the_command_line_takes_the_fields_and_refuses_a_password(shell, network
     assert "trusted" in shell.succeed("doctor")
 
 
-def test_the_fields_are_in_the_help(shell):
+def test_the_help_lists_the_network_fields(shell):
     said = shell.succeed("provider", "add", "--kind", "gitea", "--help")
     assert "Network fields" in said
     edited = shell.succeed("provider", "edit", "--help")

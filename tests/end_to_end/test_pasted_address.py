@@ -15,7 +15,7 @@ def sandbox():
 @pytest.mark.parametrize(
     "page", ["/scm/web/shop.git", "/projects/WEB/repos/shop/browse"], ids=["clone", "page"]
 )
-def test_the_kind_the_server_and_the_project_are_read_from_it(shell, sandbox, page):
+def test_kind_server_and_project_are_derived_from_a_pasted_address(shell, sandbox, page):
     token = sandbox.add_credential("personal-token").secret.get_secret_value()
     address = sandbox.base_url.replace("//", "//ada@") + page
     options = ("--mode", "personal-token", "--token-stdin")
@@ -32,7 +32,7 @@ def test_the_kind_the_server_and_the_project_are_read_from_it(shell, sandbox, pa
     }
 
 
-def test_a_repository_is_named_by_its_address(shell, sandbox):
+def test_a_repository_can_be_named_by_its_address(shell, sandbox):
     token = sandbox.add_credential("personal-token").secret.get_secret_value()
     options = ("--kind", "bitbucket-datacenter", "--mode", "personal-token", "--token-stdin")
     url = sandbox.base_url
@@ -42,7 +42,7 @@ def test_a_repository_is_named_by_its_address(shell, sandbox):
         assert branch["name"] == "main"
 
 
-def test_an_address_that_could_be_any_host_is_not_guessed(shell, sandbox):
+def test_the_kind_of_an_ambiguous_address_is_not_guessed(shell, sandbox):
     code, said = shell.fail("provider", "add", "work", "https://git.example.com/acme/shop.git")
     assert code == 2
     assert "No installed plugin recognizes the URL" in said

@@ -91,7 +91,7 @@ def behind_tls(certificate):
         yield put
 
 
-def test_a_push_to_gits_own_server_over_https_is_found_by_polling(
+def test_a_push_to_a_plain_git_server_over_https_is_found_by_polling(
     shell, server, pushed, http_backend, behind_tls, certificate, tmp_path
 ):
     root, address = http_backend
@@ -107,7 +107,7 @@ def test_a_push_to_gits_own_server_over_https_is_found_by_polling(
     poll(shell, server, pushed, root, tmp_path)
 
 
-def test_a_push_to_a_server_over_ssh_is_found_by_polling(shell, server, pushed, sshd, tmp_path):
+def test_a_push_to_an_ssh_server_is_found_by_polling(shell, server, pushed, sshd, tmp_path):
     root = sshd.root / tmp_path.name
     pushed(root, "zero")
     add = (
@@ -121,7 +121,7 @@ def test_a_push_to_a_server_over_ssh_is_found_by_polling(shell, server, pushed, 
     poll(shell, server, pushed, root, tmp_path)
 
 
-def test_a_push_to_a_host_without_its_api_is_found_by_polling(
+def test_a_push_to_a_host_without_api_access_is_found_by_polling(
     shell, server, pushed, sshd, tmp_path
 ):
     root = sshd.root / tmp_path.name
@@ -158,7 +158,7 @@ def readmes_example():
 @pytest.mark.skipif(
     not all(map(shutil.which, ("curl", "openssl"))), reason="curl or openssl is not installed"
 )
-def test_the_readmes_request_of_ci_deploys(shell, server, sandbox, tmp_path):
+def test_the_ci_request_from_the_readme_deploys(shell, server, sandbox, tmp_path):
     sandbox.publish("acme", "shop", "main", {"page": b"one"}, "One")
     connection = sandbox.connect("basic", _full())
     given = connection.settings["password"].get_secret_value()
@@ -206,7 +206,7 @@ def _full():
     return Access.FULL
 
 
-def test_a_path_that_is_mistyped_is_told_with_what_to_do(shell, sandbox):
+def test_a_mistyped_path_is_reported_with_the_next_step(shell, sandbox):
     connection = sandbox.connect("basic", _full())
     given = connection.settings["password"].get_secret_value() + "\n"
     add = (

@@ -29,13 +29,13 @@ def engine(shell, acme):
     return "engine"
 
 
-def test_without_applications_all_of_them_cannot_be_deployed(shell):
+def test_deploying_all_without_applications_is_an_error(shell):
     code, said = shell.fail("deploy", "--all")
     assert (code, "There are no applications." in said) == (3, True)
     assert "--target" in shell.succeed("app", "create", "--help")
 
 
-def test_a_variable_without_a_value_is_not_repeated(shell, acme):
+def test_a_variable_without_a_value_is_not_echoed(shell, acme):
     create = ["app", "create", "engine", *NAMED, "--target", "live", "--env"]
     code, said = shell.fail(*create, shell.made_up)
     assert (code, "does not have the form NAME=VALUE" in said) == (3, True)
@@ -43,7 +43,7 @@ def test_a_variable_without_a_value_is_not_repeated(shell, acme):
     shell.succeed(*create, "RAILS_ENV=production")
 
 
-def test_a_pattern_that_cannot_be_used_is_refused_before_it_is_stored(shell, acme):
+def test_an_unusable_pattern_is_rejected_before_it_is_stored(shell, acme):
     create = ["app", "create", "engine", *NAMED, "--target", "live", "--watch"]
     code, said = shell.fail(*create, "[")
     assert (code, "'[' is not a valid .gitignore pattern" in said) == (3, True)
@@ -54,13 +54,13 @@ def test_a_pattern_that_cannot_be_used_is_refused_before_it_is_stored(shell, acm
     shell.succeed("app", "edit", "engine", "--offline", "--watch", "**", "--watch", "!docs/")
 
 
-def test_an_application_without_deployments_says_how_to_make_the_first(shell, engine):
+def test_an_application_without_deployments_suggests_the_first_one(shell, engine):
     code, said = shell.fail("show", "engine")
     assert (code, "engine has no deployments yet." in said) == (3, True)
     assert "deploycore deploy engine" in said
 
 
-def test_each_step_towards_a_webhook_names_the_next(shell, engine):
+def test_each_webhook_command_suggests_the_next_step(shell, engine):
     code, said = shell.fail("webhook", "rotate", "engine")
     assert (code, "'engine' has no webhook" in said) == (3, True)
     register = ["webhook", "register", "engine"]
@@ -80,7 +80,7 @@ def test_each_step_towards_a_webhook_names_the_next(shell, engine):
     shell.succeed("webhook", "rotate", "engine", "--grace", "12h")
 
 
-def test_a_token_needs_a_name_of_its_own(shell):
+def test_a_token_requires_a_unique_name(shell):
     code, said = shell.fail("token", "add", "my token", "--role", "read")
     assert (code, "'my token' is not a valid name for a token" in said) == (3, True)
     shell.succeed("token", "add", "my-token", "--role", "read")
@@ -90,14 +90,14 @@ def test_a_token_needs_a_name_of_its_own(shell):
     shell.succeed("token", "add", "my-token", "--role", "read")
 
 
-def test_a_provider_that_is_used_names_its_users(shell, engine):
+def test_removing_a_provider_in_use_names_its_users(shell, engine):
     code, said = shell.fail("provider", "remove", "work", "--yes")
     assert (code, "'work' is used by: engine" in said) == (3, True)
     shell.succeed("app", "remove", "engine", "--yes")
     shell.succeed("provider", "remove", "work", "--yes")
 
 
-def test_an_application_of_another_machine_is_left_to_it(shell, engine):
+def test_an_application_of_another_machine_is_not_deployed_here(shell, engine):
     declared = shell.directory / "applications.yaml"
     found = yaml.safe_load(shell.succeed("export"))
     found["applications"]["engine"]["host"] = "far.example"
@@ -112,7 +112,7 @@ def test_an_application_of_another_machine_is_left_to_it(shell, engine):
     assert "far.example" not in said
 
 
-def test_a_secret_that_is_still_to_be_stored_is_named(shell, acme):
+def test_a_secret_that_is_not_yet_stored_is_named(shell, acme):
     env = ["--env", "TOKEN=@stored"]
     shell.succeed("app", "create", "engine", *NAMED, "--target", "live", *env)
     done = shell.run("doctor", "--offline")

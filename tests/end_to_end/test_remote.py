@@ -99,26 +99,26 @@ def test_an_application_is_applied_deployed_and_rolled_back(remote, declared, sa
     assert "No applications yet" in remote("app", "list")
 
 
-def test_the_exit_code_is_that_of_the_command_on_the_machine(remote, declared):
+def test_remote_commands_return_the_same_exit_codes_as_local_ones(remote, declared):
     assert "nothere" in remote("deploy", "nothere", code=3)
     assert "999" in remote("show", "999", code=3)
     assert "cannot be run with --server" in remote("serve", code=3)
 
 
-def test_all_unknown_applications_are_told_at_once(remote, declared):
+def test_all_unknown_applications_are_reported_at_once(remote, declared):
     said = " ".join(remote("deploy", "no", "shop", "on", code=3).split())
     assert "There is no application 'no'. There is no application 'on'." in said
 
 
-def test_what_there_is_nothing_of_is_told(remote):
+def test_missing_applications_are_reported(remote):
     assert "There are no applications." in remote("deploy", "--all", code=3)
 
 
-def test_an_application_without_deployments_is_told(remote, declared):
+def test_an_application_without_deployments_is_reported(remote, declared):
     assert "shop has no deployments yet" in remote("logs", "shop", code=3)
 
 
-def test_a_failed_deployment_fails(remote, declared, tmp_path):
+def test_a_failed_deployment_fails_the_command(remote, declared, tmp_path):
     text = DECLARATION.format(owner=declared, target=tmp_path / "shop")
     remote("apply", "-", given=text + "    health_check: {shell: 'false', retries: 1}\n")
     said = remote("deploy", "shop", code=8)
@@ -177,7 +177,7 @@ def test_users_and_tokens_are_managed(remote, served):
     assert "Token ci is removed." in remote("token", "remove", "ci", "--yes")
 
 
-def test_what_commands_print_as_json_is_the_same_on_the_machine(remote, shell, declared):
+def test_json_output_is_the_same_as_on_the_machine(remote, shell, declared):
     remote("user", "add", "ada", "--role", "admin")
     for line in ("user list", "token list", "provider list", "provider show api-token"):
         there, here = json.loads(remote(*line.split(), "--json")), shell.json(*line.split())
@@ -210,7 +210,7 @@ def test_a_provider_is_added_changed_and_removed(remote, sandbox, tmp_path):
     assert "second" not in remote("provider", "list")
 
 
-def test_what_the_provider_can_read_is_listed_by_the_server(remote, owner, sandbox):
+def test_repositories_and_branches_are_listed_by_the_server(remote, owner, sandbox):
     sandbox.publish(owner, "shop", "main", {"OLD": b"x"}, "Begin")
     assert f"{owner}/shop" in remote("repos", "api-token")
     assert "No repositories found." in remote("repos", "api-token", "--filter", "nothing-like-it")
@@ -218,7 +218,7 @@ def test_what_the_provider_can_read_is_listed_by_the_server(remote, owner, sandb
     assert "accessible" in remote("provider", "test", "api-token")
 
 
-def test_a_file_is_checked_as_a_whole_before_anything_is_stored(remote, declared, tmp_path):
+def test_a_file_is_validated_completely_before_anything_is_stored(remote, declared, tmp_path):
     shop = DECLARATION.format(owner=declared, target=tmp_path / "shop")
     other = shop.partition("\n")[2].replace("shop:", "other:").replace("ref: main", "ref: missing")
     text = shop + "    keep: 9\n" + other.replace(str(tmp_path / "shop"), str(tmp_path / "other"))
@@ -227,13 +227,13 @@ def test_a_file_is_checked_as_a_whole_before_anything_is_stored(remote, declared
     assert "would be changed" in remote("apply", "-", "--dry-run", given=shop + "    keep: 9\n")
 
 
-def test_plugins_and_the_doctor_are_those_of_the_server(remote):
+def test_plugins_and_doctor_show_the_state_of_the_server(remote):
     assert "bitbucket" in remote("plugins")
     assert "database" in remote("doctor", "--offline")
     assert "api-token" in remote("provider", "list")
 
 
-def test_the_token_is_in_a_file_of_its_own_alone(remote, served, shell):
+def test_the_token_is_only_stored_in_its_own_file(remote, served, shell):
     path = remote.directory / "servers.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text()) == {served: remote.token}
@@ -242,7 +242,7 @@ def test_the_token_is_in_a_file_of_its_own_alone(remote, served, shell):
     assert "not signed in" in remote("app", "list", code=3)
 
 
-def test_a_removed_token_is_told_with_the_next_step(remote, served, shell):
+def test_a_removed_token_is_reported_with_the_next_step(remote, served, shell):
     shell.succeed("token", "remove", "admin", "--yes")
     for _ in range(60):  # the server may know the token for another second
         done = shell.run("--server", served, "app", "list", **remote.away)
@@ -252,13 +252,13 @@ def test_a_removed_token_is_told_with_the_next_step(remote, served, shell):
     assert (done.returncode, "deploycore login http" in done.stderr) == (4, True)
 
 
-def test_the_environment_names_the_server_and_the_token(served, token, shell, tmp_path):
+def test_environment_variables_set_the_server_and_the_token(served, token, shell, tmp_path):
     away = {"DEPLOYCORE_HOME": str(tmp_path / "away"), "DEPLOYCORE_SERVER": served}
     said = shell.succeed("provider", "list", DEPLOYCORE_TOKEN=token("read"), **away)
     assert "api-token" in said
 
 
-def test_a_server_that_is_away_is_told_by_its_address(shell, tmp_path):
+def test_an_unreachable_server_is_reported_with_its_address(shell, tmp_path):
     away = {"DEPLOYCORE_TOKEN": "dct_x" * 9, "DEPLOYCORE_CONFIG_HOME": str(tmp_path)}
     code, said = shell.fail("--server", "http://127.0.0.1:9", "app", "list", **away)
     assert code == 6
@@ -301,7 +301,7 @@ def answering():
         ("login", b"{}"),
     ],
 )
-def test_a_server_that_answers_in_another_form_is_told(answering, shell, tmp_path, command, body):
+def test_an_invalid_response_of_the_server_is_reported(answering, shell, tmp_path, command, body):
     away = {"DEPLOYCORE_TOKEN": "dct_x" * 9, "DEPLOYCORE_CONFIG_HOME": str(tmp_path / "c")}
     url = answering(body)
     if command == "login":
@@ -315,18 +315,18 @@ def test_a_server_that_answers_in_another_form_is_told(answering, shell, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "ftp://x", "https://", "https://a:b@x.example", "http://x:y"])
-def test_an_address_that_is_none_is_refused(text, shell):
+def test_an_invalid_address_is_rejected(text, shell):
     code, said = shell.fail("--server", text, "app", "list", DEPLOYCORE_TOKEN="dct_x")
     assert code == 3
     assert "https://deploy.example.com" in said
 
 
-def test_an_option_after_the_command_is_told_its_place(shell):
+def test_a_misplaced_option_is_reported_with_its_correct_position(shell):
     _, said = shell.fail("app", "list", "--server", "https://x.example")
     assert "Put --server before the command: deploycore --server URL app list" in said
 
 
-def test_an_address_is_stored_in_one_form():
+def test_an_address_is_stored_in_normalized_form():
     assert server_url("deploy.example.com/") == "https://deploy.example.com"
     assert server_url("https://Deploy.example.com/x/") == "https://deploy.example.com/x"
     assert server_url("http://[::1]:8080") == "http://[::1]:8080"

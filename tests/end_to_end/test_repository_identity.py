@@ -26,7 +26,7 @@ def connected(request):
             yield sandbox, connection.owner, provider
 
 
-def test_the_identifier_is_the_same_in_listings_answers_and_deliveries(connected):
+def test_the_identifier_is_the_same_in_listings_responses_and_deliveries(connected):
     sandbox, owner, provider = connected
     site = RepositoryId(owner=owner, slug="site")
     sandbox.publish(owner, "site", "main", {"page": b"zero"}, "Zero")
@@ -50,14 +50,14 @@ def test_the_identifier_is_the_same_in_listings_answers_and_deliveries(connected
     assert {each.repository_host_id for each in events} == {listed.host_id}
 
 
-def test_a_repository_that_is_not_there_is_not_found(connected):
+def test_an_unknown_repository_is_not_found(connected):
     _, owner, provider = connected
     for slug in ("no-such-repository", "a?b=c#d"):
         with pytest.raises(NotFound):
             provider.find_repository(RepositoryId(owner=owner, slug=slug))
 
 
-def test_a_host_that_redirects_from_a_former_name_tells_the_present_one():
+def test_a_redirect_from_an_old_name_reveals_the_current_name():
     pytest.importorskip("deploycore_github")
     with load_sandbox("github")[1].demo() as sandbox:
         connection = sandbox.connections[0]

@@ -48,7 +48,7 @@ def reveal(credential):
     return credential.secret.get_secret_value()
 
 
-def test_a_secret_is_replaced_and_everything_else_stays(shell, work, new, sandbox):
+def test_rotating_a_secret_keeps_everything_else(shell, work, new, sandbox):
     former = present(sandbox)
     said = shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
     assert "a new value" in said
@@ -60,7 +60,7 @@ def test_a_secret_is_replaced_and_everything_else_stays(shell, work, new, sandbo
     shell.succeed("deploy", "site")
 
 
-def test_a_secret_that_the_host_rejects_replaces_nothing(shell, work):
+def test_a_rejected_secret_replaces_nothing(shell, work):
     code, said = shell.fail("provider", "rotate", work, "--token-stdin", given=shell.made_up)
     assert code == 4
     assert ". To store the change without checking it, add --no-verify." in said
@@ -88,14 +88,14 @@ def test_a_dry_run_shows_the_difference_and_stores_nothing(shell, work):
     assert [each["field"] for each in found["differences"]] == ["workspace"]
 
 
-def test_what_is_so_already_is_no_change(shell, work):
+def test_setting_the_current_value_changes_nothing(shell, work):
     before = shell.json("provider", "show", work)
     workspace = before["settings"]["workspace"]
     assert "Nothing is changed" in shell.succeed("provider", "edit", work, "--workspace", workspace)
     assert shell.json("provider", "show", work) == before
 
 
-def test_a_field_that_is_wrong_changes_nothing(shell, work, new):
+def test_an_invalid_field_changes_nothing(shell, work, new):
     before = shell.json("provider", "show", work)
     assert shell.fail("provider", "edit", work, "--email", "")[0] == 3
     assert shell.fail("provider", "edit", work, "--workspase", "x")[0] == 2
@@ -114,7 +114,7 @@ def test_a_field_that_is_wrong_changes_nothing(shell, work, new):
     assert shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
 
 
-def test_another_mode_does_not_take_over_the_fields_of_the_former_one(shell, work, sandbox):
+def test_changing_the_mode_drops_the_fields_of_the_previous_mode(shell, work, sandbox):
     token = sandbox.add_credential("access-token")
     shell.succeed(
         "provider", "edit", work, "--mode", "access-token", "--token-stdin", given=reveal(token)
@@ -125,9 +125,7 @@ def test_another_mode_does_not_take_over_the_fields_of_the_former_one(shell, wor
     assert "valid" in shell.succeed("provider", "test", work)
 
 
-def test_a_process_that_has_the_provider_open_goes_on_with_the_new_secret(
-    shell, work, new, sandbox
-):
+def test_a_running_process_continues_with_the_new_secret(shell, work, new, sandbox):
     former = present(sandbox)
     with opened(shell) as installation, installation.open_provider(work) as provider:
         first = provider.authenticate()
@@ -162,7 +160,7 @@ def shown(sandbox, monkeypatch):
     return read
 
 
-def test_an_open_provider_takes_over_a_change_although_the_host_rejects_nothing(
+def test_an_open_provider_applies_a_change_without_a_rejection(
     shell, work, new, sandbox, shown, monkeypatch
 ):
     """Before the next call, unless it has read the provider within the last second."""
@@ -190,7 +188,7 @@ def unreadable(name):
     raise StoreError("The database cannot be read.", hint="Try again.")
 
 
-def test_former_secrets_are_used_while_they_are_kept(shell, work, new, sandbox):
+def test_previous_secrets_are_used_while_they_are_kept(shell, work, new, sandbox):
     shell.succeed(
         "provider", "rotate", work, "--token-stdin", "--keep-old", "1h", given=reveal(new)
     )
@@ -198,14 +196,14 @@ def test_former_secrets_are_used_while_they_are_kept(shell, work, new, sandbox):
     assert "valid" in shell.succeed("provider", "test", work)
 
 
-def test_former_secrets_are_not_used_unless_they_are_kept(shell, work, new, sandbox):
+def test_previous_secrets_are_not_used_unless_they_are_kept(shell, work, new, sandbox):
     shell.succeed("provider", "rotate", work, "--token-stdin", given=reveal(new))
     sandbox.revoke_credential(new)
     assert shell.fail("provider", "test", work)[0] == 4
 
 
 @pytest.mark.parametrize("kept", ["8d", "0s", "-1h", "soon"])
-def test_former_secrets_cannot_be_kept_for_ever(shell, work, new, kept):
+def test_previous_secrets_cannot_be_kept_forever(shell, work, new, kept):
     done = shell.run(
         "provider", "rotate", work, "--token-stdin", f"--keep-old={kept}", given=reveal(new)
     )
@@ -213,7 +211,7 @@ def test_former_secrets_cannot_be_kept_for_ever(shell, work, new, kept):
     assert shell.json("provider", "show", work)["generation"] == 1
 
 
-def test_of_two_changes_at_once_one_is_told_of_the_other(shell, work):
+def test_the_second_of_two_concurrent_changes_is_rejected(shell, work):
     with opened(shell) as installation:
         changes = installation.provider_changes
         first = changes.plan(work, {"workspace": "one"}, {})
@@ -224,7 +222,7 @@ def test_of_two_changes_at_once_one_is_told_of_the_other(shell, work):
     assert shell.json("provider", "show", work)["settings"]["workspace"] == "one"
 
 
-def test_a_provider_without_secrets_has_none_to_rotate(shell, work):
+def test_a_provider_without_secrets_cannot_be_rotated(shell, work):
     from deploycore_bitbucket import BitbucketProvider
 
     from deploycore.cli.fields import ask_for_new_secret, read_changed_fields

@@ -83,7 +83,7 @@ def broken_plugins(tmp_path):
     return site
 
 
-def test_two_of_each_kind_deploy_side_by_side_with_broken_plugins_installed(shell, broken_plugins):
+def test_two_providers_of_each_kind_deploy_despite_broken_plugins(shell, broken_plugins):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(shell.home)})
     names = [f"{kind}-{number}" for kind in KINDS for number in (1, 2)]
     with ExitStack() as running:

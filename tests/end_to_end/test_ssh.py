@@ -68,7 +68,7 @@ def add(shell, key, *more, name="work"):
     )
 
 
-def test_a_host_key_is_pinned_once_a_person_has_compared_it(shell, acme, sshd, tmp_path):
+def test_a_host_key_is_pinned_after_a_user_has_confirmed_it(shell, acme, sshd, tmp_path):
     acme(())
     given = shell.made_up + "\n"
     _, said = shell.fail(*add(shell, sshd.key), given=given)
@@ -91,7 +91,7 @@ def test_a_host_key_is_pinned_once_a_person_has_compared_it(shell, acme, sshd, t
     assert said.count("SHA256:") == 2
 
 
-def test_published_keys_need_no_pin_and_a_wrong_key_is_not_stored(shell, acme, sshd, tmp_path):
+def test_published_keys_require_no_pin_and_a_wrong_key_is_not_stored(shell, acme, sshd, tmp_path):
     acme(sshd.host_keys)
     given = shell.made_up + "\n"
     stranger = make_key(tmp_path / "stranger")
@@ -116,7 +116,7 @@ def can_trace():
 
 
 @pytest.mark.skipif(not can_trace(), reason="strace cannot be used here")
-def test_a_private_key_is_in_no_file_argument_or_variable(shell, acme, sshd, tmp_path):
+def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme, sshd, tmp_path):
     acme(sshd.host_keys)
     key = make_key(tmp_path.parent / f"{tmp_path.name}-key", passphrase=shell.made_up)
     sshd.authorize(key)

@@ -38,7 +38,7 @@ def midnight(day):
     return f"{day}T00:00:00Z"
 
 
-def test_what_the_user_says_is_shown_until_the_credentials_are_rotated(shell, connect, sandbox):
+def test_a_user_defined_expiry_is_shown_until_credentials_are_rotated(shell, connect, sandbox):
     name, _ = connect("api-token")
     assert expiry(shell, name) is None
     assert "expire" not in shell.succeed("provider", "test", name)
@@ -64,7 +64,7 @@ def test_what_the_user_says_is_shown_until_the_credentials_are_rotated(shell, co
 @pytest.mark.parametrize(
     ("days", "said", "arguments"), [(3, "expire in 3 days", ()), (-1, "expired on", ["--offline"])]
 )
-def test_doctor_warns_before_and_after(shell, connect, days, said, arguments):
+def test_the_doctor_warns_before_and_after_expiry(shell, connect, days, said, arguments):
     name, _ = connect("api-token")
     day = (datetime.now(UTC) + timedelta(days=days)).date()
     shell.succeed("provider", "edit", name, "--expires-on", str(day), "--no-verify")
@@ -78,7 +78,7 @@ def test_doctor_warns_before_and_after(shell, connect, days, said, arguments):
 
 
 @pytest.mark.parametrize(("days", "is_warned"), [(-1, True), (0, True), (1, False)])
-def test_a_date_that_is_over_is_warned_of(shell, connect, days, is_warned):
+def test_a_warning_is_given_for_a_past_date(shell, connect, days, is_warned):
     name, _ = connect("api-token")
     day = (datetime.now(UTC) + timedelta(days=days)).date()
     done = shell.run("provider", "edit", name, "--expires-on", str(day), "--no-verify")
@@ -87,7 +87,9 @@ def test_a_date_that_is_over_is_warned_of(shell, connect, days, is_warned):
     assert "Warning" not in done.stderr  # it was said, and doctor says it
 
 
-def test_a_deployment_with_expired_credentials_says_so_first(shell, connect, sandbox, tmp_path):
+def test_a_deployment_with_expired_credentials_reports_that_first(
+    shell, connect, sandbox, tmp_path
+):
     name, _ = connect("api-token")
     shell.succeed(
         "app", "create", "site", "--provider", name, "--repository", "acme/shop",
@@ -106,7 +108,7 @@ def test_a_deployment_with_expired_credentials_says_so_first(shell, connect, san
     assert deployment["error"].startswith(f"The credentials of provider {name} expired on {day}.")
 
 
-def test_rejected_credentials_that_are_stored_name_the_command(shell, connect, sandbox):
+def test_the_error_for_rejected_stored_credentials_names_the_command(shell, connect, sandbox):
     name, _ = connect("api-token")
     (token,) = (each for each in sandbox.credentials if each.mode == "api-token")
     sandbox.revoke_credential(token)
@@ -127,7 +129,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("case", HOSTS)
-def test_what_the_host_says_is_noted_when_it_is_asked_anyway(case, tmp_path):
+def test_an_expiry_reported_by_the_host_is_stored(case, tmp_path):
     made, mode, told = HOSTS[case]
     with made.demo() as host, Installation(
         Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
@@ -159,7 +161,7 @@ def test_what_the_host_says_is_noted_when_it_is_asked_anyway(case, tmp_path):
         assert 'deploycore_provider_credential_expiry_seconds{provider="work"}' in text
 
 
-def test_the_metric_is_the_time_that_is_left(shell, connect):
+def test_the_metric_is_the_remaining_time(shell, connect):
     name, _ = connect("api-token")
     with installed(shell) as installation:
         installation.store.note_expiry(name, datetime.now(UTC) - timedelta(hours=1))
@@ -168,7 +170,7 @@ def test_the_metric_is_the_time_that_is_left(shell, connect):
     assert -3700 < float(line.split()[-1]) <= -3600
 
 
-def test_what_is_rejected_while_it_is_added_names_no_command_for_what_is_stored(sandbox, tmp_path):
+def test_credentials_rejected_on_add_get_no_hint_for_stored_ones(sandbox, tmp_path):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
     token = sandbox.add_credential("api-token")
     values = dict(sandbox.connection(token).settings)

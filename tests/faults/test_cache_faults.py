@@ -93,7 +93,7 @@ def nothing_small_may_be_written(patched):
 
 @pytest.mark.parametrize("fault", [nothing_may_be_written, nothing_small_may_be_written])
 @pytest.mark.parametrize("at", [20, -30, -60], ids=["first", "last", "middle"])
-def test_a_damaged_cache_that_can_not_be_emptied_is_not_used(
+def test_a_damaged_cache_that_cannot_be_emptied_is_not_used(
     deploy, plain, kept, monkeypatch, fault, at
 ):
     first = deploy("1")
@@ -106,7 +106,7 @@ def test_a_damaged_cache_that_can_not_be_emptied_is_not_used(
     assert snapshot(deploy("4")) == plain
 
 
-def test_what_others_put_into_a_cache_that_was_damaged_is_not_used_in_this_try(
+def test_content_that_others_add_to_a_damaged_cache_is_not_used(
     deploy, plain, kept, shop, server, settings, tmp_path, monkeypatch
 ):
     deploy("1")
@@ -126,7 +126,7 @@ def test_what_others_put_into_a_cache_that_was_damaged_is_not_used_in_this_try(
     assert [method for method, _, _ in server.requests] == ["GET"]
 
 
-def test_a_cached_pack_that_can_not_be_read_is_fetched_anew(deploy, plain, kept, monkeypatch):
+def test_an_unreadable_cached_pack_is_fetched_again(deploy, plain, kept, monkeypatch):
     deploy("1")
     bad = _identity(os.stat(next(each for each in packs(kept) if each.suffix == ".pack")))
     pread = os.pread
@@ -142,7 +142,7 @@ def test_a_cached_pack_that_can_not_be_read_is_fetched_anew(deploy, plain, kept,
     assert pack.stat().st_ino != bad
 
 
-def test_an_index_that_can_not_be_read_is_not_mapped(deploy, plain, kept, monkeypatch):
+def test_an_unreadable_index_is_not_mapped(deploy, plain, kept, monkeypatch):
     deploy("1")
 
     def failing(path):
@@ -152,7 +152,7 @@ def test_an_index_that_can_not_be_read_is_not_mapped(deploy, plain, kept, monkey
     assert snapshot(deploy("2")) == plain
 
 
-def test_a_full_disk_in_a_pack_of_our_own_is_still_told_as_that(deploy, monkeypatch):
+def test_a_disk_error_in_an_own_pack_is_reported_as_a_disk_error(deploy, monkeypatch):
     def failing(descriptor, size, offset):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -188,9 +188,7 @@ def test_waiting_for_a_lock_ends_with_the_operation(
     assert not (tmp_path / "releases" / "2").exists()
 
 
-def test_a_lock_that_is_held_for_long_is_not_waited_for(
-    stopped, deploy, plain, shop, monkeypatch, caplog
-):
+def test_a_lock_held_for_long_is_not_waited_for(stopped, deploy, plain, shop, monkeypatch, caplog):
     monkeypatch.setattr(cached_repository, "_PATIENCE", 0.3)
     shop.commit(shop.files(FILES | {"a.txt": b"new"}))
     begun = time.monotonic()
@@ -200,7 +198,7 @@ def test_a_lock_that_is_held_for_long_is_not_waited_for(
     assert "another process holds its lock" in caplog.text
 
 
-def test_a_lock_that_is_held_for_a_moment_is_waited_for(deploy, kept, shop, server):
+def test_a_lock_held_briefly_is_waited_for(deploy, kept, shop, server):
     deploy("1")
     shop.commit(shop.files(FILES | {"a.txt": b"new"}))
     lock = (kept.path / "lock").open("r+")
@@ -212,7 +210,7 @@ def test_a_lock_that_is_held_for_a_moment_is_waited_for(deploy, kept, shop, serv
     assert [method for method, _, _ in server.requests] == ["GET"]
 
 
-def test_a_cache_that_can_not_be_made_smaller_does_not_fail_an_export(
+def test_a_cache_that_cannot_be_reduced_does_not_fail_an_export(
     make, deploy, cache, settings, tmp_path, monkeypatch, caplog
 ):
     deploy("1")
@@ -228,7 +226,7 @@ def test_a_cache_that_can_not_be_made_smaller_does_not_fail_an_export(
     assert "cannot be pruned" in caplog.text
 
 
-def test_a_repository_that_lost_its_url_is_listed_and_removed(deploy, cache, kept):
+def test_a_cached_repository_without_its_url_is_listed_and_removed(deploy, cache, kept):
     deploy("1")
     for content in (b"", b"[core]\n", b"\xff"):
         (kept.path / "config").write_bytes(content)
@@ -241,7 +239,7 @@ def test_a_repository_that_lost_its_url_is_listed_and_removed(deploy, cache, kep
     assert list(cache.directory.iterdir()) == []
 
 
-def test_a_repository_that_lost_its_url_is_told_it_again(deploy, cache, kept, shop, stock_git):
+def test_a_cached_repository_without_its_url_gets_it_again(deploy, cache, kept, shop, stock_git):
     deploy("1")
     (kept.path / "config").write_bytes(b"")
     deploy("2")
@@ -249,7 +247,7 @@ def test_a_repository_that_lost_its_url_is_told_it_again(deploy, cache, kept, sh
     stock_git("fsck", "--strict", at=kept.path)
 
 
-def test_other_directories_beside_the_repositories_are_left_alone(deploy, cache):
+def test_other_directories_in_the_cache_are_not_touched(deploy, cache):
     deploy("1")
     (cache.directory / "mine").mkdir()
     (cache.directory / ("0" * 32)).write_text("a file")
@@ -257,7 +255,7 @@ def test_other_directories_beside_the_repositories_are_left_alone(deploy, cache)
     assert sorted(each.name for each in cache.directory.iterdir()) == ["0" * 32, "mine"]
 
 
-def test_a_pack_that_can_not_be_named_is_not_left(deploy, plain, kept, shop, monkeypatch):
+def test_a_pack_that_cannot_be_renamed_is_removed(deploy, plain, kept, shop, monkeypatch):
     deploy("1")
     before = packs(kept)
     rename = os.rename
@@ -275,7 +273,7 @@ def test_a_pack_that_can_not_be_named_is_not_left(deploy, plain, kept, shop, mon
     assert packs(kept) == before
 
 
-def test_what_killed_processes_leave_in_a_cache_is_removed(deploy, kept):
+def test_files_of_killed_processes_are_removed_from_a_cache(deploy, kept):
     deploy("1")
     before = packs(kept)
     hour_ago = time.time() - 4000
@@ -291,7 +289,7 @@ def test_what_killed_processes_leave_in_a_cache_is_removed(deploy, kept):
     assert left == {"capabilities.4567.new"}
 
 
-def test_only_its_owner_can_look_into_a_cached_repository(deploy, cache, kept):
+def test_a_cached_repository_is_only_accessible_to_its_owner(deploy, cache, kept):
     before = os.umask(0o022)
     try:
         cache.directory.mkdir(mode=0o755)
@@ -304,7 +302,7 @@ def test_only_its_owner_can_look_into_a_cached_repository(deploy, cache, kept):
 
 
 @pytest.mark.parametrize("with_cache", [False, True])
-def test_a_connection_that_breaks_within_a_large_file_is_tried_again(
+def test_a_connection_interrupted_within_a_large_file_is_retried(
     make, server, tmp_path, settings, with_cache
 ):
     large = os.urandom(3 * 1024 * 1024)
@@ -334,7 +332,7 @@ def test_a_connection_that_breaks_within_a_large_file_is_tried_again(
     assert os.listdir(target.parent) == ["target"]
 
 
-def test_a_connection_that_stays_broken_within_a_large_file_leaves_nothing(
+def test_a_connection_that_keeps_failing_in_a_large_file_leaves_nothing(
     make, server, tmp_path, settings
 ):
     shop = make("large", {"a": b"a", "z/large": os.urandom(3 * 1024 * 1024)})

@@ -71,7 +71,9 @@ def sweep(opened, refuse, act, works) -> int:
     raise AssertionError("there is no end")
 
 
-def test_a_change_of_a_provider_that_is_refused_leaves_the_former_one(opened, refuse, sandbox):
+def test_a_failed_system_call_while_changing_a_provider_keeps_the_previous_one(
+    opened, refuse, sandbox
+):
     with opened() as installation:
         add(installation, sandbox, "api-token")
         before = installation.store.get_provider("work")
@@ -105,7 +107,7 @@ def test_a_change_of_a_provider_that_is_refused_leaves_the_former_one(opened, re
     assert sweep(opened, refuse, act, works) > 2
 
 
-def test_a_sign_in_or_a_renewal_that_is_refused_does_not_lose_the_grant(opened, refuse, sandbox):
+def test_a_failed_system_call_during_sign_in_or_renewal_keeps_the_grant(opened, refuse, sandbox):
     """The host ends a grant whose used refresh token it sees again."""
     with opened() as installation:
         store(installation, sandbox.add_sign_in())
@@ -140,7 +142,7 @@ def sign_in(installation) -> None:
         signing.store(signing.exchange(request, request.read_query(query)), verify=proof)
 
 
-def test_an_edit_of_an_application_that_is_refused_leaves_the_former_one(
+def test_a_failed_system_call_while_editing_an_application_keeps_the_old_one(
     opened, refuse, sandbox, tmp_path
 ):
     with opened() as installation:
@@ -172,7 +174,7 @@ def test_an_edit_of_an_application_that_is_refused_leaves_the_former_one(
 AUDIT_CALLS = (*CALLS, "write", "pread", "ftruncate", "makedirs")
 
 
-def test_an_audit_entry_that_is_refused_is_written_once_and_whole(refuse, tmp_path):
+def test_an_audit_entry_whose_write_failed_is_written_once_and_completely(refuse, tmp_path):
     """Also where the refusal comes after the entry was written, and while a file is rotated."""
     for at in range(1, CALLS_MOST):
         path = tmp_path / f"log-{at}" / "audit.jsonl"
@@ -195,7 +197,7 @@ def test_an_audit_entry_that_is_refused_is_written_once_and_whole(refuse, tmp_pa
     assert count > 20
 
 
-def test_the_last_audit_entry_is_written_although_an_old_file_cannot_be_removed(
+def test_the_last_audit_entry_is_written_if_an_old_file_cannot_be_removed(
     tmp_path, monkeypatch, caplog
 ):
     """No later entry may come that would be written with it."""

@@ -64,7 +64,7 @@ def _is_path(value) -> bool:
 @pytest.mark.parametrize(
     "numbers", [(errno.EACCES,), (errno.ENOSPC, errno.EIO, errno.EROFS)], ids=["denied", "broken"]
 )
-def test_whatever_fails_in_the_switch_the_live_release_is_good(
+def test_the_live_release_is_valid_after_any_failure_of_the_switch(
     installation, create, publish, target, monkeypatch, numbers
 ):
     """Each call in turn, until none is left; then it succeeds.
@@ -110,7 +110,7 @@ def test_whatever_fails_in_the_switch_the_live_release_is_good(
     assert at > 3
 
 
-def test_a_full_disk_while_files_are_written_is_a_clear_error(
+def test_a_full_disk_during_the_export_is_reported_clearly(
     installation, create, publish, target, monkeypatch
 ):
     create()
@@ -158,7 +158,7 @@ def test_a_real_full_disk_loses_nothing(installation, create, publish, tmp_path)
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_a_clock_that_goes_back_confuses_neither_order_nor_names(
+def test_a_clock_set_back_affects_neither_order_nor_names(
     installation, create, publish, target, monkeypatch
 ):
     create(keep=2)
@@ -183,7 +183,7 @@ def test_a_clock_that_goes_back_confuses_neither_order_nor_names(
     assert (target / "current" / "page").read_text() == "three"
 
 
-def test_a_database_that_is_locked_for_ten_seconds_is_waited_for(
+def test_a_database_locked_for_ten_seconds_is_waited_for(
     installation, create, publish, home, target
 ):
     create()
@@ -226,7 +226,7 @@ with Installation(Settings.from_environment({"DEPLOYCORE_HOME": home})) as insta
 """
 
 
-def test_engines_that_race_on_one_application_take_turns(
+def test_engines_that_race_for_an_application_deploy_one_at_a_time(
     installation, create, publish, home, target
 ):
     """``DEPLOYCORE_RACES`` says how often; the figure of 1,000 is run by hand."""
@@ -261,7 +261,7 @@ def test_engines_that_race_on_one_application_take_turns(
     assert installation.store.deployments.unfinished() == []
 
 
-def test_a_reader_never_misses_a_file_and_never_sees_a_mixture(
+def test_a_reader_never_misses_a_file_and_never_sees_mixed_releases(
     installation, create, publish, target
 ):
     """Over a thousand switches, by the same code that a deployment switches with."""

@@ -109,7 +109,7 @@ def at_every_point(killed, look, **wanted):
 
 @pytest.mark.parametrize(("what", "after"), WAYS, ids=WAYS_NAMES)
 @pytest.mark.parametrize("kind", UNPROVED)
-def test_a_deployment_killed_anywhere_leaves_a_good_release(
+def test_a_deployment_killed_at_any_point_leaves_a_valid_release(
     installation, create, push, killed, look, kind, what, after, record_property
 ):
     create(**UNPROVED[kind], keep=2)
@@ -128,7 +128,7 @@ def test_a_deployment_killed_anywhere_leaves_a_good_release(
 
 
 @pytest.mark.parametrize("what", ["states", "files"])
-def test_a_first_deployment_killed_anywhere_leaves_a_good_release_or_none(
+def test_a_first_deployment_killed_at_any_point_leaves_a_valid_release_or_none(
     installation, create, push, killed, look, what, record_property
 ):
     create(**UNPROVED["proved"])
@@ -143,7 +143,7 @@ def test_a_first_deployment_killed_anywhere_leaves_a_good_release_or_none(
 
 
 @pytest.mark.parametrize(("what", "after"), WAYS, ids=WAYS_NAMES)
-def test_killed_while_an_ill_release_is_taken_back(
+def test_a_process_killed_during_an_automatic_rollback_recovers(
     installation, create, push, killed, look, what, after, record_property
 ):
     create(**UNPROVED["proved"])
@@ -163,7 +163,7 @@ def test_killed_while_an_ill_release_is_taken_back(
 
 
 @pytest.mark.parametrize("what", ["states", "files"])
-def test_a_rollback_killed_anywhere_leaves_a_good_release(
+def test_a_rollback_killed_at_any_point_leaves_a_valid_release(
     installation, create, push, killed, look, what, record_property
 ):
     create(**UNPROVED["proved"])

@@ -231,7 +231,7 @@ def make_good(world, owner, verb):
 @pytest.mark.outside_description("the host sends refusals that are not its own")
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_request_to_the_host_is_refused_in_turn(world, owner, verb, caplog):
+def test_no_key_is_lost_when_any_request_to_the_host_fails(world, owner, verb, caplog):
     prepare(world, owner, verb)
     refused = 0
     for number in range(REQUESTS_MOST * WAYS):
@@ -254,7 +254,7 @@ def test_each_request_to_the_host_is_refused_in_turn(world, owner, verb, caplog)
 @pytest.mark.parametrize("world", KINDS[:1], indirect=True)
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_call_of_the_system_is_refused_in_turn(world, owner, verb, refuse, caplog):
+def test_no_key_is_lost_when_any_system_call_fails(world, owner, verb, refuse, caplog):
     """Of the file system and of the database, which does not depend on the host."""
     prepare(world, owner, verb)
     for at in range(1, CALLS_MOST, STRIDE):
@@ -272,7 +272,7 @@ def test_each_call_of_the_system_is_refused_in_turn(world, owner, verb, refuse, 
 @pytest.mark.parametrize(
     ("name", "mode"), [("", 0o500), ("deploycore.db", 0o400), ("secret.key", 0)], ids=str
 )
-def test_files_that_another_user_may_not_write_or_read_lose_no_key(world, name, mode, caplog):
+def test_inaccessible_files_lose_no_key(world, name, mode, caplog):
     """The kernel refuses here, so the process is not root's."""
     owner = OWNERS[0]
     prepare(world, owner, "rotate")

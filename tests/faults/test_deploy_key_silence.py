@@ -45,7 +45,7 @@ __all__ = ["home", "stock_git", "world"]
 
 @pytest.mark.outside_description("the host sends nothing")
 @pytest.mark.parametrize("verb", ["create", "rotate", "remove"])
-def test_a_host_that_answers_nothing_loses_no_key(world, verb, caplog, monkeypatch):
+def test_a_silent_host_loses_no_key(world, verb, caplog, monkeypatch):
     owner = OWNERS[0]
     prepare(world, owner, verb)
     world.step.how = "silent"
@@ -123,7 +123,7 @@ def add(installation, sshd, given):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_provider_is_not_stored_while_its_server_says_nothing(
+def test_a_provider_is_not_stored_while_its_server_is_silent(
     sshd, door, served, opened, way, monkeypatch
 ):
     given = fields(sshd, door, served)
@@ -144,7 +144,7 @@ def test_a_provider_is_not_stored_while_its_server_says_nothing(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_key_is_not_used_before_a_server_that_says_nothing_has_accepted_it(
+def test_a_key_is_not_used_before_a_silent_server_has_accepted_it(
     sshd, door, served, opened, way, tmp_path, monkeypatch
 ):
     with opened(hasty=False) as installation:
@@ -175,7 +175,7 @@ def test_a_key_is_not_used_before_a_server_that_says_nothing_has_accepted_it(
 
 
 @pytest.mark.parametrize("way", [*WAYS, IN_THE_PACK])
-def test_a_first_clone_from_a_server_that_says_nothing_leaves_nothing(
+def test_a_first_clone_from_a_silent_server_leaves_nothing_behind(
     sshd, door, served, opened, way, tmp_path
 ):
     with opened(hasty=False) as installation:

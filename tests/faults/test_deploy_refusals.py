@@ -126,7 +126,7 @@ KINDS = {
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", ROUNDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_is_refused_nothing_around_changes_and_the_record_is_true(
+def test_a_failed_system_call_changes_nothing_else_and_is_recorded(
     installation, create, publish, base, home, place, target, run, kind, first, record_property
 ):
     create(**KINDS[kind], keep=2, steps={"build": [{"shell": BUILD}]})

@@ -39,7 +39,7 @@ def last(installation):
     return installation.store.deployments.list("site", limit=1)[0]
 
 
-def test_a_switch_back_that_fails_is_told_and_tried_again(installation, ill, target, monkeypatch):
+def test_a_failed_rollback_switch_is_reported_and_retried(installation, ill, target, monkeypatch):
     replace, calls = os.replace, []
 
     def full(*arguments):
@@ -59,7 +59,7 @@ def test_a_switch_back_that_fails_is_told_and_tried_again(installation, ill, tar
     assert Releases(target).current == target / "releases" / ill.release
 
 
-def test_a_good_release_that_could_not_be_recorded_is_not_called_failed(
+def test_a_valid_release_that_could_not_be_recorded_is_not_marked_failed(
     installation, create, target, monkeypatch
 ):
     create()
@@ -79,7 +79,7 @@ def test_a_good_release_that_could_not_be_recorded_is_not_called_failed(
     assert (target / "current" / "page").exists()
 
 
-def test_where_it_can_not_be_read_what_is_live_nothing_is_touched(
+def test_nothing_is_changed_if_the_live_release_cannot_be_determined(
     installation, ill, target, monkeypatch
 ):
     def broken(path, *arguments, **options):
@@ -94,9 +94,7 @@ def test_where_it_can_not_be_read_what_is_live_nothing_is_touched(
 
 
 @pytest.mark.parametrize("form", ["releases/{}/", "./releases/{}", "{target}/releases/{}"])
-def test_a_link_that_a_person_has_made_in_another_form_is_understood(
-    installation, ill, target, form
-):
+def test_a_link_written_by_a_user_in_another_form_is_accepted(installation, ill, target, form):
     (target / "current").unlink()
     (target / "current").symlink_to(form.format(ill.release, target=target))
     with pytest.raises(HealthCheckFailed) as caught:
@@ -114,7 +112,7 @@ def test_a_link_to_something_else_is_refused(installation, ill, target, leads):
     assert os.readlink(target / "current") == leads
 
 
-def test_the_former_release_hears_of_its_return_however_late_it_is(
+def test_the_steps_of_the_previous_release_run_again_after_a_late_rollback(
     installation, create, publish, target
 ):
     create(
@@ -147,7 +145,7 @@ def test_a_target_may_be_a_link(installation, create, publish, target, tmp_path)
     assert (tmp_path / "elsewhere" / "current" / "page").read_text() == "two"
 
 
-def test_a_release_that_a_step_has_removed_does_not_become_live(installation, create, target):
+def test_a_release_removed_by_a_step_does_not_become_live(installation, create, target):
     create(steps={"build": [{"shell": 'rm -r "$PWD"'}]})
     with pytest.raises(DeployError, match="was removed during the deployment"):
         installation.deploy("site")
@@ -155,7 +153,7 @@ def test_a_release_that_a_step_has_removed_does_not_become_live(installation, cr
     assert last(installation).state == "failed"
 
 
-def test_only_what_has_worked_is_gone_back_to(installation, create, publish, target):
+def test_a_rollback_only_selects_successful_releases(installation, create, publish, target):
     create(**PROOF)
     installation.deploy("site")
     failed = installation.store.deployments.request("site", ref="main")
@@ -172,9 +170,7 @@ def test_only_what_has_worked_is_gone_back_to(installation, create, publish, tar
         installation.roll_back("site", to="left")
 
 
-def test_what_changed_in_an_application_is_deployed_though_the_commit_is_the_same(
-    installation, create
-):
+def test_a_changed_application_is_deployed_for_the_same_commit(installation, create):
     from pydantic import SecretStr
 
     create(watch=["src/"], environment={"A": {"secret": "stored"}})
@@ -186,7 +182,7 @@ def test_what_changed_in_an_application_is_deployed_though_the_commit_is_the_sam
     assert installation.deploy("site", force=True).state == "healthy"
 
 
-def test_targets_may_be_swapped_and_must_be_apart(installation, create, tmp_path):
+def test_targets_can_be_exchanged_and_must_not_overlap(installation, create, tmp_path):
     sites = tmp_path / "sites"
     sites.mkdir()
     for name in ("a", "b"):
@@ -203,7 +199,7 @@ def test_targets_may_be_swapped_and_must_be_apart(installation, create, tmp_path
             create("c", target=place)
 
 
-def test_a_second_signal_waits_while_the_former_release_is_put_back():
+def test_a_second_signal_waits_until_the_previous_release_is_restored():
     with cancelled_by_signals() as cancellation:
         with cancellation.shielded():
             os.kill(os.getpid(), signal.SIGINT)
@@ -213,7 +209,7 @@ def test_a_second_signal_waits_while_the_former_release_is_put_back():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_all_who_wait_for_a_cancellation_hear_of_it():
+def test_a_cancellation_wakes_all_waiting_threads():
     """From many threads at once, each of which comes and goes."""
     cancellation, heard = Cancellation(), []
     ready = threading.Barrier(9)
@@ -237,7 +233,7 @@ def test_all_who_wait_for_a_cancellation_hear_of_it():
     assert heard == [True] * 8
 
 
-def test_a_terminal_that_is_gone_leaves_no_step_running(installation, create, home, tmp_path):
+def test_a_closed_terminal_leaves_no_step_running(installation, create, home, tmp_path):
     """SIGHUP is what a process gets then."""
     create(
         steps={"build": [{"shell": "echo $$ > $PIDS; exec sleep 60"}]},

@@ -72,7 +72,9 @@ def contents(make):
 
 
 @pytest.mark.parametrize("is_redeploy", [False, True], ids=["first", "redeploy"])
-def test_a_connection_may_break_at_any_byte(contents, server, tmp_path, settings, is_redeploy):
+def test_a_connection_can_be_interrupted_at_any_byte(
+    contents, server, tmp_path, settings, is_redeploy
+):
     relay = Relay(server.port)
     place = source(contents.url.replace(str(server.port), str(relay.port)))
     impatient = replace(settings, retries=0)
@@ -141,7 +143,7 @@ for line in sys.stdin:
 """
 
 
-def test_a_process_may_be_killed_at_any_moment(contents, tmp_path, settings):
+def test_a_process_can_be_killed_at_any_moment(contents, tmp_path, settings):
     cache = RepositoryCache(tmp_path / "cache")
     wanted = []
     for files in (contents.before, contents.after):

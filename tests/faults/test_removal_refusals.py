@@ -80,7 +80,9 @@ def around(place: Path, *left_out: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("first", ROUNDS)
-def test_a_preview_goes_whole_or_is_told_and_tried_again(installation, parent, place, first):
+def test_a_preview_is_removed_completely_or_reported_and_retried(
+    installation, parent, place, first
+):
     record, target = parent(), place / "7-topic"
     before = around(place)
 
@@ -108,7 +110,7 @@ def test_a_preview_goes_whole_or_is_told_and_tried_again(installation, parent, p
 
 
 @pytest.mark.parametrize("first", range(len(NUMBERS)))
-def test_an_application_is_purged_and_what_is_left_of_its_logs_is_named(
+def test_leftover_logs_of_a_purged_application_are_named(
     installation, applications, tmp_path, first
 ):
     target = installation.store.get_application("one").definition.target

@@ -29,7 +29,7 @@ def naming(private, make, other_server):
     return make("naming", files, on=other_server)
 
 
-def test_who_names_a_private_url_as_a_submodule_does_not_get_it_from_the_cache(
+def test_a_private_submodule_url_is_not_served_from_the_cache(
     private, make, other_server, server, target, settings
 ):
     other = naming(private, make, other_server)
@@ -47,7 +47,7 @@ def test_who_names_a_private_url_as_a_submodule_does_not_get_it_from_the_cache(
     assert server.requests
 
 
-def test_a_submodule_that_is_held_costs_one_request(
+def test_a_cached_submodule_costs_one_request(
     private, make, server, other_server, target, settings
 ):
     server.credential = None
@@ -60,7 +60,7 @@ def test_a_submodule_that_is_held_costs_one_request(
 
 
 @pytest.mark.parametrize("secret", [None, "revoked"])
-def test_a_hash_for_a_ref_is_not_answered_without_the_host(
+def test_a_cached_commit_is_not_returned_without_asking_the_host(
     private, server, target, settings, secret
 ):
     with pytest.raises(RemoteRefused) as caught:
@@ -75,13 +75,13 @@ def test_a_hash_for_a_ref_is_not_answered_without_the_host(
     assert nothing_left(target)
 
 
-def test_a_hash_for_a_ref_that_is_held_costs_one_request(private, server, target, settings):
+def test_a_cached_commit_costs_one_request(private, server, target, settings):
     place = source(private.url, secret=SECRET)
     export(place, private.commit_there, target, cache=private.cache, settings=settings)
     assert [method for method, _, _ in server.requests] == ["GET"]
 
 
-def test_a_commit_that_was_seen_on_the_host_needs_no_request(private, server, target, settings):
+def test_a_commit_already_seen_on_the_host_requires_no_request(private, server, target, settings):
     place = source(private.url, secret=SECRET)
     export(
         place,
@@ -94,7 +94,7 @@ def test_a_commit_that_was_seen_on_the_host_needs_no_request(private, server, ta
     assert server.requests == []
 
 
-def test_the_host_is_asked_in_one_request_where_its_abilities_are_known(
+def test_a_host_with_known_capabilities_receives_one_request(
     http_backend, stock_git, tmp_path, settings
 ):
     """In protocol version 2 a held hash costs one ``ls-refs``, which is refused like any other."""

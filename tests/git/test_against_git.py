@@ -112,7 +112,7 @@ def checked_out(bare, into):
     packing=PACKING,
     object_format=st.sampled_from(["sha1", "sha256"]),
 )
-def test_what_is_written_is_what_git_checks_out(http_backend, trees, packing, object_format):
+def test_exported_files_equal_a_git_checkout(http_backend, trees, packing, object_format):
     root, address = http_backend
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)

@@ -238,7 +238,7 @@ def assert_as_git_has_it(bare, mine, top, inner=b"", paths=PATHS):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(top=FILES, inner=FILES)
-def test_paths_have_the_attributes_that_git_gives_them(bare, operation, top, inner):
+def test_paths_have_the_same_attributes_as_in_git(bare, operation, top, inner):
     top = b"[attr]mine export-ignore -text\n" + top
     # In any order: what is in a file must not depend on which is read first.
     mine = Attributes({b"a/.gitattributes": inner, b".gitattributes": top}, operation)
@@ -267,7 +267,7 @@ def test_paths_have_the_attributes_that_git_gives_them(bare, operation, top, inn
         b"b x\n\0\na export-ignore",
     ],
 )
-def test_odd_lines_mean_what_they_mean_to_git(bare, operation, line):
+def test_unusual_lines_are_interpreted_as_in_git(bare, operation, line):
     paths = ["a", "a b", "#a", "!a", "a[", "a]", "]", "aqb", "a6", "94", "b", "\ufeffa"]
     mine = Attributes({b".gitattributes": line}, operation)
     assert_as_git_has_it(bare, mine, line, paths=paths)
@@ -277,7 +277,7 @@ CLASSES = "alnum alpha blank cntrl digit graph lower print punct space upper xdi
 
 
 @pytest.mark.parametrize("name", [*CLASSES.split(), ""])
-def test_classes_have_the_members_that_git_gives_them(bare, operation, name):
+def test_character_classes_match_as_in_git(bare, operation, name):
     line = f"[[:{name}:]] export-ignore\nx[^[:{name}:]] text eol=crlf\n".encode()
     each = [chr(number) for number in range(1, 128) if chr(number) not in "./"]
     mine = Attributes({b".gitattributes": line}, operation)
@@ -297,19 +297,19 @@ def test_classes_have_the_members_that_git_gives_them(bare, operation, name):
         "[attr]m n export-ignore\n[attr]n m text\n*.x n\n",
     ],
 )
-def test_macros_stand_for_what_they_stand_for_to_git(bare, operation, lines):
+def test_macros_expand_as_in_git(bare, operation, lines):
     top = lines.encode()
     mine = Attributes({b".gitattributes": top}, operation)
     assert_as_git_has_it(bare, mine, top, paths=["k.x", "l.x", "other"])
 
 
-def test_macros_may_be_deep_in_each_other(operation):
+def test_macros_may_be_deeply_nested(operation):
     chain = b"".join(b"[attr]m%d m%d\n" % (number, number + 1) for number in range(5000))
     mine = Attributes({b".gitattributes": chain + b"[attr]m5000 export-ignore\na m0\n"}, operation)
     assert mine.export_ignored(b"a", False)
 
 
-def test_a_set_of_odd_characters_raises_no_warning(operation):
+def test_a_set_of_unusual_characters_causes_no_warning(operation):
     lines = b"x[--0] export-ignore\nx[a--]y export-ignore\nx[&&||~~[[] export-ignore\n"
     mine = Attributes({b".gitattributes": lines}, operation)
     assert [mine.export_ignored(b"x" + one, False) for one in (b"-", b"/", b"0", b"|", b"1")] == [
@@ -321,19 +321,19 @@ def test_a_set_of_odd_characters_raises_no_warning(operation):
     ]
 
 
-def test_rules_count_as_held(operation):
+def test_rules_count_toward_the_memory_limit(operation):
     lines = b"".join(b"?%d text\n" % number for number in range(100_000))
     with pytest.raises(LimitExceeded) as caught:
         Attributes({b".gitattributes": lines}, operation)
     assert caught.value.details == {"limit": "max_held_bytes"}
 
 
-def test_lines_that_say_nothing_of_what_is_asked_count_nothing(operation):
+def test_irrelevant_attribute_lines_do_not_count_toward_the_limit(operation):
     Attributes({b".gitattributes": b"*.x diff=y linguist-generated\n" * 1000}, operation)
     assert operation.counts.held == 0
 
 
-def test_thousands_of_names_are_looked_up_and_not_tried(operation):
+def test_thousands_of_names_are_matched_by_lookup(operation):
     lines = b"".join(b"d/f%d text\n*.e%d text\n" % (number, number) for number in range(10_000))
     mine = Attributes({b".gitattributes": lines}, operation)
     began = time.process_time()
@@ -342,7 +342,7 @@ def test_thousands_of_names_are_looked_up_and_not_tried(operation):
     assert time.process_time() - began < 1
 
 
-def test_cancelling_ends_the_reading_and_the_matching(operation):
+def test_cancellation_stops_reading_and_matching(operation):
     lines = b"".join(b"?%d text\n" % number for number in range(1000))
     mine = Attributes({b".gitattributes": lines}, operation)
     operation.cancellation.cancel()
@@ -355,7 +355,7 @@ def test_cancelling_ends_the_reading_and_the_matching(operation):
 @pytest.mark.parametrize(
     "pattern", [b"*a" * 40 + b"b", b"**/" * 40 + b"b", b"a*" * 80, b"?*" * 60 + b"b"]
 )
-def test_no_pattern_takes_long(operation, pattern):
+def test_no_pattern_is_slow_to_match(operation, pattern):
     mine = Attributes({b".gitattributes": pattern + b" export-ignore"}, operation)
     began = time.process_time()
     for path in (b"a" * 250, b"/".join([b"a"] * 120)):
@@ -385,7 +385,7 @@ def test_no_pattern_takes_long(operation, pattern):
 @pytest.mark.parametrize(
     "words", ["text eol=crlf", "text=auto eol=crlf", "eol=crlf", "text", "-text eol=crlf"]
 )
-def test_line_endings_are_those_of_git(tmp_path, stock_git, operation, words, content):
+def test_line_endings_are_converted_as_in_git(tmp_path, stock_git, operation, words, content):
     stock_git("init", "-q", tmp_path)
     (tmp_path / ".gitattributes").write_text(f"f {words}\n")
     blob = (
@@ -406,7 +406,7 @@ def test_line_endings_are_those_of_git(tmp_path, stock_git, operation, words, co
     assert convert(content, mine.line_ending(b"f")) == (tmp_path / "f").read_bytes()
 
 
-def test_an_export_with_attributes_is_what_git_archives(http_backend, stock_git, tmp_path):
+def test_an_export_with_attributes_equals_git_archive(http_backend, stock_git, tmp_path):
     root, address = http_backend
     work = tmp_path / "work"
     stock_git("init", "-q", "-b", "main", work)
@@ -480,13 +480,13 @@ def test_an_export_with_attributes_is_what_git_archives(http_backend, stock_git,
         },
     ],
 )
-def test_files_and_directories_are_those_of_an_archive(make, target, settings, files):
+def test_files_and_directories_equal_those_of_an_archive(make, target, settings, files):
     shop = make("shop", files)
     export(source(shop.url), "main", target, attributes=True, settings=settings)
     assert snapshot(target) == archived(shop, target.parent)
 
 
-def test_empty_trees_are_left_out_as_of_an_archive(make, target, settings):
+def test_empty_trees_are_omitted_as_in_an_archive(make, target, settings):
     shop = make("shop")
     empty = shop.tree()
     within = shop.tree((DIRECTORY, b"empty", empty))
@@ -500,7 +500,7 @@ def test_empty_trees_are_left_out_as_of_an_archive(make, target, settings):
     assert snapshot(target) == archived(shop, target.parent) == {b"f": ("file", b"", False)}
 
 
-def test_directories_that_are_left_out_stay_so_in_the_next_export(make, tmp_path, settings):
+def test_excluded_directories_stay_excluded_in_the_next_export(make, tmp_path, settings):
     shop = make("shop")
     options = {
         "attributes": True,
@@ -527,7 +527,7 @@ def archived(content, place):
     return snapshot(place / "archived")
 
 
-def test_a_tree_that_takes_long_ends_when_the_time_is_over(make, target, settings):
+def test_a_slow_tree_stops_at_the_timeout(make, target, settings):
     """Rules that have to be tried for every path: neither parsing nor planning goes on."""
     rules = b"".join(b"?%d text\n" % number for number in range(20_000))
     shop = make("shop", {A: rules, **{f"f{number}": b"" for number in range(3000)}})
@@ -554,7 +554,7 @@ def test_a_tree_that_takes_long_ends_when_the_time_is_over(make, target, setting
         ({"f": b""}, 129, "max_path_depth"),
     ],
 )
-def test_few_trees_that_describe_many_are_refused(make, target, settings, files, times, limit):
+def test_a_few_trees_that_expand_to_many_are_rejected(make, target, settings, files, times, limit):
     shop = make("shop")
     tree = shop.files(files)
     for number in range(times):
@@ -571,7 +571,7 @@ def test_few_trees_that_describe_many_are_refused(make, target, settings, files,
     assert nothing_left(target)
 
 
-def test_rules_and_paths_out_of_proportion_to_the_pack_are_refused(
+def test_rules_and_paths_out_of_proportion_to_the_pack_are_rejected(
     make, target, settings, monkeypatch
 ):
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
@@ -608,7 +608,7 @@ WIDE = b"".join(b"*%d text\n" % number for number in range(1, 200))
     ],
     ids=["names", "paths", "any depth", "stars", "all match", "macros", "words", "endings"],
 )
-def test_no_kind_of_rule_is_tried_without_end(operation, monkeypatch, rules, path):
+def test_matching_work_is_limited_for_every_kind_of_rule(operation, monkeypatch, rules, path):
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
     mine = Attributes({b".gitattributes": rules}, operation)
     endings = (mine.line_ending(path + b"%d" % number) for number in range(100_000))
@@ -616,13 +616,13 @@ def test_no_kind_of_rule_is_tried_without_end(operation, monkeypatch, rules, pat
         deque(endings, maxlen=0)
 
 
-def test_lines_without_rules_are_counted(operation, monkeypatch):
+def test_lines_without_rules_count_toward_the_limit(operation, monkeypatch):
     monkeypatch.setattr(operation_module, "_MATCH_LEAST", 100_000)
     with pytest.raises(LimitExceeded, match="exceed the limit for matching"):
         Attributes({b".gitattributes": b"\n" * 200_000}, operation)
 
 
-def test_the_rules_of_a_large_repository_are_obeyed(operation):
+def test_the_attributes_of_a_large_repository_are_applied(operation):
     """As those of game engines, which keep a hundred kinds of files in LFS in any case."""
     kinds = [b"*.[pP][nN][gG]", b"*.[fF][bB][xX]", b"Assets/**/*.asset", b"**/Editor/*.dll"]
     rules = b"".join(kind + b"%d filter=lfs\n" % n for kind in kinds for n in range(25))
@@ -635,7 +635,7 @@ def test_the_rules_of_a_large_repository_are_obeyed(operation):
     assert operation.counts.matched < allowed / 5
 
 
-def test_the_search_for_attributes_has_no_time_of_its_own(make, settings):
+def test_reading_attributes_shares_the_timeout_of_the_operation(make, settings):
     """What is left of the whole operation's time is all that there is."""
     shop = make("shop", {A: b"f text\n", "f": b""})
     clock = iter(itertools.chain([0.0], itertools.repeat(100.0)))

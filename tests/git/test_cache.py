@@ -53,7 +53,7 @@ def deploy(shop, cache, tmp_path, settings):
     return export_to
 
 
-def test_a_commit_that_is_there_is_not_fetched_again(deploy, server):
+def test_a_cached_commit_is_not_fetched_again(deploy, server):
     first = deploy("1")
     server.requests.clear()
     second = deploy("2")
@@ -61,7 +61,7 @@ def test_a_commit_that_is_there_is_not_fetched_again(deploy, server):
     assert [method for method, _, _ in server.requests] == ["GET"]
 
 
-def test_a_known_commit_needs_no_request_at_all(deploy, server, shop):
+def test_a_known_commit_requires_no_request(deploy, server, shop):
     commit = shop.repo.refs[b"refs/heads/main"].decode()
     deploy("1")
     server.requests.clear()
@@ -70,7 +70,7 @@ def test_a_known_commit_needs_no_request_at_all(deploy, server, shop):
 
 
 @pytest.mark.parametrize("reuse", [None, "copy", "hard-link"])
-def test_a_redeploy_gives_what_a_first_one_does(deploy, shop, reuse):
+def test_a_redeployment_produces_the_same_files_as_the_first(deploy, shop, reuse):
     first = deploy("1")
     before = snapshot(first)
     shop.commit(shop.files(shop.second))
@@ -85,7 +85,7 @@ def test_a_redeploy_gives_what_a_first_one_does(deploy, shop, reuse):
 
 
 @pytest.mark.parametrize("reuse", ["copy", "hard-link"])
-def test_a_file_that_was_touched_in_the_former_release_is_not_taken_over(deploy, shop, reuse):
+def test_a_file_modified_in_the_previous_release_is_not_reused(deploy, shop, reuse):
     first = deploy("1")
     (first / "a.txt").write_bytes(b"b\n")  # as long as it was
     (first / "d/b.txt").unlink()
@@ -97,14 +97,14 @@ def test_a_file_that_was_touched_in_the_former_release_is_not_taken_over(deploy,
     assert snapshot(second) == snapshot(deploy("plain", cache=None))
 
 
-def test_a_directory_that_became_a_link_is_not_followed_from_the_former_release(deploy, shop):
+def test_a_directory_replaced_by_a_link_in_the_previous_release_is_not_followed(deploy, shop):
     first = deploy("1")
     shop.commit(shop.files({"d": (LINK, b"same"), "same/b.txt": b"other"}))
     second = deploy("2", former=first, reuse="copy")
     assert snapshot(second) == snapshot(deploy("plain", cache=None))
 
 
-def test_a_link_that_escapes_through_what_changed_is_refused_when_reused(deploy, shop, tmp_path):
+def test_a_link_that_escapes_after_a_change_is_rejected_on_reuse(deploy, shop, tmp_path):
     """``same/up`` stays the same, but what it leads through has become a link."""
     inside = {"d/e/f": b"", "same/up": (LINK, b"../d/e/../e/f")}
     shop.commit(shop.files(inside))
@@ -115,7 +115,7 @@ def test_a_link_that_escapes_through_what_changed_is_refused_when_reused(deploy,
     assert not (tmp_path / "releases" / "2").exists()
 
 
-def test_another_directory_under_the_same_name_is_not_reused(deploy, shop, tmp_path):
+def test_a_different_directory_with_the_same_name_is_not_reused(deploy, shop, tmp_path):
     first = deploy("1")
     shutil.copytree(first, tmp_path / "copy", symlinks=True)
     shutil.rmtree(first)
@@ -130,7 +130,7 @@ def _files(cache, pattern):
 
 @pytest.mark.parametrize("pattern", ["*.pack", "*.idx", "packed-refs", "shallow", "config", "HEAD"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove"])
-def test_a_damaged_cache_is_noticed_and_rebuilt(deploy, shop, cache, pattern, damage):
+def test_a_damaged_cache_is_detected_and_rebuilt(deploy, shop, cache, pattern, damage):
     first = deploy("1")
     shop.commit(shop.files(shop.second))
     plain = snapshot(deploy("plain", cache=None))
@@ -156,7 +156,7 @@ def _damage(path, how):
     path.write_bytes(content)
 
 
-def test_every_flipped_byte_of_a_cached_pack_is_noticed(deploy, shop, cache, tmp_path):
+def test_every_flipped_byte_of_a_cached_pack_is_detected(deploy, shop, cache, tmp_path):
     plain = snapshot(deploy("1"))
     [pack] = _files(cache, "*.pack")
     content = pack.read_bytes()
@@ -174,7 +174,7 @@ def test_every_flipped_byte_of_a_cached_pack_is_noticed(deploy, shop, cache, tmp
         shutil.rmtree(target)
 
 
-def test_a_damaged_manifest_is_as_good_as_none(deploy, shop, cache):
+def test_a_damaged_manifest_is_ignored(deploy, shop, cache):
     first = deploy("1")
     for path in cache.directory.glob("*/checkouts/*"):
         content = bytearray(path.read_bytes())
@@ -196,7 +196,7 @@ def test_stock_git_reads_the_cache(deploy, shop, cache, stock_git):
     assert stock_git("ls-tree", "-r", commits[0], at=repository)
 
 
-def test_no_secret_is_in_the_cache(shop, cache, server, tmp_path, settings):
+def test_the_cache_contains_no_secret(shop, cache, server, tmp_path, settings):
     server.credential = f"ada:{SECRET}"
     export(source(shop.url, secret=SECRET), "main", tmp_path / "x", cache=cache, settings=settings)
     assert _files(cache, "*")
@@ -204,7 +204,7 @@ def test_no_secret_is_in_the_cache(shop, cache, server, tmp_path, settings):
         assert SECRET.encode() not in path.read_bytes()
 
 
-def test_what_was_not_used_for_the_longest_time_makes_room(make, settings, tmp_path):
+def test_the_least_recently_used_repository_is_evicted(make, settings, tmp_path):
     cache = RepositoryCache(tmp_path / "cache", max_bytes=400_000)
     for number in range(3):
         repository = make(f"r{number}", {"f": os.urandom(150_000)})
@@ -231,7 +231,9 @@ def test_leftovers_of_a_killed_process_are_removed(deploy, cache):
     assert list((repository / "incoming").iterdir()) == []
 
 
-def test_a_repository_that_cannot_be_removed_is_named_and_removed_later(deploy, cache, monkeypatch):
+def test_a_repository_that_cannot_be_removed_is_reported_and_removed_later(
+    deploy, cache, monkeypatch
+):
     deploy("1")
     (entry,) = cache.entries()
 
@@ -250,7 +252,7 @@ def test_a_repository_that_cannot_be_removed_is_named_and_removed_later(deploy, 
 
 
 @pytest.mark.parametrize("pattern", ["[", "docs/["])
-def test_a_malformed_pattern_of_watch_is_named(pattern):
+def test_an_invalid_watch_pattern_is_reported(pattern):
     with pytest.raises(ConfigurationError, match=r"is not a valid \.gitignore pattern") as caught:
         PathPatterns(["*.md", pattern])
     assert "put a backslash before it" in caught.value.hint
@@ -259,7 +261,7 @@ def test_a_malformed_pattern_of_watch_is_named(pattern):
 
 
 @pytest.mark.parametrize("pattern", ["!", "/", "./src", "src/../lib/", "src//lib", "!./src"])
-def test_a_pattern_of_watch_that_no_path_matches_is_refused(pattern):
+def test_a_watch_pattern_that_matches_no_path_is_rejected(pattern):
     assert not PathPatterns([pattern]).match(b"src/lib")
     with pytest.raises(ConfigurationError, match="matches no path") as caught:
         refuse_malformed_patterns(["*.md", pattern])
@@ -267,7 +269,7 @@ def test_a_pattern_of_watch_that_no_path_matches_is_refused(pattern):
     refuse_malformed_patterns(["src/", "/src", "src/**/lib", "**", "!/src/.hidden/"])
 
 
-def test_a_watch_that_only_excludes_is_refused():
+def test_a_watch_with_only_exclusions_is_rejected():
     with pytest.raises(ConfigurationError, match="only excludes paths") as caught:
         refuse_malformed_patterns(["!docs/", "!*.md"])
     assert "'**'" in caught.value.hint
@@ -285,7 +287,7 @@ def test_too_many_packs_are_replaced_by_one(deploy, shop, cache, monkeypatch):
     assert (last / "a.txt").read_bytes() == b"6"
 
 
-def test_many_exports_at_once_share_a_cache(deploy, shop, cache):
+def test_concurrent_exports_share_a_cache(deploy, shop, cache):
     plain = deploy("plain", cache=None)
     failures = []
 

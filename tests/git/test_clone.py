@@ -28,7 +28,7 @@ def shop(make):
     return made
 
 
-def test_a_clone_is_clean_whole_and_shallow(shop, target, settings, stock_git):
+def test_a_clone_is_clean_complete_and_shallow(shop, target, settings, stock_git):
     done = clone(source(shop.url), "main", target, settings=settings)
     assert stock_git("status", "--porcelain", at=target) == ""
     assert stock_git("fsck", "--strict", "--no-dangling", at=target) == ""
@@ -47,13 +47,13 @@ def test_a_clone_has_the_same_files_as_an_export(shop, target, settings):
     assert snapshot(target) == snapshot(other)
 
 
-def test_a_first_commit_makes_no_shallow_repository(make, target, settings, stock_git):
+def test_cloning_the_first_commit_creates_no_shallow_repository(make, target, settings, stock_git):
     clone(source(make("shop", {"a": b""}).url), "main", target, settings=settings)
     assert stock_git("rev-parse", "--is-shallow-repository", at=target) == "false\n"
     assert stock_git("fsck", at=target) == ""
 
 
-def test_without_a_branch_it_is_the_one_that_head_names(make, target, settings, stock_git):
+def test_without_a_branch_the_default_branch_is_cloned(make, target, settings, stock_git):
     shop = make("shop", {"a": b"1"})
     shop.commit(shop.files({"b": b"2"}), "develop")
     shop.repo.refs.set_symbolic_ref(b"HEAD", b"refs/heads/develop")
@@ -61,14 +61,16 @@ def test_without_a_branch_it_is_the_one_that_head_names(make, target, settings, 
     assert stock_git("branch", "--show-current", at=target) == "develop\n"
 
 
-def test_an_empty_repository_without_a_branch_is_told(make, target, settings):
+def test_an_empty_repository_without_a_branch_is_reported(make, target, settings):
     with pytest.raises(RemoteRefused, match="is empty"):
         clone(source(make("shop").url), None, target, settings=settings)
     assert nothing_left(target)
 
 
 @pytest.mark.parametrize("branch", ["feature/a", "ümlaut", 'q"uote#;', "x" * 200])
-def test_odd_branch_names_are_written_as_git_reads_them(make, target, settings, stock_git, branch):
+def test_unusual_branch_names_are_written_as_git_reads_them(
+    make, target, settings, stock_git, branch
+):
     shop = make("shop", {"a": b"1"})
     shop.commit(shop.files({"b": b"2"}), branch)
     clone(source(shop.url), branch, target, settings=settings)
@@ -77,7 +79,7 @@ def test_odd_branch_names_are_written_as_git_reads_them(make, target, settings, 
     assert stock_git("status", "--porcelain", at=target) == ""
 
 
-def test_stock_git_fetches_and_commits_in_it(shop, target, settings, stock_git):
+def test_stock_git_can_fetch_and_commit_in_a_clone(shop, target, settings, stock_git):
     clone(source(shop.url), "main", target, settings=settings)
     newer = shop.commit(shop.files({"a": b"2"}))
     stock_git("fetch", "--depth", "1", at=target)
@@ -87,7 +89,7 @@ def test_stock_git_fetches_and_commits_in_it(shop, target, settings, stock_git):
     assert stock_git("status", "--porcelain", at=target) == ""
 
 
-def test_no_secret_is_in_any_file(shop, server, target, settings):
+def test_no_file_of_a_clone_contains_a_secret(shop, server, target, settings):
     server.credential = f"ada:{SECRET}"
     clone(source(shop.url, secret=SECRET), "main", target, settings=settings)
     for directory, _, names in os.walk(os.fsencode(target)):
@@ -100,7 +102,9 @@ def test_no_secret_is_in_any_file(shop, server, target, settings):
                 assert b"ada:" not in content, path
 
 
-def test_the_users_own_configuration_is_not_read(shop, target, settings, tmp_path, monkeypatch):
+def test_the_git_configuration_of_the_user_is_not_read(
+    shop, target, settings, tmp_path, monkeypatch
+):
     trap = tmp_path / "trap"
     (tmp_path / ".gitconfig").write_text(
         f'[filter "evil"]\n\tsmudge = touch {trap}\n\tprocess = touch {trap}\n'

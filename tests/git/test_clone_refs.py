@@ -37,7 +37,7 @@ def shop(make):
         ("hash", []),
     ],
 )
-def test_what_is_no_branch_is_checked_out_as_a_bare_commit(
+def test_a_ref_that_is_not_a_branch_is_checked_out_detached(
     shop, target, settings, stock_git, ref, refs
 ):
     done = clone(source(shop.url), shop.head if ref == "hash" else ref, target, settings=settings)
@@ -52,7 +52,7 @@ def test_what_is_no_branch_is_checked_out_as_a_bare_commit(
     assert stock_git("log", "--format=%H", at=target) == f"{shop.head}\n"
 
 
-def test_an_annotated_tag_is_there_itself(shop, target, settings, stock_git):
+def test_an_annotated_tag_object_is_in_the_clone(shop, target, settings, stock_git):
     clone(source(shop.url), "annotated", target, settings=settings)
     assert stock_git("rev-parse", "refs/tags/annotated", at=target) == f"{shop.tag}\n"
     assert stock_git("describe", "--exact-match", at=target) == "annotated\n"
@@ -60,7 +60,7 @@ def test_an_annotated_tag_is_there_itself(shop, target, settings, stock_git):
     assert stock_git("fetch", "-q", "--tags", "--depth", "1", at=target) == ""
 
 
-def test_a_branch_is_checked_out_as_one(shop, target, settings, stock_git):
+def test_a_branch_is_checked_out_as_a_branch(shop, target, settings, stock_git):
     done = clone(source(shop.url), "main", target, settings=settings)
     assert stock_git("symbolic-ref", "HEAD", at=target) == "refs/heads/main\n"
     assert stock_git("rev-parse", "HEAD", at=target) == f"{done.commit}\n"

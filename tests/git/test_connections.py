@@ -48,7 +48,7 @@ def proxy(monkeypatch):
 
 @pytest.mark.parametrize("phase", ["connecting", "receiving", "writing"])
 @pytest.mark.parametrize("kind", [BrokenPipeError, ConnectionResetError, ValueError, KeyError])
-def test_what_a_listener_raises_is_raised_as_it_was(hostile, target, settings, phase, kind):
+def test_an_exception_of_a_listener_is_raised_unchanged(hostile, target, settings, phase, kind):
     """It was taken for a failure of the network, and the fetch tried again."""
     error = kind("the listener's own")
 
@@ -93,7 +93,7 @@ def unanswering(monkeypatch):
         each.close()
 
 
-def test_the_deadline_ends_a_connect(unanswering, target, settings):
+def test_the_deadline_ends_a_connection_attempt(unanswering, target, settings):
     began = time.monotonic()
     slow = replace(settings, connect_timeout=5, total_timeout=0.5, use_proxies=False)
     with pytest.raises(LimitExceeded):
@@ -101,7 +101,7 @@ def test_the_deadline_ends_a_connect(unanswering, target, settings):
     assert time.monotonic() - began < NO_HANG
 
 
-def test_a_cancellation_ends_a_connect(unanswering, target, settings):
+def test_a_cancellation_ends_a_connection_attempt(unanswering, target, settings):
     cancellation = Cancellation()
     threading.Timer(0.3, cancellation.cancel).start()
     began = time.monotonic()
@@ -112,7 +112,7 @@ def test_a_cancellation_ends_a_connect(unanswering, target, settings):
     assert time.monotonic() - began < NO_HANG
 
 
-def test_a_credential_for_this_machine_is_told_no_proxy(
+def test_a_credential_for_this_machine_is_not_sent_through_a_proxy(
     proxy, hostile, target, settings, monkeypatch
 ):
     """It may travel unencrypted because it does not leave the machine."""
@@ -122,7 +122,7 @@ def test_a_credential_for_this_machine_is_told_no_proxy(
     assert snapshot(target) == {b"a": ("file", b"content", False)}
 
 
-def test_a_proxys_password_may_have_any_letters(proxy, hostile, target, settings, monkeypatch):
+def test_a_proxy_password_may_contain_any_characters(proxy, hostile, target, settings, monkeypatch):
     """In Latin-1 alone, the exception told it."""
     proxy.refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
     monkeypatch.setenv("http_proxy", f"http://me:%E2%82%AC5@127.0.0.1:{proxy.port}")
@@ -133,7 +133,7 @@ def test_a_proxys_password_may_have_any_letters(proxy, hostile, target, settings
     assert base64.b64decode(told[0].split()[-1]) == "me:€5".encode()
 
 
-def test_a_ref_of_half_a_surrogate_pair_is_refused(hostile, target, settings):
+def test_a_ref_with_a_lone_surrogate_is_rejected(hostile, target, settings):
     with pytest.raises(ConfigurationError):
         export(source(hostile.url), "\ud800", target, settings=settings)
     assert hostile.requests == []
@@ -147,7 +147,7 @@ def test_a_ref_of_half_a_surrogate_pair_is_refused(hostile, target, settings):
         ("https://git.example:8443/shop.git", False),
     ],
 )
-def test_a_client_certificate_is_shown_to_its_own_origin_alone(certificate, url, shown):
+def test_a_client_certificate_is_sent_only_to_its_own_origin(certificate, url, shown):
     """Submodules are of whatever origin the repository names."""
     settings = GitSettings(client_certificate=str(certificate), use_proxies=False)
     home = "https://git.example/shop.git"
@@ -169,9 +169,7 @@ def floods():
 
 
 @pytest.mark.parametrize(("step", "kind", "first", "each"), [*floods()], ids=range(4))
-def test_what_comes_before_a_pack_has_a_limit_of_its_own(
-    hostile, target, settings, step, kind, first, each
-):
+def test_data_before_a_pack_has_its_own_limit(hostile, target, settings, step, kind, first, each):
     """All of it is held in memory; that of packs is four gigabytes."""
     sent = []
 

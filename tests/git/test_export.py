@@ -22,7 +22,7 @@ from tests.git.servers import (
 )
 
 
-def test_export_writes_all_files_and_tells_about_the_commit(make, target, settings):
+def test_an_export_writes_all_files_and_describes_the_commit(make, target, settings):
     shop = make("shop", {"a.txt": b"a", "deep/er/b": b"", "run.sh": (EXECUTABLE, b"#!/bin/sh\n")})
     tip = shop.repo.refs[b"refs/heads/main"].decode()
     done = export(source(shop.url), "main", target, settings=settings)
@@ -43,7 +43,7 @@ def test_export_writes_all_files_and_tells_about_the_commit(make, target, settin
 @pytest.mark.parametrize(
     "name", [b"caf\xc3\xa9", b"caf\xe9", b"a b", b"-rf", b"\x01\x1b[31m", b"x" * 255, b"a\\b"]
 )
-def test_names_in_any_bytes_are_written_as_they_are(make, target, settings, name):
+def test_names_are_written_byte_for_byte(make, target, settings, name):
     shop = make("shop", {name: b"x"})
     export(source(shop.url), "main", target, settings=settings)
     assert snapshot(target) == {name: ("file", b"x", False)}
@@ -66,7 +66,7 @@ def test_links_within_the_tree_are_written(make, target, settings):
     assert (target / "a/up").read_bytes() == (target / "through").read_bytes() == b"1"
 
 
-def test_the_umask_decides_about_permissions(make, target, settings):
+def test_the_umask_determines_permissions(make, target, settings):
     shop = make("shop", {"a": b"", "d/run": (EXECUTABLE, b"")})
     former = os.umask(0o027)
     try:
@@ -77,21 +77,21 @@ def test_the_umask_decides_about_permissions(make, target, settings):
     assert modes == [0o750, 0o640, 0o750, 0o750]
 
 
-def test_submodules_stay_empty_directories_unless_wanted(make, target, settings):
+def test_submodules_are_empty_directories_unless_enabled(make, target, settings):
     shop = make("shop", {"lib": (GITLINK, b"1" * 40)})
     done = export(source(shop.url), "main", target, settings=settings)
     assert snapshot(target) == {b"lib": ("directory",)}
     assert done.submodules == 0
 
 
-def test_an_empty_directory_may_be_there_already(make, target, settings):
+def test_an_existing_empty_target_directory_is_accepted(make, target, settings):
     shop = make("shop", {"a": b"1"})
     target.mkdir()
     export(source(shop.url), "main", target, settings=settings)
     assert (target / "a").read_bytes() == b"1"
 
 
-def test_missing_parents_are_made_and_removed_again_on_failure(make, target, settings):
+def test_missing_parents_are_created_and_removed_again_on_failure(make, target, settings):
     shop = make("shop", {"a": b"1"})
     deep = target / "x" / "y"
     with pytest.raises(RemoteRefused):
@@ -102,7 +102,7 @@ def test_missing_parents_are_made_and_removed_again_on_failure(make, target, set
 
 
 @pytest.mark.parametrize("occupant", ["file", "non-empty", "link", "below-a-file"])
-def test_a_target_in_use_is_refused_before_any_request(make, server, target, settings, occupant):
+def test_a_target_in_use_is_rejected_before_any_request(make, server, target, settings, occupant):
     shop = make("shop", {"a": b"1"})
     place = target
     if occupant == "non-empty":
@@ -131,7 +131,7 @@ def test_a_branch_name_that_git_does_not_allow_is_refused(make, server, target, 
 
 
 @pytest.mark.parametrize("branch", ["feature/a", "ümlaut", "a#b%20", 'q"uote', "x" * 200])
-def test_branches_with_odd_names_are_found(make, target, settings, branch):
+def test_branches_with_unusual_names_are_found(make, target, settings, branch):
     shop = make("shop", {"a": b"1"})
     shop.commit(shop.files({"b": b"2"}), branch)
     assert export(source(shop.url), branch, target, settings=settings).ref == branch
@@ -141,13 +141,15 @@ def test_branches_with_odd_names_are_found(make, target, settings, branch):
 @pytest.mark.parametrize(
     ("branch", "told"), [("main ", "'main '"), ("a\nb", r"'a\\nb'"), ("\x00", r"'\\x00'")]
 )
-def test_a_refused_name_is_shown_with_what_is_wrong(make, target, settings, branch, told):
+def test_an_invalid_name_is_shown_with_the_reason(make, target, settings, branch, told):
     with pytest.raises(ConfigurationError, match=f"named {told}"):
         export(source(make("shop", {"a": b"1"}).url), branch, target, settings=settings)
 
 
 @pytest.mark.parametrize("ref", ["1234abc", "F" * 40, "beef"])
-def test_who_gives_a_part_of_a_hash_is_told_to_give_it_whole(make, target, settings, ref):
+def test_an_abbreviated_hash_is_rejected_with_a_request_for_the_full_hash(
+    make, target, settings, ref
+):
     with pytest.raises(RemoteRefused, match=f"no branch or tag '{ref}'") as caught:
         export(source(make("shop", {"a": b"1"}).url), ref, target, settings=settings)
     assert "full hash" in caught.value.hint
@@ -160,12 +162,12 @@ def test_an_unknown_branch_is_named(make, target, settings):
     assert nothing_left(target)
 
 
-def test_an_empty_repository_is_said_to_be_empty(make, target, settings):
+def test_an_empty_repository_is_reported_as_empty(make, target, settings):
     with pytest.raises(RemoteRefused, match="empty"):
         export(source(make("shop").url), "main", target, settings=settings)
 
 
-def test_only_the_wanted_branch_is_received(make, target, settings):
+def test_only_the_requested_branch_is_fetched(make, target, settings):
     shop = make("shop", {"a": b"1"})
     for number in range(50):
         shop.commit(shop.files({"big": os.urandom(20_000)}), f"other-{number}")
@@ -180,7 +182,7 @@ def test_only_the_wanted_branch_is_received(make, target, settings):
     assert max(received) < 20_000
 
 
-def test_history_is_not_received(make, target, settings):
+def test_the_history_is_not_fetched(make, target, settings):
     shop = make("shop", {"big": os.urandom(100_000)})
     shop.commit(shop.files({"small": b"1"}))
     received = []
@@ -194,13 +196,13 @@ def test_history_is_not_received(make, target, settings):
     assert max(received) < 20_000
 
 
-def test_the_commit_that_was_asked_for_is_written(make, target, settings):
+def test_the_requested_commit_is_written(make, target, settings):
     shop = make("shop", {"a": b"1"})
     tip = shop.repo.refs[b"refs/heads/main"].decode()
     assert export(source(shop.url), "main", target, commit=tip, settings=settings).commit == tip
 
 
-def test_a_branch_that_moved_on_is_told_where_the_server_gives_tips_only(make, target, settings):
+def test_a_moved_branch_is_reported_if_the_server_serves_only_branch_tips(make, target, settings):
     shop = make("shop", {"a": b"1"})
     former = shop.repo.refs[b"refs/heads/main"].decode()
     newer = shop.commit(shop.files({"a": b"2"}))
@@ -221,7 +223,7 @@ def push_before_the_pack_is_asked_for(shop, server):
     server.interfere = push
 
 
-def test_a_branch_that_moves_while_it_is_fetched_is_fetched_as_it_is_then(
+def test_a_branch_that_moves_during_the_fetch_is_fetched_in_its_new_state(
     make, server, target, settings
 ):
     shop = make("shop", {"a": b"1"})
@@ -230,7 +232,7 @@ def test_a_branch_that_moves_while_it_is_fetched_is_fetched_as_it_is_then(
     assert (target / "a").read_bytes() == b"2"
 
 
-def test_a_commit_that_a_branch_leaves_while_it_is_fetched_is_told_to_have_been_left(
+def test_a_commit_removed_from_its_branch_during_the_fetch_is_reported(
     make, server, target, settings
 ):
     shop = make("shop", {"a": b"1"})
@@ -242,7 +244,7 @@ def test_a_commit_that_a_branch_leaves_while_it_is_fetched_is_told_to_have_been_
 
 
 @pytest.mark.parametrize("commit", ["", "abc", "g" * 40, "A" * 40])
-def test_what_is_no_hash_is_refused(make, server, target, settings, commit):
+def test_an_invalid_hash_is_rejected(make, server, target, settings, commit):
     shop = make("shop", {"a": b"1"})
     with pytest.raises(ConfigurationError, match="not the full hash"):
         export(source(shop.url), "main", target, commit=commit, settings=settings)
@@ -251,7 +253,7 @@ def test_what_is_no_hash_is_refused(make, server, target, settings, commit):
     export(source(shop.url), "main", target, commit=whole, settings=settings)
 
 
-def test_progress_names_the_phases_and_ends_with_all_files(make, target, settings):
+def test_progress_reports_the_phases_and_ends_with_all_files(make, target, settings):
     shop = make("shop", {f"f{number}": b"x" for number in range(20)})
     seen = []
     export(source(shop.url), "main", target, progress=seen.append, settings=settings)
@@ -260,7 +262,7 @@ def test_progress_names_the_phases_and_ends_with_all_files(make, target, setting
     assert seen[-1].received_bytes > 0
 
 
-def test_escape_sequences_of_a_commit_do_not_reach_the_terminal(make, target, settings):
+def test_escape_sequences_in_a_commit_do_not_reach_the_terminal(make, target, settings):
     shop = make()
     shop.commit(
         shop.files({"a": b""}), message=b"\x1b[31mred\x07\n", author=b"\x1b]0;Eve <e@example.com>"
@@ -276,7 +278,7 @@ def test_credentials_are_sent_as_basic_authorisation(make, server, target, setti
     assert all(SECRET not in path for _, path, _ in server.requests)
 
 
-def test_a_second_process_that_is_killed_is_told(make, target, settings, monkeypatch, tmp_path):
+def test_a_killed_helper_process_is_reported(make, target, settings, monkeypatch, tmp_path):
     """As the system does when it runs out of memory."""
     killed = tmp_path / "killed.py"
     killed.write_text(

@@ -53,7 +53,7 @@ def shown_to(server):
     return {authorization for _, _, authorization in server.requests}
 
 
-def test_only_the_granted_origin_gets_the_credential(
+def test_only_the_granted_origin_receives_the_credential(
     shop, lib, server, other_server, target, settings
 ):
     find = finder(lib.url)
@@ -65,7 +65,9 @@ def test_only_the_granted_origin_gets_the_credential(
     assert None not in shown_to(other_server)
 
 
-def test_without_a_grant_another_origin_gets_none(shop, other_server, target, settings):
+def test_without_a_grant_another_origin_receives_no_credential(
+    shop, other_server, target, settings
+):
     source = CloneUrl(url=shop.url, credential=credential(OLD))
     find = finder("https://git.example.com/lib.git")
     with pytest.raises(RemoteRefused):
@@ -89,7 +91,7 @@ def test_each_origin_renews_its_own_credential(shop, lib, server, other_server, 
     assert len(shown_to(server) & shown_to(other_server)) == 1
 
 
-def test_a_flood_of_submodules_is_not_asked_about(make, lib, target):
+def test_credentials_are_not_requested_for_a_flood_of_submodules(make, lib, target):
     links = {f"m{n}": (GITLINK, tip(lib)) for n in range(9)}
     listed = modules(**{name: (name, lib.url) for name in links})
     shop = make("shop", {**links, ".gitmodules": listed})
@@ -140,7 +142,7 @@ def asked_for(url, parent="https://home.example/a/b.git", secret=OLD, found=None
         ("git+ssh://git@h.example:7999/c/d.git", "ssh://h.example:7999/c/d.git"),
     ],
 )
-def test_urls_are_asked_about_in_one_form(url, plain):
+def test_credentials_are_requested_with_a_normalized_url(url, plain):
     assert asked_for(url) == [plain]
 
 
@@ -157,15 +159,15 @@ def test_urls_are_asked_about_in_one_form(url, plain):
         "ssh:///c/d.git",
     ],
 )
-def test_what_is_at_home_or_no_url_of_a_repository_is_not_asked_about(url):
+def test_no_credential_is_requested_for_the_own_origin_or_an_invalid_url(url):
     assert asked_for(url) == []
 
 
-def test_the_own_origin_is_asked_about_if_the_parent_has_no_credential():
+def test_the_own_origin_is_requested_if_the_parent_has_no_credential():
     assert asked_for("https://home.example/c/d.git", secret="") == ["https://home.example/c/d.git"]
 
 
-def test_a_granted_source_must_be_https_too():
+def test_a_granted_source_must_use_https():
     above = CloneUrl(url="https://home.example/a/b.git")
     granted = GrantedSource(CloneUrl(url="http://h.example/c/d.git", credential=credential(OLD)))
     content = modules(lib=("lib", "http://h.example/c/d.git"))
@@ -181,7 +183,7 @@ def test_a_granted_source_must_be_https_too():
         )
 
 
-def test_files_in_lfs_of_a_granted_submodule_use_its_credential(
+def test_lfs_files_of_a_granted_submodule_use_its_credential(
     make, server, other_server, target, settings
 ):
     """A token that expires between git and LFS is renewed for both."""
@@ -233,7 +235,7 @@ def lfs_at(server, accepted, content):
     return interfere
 
 
-def test_a_redirect_to_another_origin_gets_no_credential(
+def test_a_redirect_to_another_origin_receives_no_credential(
     shop, lib, server, other_server, target, settings
 ):
     def interfere(environ, start_response):

@@ -40,7 +40,7 @@ def small(monkeypatch):
 
 @pytest.mark.parametrize("hash_bytes", [20, 32])
 @given(data=st.data())
-def test_it_is_a_dictionary_of_lists(hash_bytes, data):
+def test_the_table_behaves_like_a_dictionary_of_lists(hash_bytes, data):
     table, known = HashTable(hash_bytes), defaultdict(list)
     before = hash_table._IN_DICTIONARY, hash_table._FEW
     hash_table._IN_DICTIONARY, hash_table._FEW = 4, 2
@@ -64,7 +64,7 @@ def test_it_is_a_dictionary_of_lists(hash_bytes, data):
 
 
 @pytest.mark.parametrize("hash_bytes", [20, 32])
-def test_a_sequence_of_names_stays_as_it_is_while_they_are_taken(small, hash_bytes):
+def test_an_ordered_view_is_stable_while_entries_are_removed(small, hash_bytes):
     table, added = HashTable(hash_bytes), names(hash_bytes)
     for number, name in enumerate(added):
         table.add(name, number)
@@ -77,7 +77,7 @@ def test_a_sequence_of_names_stays_as_it_is_while_they_are_taken(small, hash_byt
     assert len(table) == 0
 
 
-def test_a_hash_of_another_length_is_refused(small):
+def test_a_hash_of_another_length_is_rejected(small):
     """All that follow it would be found under wrong names."""
     table = HashTable(20)
     with pytest.raises(ValueError, match="0 bytes"):
@@ -94,7 +94,7 @@ def half_taken(small):
     return table
 
 
-def test_the_newest_are_those_that_are_left_from_the_end(half_taken):
+def test_newest_returns_remaining_entries_from_the_end(half_taken):
     assert half_taken.newest(2) == [NAMES[7], NAMES[5]]
     assert half_taken.newest(100) == [NAMES[7], NAMES[5], NAMES[3], NAMES[1]]
     for name in NAMES[1::2]:
@@ -108,7 +108,7 @@ def test_the_newest_are_those_that_are_left_from_the_end(half_taken):
 @given(
     steps=st.lists(st.tuples(st.sampled_from([0, 1, 2, 3]), st.sampled_from(NAMES)), max_size=80)
 )
-def test_an_index_finds_what_its_array_has(scans, steps):
+def test_an_index_finds_the_hashes_of_its_array(scans, steps):
     names, known, late = bytearray(), {}, []
     index = HashIndex(names, 20)
     index._asked = hash_table._SCANS - scans
@@ -130,7 +130,7 @@ def test_an_index_finds_what_its_array_has(scans, steps):
             assert found in known[name] if name in known else found is None
 
 
-def test_a_hash_across_two_others_is_not_found():
+def test_a_hash_that_spans_two_entries_is_not_found():
     first, second = NAMES[:2]
     index = HashIndex(bytearray(first + second), 20)
     across = (first + second)[7:27]

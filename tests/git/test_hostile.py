@@ -65,7 +65,7 @@ def test_dangerous_names_are_refused(refused, name, mode):
     refused(build)
 
 
-def test_dangerous_names_are_refused_in_any_depth(refused, make, target, settings):
+def test_dangerous_names_are_rejected_at_any_depth(refused, make, target, settings):
     error = refused(
         lambda shop: shop.files({"a/b/.GIT/hooks/post-checkout": (0o100755, b"#!/bin/sh")})
     )
@@ -90,23 +90,23 @@ def test_dangerous_names_are_refused_in_any_depth(refused, make, target, setting
         ("l", b"x" * 5000),
     ],
 )
-def test_links_that_lead_out_are_refused_with_their_path(refused, at, link):
+def test_links_out_of_the_target_are_rejected_with_their_path(refused, at, link):
     error = refused(lambda shop: shop.files({at: (LINK, link), "a/f": b""}))
     assert error.details["path"] == at
 
 
-def test_links_that_lead_out_through_other_links_are_refused(refused):
+def test_links_out_of_the_target_through_other_links_are_rejected(refused):
     """``a/b/up`` is the root; lexically ``a/b/up/..`` is ``a/b``, in truth it is above."""
     files = {"a/b/up": (LINK, b"../.."), "a/b/f": b"", "l": (LINK, b"a/b/up/..")}
     assert refused(lambda shop: shop.files(files)).details["path"] == "l"
 
 
-def test_links_that_lead_out_through_a_submodule_are_refused(refused):
+def test_links_out_of_the_target_through_a_submodule_are_rejected(refused):
     files = {"lib": (GITLINK, b"1" * 40), "l": (LINK, b"lib/here/../../x")}
     assert refused(lambda shop: shop.files(files)).details["path"] == "l"
 
 
-def test_a_directory_is_counted_while_it_is_read(refused):
+def test_a_directory_is_counted_during_reading(refused):
     """The rest of a directory with far too many entries is not even looked at."""
 
     def build(shop):
@@ -128,7 +128,7 @@ NO_ENTRY = [
 
 
 @pytest.mark.parametrize("rest", NO_ENTRY)
-def test_a_malformed_tree_is_read_as_far_as_it_goes(rest):
+def test_an_invalid_tree_is_read_up_to_the_error(rest):
     entries = read_tree(b"100644 a\0" + bytes(20) + rest, SHA1)
     assert next(entries) == TreeEntry(b"a", FILE, bytes(20), 0)
     with pytest.raises(Damaged):
@@ -146,7 +146,7 @@ def test_a_commit_of_absurd_size_is_refused(make, target, settings):
 
 
 @pytest.mark.parametrize("second", [FILE, DIRECTORY])
-def test_a_name_that_is_there_twice_is_refused(refused, second):
+def test_a_duplicate_name_is_rejected(refused, second):
     def build(shop):
         inner = shop.files({"f": b"through"}) if second == DIRECTORY else shop.blob(b"through")
         return shop.tree((LINK, b"a", shop.blob(b"b")), (second, b"a", inner))
@@ -158,14 +158,14 @@ def test_an_unknown_kind_of_entry_is_refused(refused):
     refused(lambda shop: shop.tree((0o60000, b"device", shop.blob(b""))))
 
 
-def test_special_permission_bits_are_not_taken_over(make, target, settings):
+def test_special_permission_bits_are_not_copied(make, target, settings):
     shop = make()
     shop.commit(shop.tree((0o106777, b"f", shop.blob(b""))))
     export(source(shop.url), "main", target, settings=settings)
     assert (target / "f").stat().st_mode & 0o7000 == 0
 
 
-def test_trees_that_are_too_deep_are_refused(refused):
+def test_trees_that_are_too_deep_are_rejected(refused):
     def build(shop):
         tree = shop.files({"f": b""})
         for _ in range(3000):
@@ -175,13 +175,13 @@ def test_trees_that_are_too_deep_are_refused(refused):
     assert refused(build, LimitExceeded).details["limit"] == "max_path_depth"
 
 
-def test_a_tree_of_as_many_levels_as_allowed_is_written(make, target, settings):
+def test_a_tree_at_the_maximum_depth_is_written(make, target, settings):
     shop = make("shop", {"d/" * 100 + "f": b"1"})
     export(source(shop.url), "main", target, settings=settings)
     assert (target / ("d/" * 100 + "f")).read_bytes() == b"1"
 
 
-def test_a_small_pack_that_describes_millions_of_files_is_refused(refused):
+def test_a_small_pack_that_expands_to_millions_of_files_is_rejected(refused):
     def build(shop):
         tree = shop.files({f"f{number}": b"" for number in range(10)})
         for _ in range(9):
@@ -191,7 +191,7 @@ def test_a_small_pack_that_describes_millions_of_files_is_refused(refused):
     assert refused(build, LimitExceeded, max_files=5_000).details["limit"] == "max_files"
 
 
-def test_one_content_under_many_names_counts_each_time(refused):
+def test_content_used_under_many_names_counts_each_time(refused):
     def build(shop):
         return shop.files({f"f{number}": b"x" * 1000 for number in range(20)})
 
@@ -199,7 +199,7 @@ def test_one_content_under_many_names_counts_each_time(refused):
     assert error.details["limit"] == "max_checkout_bytes"
 
 
-def test_a_file_that_is_too_large_is_refused_before_it_is_unpacked(refused):
+def test_an_oversized_file_is_rejected_before_decompression(refused):
     error = refused(
         lambda shop: shop.files({"zeros": bytes(20_000_000)}),
         LimitExceeded,
@@ -208,7 +208,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_unpacked(refused):
     assert error.details["limit"] == "max_object_bytes"
 
 
-def test_a_tree_that_lacks_objects_is_damaged(make, server, target, settings):
+def test_a_tree_with_missing_objects_is_damaged(make, server, target, settings):
     shop = make("shop", {"a": b"1"})
     tip = shop.repo[shop.repo.refs[b"refs/heads/main"]]
     server.alter = lambda body: _with_pack(body, [(1, tip.as_raw_string())])
@@ -291,9 +291,7 @@ BASE_NAME = hashlib.sha1(b"blob %d\0" % len(BASE) + BASE).digest()
         pytest.param([], CorruptPack, id="nothing at all"),
     ],
 )
-def test_packs_that_are_not_what_they_say_are_refused(
-    make, server, target, settings, objects, kind
-):
+def test_inconsistent_packs_are_rejected(make, server, target, settings, objects, kind):
     shop = make("shop", {"a": b"1"})
     server.alter = lambda body: _answer(body, _pack(*objects))
     with pytest.raises(kind) as caught:

@@ -12,7 +12,7 @@ from deploycore.git.repositories.index import write_index
 
 
 @pytest.mark.parametrize("object_format", OBJECT_FORMATS, ids=lambda each: each.name)
-def test_an_index_has_what_git_compares(tmp_path, object_format):
+def test_an_index_contains_the_data_that_git_compares(tmp_path, object_format):
     hash_ = bytes(range(object_format.hash_bytes))
     (tmp_path / "run").write_bytes(b"#!/bin/sh\n")
     (tmp_path / "large").touch()
@@ -50,7 +50,7 @@ def test_an_index_has_what_git_compares(tmp_path, object_format):
     assert found["run"].ino == run.st_ino & 0xFFFFFFFF
 
 
-def test_an_index_of_many_files_is_written_in_pieces(tmp_path):
+def test_a_large_index_is_written_in_chunks(tmp_path):
     count = 1500
     file_names = [b"%04d" % number for number in range(count)]
     for name in file_names:
@@ -62,5 +62,5 @@ def test_an_index_of_many_files_is_written_in_pieces(tmp_path):
     assert list(Index(tmp_path / "index")) == file_names
 
 
-def test_ignored_code_points_on_hfs_are_those_of_git():
+def test_hfs_ignored_code_points_match_those_of_git():
     assert names._IGNORED_ON_HFS == HFS_IGNORABLE_CHARS

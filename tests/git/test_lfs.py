@@ -180,7 +180,7 @@ def test_a_pointer_is_read():
 @pytest.mark.parametrize(
     "version", [b"https://hawser.github.com/spec/v1", b"http://git-media.io/v/2"]
 )
-def test_a_pointer_of_the_first_releases_is_read(version):
+def test_a_pointer_of_the_first_git_lfs_releases_is_read(version):
     assert parse_pointer(b"version %s\n" % version + LINES) == Pointer(OID, 12345)
 
 
@@ -200,16 +200,16 @@ def test_a_pointer_of_the_first_releases_is_read(version):
     ],
     ids=itertools.count(),
 )
-def test_what_git_lfs_takes_for_a_pointer_is_one(content):
+def test_pointers_are_recognized_as_in_git_lfs(content):
     assert parse_pointer(content) == Pointer(OID, 12345)
 
 
-def test_unknown_keys_are_left_aside():
+def test_unknown_keys_are_ignored():
     content = VERSION + b"note caf\xc3\xa9 au lait\n" + LINES + b"x-colour blue\n"
     assert parse_pointer(content) == Pointer(OID, 12345)
 
 
-def test_the_largest_size_is_that_of_a_signed_integer():
+def test_the_maximum_size_is_that_of_a_signed_integer():
     content = VERSION + LINES.replace(b"12345", b"%d")
     assert parse_pointer(content % (2**63 - 1)).size == 2**63 - 1
     assert parse_pointer(content % 2**63) is None
@@ -249,7 +249,7 @@ def test_the_largest_size_is_that_of_a_signed_integer():
     ],
     ids=itertools.count(),
 )
-def test_anything_else_is_no_pointer(content):
+def test_other_content_is_not_a_pointer(content):
     assert parse_pointer(content) is None
 
 
@@ -259,7 +259,7 @@ def test_a_pointer_ends_below_1024_bytes():
     assert parse_pointer(start + b"a" * (1023 - len(start)) + b"\n") is None
 
 
-def test_an_extension_of_git_lfs_is_told():
+def test_an_unsupported_git_lfs_extension_is_reported():
     content = VERSION + b"ext-0-case sha256:" + OID.encode() + b"\n" + LINES
     with pytest.raises(GitError, match="with an extension"):
         parse_pointer(content)
@@ -267,12 +267,12 @@ def test_an_extension_of_git_lfs_is_told():
 
 
 @given(st.binary(max_size=1100))
-def test_no_content_breaks_the_reader(content):
+def test_no_input_crashes_the_reader(content):
     assert parse_pointer(content) is None
 
 
 @given(st.binary(max_size=200), st.integers(min_value=0, max_value=130))
-def test_no_altered_pointer_breaks_the_reader(content, at):
+def test_no_modified_pointer_crashes_the_reader(content, at):
     whole = VERSION + LINES
     found = parse_pointer(whole[:at] + content + whole[at + len(content) :])
     assert found is None or len(found.oid) == 64
@@ -289,7 +289,7 @@ def test_no_altered_pointer_breaks_the_reader(content, at):
         ("https://git.example.com/foo/bar/", "https://git.example.com/foo/bar.git/info/lfs"),
     ],
 )
-def test_the_server_is_below_the_address_of_the_repository(url, endpoint):
+def test_the_lfs_server_is_below_the_repository_url(url, endpoint):
     found = lfs_endpoint(source(url, secret=SECRET))
     assert found.url == endpoint
     assert found.credential.username == "ada"
@@ -304,7 +304,7 @@ def test_objects_are_downloaded_and_verified(lfs, fetch, written):
     assert written.steps == [3, 65536, 65536, 65536, 200_000 - 3 * 65536]
 
 
-def test_the_request_is_that_of_the_batch_api(lfs, fetch):
+def test_the_request_follows_the_batch_api(lfs, fetch):
     pointer = lfs.add(b"one")
     fetch(lfs.url, pointer, ref=b"refs/heads/main")
     method, path, headers = lfs.requests[0]
@@ -322,12 +322,12 @@ def test_the_request_is_that_of_the_batch_api(lfs, fetch):
     ]
 
 
-def test_a_ref_that_is_not_fully_qualified_is_left_out(lfs, fetch):
+def test_a_ref_that_is_not_fully_qualified_is_omitted(lfs, fetch):
     fetch(lfs.url, lfs.add(b"one"), ref=b"HEAD")
     assert "ref" not in lfs.batches[0]
 
 
-def test_a_hundred_distinct_objects_are_asked_for_at_once(lfs, fetch):
+def test_objects_are_requested_in_batches_of_a_hundred(lfs, fetch):
     pointers = [lfs.add(b"%d" % number) for number in range(150)]
     assert fetch(lfs.url, *pointers, *pointers) == lfs.objects
     assert [len(batch["objects"]) for batch in lfs.batches] == [100, 50]
@@ -335,18 +335,18 @@ def test_a_hundred_distinct_objects_are_asked_for_at_once(lfs, fetch):
     assert lfs.connections == 2
 
 
-def test_nothing_is_asked_where_nothing_is_wanted(lfs, fetch):
+def test_without_objects_no_request_is_sent(lfs, fetch):
     assert fetch(lfs.url) == {}
     assert lfs.requests == []
 
 
-def test_the_empty_object_needs_no_server(lfs, fetch):
+def test_the_empty_object_requires_no_server(lfs, fetch):
     empty = pointer_to(b"")
     assert fetch(lfs.url, empty) == {empty.oid: b""}
     assert lfs.requests == []
 
 
-def test_a_public_repository_is_asked_without_a_credential(lfs, fetch):
+def test_a_public_repository_is_accessed_without_a_credential(lfs, fetch):
     fetch(lfs.url, lfs.add(b"one"), secret=None)
     assert not any("authorization" in headers for *_, headers in lfs.requests)
 
@@ -362,25 +362,27 @@ def test_the_bytes_are_counted(lfs, settings, written):
 # Where credentials go
 
 
-def test_the_credential_goes_to_a_download_on_its_own_origin(lfs, fetch):
+def test_the_credential_is_sent_to_a_download_on_its_own_origin(lfs, fetch):
     fetch(lfs.url, lfs.add(b"one"))
     assert lfs.downloads()[0][2]["authorization"] == BASIC
 
 
-def test_a_download_that_is_authenticated_already_gets_no_credential(lfs, fetch):
+def test_a_pre_authenticated_download_receives_no_credential(lfs, fetch):
     lfs.alter = altered(lambda each: each.update(authenticated=True))
     fetch(lfs.url, lfs.add(b"one"))
     assert "authorization" not in lfs.downloads()[0][2]
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization"])
-def test_a_given_authorisation_goes_before_the_credential(lfs, fetch, name):
+def test_an_authorization_header_of_the_server_overrides_the_credential(lfs, fetch, name):
     lfs.alter = altered(lambda each: each["actions"]["download"].update(header={name: GIVEN}))
     fetch(lfs.url, lfs.add(b"one"))
     assert lfs.downloads()[0][2]["authorization"] == GIVEN
 
 
-def test_another_origin_gets_the_given_headers_and_no_credential(secure, storage, fetch, trusting):
+def test_another_origin_receives_the_supplied_headers_but_no_credential(
+    secure, storage, fetch, trusting
+):
     pointer = secure.add(b"one")
     storage.objects["x"] = b"one"
     path = "/objects/x"
@@ -392,14 +394,14 @@ def test_another_origin_gets_the_given_headers_and_no_credential(secure, storage
     assert "authorization" not in headers
 
 
-def test_a_given_header_goes_to_its_own_object_alone(lfs, fetch):
+def test_a_supplied_header_is_sent_only_for_its_own_object(lfs, fetch):
     one, two = lfs.add(b"one"), lfs.add(b"two")
     lfs.alter = altered(lambda each: each["actions"]["download"].update(header={"X-T": GIVEN}))
     fetch(lfs.url, one, two)
     assert ["x-t" in headers for *_, headers in lfs.requests] == [False, True, False]
 
 
-def test_the_query_of_a_download_arrives_whole(lfs, fetch):
+def test_the_query_of_a_download_url_is_preserved(lfs, fetch):
     target = "//objects/x?signature=a%2Fb&signature=%e2"
     lfs.objects["x?signature=a%2Fb&signature=%e2"] = b"one"
     asked = []
@@ -475,7 +477,7 @@ def test_a_redirect_within_the_origin_keeps_the_headers(lfs, fetch, status):
     assert [headers["authorization"] for *_, headers in lfs.downloads()] == [BASIC, BASIC]
 
 
-def test_a_redirect_to_another_origin_carries_neither_credential_nor_headers(
+def test_a_redirect_to_another_origin_drops_credential_and_headers(
     secure, storage, fetch, trusting
 ):
     pointer = secure.add(b"one")
@@ -490,7 +492,7 @@ def test_a_redirect_to_another_origin_carries_neither_credential_nor_headers(
     assert not {"x-token", "authorization"} & headers.keys()
 
 
-def test_a_redirect_there_and_back_does_not_bring_the_credential_back(
+def test_a_redirect_back_to_the_origin_does_not_restore_the_credential(
     secure, storage, fetch, trusting
 ):
     pointer = secure.add(b"one")
@@ -500,7 +502,7 @@ def test_a_redirect_there_and_back_does_not_bring_the_credential_back(
     assert ["authorization" in headers for *_, headers in secure.downloads()] == [True, False]
 
 
-def test_redirects_end_after_three(lfs, fails, helps):
+def test_at_most_three_redirects_are_followed(lfs, fails, helps):
     lfs.interfere = redirecting("/again")
     error = fails(RemoteRefused, lfs.url, lfs.add(b"one"))
     assert "more than 3 times" in error.message
@@ -521,14 +523,14 @@ def test_redirects_end_after_three(lfs, fails, helps):
     ],
     ids=itertools.count(),
 )
-def test_a_redirect_must_pass_the_checks_too(lfs, fails, location):
+def test_redirects_must_pass_the_same_checks(lfs, fails, location):
     lfs.interfere = redirecting(location)
     error = fails(UnsafeRepository, lfs.url, lfs.add(b"one"))
     assert "is not followed" in error.message
     assert len(lfs.downloads()) == 1
 
 
-def test_the_batch_api_is_not_followed_elsewhere(lfs, storage, fails):
+def test_redirects_of_the_batch_api_to_other_origins_are_not_followed(lfs, storage, fails):
     def interfere(handler):
         handler.give(307, b"", Location=f"{storage.origin}/batch")
         return True
@@ -577,7 +579,7 @@ def may_lead(url, *, of="https://git.example.com/shop.git"):
         "https://[64:ff9b::198.51.101.3]/x",
     ],
 )
-def test_a_download_may_be_at_a_public_address(url):
+def test_a_download_from_a_public_address_is_allowed(url):
     assert may_lead(url)
 
 
@@ -607,7 +609,7 @@ def test_a_download_may_be_at_a_public_address(url):
     ],
     ids=itertools.count(),
 )
-def test_other_schemes_user_information_and_malformed_urls_are_refused(url):
+def test_other_schemes_user_information_and_invalid_urls_are_rejected(url):
     assert not may_lead(url)
 
 
@@ -646,7 +648,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("host", FORBIDDEN)
-def test_a_public_source_can_not_name_addresses_that_are_not(host):
+def test_a_public_source_cannot_use_private_addresses(host):
     assert not may_lead(f"https://{host}/x")
 
 
@@ -666,11 +668,11 @@ def test_a_public_source_can_not_name_addresses_that_are_not(host):
         ("https://nowhere.invalid/shop.git", "127.0.0.1", False),
     ],
 )
-def test_a_host_of_ones_own_may_name_what_is_no_further_in_than_itself(of, host, allowed):
+def test_a_private_host_can_only_use_addresses_as_public_as_its_own(of, host, allowed):
     assert may_lead(f"https://{host}/x", of=of) is allowed
 
 
-def test_plain_http_is_for_the_origin_of_a_source_that_has_it():
+def test_plain_http_is_only_allowed_on_the_origin_of_a_plain_http_source():
     of = "http://127.0.0.1:8080/shop.git"
     assert may_lead("http://127.0.0.1:8080/x", of=of)
     assert not may_lead("http://127.0.0.1:8081/x", of=of)
@@ -692,7 +694,7 @@ def elsewhere(href):
     ],
     ids=itertools.count(),
 )
-def test_a_download_at_a_forbidden_place_is_not_asked(lfs, fails, href, shown, helps):
+def test_a_download_from_a_forbidden_address_is_not_requested(lfs, fails, href, shown, helps):
     lfs.alter = elsewhere(href)
     error = fails(UnsafeRepository, lfs.url, lfs.add(b"one"))
     assert f"redirects to {shown}, which is not followed" in error.message
@@ -700,7 +702,7 @@ def test_a_download_at_a_forbidden_place_is_not_asked(lfs, fails, href, shown, h
     helps()
 
 
-def test_an_address_is_checked_again_where_the_connection_leads(secure):
+def test_an_address_is_checked_again_on_connection(secure):
     answers = iter([["198.51.101.3"]])
     rebound = Destinations(
         source("https://git.example.com/shop.git"), lambda host: next(answers, ["203.0.114.7"])
@@ -714,7 +716,7 @@ def test_an_address_is_checked_again_where_the_connection_leads(secure):
     assert secure.requests == []
 
 
-def test_no_proxy_is_taken_for_the_place_where_a_connection_leads():
+def test_the_address_check_on_connection_skips_proxies():
     destinations = Destinations(source("https://git.example.com/shop.git"), injected)
     pool = HTTPSConnectionPool("storage.example.com", 443)
     kept, pool.proxy = pool.ConnectionCls, object()
@@ -730,7 +732,7 @@ def endless():
         yield pointer_to(b"%d" % number)
 
 
-def test_a_flood_of_pointers_ends_at_the_limit(lfs, settings, written):
+def test_the_number_of_pointers_is_limited(lfs, settings, written):
     few = replace(settings, max_lfs_objects=1000)
     client = LfsClient(source(lfs.url), Operation(few, no_progress, Cancellation()))
     with pytest.raises(LimitExceeded, match="more than 1,000 files") as caught:
@@ -739,7 +741,7 @@ def test_a_flood_of_pointers_ends_at_the_limit(lfs, settings, written):
     assert lfs.requests == []
 
 
-def test_the_sizes_are_added_up_before_the_first_download(lfs, fails, settings):
+def test_sizes_are_summed_before_the_first_download(lfs, fails, settings):
     pointers = [lfs.add(b"a" * 60), lfs.add(b"b" * 41)]
     little = replace(settings, max_lfs_bytes=100)
     error = fails(LimitExceeded, lfs.url, *pointers, settings=little)
@@ -747,19 +749,19 @@ def test_the_sizes_are_added_up_before_the_first_download(lfs, fails, settings):
     assert lfs.requests == []
 
 
-def test_an_object_that_is_wanted_twice_counts_once(lfs, fetch, settings):
+def test_an_object_required_twice_counts_once(lfs, fetch, settings):
     pointer = lfs.add(b"a" * 60)
     little = replace(settings, max_lfs_bytes=100, max_lfs_objects=1)
     assert fetch(lfs.url, pointer, pointer, settings=little) == lfs.objects
 
 
-def test_pointers_that_differ_about_a_size_are_refused(lfs, fails):
+def test_pointers_with_conflicting_sizes_are_rejected(lfs, fails):
     pointer = lfs.add(b"one")
     fails(CorruptPack, lfs.url, pointer, replace(pointer, size=4))
     assert lfs.requests == []
 
 
-def test_an_answer_that_is_too_large_is_not_read_whole(lfs, fails, helps):
+def test_an_oversized_response_is_not_read_completely(lfs, fails, helps):
     def interfere(handler):
         handler.give(200, b" " * (4 * 1024 * 1024 + 1), Content_Type=MEDIA_TYPE)
         return True
@@ -783,7 +785,7 @@ def slowly(lfs):
     return interfere
 
 
-def test_the_deadline_ends_a_download_that_trickles(lfs, fails, settings):
+def test_the_deadline_ends_a_slow_download(lfs, fails, settings):
     lfs.interfere = slowly(lfs)
     began = time.monotonic()
     hasty = replace(settings, total_timeout=0.3)
@@ -807,7 +809,7 @@ def test_a_cancellation_ends_a_download_at_once(lfs, fetch, written):
 
 
 @pytest.mark.parametrize("served", [b"onE", b"onee", b"one" * 100_000], ids=len)
-def test_another_content_is_refused(lfs, fails, served, written, helps):
+def test_different_content_is_rejected(lfs, fails, served, written, helps):
     pointer = lfs.add(b"one")
     lfs.objects[pointer.oid] = served
     error = fails(CorruptPack, lfs.url, pointer)
@@ -817,13 +819,13 @@ def test_another_content_is_refused(lfs, fails, served, written, helps):
     helps()
 
 
-def test_a_content_that_is_too_short_is_refused(lfs, fails):
+def test_truncated_content_is_rejected(lfs, fails):
     pointer = lfs.add(b"one")
     lfs.objects[pointer.oid] = b"on"
     assert "2 bytes long instead of 3" in fails(CorruptPack, lfs.url, pointer).message
 
 
-def test_an_object_without_end_is_left_after_its_size(lfs, fails, written):
+def test_a_download_stops_after_the_expected_size(lfs, fails, written):
     def interfere(handler):
         if handler.command == "GET":
             handler.send_response(200)
@@ -841,13 +843,13 @@ def test_an_object_without_end_is_left_after_its_size(lfs, fails, written):
     assert sum(written.steps) <= 100_000
 
 
-def test_a_size_that_the_server_disagrees_with_is_refused(lfs, fails):
+def test_a_size_that_differs_from_the_server_is_rejected(lfs, fails):
     lfs.alter = altered(lambda each: each.update(size=4))
     fails(CorruptPack, lfs.url, lfs.add(b"one"))
     assert lfs.downloads() == []
 
 
-def test_a_compressed_content_is_not_unpacked(lfs, fails):
+def test_compressed_content_is_not_decompressed(lfs, fails):
     packed = gzip.compress(b"one" * 1000)
     pointer = replace(pointer_to(b"one" * 1000), size=len(packed))
     lfs.objects[pointer.oid] = b""
@@ -880,14 +882,14 @@ def broken(times, body=b"o", *, length="3"):
 
 
 @pytest.mark.parametrize("length", ["3", None])
-def test_a_download_that_breaks_is_tried_again_from_the_start(lfs, fetch, written, length):
+def test_an_interrupted_download_restarts_from_the_beginning(lfs, fetch, written, length):
     pointer = lfs.add(b"one")
     lfs.interfere = broken(2, length=length)
     assert fetch(lfs.url, pointer) == {pointer.oid: b"one"}
     assert written.opened == [pointer] * 3
 
 
-def test_a_download_that_stays_broken_is_given_up(lfs, fails, settings):
+def test_a_download_that_keeps_failing_is_abandoned(lfs, fails, settings):
     lfs.interfere = broken(100)
     error = fails(GitError, lfs.url, lfs.add(b"one"), settings=replace(settings, retries=1))
     assert "was closed before" in error.message
@@ -895,7 +897,7 @@ def test_a_download_that_stays_broken_is_given_up(lfs, fails, settings):
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_server_with_a_problem_that_passes_is_tried_again(lfs, fetch, method):
+def test_a_temporary_server_error_is_retried(lfs, fetch, method):
     pointer = lfs.add(b"one")
     asked = []
 
@@ -910,7 +912,7 @@ def test_a_server_with_a_problem_that_passes_is_tried_again(lfs, fetch, method):
     assert fetch(lfs.url, pointer) == lfs.objects
 
 
-def test_a_failing_sink_ends_the_download(lfs, settings):
+def test_an_error_of_the_sink_ends_the_download(lfs, settings):
     @contextmanager
     def full(pointer):
         raise OSError("no space left")
@@ -930,7 +932,7 @@ def test_a_failing_sink_ends_the_download(lfs, settings):
         {"expires_at": "2016-11-10T15:29:07"},
     ],
 )
-def test_what_has_expired_meanwhile_is_asked_for_again(lfs, fetch, expiry):
+def test_an_expired_download_url_is_requested_again(lfs, fetch, expiry):
     def alter(answer):
         for each in answer["objects"]:
             each["actions"]["download"].update(expiry)
@@ -952,7 +954,7 @@ def test_what_has_expired_meanwhile_is_asked_for_again(lfs, fetch, expiry):
     ],
     ids=itertools.count(),
 )
-def test_what_has_not_expired_is_asked_for_once(lfs, fetch, expiry):
+def test_an_unexpired_download_url_is_requested_once(lfs, fetch, expiry):
     def alter(answer):
         for each in answer["objects"]:
             each["actions"]["download"].update(expiry)
@@ -982,7 +984,7 @@ def test_what_has_not_expired_is_asked_for_once(lfs, fetch, expiry):
         (509, GitError, "bandwidth"),
     ],
 )
-def test_each_refusal_of_the_batch_api_is_told(lfs, fails, status, kind, hint, helps):
+def test_each_batch_api_error_is_reported(lfs, fails, status, kind, hint, helps):
     def interfere(handler):
         said = json.dumps({"message": f"No \x1b[1mway, {BASIC}", "request_id": "1"}).encode()
         handler.give(status, said, Content_Type=MEDIA_TYPE)
@@ -1007,7 +1009,7 @@ def test_each_refusal_of_the_batch_api_is_told(lfs, fails, status, kind, hint, h
         (500, "Try again later"),
     ],
 )
-def test_the_hint_for_one_object_is_about_that_object(lfs, fails, code, hint, helps):
+def test_the_hint_for_a_single_object_describes_that_object(lfs, fails, code, hint, helps):
     pointer = lfs.add(b"one")
     error = {"oid": pointer.oid, "size": 3, "error": {"code": code, "message": "no"}}
     lfs.alter = lambda answer: answer | {"objects": [error]}
@@ -1019,7 +1021,7 @@ def test_the_hint_for_one_object_is_about_that_object(lfs, fails, code, hint, he
 @pytest.mark.parametrize(
     ("status", "hint"), [(404, "Push the object again"), (403, "Try again later")]
 )
-def test_the_hint_for_an_object_that_its_storage_has_lost(lfs, fails, status, hint):
+def test_the_hint_covers_an_object_missing_from_storage(lfs, fails, status, hint):
     def interfere(handler):
         if handler.command == "GET":
             handler.give(status, b"")
@@ -1035,7 +1037,7 @@ def test_a_wrong_credential_is_refused(lfs, fails):
 
 
 @pytest.mark.parametrize("status", [201, 206, 401, 403, 404, 429, 500])
-def test_a_download_that_is_refused_names_the_object(lfs, fails, status, helps):
+def test_a_rejected_download_names_the_object(lfs, fails, status, helps):
     def interfere(handler):
         if handler.command == "GET":
             handler.give(status, GIVEN.encode())
@@ -1060,7 +1062,7 @@ def test_a_download_that_is_refused_names_the_object(lfs, fails, status, helps):
         (500, GitError, "did not send"),
     ],
 )
-def test_an_object_that_is_refused_is_named(lfs, fails, code, kind, meaning):
+def test_a_rejected_object_is_named(lfs, fails, code, kind, meaning):
     problem = {"code": code, "message": f"gone\x07 {SECRET}"}
     lfs.alter = altered(lambda each: each.update(error=problem))
     present, gone = lfs.add(b"present"), lfs.add(b"gone")
@@ -1089,7 +1091,7 @@ def test_an_object_that_is_refused_is_named(lfs, fails, code, kind, meaning):
     ],
     ids=itertools.count(),
 )
-def test_an_answer_that_is_malformed_is_an_error(lfs, fails, body):
+def test_an_invalid_response_is_an_error(lfs, fails, body):
     def interfere(handler):
         handler.give(200, body, Content_Type=MEDIA_TYPE)
         return True
@@ -1145,13 +1147,13 @@ def test_a_value_of_the_wrong_type_is_an_error(lfs, fails, change, helps):
     ],
     ids=["transfer", "algorithm", "twice", "missing", "extra"],
 )
-def test_an_answer_to_another_question_is_an_error(lfs, fails, change):
+def test_a_response_to_another_request_is_an_error(lfs, fails, change):
     lfs.alter = change
     fails(GitError, lfs.url, lfs.add(b"one"), lfs.add(b"two"))
     assert lfs.downloads() == []
 
 
-def test_fields_of_the_servers_own_do_not_matter(lfs, fetch):
+def test_unknown_fields_of_the_server_are_ignored(lfs, fetch):
     lfs.alter = lambda answer: {
         "transfer": "",
         "hash_algo": "sha256",
@@ -1169,13 +1171,13 @@ def test_fields_of_the_servers_own_do_not_matter(lfs, fetch):
         "APPLICATION/JSON;charset=UTF-8",
     ],
 )
-def test_the_type_of_an_answer_is_read_as_http_has_it(lfs, fetch, monkeypatch, kind):
+def test_the_content_type_is_parsed_as_in_http(lfs, fetch, monkeypatch, kind):
     monkeypatch.setattr("tests.git.lfs_server.MEDIA_TYPE", kind)
     assert fetch(lfs.url, lfs.add(b"one")) == lfs.objects
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/html; a=json", "", "text/\x1b[1m"])
-def test_a_page_is_no_lfs_server(lfs, fails, kind, helps):
+def test_an_html_page_is_not_an_lfs_server(lfs, fails, kind, helps):
     def interfere(handler):
         handler.give(200, b"<html>", Content_Type=kind or None)
         return True
@@ -1187,7 +1189,7 @@ def test_a_page_is_no_lfs_server(lfs, fails, kind, helps):
     helps()
 
 
-def test_a_server_that_is_not_there_is_told(fails):
+def test_an_unreachable_server_is_reported(fails):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git"
@@ -1195,13 +1197,13 @@ def test_a_server_that_is_not_there_is_told(fails):
     assert "cannot be reached" in error.message
 
 
-def test_a_certificate_that_nobody_signed_ends_before_anything_is_sent(secure, fails):
+def test_an_untrusted_certificate_is_rejected_before_anything_is_sent(secure, fails):
     error = fails(GitError, secure.url, secure.add(b"one"))
     assert "not secure" in error.message
     assert secure.requests == []
 
 
-def test_nothing_shows_a_credential(settings):
+def test_no_output_contains_a_credential(settings):
     client = LfsClient(
         source("https://git.example.com/shop.git", secret=SECRET),
         Operation(settings, no_progress, Cancellation()),
@@ -1209,7 +1211,7 @@ def test_nothing_shows_a_credential(settings):
     assert SECRET not in repr(client) + repr(vars(client))
 
 
-def test_an_export_has_the_files_that_are_kept_in_lfs(make, server, settings, tmp_path):
+def test_an_export_contains_the_files_stored_in_lfs(make, server, settings, tmp_path):
     both = LfsOfGit(server)
     film, tool = b"film" * 700_000, b"#!/bin/sh\n"
     files = {
@@ -1251,7 +1253,7 @@ def test_an_export_has_the_files_that_are_kept_in_lfs(make, server, settings, tm
     assert snapshot(tmp_path / "without")[b"a.film"] == ("file", files["a.film"], False)
 
 
-def test_an_lfs_object_that_is_wrong_leaves_nothing(make, server, settings, tmp_path):
+def test_an_invalid_lfs_object_leaves_nothing_behind(make, server, settings, tmp_path):
     both = LfsOfGit(server)
     shop = make("shop", {".gitattributes": b"*.film filter=lfs\n", "a.film": both.add(b"film")})
     both.objects = dict.fromkeys(both.objects, b"evil")
@@ -1261,7 +1263,7 @@ def test_an_lfs_object_that_is_wrong_leaves_nothing(make, server, settings, tmp_
     assert nothing_left(tmp_path / "place/x")
 
 
-def test_pointers_that_were_changed_on_their_way_are_downloaded(make, server, settings, tmp_path):
+def test_pointers_with_altered_line_ends_are_downloaded(make, server, settings, tmp_path):
     both = LfsOfGit(server)
     crlf = both.add(b"one").replace(b"\n", b"\r\n")
     cut, plain = both.add(b"two").rstrip(), both.add(b"three").rstrip()
@@ -1274,9 +1276,7 @@ def test_pointers_that_were_changed_on_their_way_are_downloaded(make, server, se
 
 
 @pytest.mark.parametrize("rest", [b"", LINES[:70], LINES + b"x" * 1024])
-def test_what_only_begins_as_a_pointer_is_not_released_in_silence(
-    make, server, settings, target, rest
-):
+def test_a_file_that_only_starts_like_a_pointer_is_reported(make, server, settings, target, rest):
     files = {".gitattributes": b"*.film filter=lfs\n", "d/a.film": VERSION + rest}
     shop = make("shop", files)
     with pytest.raises(GitError, match=r"'d/a\.film' begins like a Git LFS pointer") as caught:
@@ -1301,9 +1301,7 @@ def test_what_only_begins_as_a_pointer_is_not_released_in_silence(
         ({"max_lfs_objects": 4, "max_lfs_bytes": 400}, None),
     ],
 )
-def test_the_limits_are_those_of_all_submodules_together(
-    make, server, settings, target, limits, limit
-):
+def test_limits_apply_to_all_submodules_together(make, server, settings, target, limits, limit):
     both = LfsOfGit(server)
     attributes = {".gitattributes": b"*.film filter=lfs\n"}
     lib = make("lib", attributes | {f"{one}.film": both.add(one.encode() * 100) for one in "ab"})
@@ -1333,7 +1331,7 @@ def test_the_limits_are_those_of_all_submodules_together(
         assert nothing_left(target)
 
 
-def test_what_a_try_that_failed_wanted_of_lfs_does_not_count(settings):
+def test_a_failed_attempt_does_not_count_toward_the_limits(settings):
     operation = Operation(replace(settings, max_lfs_objects=1), no_progress, Cancellation())
     before = operation.counts
     operation.expect_lfs(5)

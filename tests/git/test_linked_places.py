@@ -26,7 +26,7 @@ def linked(tmp_path):
 
 @pytest.mark.parametrize("below", ["target", "new/deep/target", "a/../target"])
 @pytest.mark.parametrize("how", [clone, export])
-def test_a_link_as_a_directory_above_the_target_is_followed(shop, linked, settings, how, below):
+def test_a_linked_directory_above_the_target_is_followed(shop, linked, settings, how, below):
     target = linked / below
     if ".." in below:
         (linked / "a").mkdir()
@@ -37,7 +37,7 @@ def test_a_link_as_a_directory_above_the_target_is_followed(shop, linked, settin
 
 
 @pytest.mark.parametrize("how", [clone, export])
-def test_a_link_that_is_changed_meanwhile_changes_nothing(shop, linked, tmp_path, settings, how):
+def test_a_link_changed_during_the_export_has_no_effect(shop, linked, tmp_path, settings, how):
     (tmp_path / "other").mkdir()
 
     def change(event):
@@ -50,9 +50,7 @@ def test_a_link_that_is_changed_meanwhile_changes_nothing(shop, linked, tmp_path
 
 
 @pytest.mark.parametrize("leads_to", ["nowhere", "broken"])
-def test_a_link_to_nothing_is_told_and_nothing_is_made_behind_it(
-    shop, tmp_path, settings, leads_to
-):
+def test_a_dangling_link_is_reported_and_nothing_is_created(shop, tmp_path, settings, leads_to):
     broken = tmp_path / "broken"
     broken.symlink_to(leads_to)
     with pytest.raises(GitError, match=r"is a link to .* which does not exist") as caught:

@@ -45,7 +45,7 @@ def place(request, tree, stock_git, tmp_path):
     return found
 
 
-def test_refs_are_those_that_stock_git_lists(place, tree, stock_git, settings):
+def test_listed_refs_equal_those_of_stock_git(place, tree, stock_git, settings):
     listed = stock_git("for-each-ref", "--format=%(refname) %(objectname) %(*objectname)", at=tree)
     rows = [line.split() for line in listed.splitlines()]
     wanted = {row[0]: row[-1] for row in rows}
@@ -58,7 +58,7 @@ def test_refs_are_those_that_stock_git_lists(place, tree, stock_git, settings):
     assert list_refs(place, [f"{HEADS}none"], settings=settings).refs == {}
 
 
-def test_a_server_without_the_repository_is_told(http_backend, sshd, settings):
+def test_a_missing_repository_is_reported(http_backend, sshd, settings):
     _, address = http_backend
     with pytest.raises(RemoteRefused) as caught:
         list_refs(source(f"{address}/nothing.git", secret=SECRET), [HEADS], settings=settings)
@@ -67,7 +67,7 @@ def test_a_server_without_the_repository_is_told(http_backend, sshd, settings):
         list_refs(sshd.source("nothing.git"), [HEADS], settings=settings)
 
 
-def test_wrong_credentials_are_told(http_backend, sshd, tmp_path, settings):
+def test_invalid_credentials_are_reported(http_backend, sshd, tmp_path, settings):
     _, address = http_backend
     credential = GitCredential(username="ada", password=SecretStr("made-up-7d1f"))
     wrong = CloneUrl(url=f"{address}/nothing.git", credential=credential)
@@ -80,13 +80,13 @@ def test_wrong_credentials_are_told(http_backend, sshd, tmp_path, settings):
         list_refs(sshd.source("nothing.git", key=stranger), [HEADS], settings=settings)
 
 
-def test_addresses_that_cannot_be_asked_are_refused(settings):
+def test_unsupported_addresses_are_rejected(settings):
     for url in ("ssh://git@git.example.com/shop", "https://git.example.com:x/shop"):
         with pytest.raises(ConfigurationError):
             list_refs(CloneUrl(url=url), [HEADS], settings=settings)
 
 
-def test_a_server_that_cannot_be_reached_is_asked_again_and_told(settings):
+def test_an_unreachable_server_is_retried_and_reported(settings):
     with pytest.raises(GitError, match="cannot be reached") as caught:
         list_refs(CloneUrl(url="http://127.0.0.1:1/shop"), [HEADS], settings=settings)
     assert not isinstance(caught.value, RemoteRefused)

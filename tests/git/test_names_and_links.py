@@ -102,26 +102,26 @@ def is_taken(git, mode, name):
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_an_odd_name_is_no_fault(name):
+def test_an_unusual_name_is_not_an_error(name):
     assert not _fault(name)
 
 
 @pytest.mark.parametrize("name", DANGEROUS_NAMES + DANGEROUS_ON_MACOS)
-def test_a_dangerous_name_is_a_fault(name):
+def test_a_dangerous_name_is_an_error(name):
     assert _fault(name)
 
 
 @pytest.mark.parametrize("name", GITMODULES)
-def test_a_name_is_that_of_the_list_of_submodules(name):
+def test_gitmodules_names_are_recognized(name):
     assert _is_gitmodules(name)
 
 
 @pytest.mark.parametrize("name", NO_GITMODULES)
-def test_a_name_is_not_that_of_the_list_of_submodules(name):
+def test_other_names_are_not_taken_for_gitmodules(name):
     assert not _is_gitmodules(name)
 
 
-def test_git_has_the_same_opinion_of_all_names(stock_git, tmp_path):
+def test_git_accepts_and_rejects_the_same_names(stock_git, tmp_path):
     stock_git("init", "-q", tmp_path)
     taken = {name for name in ODD_NAMES + DANGEROUS_NAMES if is_taken(tmp_path, FILE, name)}
     assert taken == set(ODD_NAMES)
@@ -131,7 +131,7 @@ def test_git_has_the_same_opinion_of_all_names(stock_git, tmp_path):
     assert links == set(NO_GITMODULES)
 
 
-def test_odd_names_are_written(make, target, settings):
+def test_unusual_names_are_written(make, target, settings):
     shop = make()
     inner = shop.tree((FILE, b" ", shop.blob(b"2")))
     entries = [(FILE, name, shop.blob(b"1")) for name in ODD_NAMES] + [(DIRECTORY, b".....", inner)]
@@ -156,16 +156,16 @@ def test_odd_names_are_written(make, target, settings):
         (b"", "''"),
     ],
 )
-def test_a_path_is_told_so_that_it_is_seen(path, text):
+def test_a_path_is_shown_with_visible_characters(path, text):
     assert quoted(path) == text
     assert quoted(path).isprintable()
 
 
-def test_a_long_path_is_cut():
+def test_a_long_path_is_truncated():
     assert len(shown(b"x" * 5000)) == 200
 
 
-def test_a_dangerous_name_is_told_with_its_spaces(make, target, settings):
+def test_a_dangerous_name_is_shown_with_its_spaces(make, target, settings):
     shop = make()
     shop.commit(shop.tree((DIRECTORY, b"a", shop.tree((FILE, b".git ", shop.blob(b"1"))))))
     with pytest.raises(UnsafeRepository, match=r"'a/\.git ', which Windows takes for \.git"):
@@ -185,7 +185,7 @@ WITHIN = {"a/f": b"1", "d/e/f": b"2", "vendor/lib": (GITLINK, b"1" * 40)}
         ("vendor/l", b"lib/../../d"),
     ],
 )
-def test_a_link_through_the_place_of_a_submodule_stays_within(make, target, settings, at, to):
+def test_a_link_through_a_submodule_path_may_stay_within_the_target(make, target, settings, at, to):
     shop = make("shop", {**WITHIN, at: (LINK, to)})
     export(source(shop.url), "main", target, settings=settings)
     assert snapshot(target)[at.encode()] == ("link", to)
@@ -194,7 +194,7 @@ def test_a_link_through_the_place_of_a_submodule_stays_within(make, target, sett
 @pytest.mark.parametrize(
     "to", [b"vendor/lib/../../..", b"vendor/lib/../../../x", b"vendor/lib/x/.."]
 )
-def test_a_link_through_a_submodule_that_may_lead_out_is_refused(make, target, settings, to):
+def test_a_link_that_may_leave_through_a_submodule_is_rejected(make, target, settings, to):
     """What is within the submodule is not known: there, x may be a link."""
     shop = make("shop", {**WITHIN, "l": (LINK, to)})
     with pytest.raises(UnsafeRepository):
@@ -228,7 +228,7 @@ def test_a_clone_has_links_as_git_writes_them(make, target, settings, stock_git,
     assert snapshot(tmp_path / "by-git") == snapshot(target)
 
 
-def test_a_clone_may_refuse_them_or_write_them_as_files(make, target, settings):
+def test_a_clone_can_reject_links_or_write_them_as_files(make, target, settings):
     shop = make("shop", LINKS)
     with pytest.raises(UnsafeRepository, match="a link to '/etc/passwd', which leads out"):
         clone(source(shop.url), "main", target, escaping_links="refuse", settings=settings)
@@ -237,7 +237,7 @@ def test_a_clone_may_refuse_them_or_write_them_as_files(make, target, settings):
     assert snapshot(target)[b"test/passwd"] == ("file", b"/etc/passwd", False)
 
 
-def test_an_export_refuses_them_and_says_what_can_be_done(make, target, settings):
+def test_an_export_rejects_escaping_links_and_lists_the_options(make, target, settings):
     shop = make("shop", {"a": b"1", "test/passwd": (LINK, b"/etc/passwd")})
     with pytest.raises(UnsafeRepository) as caught:
         export(source(shop.url), "main", target, settings=settings)
@@ -249,7 +249,7 @@ def test_an_export_refuses_them_and_says_what_can_be_done(make, target, settings
 @pytest.mark.parametrize(
     "allowed", [["test/"], ["test/passwd", "test/deep/"], ["test/deep/up", "test/passwd"]]
 )
-def test_links_that_are_allowed_are_written(make, target, settings, allowed):
+def test_allowed_links_are_written(make, target, settings, allowed):
     shop = make("shop", LINKS)
     export(source(shop.url), "main", target, allowed_links=allowed, settings=settings)
     assert links_at(target) == AS_LINKS
@@ -258,7 +258,7 @@ def test_links_that_are_allowed_are_written(make, target, settings, allowed):
 @pytest.mark.parametrize(
     "allowed", [["test/passwd"], ["test"], ["tes/"], ["passwd"], ["test/deep/up/x"]]
 )
-def test_others_are_still_refused(make, target, settings, allowed):
+def test_links_that_are_not_allowed_are_rejected(make, target, settings, allowed):
     shop = make("shop", LINKS)
     with pytest.raises(UnsafeRepository):
         export(source(shop.url), "main", target, allowed_links=allowed, settings=settings)
@@ -277,7 +277,7 @@ def test_a_link_in_a_submodule_is_allowed_by_its_whole_path(make, server, target
     assert links_at(target) == {b"vendor/lib/l": ("link", b"/etc/passwd")}
 
 
-def test_a_further_export_keeps_to_the_rules_of_its_own(make, target, settings, tmp_path):
+def test_each_export_applies_its_own_link_rules(make, target, settings, tmp_path):
     """What a former release has as a link is asked about again."""
     shop = make("shop", LINKS)
     options = {"settings": settings, "cache": RepositoryCache(tmp_path / "cache")}
@@ -311,7 +311,7 @@ def test_nothing_is_written_through_a_link(make, server, target, settings, tmp_p
 
 
 @pytest.mark.parametrize("name", [".gitmodules", ".GITMODULES", "a/gitmod~1"])
-def test_a_link_in_the_place_of_the_list_of_submodules_is_refused(make, target, settings, name):
+def test_a_gitmodules_file_that_is_a_link_is_rejected(make, target, settings, name):
     shop = make("shop", {"m": b"", name: (LINK, b"m")})
     with pytest.raises(UnsafeRepository, match=r"in the place of \.gitmodules"):
         clone(source(shop.url), "main", target, settings=settings)

@@ -80,7 +80,7 @@ def helps(make, server, target, settings):
         (429, "received too many requests"),
     ],
 )
-def test_each_refusal_says_what_it_means(server, fails, status, meaning):
+def test_each_http_error_is_explained(server, fails, status, meaning):
     server.always(f"{status} No", b"because \x1b[31mof " + SECRET.encode() + b"\n" * 9)
     error = fails(f"{server.origin}/shop.git")
     assert isinstance(error, RemoteRefused)
@@ -90,13 +90,13 @@ def test_each_refusal_says_what_it_means(server, fails, status, meaning):
     assert len(server.requests) == 1
 
 
-def test_a_long_reason_is_cut_off(server, fails):
+def test_a_long_reason_is_truncated(server, fails):
     server.always("403 No", b"x" * 1_000_000)
     assert len(fails(f"{server.origin}/shop.git").message) < 600
 
 
 @pytest.mark.parametrize(("status", "tries"), [(500, 1), (502, 3), (503, 3), (504, 3)])
-def test_a_server_in_trouble_is_asked_again_where_that_may_help(server, fails, status, tries):
+def test_temporary_server_errors_are_retried(server, fails, status, tries):
     server.always(f"{status} Trouble")
     error = fails(f"{server.origin}/shop.git")
     assert type(error) is GitError
@@ -104,7 +104,7 @@ def test_a_server_in_trouble_is_asked_again_where_that_may_help(server, fails, s
     assert len(server.requests) == tries
 
 
-def test_wrong_credentials_are_refused(make, server, fails):
+def test_invalid_credentials_are_rejected(make, server, fails):
     server.credential = "ada:another"
     error = fails(make("shop", {"a": b"1"}).url)
     assert isinstance(error, RemoteRefused)
@@ -164,7 +164,7 @@ def test_a_pack_at_another_address_is_not_fetched(server, other_server, fails):
     assert other_server.requests == []
 
 
-def test_what_the_server_says_in_an_error_line_is_told(server, fails):
+def test_an_error_line_of_the_server_is_reported(server, fails):
     refusal = pkt_line(b"ERR upload-pack: no \x1b[1mway\n")
     server.interfere = protocol_2(CAPABILITIES, REFS, refusal)
     error = fails(f"{server.origin}/shop.git", retries=0)
@@ -172,14 +172,14 @@ def test_what_the_server_says_in_an_error_line_is_told(server, fails):
     assert "upload-pack: no [1mway" in error.message
 
 
-def test_what_the_server_says_in_the_error_band_is_told(server, fails):
+def test_an_error_band_message_of_the_server_is_reported(server, fails):
     band = pkt_line(b"packfile\n") + pkt_line(b"\x03out of memory\n") + pkt_line(None)
     server.interfere = protocol_2(CAPABILITIES, REFS, band)
     assert "out of memory" in fails(f"{server.origin}/shop.git", retries=0).message
 
 
 @pytest.mark.parametrize("name", [b"a" * 300, b"\x1b[31m", b"x/../../y", b"\xff\xfe"])
-def test_odd_refs_of_others_do_not_matter(make, server, target, settings, name):
+def test_other_unusual_refs_are_ignored(make, server, target, settings, name):
     shop = make("shop", {"a": b"1"})
     tip = shop.repo.refs[b"refs/heads/main"]
     capabilities = b"\0shallow side-band-64k ofs-delta thin-pack"
@@ -198,7 +198,7 @@ def test_odd_refs_of_others_do_not_matter(make, server, target, settings, name):
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/octet-stream", "text/plain"])
-def test_a_page_is_no_repository(server, fails, kind, helps):
+def test_an_html_page_is_not_a_repository(server, fails, kind, helps):
     server.always("200 OK", b"<html>", Content_Type=kind)
     error = fails(f"{server.origin}/shop.git")
     assert isinstance(error, RemoteRefused)
@@ -208,13 +208,13 @@ def test_a_page_is_no_repository(server, fails, kind, helps):
 
 
 @pytest.mark.parametrize("body", [b"", b"garbage", b"0004", b"ffff", pkt_line(b"hello")])
-def test_nonsense_instead_of_the_protocol_is_an_error(server, fails, body, helps):
+def test_an_invalid_protocol_response_is_an_error(server, fails, body, helps):
     server.always("200 OK", body, Content_Type=ADVERTISEMENT)
     assert fails(f"{server.origin}/shop.git").hint
     helps()
 
 
-def test_a_host_that_is_not_there_is_unreachable(fails, helps):
+def test_a_host_that_is_down_is_unreachable(fails, helps):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = fails(f"http://127.0.0.1:{unused.getsockname()[1]}/shop.git")
@@ -222,11 +222,11 @@ def test_a_host_that_is_not_there_is_unreachable(fails, helps):
     helps()
 
 
-def test_a_host_without_an_address_is_unreachable(fails):
+def test_a_host_name_without_an_address_is_unreachable(fails):
     assert "cannot be reached" in fails("https://nowhere.invalid/shop.git").message
 
 
-def test_a_certificate_that_nobody_signed_is_refused_before_the_credential_is_sent(
+def test_an_untrusted_certificate_is_rejected_before_the_credential_is_sent(
     secure_server, make, fails, helps, certificate
 ):
     url = make(files={"a": b"1"}, on=secure_server).url
@@ -237,7 +237,7 @@ def test_a_certificate_that_nobody_signed_is_refused_before_the_credential_is_se
     helps(url, ca_bundle=str(certificate))
 
 
-def test_a_certificate_of_ones_own_can_be_trusted(
+def test_a_private_certificate_authority_can_be_trusted(
     secure_server, make, target, settings, certificate, monkeypatch
 ):
     url = make(files={"a": b"1"}, on=secure_server).url
@@ -263,7 +263,7 @@ def test_a_directory_of_certificates_can_be_trusted(
     assert (target / "a").read_bytes() == b"1"
 
 
-def test_certificates_that_are_not_there_are_named(
+def test_missing_certificate_files_are_named(
     secure_server, make, fails, helps, certificate, tmp_path, monkeypatch
 ):
     missing, url = tmp_path / "missing.pem", make(files={"a": b"1"}, on=secure_server).url
@@ -288,7 +288,7 @@ def test_certificates_that_are_not_there_are_named(
         "https://git.example.com/\x1b[2J",
     ],
 )
-def test_what_is_no_address_is_refused(fails, url, helps):
+def test_an_invalid_address_is_rejected(fails, url, helps):
     error = fails(url, ConfigurationError)
     assert "not a valid address" in error.message
     assert error.message.isprintable()
@@ -300,7 +300,7 @@ def test_a_certificate_for_another_name_is_refused(secure_server, make, fails, c
     assert "not secure" in fails(url, ca_bundle=str(certificate)).message
 
 
-def test_https_to_a_server_without_is_an_insecure_connection(server, fails):
+def test_https_to_a_plain_http_server_is_an_insecure_connection(server, fails):
     error = fails(f"https://127.0.0.1:{server.port}/shop.git")
     assert "not secure" in error.message
 
@@ -315,7 +315,7 @@ def test_a_credential_is_not_sent_over_plain_http_to_another_machine(target, set
         )
 
 
-def test_a_secret_with_a_colon_and_other_letters_arrives_whole(make, server, target, settings):
+def test_a_secret_with_special_characters_is_sent_unchanged(make, server, target, settings):
     shop = make("shop", {"a": b"1"})
     credential = GitCredential(username="ada", password="a:b/ü")
     export(CloneUrl(url=shop.url, credential=credential), "main", target, settings=settings)
@@ -335,7 +335,7 @@ def hanging(server, *, method="GET"):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_server_that_hangs_is_given_up(make, server, fails, method, helps):
+def test_a_hanging_server_times_out(make, server, fails, method, helps):
     shop = make("shop", {"a": b"1"})
     server.interfere = hanging(server, method=method)
     error = fails(shop.url, read_timeout=0.05)
@@ -344,7 +344,7 @@ def test_a_server_that_hangs_is_given_up(make, server, fails, method, helps):
     helps(shop.url)
 
 
-def test_a_connection_that_breaks_is_tried_again(make, server, target, settings, fails, helps):
+def test_a_broken_connection_is_retried(make, server, target, settings, fails, helps):
     shop = make("shop", {"a": b"1"})
     answers = []
 
@@ -364,7 +364,7 @@ def test_a_connection_that_breaks_is_tried_again(make, server, target, settings,
     helps(shop.url)
 
 
-def test_a_server_that_drips_is_cut_off_in_the_end(server, fails, helps):
+def test_a_dripping_server_times_out(server, fails, helps):
     def interfere(environ, start_response):
         start_response("200 OK", [("Content-Type", ADVERTISEMENT)])
         return itertools.chain([b"fff0"], iter(lambda: server.released.wait(0.02) or b"x", True))
@@ -377,7 +377,7 @@ def test_a_server_that_drips_is_cut_off_in_the_end(server, fails, helps):
     helps()
 
 
-def test_an_endless_pack_is_cut_off(server, fails):
+def test_the_size_of_a_pack_is_limited(server, fails):
     start = pkt_line(b"packfile\n") + pkt_line(b"\x01PACK\0\0\0\2\xff\xff\xff\xff")
     data = pkt_line(b"\x01" + (b"\x30" + zlib.compress(b"")) * 6_000)
 
@@ -400,7 +400,7 @@ def test_an_endless_pack_is_cut_off(server, fails):
     assert "4,294,967,295 objects; the limit is 1,000,000" in error.message
 
 
-def test_damage_anywhere_in_the_answer_never_gives_wrong_files(make, server, target, settings):
+def test_a_damaged_response_never_produces_wrong_files(make, server, target, settings):
     shop = make("shop", {f"f{number}": b"content %d\n" % number * 9 for number in range(4)})
     original = io.BytesIO()
     server.alter = lambda body: original.write(body) and body
@@ -428,7 +428,7 @@ def test_damage_anywhere_in_the_answer_never_gives_wrong_files(make, server, tar
     assert failed > len(whole) // 7 // 2
 
 
-def test_a_damaged_pack_is_called_damaged(make, server, fails):
+def test_a_damaged_pack_is_reported_as_damaged(make, server, fails):
     shop = make("shop", {"a": b"some content\n" * 50})
 
     def flip(body):
@@ -439,7 +439,7 @@ def test_a_damaged_pack_is_called_damaged(make, server, fails):
 
 
 @pytest.mark.parametrize("phase", ["connecting", "receiving", "writing"])
-def test_cancelling_in_any_phase_leaves_nothing(make, target, settings, phase):
+def test_cancellation_in_any_phase_leaves_nothing_behind(make, target, settings, phase):
     shop = make("shop", {f"f{number}": b"x" for number in range(50)})
     cancellation = Cancellation()
 
@@ -460,7 +460,7 @@ def test_cancelling_in_any_phase_leaves_nothing(make, target, settings, phase):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_cancelling_wakes_what_waits_for_the_server(make, server, target, settings, method):
+def test_cancellation_interrupts_waiting_for_the_server(make, server, target, settings, method):
     shop = make("shop", {"a": b"1"})
     server.interfere = hanging(server, method=method)
     cancellation = Cancellation()
@@ -474,7 +474,7 @@ def test_cancelling_wakes_what_waits_for_the_server(make, server, target, settin
     timer.join()
 
 
-def test_what_was_cancelled_before_it_began_asks_nobody(make, server, target, settings):
+def test_an_operation_cancelled_before_it_starts_sends_no_request(make, server, target, settings):
     cancellation = Cancellation()
     cancellation.cancel()
     with pytest.raises(Cancelled):

@@ -114,7 +114,7 @@ def test_deltas_are_applied(shop, deploy, target, settings, version, packing):
 
 @pytest.mark.parametrize("version", ["", "/version-0"])
 @pytest.mark.parametrize("reuse", ["copy", "hard-link"])
-def test_a_redeploy_builds_upon_what_is_there(
+def test_a_redeployment_reuses_cached_objects(
     shop, deploy, cached, requests, version, reuse, stock_git
 ):
     url = shop.url.replace(f"/{shop.bare.name}", f"{version}/{shop.bare.name}")
@@ -141,7 +141,7 @@ def test_a_redeploy_builds_upon_what_is_there(
 
 @pytest.mark.parametrize("pattern", ["*.pack", "*.idx", "packed-refs", "config"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_a_damaged_cache_is_noticed_and_rebuilt(shop, deploy, cached, stock_git, pattern, damage):
+def test_a_damaged_cache_is_detected_and_rebuilt(shop, deploy, cached, stock_git, pattern, damage):
     former = deploy("1")
     shop.commit("change")
     for path in [each for each in cached().rglob(pattern) if each.is_file()]:
@@ -159,7 +159,7 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(shop, deploy, cached, stock_git,
 
 @pytest.mark.parametrize("formats", [FORMATS, FORMATS[::-1]], ids=" to ".join)
 @pytest.mark.parametrize("exactly", [False, True], ids=["the branch", "a commit"])
-def test_a_remote_that_was_made_anew_in_another_format_is_fetched_anew(
+def test_a_remote_recreated_in_another_format_is_fetched_again(
     shop, deploy, cached, stock_git, formats, exactly
 ):
     shop.make(formats[0])
@@ -198,7 +198,7 @@ def test_a_hash_of_the_other_format_is_refused(
     export(source(url, secret=SECRET), "main", target, settings=settings)
 
 
-def test_stock_git_goes_on_in_a_clone(shop, target, settings, stock_git):
+def test_stock_git_can_fetch_and_commit_in_a_clone(shop, target, settings, stock_git):
     clone(shop.place, "main", target, settings=settings)
     assert stock_git("rev-parse", "--show-object-format", at=target) == "sha256\n"
     newer = shop.commit("newer")
@@ -251,7 +251,7 @@ def test_submodules_are_fetched_too(shop, with_submodule, target, settings, cach
     assert snapshot(again) == snapshot(target)
 
 
-def test_a_submodule_that_has_another_format_now_is_refused(shop, with_submodule, target, settings):
+def test_a_submodule_that_changed_its_format_is_rejected(shop, with_submodule, target, settings):
     with_submodule("sha1")
     with pytest.raises(RemoteRefused, match="object format is sha1") as caught:
         export(shop.place, "main", target, submodules=True, settings=settings)
@@ -259,7 +259,7 @@ def test_a_submodule_that_has_another_format_now_is_refused(shop, with_submodule
     assert nothing_left(target)
 
 
-def test_attributes_are_obeyed_first_and_again(shop, cache, tmp_path, settings):
+def test_attributes_are_applied_on_first_and_later_exports(shop, cache, tmp_path, settings):
     (shop.tree / ".gitattributes").write_text("run.sh eol=crlf\nd1 export-ignore\n")
     options = {"attributes": True, "cache": cache, "settings": settings}
     former = None

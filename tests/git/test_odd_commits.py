@@ -185,7 +185,7 @@ def hostile():
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_of_an_odd_commit_is_shown_what_can_be_read(name):
+def test_the_readable_parts_of_an_unusual_commit_are_shown(name):
     content, *shown = ODD[name]
     found = read_commit(content, SHA1)
     assert found.tree == ROOT.hash
@@ -197,7 +197,7 @@ def test_of_an_odd_commit_is_shown_what_can_be_read(name):
 @pytest.mark.parametrize(
     "name", ["neither", "neither < nor >", "zone 0000", "no message", "long message", "two trees"]
 )
-def test_an_odd_commit_is_cloned(hostile, target, settings, name):
+def test_an_unusual_commit_can_be_cloned(hostile, target, settings, name):
     hostile.script.serve(Object(COMMIT, ODD[name][0]), ROOT, CONTENT)
     done = clone(source(hostile.url), "main", target, settings=settings)
     assert (target / "a.txt").read_bytes() == b"1"
@@ -206,7 +206,7 @@ def test_an_odd_commit_is_cloned(hostile, target, settings, name):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_commit_without_a_tree_that_can_be_read_is_damaged(name):
+def test_a_commit_without_a_readable_tree_is_damaged(name):
     with pytest.raises(Damaged) as caught:
         read_commit(BROKEN[name], SHA1)
     assert not any(word in str(caught.value) for word in ("None", "object has", "Error"))
@@ -219,7 +219,7 @@ def test_a_damaged_commit_is_refused(hostile, target, settings):
     assert nothing_left(target)
 
 
-def test_git_takes_and_refuses_the_same_commits(stock_git, tmp_path):
+def test_git_accepts_and_rejects_the_same_commits(stock_git, tmp_path):
     """One repository and one call of git for all of them: the first parent of each is itself."""
     stock_git("init", "-q", "--bare", tmp_path / "all")
     pack = pack_of(ROOT, CONTENT, *(Object(COMMIT, each[0]) for each in ODD.values()))
@@ -257,7 +257,7 @@ def test_git_takes_and_refuses_the_same_commits(stock_git, tmp_path):
         b"",
     ],
 )
-def test_of_a_tag_only_the_object_matters(rest):
+def test_only_the_object_of_a_tag_is_read(rest):
     assert tagged(b"object " + b"1" * 40 + b"\n" + rest, SHA1) == b"\x11" * 20
 
 
@@ -269,7 +269,7 @@ def test_a_tag_without_an_object_is_damaged(content):
         tagged(content, SHA1)
 
 
-def test_a_tag_with_an_odd_header_is_cloned(hostile, target, settings):
+def test_a_tag_with_an_unusual_header_can_be_cloned(hostile, target, settings):
     tip = Object(COMMIT, USUAL)
     tag = Object(TAG, b"object " + tip.name + b"\ntype commit\ntag v1\ntagger Ada\n\nv1\n")
     hostile.script.serve_pack(tip, pack_of(tag, tip, ROOT, CONTENT))

@@ -48,9 +48,7 @@ def trusting(certificate, settings):
     return change
 
 
-def test_https_goes_through_the_proxy_that_the_environment_names(
-    proxy, secure, trusting, target, monkeypatch
-):
+def test_https_uses_the_proxy_from_the_environment(proxy, secure, trusting, target, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     secure.credential = f"ada:{SECRET}"
     place = source(f"{secure.origin}/shop.git", secret=SECRET)
@@ -62,7 +60,7 @@ def test_https_goes_through_the_proxy_that_the_environment_names(
     assert not [each for _, head in proxy.seen for each in head if "authorization" in each.lower()]
 
 
-def test_the_proxys_password_reaches_the_proxy_alone(proxy, secure, trusting, target, monkeypatch):
+def test_the_proxy_password_is_sent_only_to_the_proxy(proxy, secure, trusting, target, monkeypatch):
     proxy.demanded = f"me:{PROXY_SECRET}"
     monkeypatch.setenv("https_proxy", f"http://me:{PROXY_SECRET}@127.0.0.1:{proxy.port}")
     export(source(f"{secure.origin}/shop.git"), "main", target, settings=trusting())
@@ -72,23 +70,21 @@ def test_the_proxys_password_reaches_the_proxy_alone(proxy, secure, trusting, ta
 
 
 @pytest.mark.parametrize("excepted", ["localhost", "*", "example.org,localhost"])
-def test_no_proxy_is_obeyed(proxy, secure, trusting, target, monkeypatch, excepted):
+def test_the_no_proxy_variable_is_respected(proxy, secure, trusting, target, monkeypatch, excepted):
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("NO_PROXY", excepted)
     export(source(f"{secure.origin}/shop.git"), "main", target, settings=trusting())
     assert proxy.seen == []
 
 
-def test_proxies_can_be_left_out(proxy, secure, trusting, target, monkeypatch):
+def test_proxies_can_be_disabled(proxy, secure, trusting, target, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     place = source(f"{secure.origin}/shop.git")
     export(place, "main", target, settings=trusting(use_proxies=False))
     assert proxy.seen == []
 
 
-def test_plain_http_is_told_to_the_proxy_with_its_whole_address(
-    proxy, make, target, settings, monkeypatch
-):
+def test_a_plain_http_proxy_request_has_the_full_url(proxy, make, target, settings, monkeypatch):
     shop = make("shop", {"a": b"content"})
     proxy.demanded = f"me:{PROXY_SECRET}"
     monkeypatch.setenv("http_proxy", f"http://me:{PROXY_SECRET}@127.0.0.1:{proxy.port}")
@@ -101,7 +97,7 @@ def test_plain_http_is_told_to_the_proxy_with_its_whole_address(
 @pytest.mark.parametrize(
     "trouble", ["wrong password", "refuses", "is not there", "is no proxy", "has no host"]
 )
-def test_trouble_with_the_proxy_is_told_without_its_password(
+def test_proxy_errors_are_reported_without_the_password(
     proxy, secure, trusting, target, monkeypatch, trouble
 ):
     port = proxy.port
@@ -137,7 +133,7 @@ def test_a_socks_proxy_is_refused_with_a_reason(proxy, secure, trusting, target,
     assert proxy.seen
 
 
-def test_a_cancelled_operation_leaves_the_tunnel(proxy, secure, trusting, target, monkeypatch):
+def test_cancellation_closes_the_tunnel(proxy, secure, trusting, target, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     cancellation = Cancellation()
     threading.Timer(0.2, cancellation.cancel).start()
@@ -162,7 +158,7 @@ def test_an_untrusted_certificate_is_refused(secure, settings, target):
     assert secure.requests == []
 
 
-def test_a_certificate_of_another_host_is_refused(secure, trusting, target):
+def test_a_certificate_for_another_host_is_rejected(secure, trusting, target):
     address = secure.origin.replace("localhost", "127.0.0.1")
     with pytest.raises(GitError, match="not secure"):
         export(source(f"{address}/shop.git"), "main", target, settings=trusting())
@@ -183,7 +179,7 @@ def demanding(secure, certificate):
     return secure
 
 
-def test_a_client_certificate_is_shown(demanding, trusting, certificate, target):
+def test_a_client_certificate_is_sent(demanding, trusting, certificate, target):
     place = source(f"{demanding.origin}/shop.git")
     with pytest.raises(GitError):
         export(place, "main", target, settings=trusting())
@@ -193,7 +189,7 @@ def test_a_client_certificate_is_shown(demanding, trusting, certificate, target)
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_client_certificate_that_is_none_is_told(
+def test_an_invalid_client_certificate_is_reported(
     secure, trusting, target, tmp_path, content, certificate
 ):
     path = tmp_path / "client.pem"
@@ -210,7 +206,7 @@ def test_a_client_certificate_that_is_none_is_told(
     export(source(f"{secure.origin}/shop.git"), "main", target, settings=settings)
 
 
-def test_plain_http_needs_leave_to_carry_a_credential(target):
+def test_sending_a_credential_over_plain_http_requires_permission(target):
     place = source("http://git.example.invalid/x.git", secret=SECRET)
     with pytest.raises(ConfigurationError, match="not encrypted"):
         export(place, "main", target)

@@ -34,7 +34,7 @@ def module(path, url):
         ("libgit2/pygit2#947", b"Ada <ada@example.com> -9223372036854775808 +0000"),
     ],
 )
-def test_a_commit_with_an_odd_date_can_be_read(report, committer):
+def test_a_commit_with_an_unusual_date_can_be_read(report, committer):
     text = TREE + b"author Ada <ada@example.com> 1370000000 +0000\n"
     found = read_commit(text + b"committer " + committer + b"\n\nSubject\n", SHA1)
     assert found.tree == bytes.fromhex("11" * 20), report
@@ -50,7 +50,7 @@ def test_a_submodule_without_an_entry_is_an_empty_directory(make, target, settin
 
 
 @pytest.mark.parametrize("scheme", ["ssh://git@{host}/lib.git", "git@{host}:lib.git"])
-def test_a_submodule_by_ssh_of_the_same_host_is_fetched(make, target, settings, scheme):
+def test_an_ssh_submodule_on_the_same_host_is_fetched(make, target, settings, scheme):
     """haampie/libtree#7: submodules by ssh kept people without a key from cloning."""
     lib = make("lib", {"lib.txt": b"lib"})
     url = scheme.format(host="127.0.0.1")
@@ -68,9 +68,7 @@ def test_a_submodule_by_ssh_of_the_same_host_is_fetched(make, target, settings, 
         ("fluxcd/source-controller#364", "../hidden.git", None),
     ],
 )
-def test_what_is_wrong_with_a_submodule_names_the_submodule(
-    make, target, settings, report, url, commit
-):
+def test_an_error_in_a_submodule_names_the_submodule(make, target, settings, report, url, commit):
     lib = make("lib", {"lib.txt": b"lib"})
     entry = (GITLINK, commit or tip(lib))
     shop = make("shop", {"vendor/lib": entry, ".gitmodules": module("vendor/lib", url)})

@@ -69,7 +69,7 @@ REFUSAL = line(b"ERR upload-pack: the repository is locked\n")
     "body",
     [REFUSAL, SERVICE + FLUSH + REFUSAL, SERVICE + REFUSAL, SERVICE + FLUSH + REFUSAL + FLUSH],
 )
-def test_a_refusal_in_the_place_of_refs_is_told(hostile, refused, body, helps):
+def test_an_error_in_place_of_refs_is_reported(hostile, refused, body, helps):
     hostile.script.discover = lambda request: Answer(body, ADVERTISEMENT)
     error = refused()
     assert isinstance(error, RemoteRefused)
@@ -80,7 +80,7 @@ def test_a_refusal_in_the_place_of_refs_is_told(hostile, refused, body, helps):
 @pytest.mark.parametrize(
     "before", [b"", FLUSH, FLUSH + line(b"NAK\n"), line(b"shallow " + TIP.name) + FLUSH]
 )
-def test_a_refusal_in_the_place_of_the_pack_is_told(hostile, refused, before):
+def test_an_error_in_place_of_the_pack_is_reported(hostile, refused, before):
     hostile.script.discover = offers(OFFERED)
     hostile.script.fetch = lambda request: Answer(before + REFUSAL)
     error = refused()
@@ -98,14 +98,14 @@ def test_a_refusal_in_the_place_of_the_pack_is_told(hostile, refused, before):
         ),
     ],
 )
-def test_a_server_without_shallow_fetches_is_told(hostile, refused, discover, helps):
+def test_a_server_without_shallow_fetch_is_reported(hostile, refused, discover, helps):
     hostile.script.discover = discover
     assert "does not support shallow fetches" in refused().message
     helps()
 
 
 @pytest.mark.parametrize("body", [FLUSH, lines(b"0" * 40 + b" capabilities^{}\0" + OFFERED)])
-def test_the_error_says_that_a_repository_is_empty(hostile, refused, body, helps):
+def test_an_empty_repository_is_reported_as_empty(hostile, refused, body, helps):
     hostile.script.discover = lambda request: Answer(SERVICE + FLUSH + body, ADVERTISEMENT)
     error = refused()
     assert "'main': it is empty" in error.message
@@ -113,7 +113,7 @@ def test_the_error_says_that_a_repository_is_empty(hostile, refused, body, helps
     helps()
 
 
-def test_of_a_misspelt_branch_nobody_says_that_the_repository_is_empty(hostile, refused):
+def test_a_misspelled_branch_is_not_reported_as_an_empty_repository(hostile, refused):
     """In version 2, a server whose HEAD is unborn tells nothing of the other branches."""
     hostile.script.list_refs = lambda request: Answer(FLUSH)
     error = refused("mian")
@@ -121,7 +121,7 @@ def test_of_a_misspelt_branch_nobody_says_that_the_repository_is_empty(hostile, 
     assert "Check the name" in error.hint
 
 
-def test_of_a_misspelt_branch_in_version_0(hostile, refused):
+def test_a_misspelled_branch_is_reported_with_protocol_version_0(hostile, refused):
     hostile.script.discover = offers(OFFERED)
     error = refused("mian")
     assert error.message.endswith("has no branch or tag 'mian'.")
@@ -145,7 +145,7 @@ TAG_OF_TREE = a_tag_of(b"tree", ROOT)
         (CONTENT, "file"),
     ],
 )
-def test_a_tag_of_something_else_than_a_commit_is_told(hostile, refused, tip, kind, helps):
+def test_a_tag_that_does_not_point_to_a_commit_is_reported(hostile, refused, tip, kind, helps):
     hostile.script.serve_pack(TIP, pack_of(*dict.fromkeys((tip, TAG_OF_TREE, ROOT, CONTENT))))
     hostile.script.refs = [(TIP.name, MAIN), (tip.name, b"refs/tags/v1")]
     error = refused("v1")
@@ -154,7 +154,7 @@ def test_a_tag_of_something_else_than_a_commit_is_told(hostile, refused, tip, ki
     helps()
 
 
-def test_a_tag_of_many_tags_is_followed(hostile, target, settings):
+def test_nested_tags_are_followed(hostile, target, settings):
     tags = [a_tag_of(b"commit", TIP)]
     for _ in range(20):
         tags.append(a_tag_of(b"tag", tags[-1]))
@@ -175,20 +175,20 @@ class Provider:
 
 
 @pytest.mark.parametrize("details", [{"oid": "1" * 64}, {"service": "lfs"}, {"submodule": "lib"}])
-def test_the_host_is_not_asked_about_what_is_not_its_repository(details):
+def test_the_provider_is_not_consulted_about_other_urls(details):
     error = RemoteRefused("It was refused.", hint="Push it again.", status=404, **details)
     fetch_hint(Provider(), error)
     assert error.hint == "Push it again."
 
 
-def test_the_host_is_asked_about_its_repository():
+def test_the_provider_explains_errors_of_its_repository():
     error = RemoteRefused("It was refused.", hint="Check the address.", status=404)
     fetch_hint(Provider(), error)
     assert error.hint == "Check the name of the repository."
 
 
 @pytest.mark.parametrize("tip", [b" HEAD\n", b" HEAD symref-target:refs/tags/v1\n"])
-def test_a_server_that_does_not_name_its_default_branch_is_told(hostile, refused, helps, tip):
+def test_a_server_that_does_not_name_its_default_branch_is_reported(hostile, refused, helps, tip):
     hostile.script.list_refs = lambda request: Answer(lines(TIP.name + tip))
     error = refused(None)
     assert "does not name its default branch" in error.message
@@ -196,7 +196,7 @@ def test_a_server_that_does_not_name_its_default_branch_is_told(hostile, refused
     helps("main")
 
 
-def test_an_object_format_that_is_not_supported_is_told(hostile, refused, helps):
+def test_an_unsupported_object_format_is_reported(hostile, refused, helps):
     hostile.script.object_format = b"sha512"
     error = refused()
     assert "the object format 'sha512', which is not supported" in error.message

@@ -56,7 +56,7 @@ def shop(make):
     return make("shop", {"a.txt": b"1"})
 
 
-def test_a_credential_that_is_rejected_at_once_is_replaced(issuer, shop, target, settings):
+def test_a_credential_rejected_on_first_use_is_replaced(issuer, shop, target, settings):
     issuer.accept(NEW)
     export(place(shop.url), "main", target, settings=settings, renew=issuer)
     assert (target / "a.txt").read_bytes() == b"1"
@@ -64,7 +64,7 @@ def test_a_credential_that_is_rejected_at_once_is_replaced(issuer, shop, target,
 
 
 @pytest.mark.parametrize("operation", ["clone", "resolve"])
-def test_clones_and_resolving_renew_too(issuer, shop, target, settings, operation):
+def test_clones_and_ref_lookups_renew_credentials(issuer, shop, target, settings, operation):
     issuer.accept(NEW)
     if operation == "clone":
         clone(place(shop.url), "main", target, settings=settings, renew=issuer)
@@ -86,7 +86,7 @@ def test_a_credential_that_expires_between_two_requests_is_replaced(
     assert issuer.asked == [OLD]
 
 
-def test_a_credential_that_is_about_to_expire_is_replaced_before_it_is_sent(
+def test_a_credential_about_to_expire_is_replaced_before_use(
     issuer, shop, server, target, settings
 ):
     issuer.accept(NEW)
@@ -96,13 +96,13 @@ def test_a_credential_that_is_about_to_expire_is_replaced_before_it_is_sent(
     assert len({authorization for _, _, authorization in server.requests}) == 1
 
 
-def test_one_that_lasts_is_used_as_it_is(issuer, shop, target, settings):
+def test_a_credential_that_is_not_about_to_expire_is_used_unchanged(issuer, shop, target, settings):
     later = datetime.now(UTC) + timedelta(hours=1)
     export(place(shop.url, expires_at=later), "main", target, settings=settings, renew=issuer)
     assert issuer.asked == []
 
 
-def test_a_replacement_that_is_rejected_ends_the_export(issuer, shop, target, settings):
+def test_a_rejected_replacement_ends_the_export(issuer, shop, target, settings):
     issuer.accept("nobody has it")
     issuer.left = [NEW, NEWEST, *map(str, range(9))]
     with pytest.raises(RemoteRefused) as caught:
@@ -113,7 +113,7 @@ def test_a_replacement_that_is_rejected_ends_the_export(issuer, shop, target, se
 
 
 @pytest.mark.parametrize("left", [[], [OLD]])
-def test_where_there_is_no_other_one_the_refusal_stays(issuer, shop, target, settings, left):
+def test_without_a_replacement_the_rejection_is_reported(issuer, shop, target, settings, left):
     issuer.accept("nobody has it")
     issuer.left = left
     with pytest.raises(RemoteRefused) as caught:
@@ -122,7 +122,7 @@ def test_where_there_is_no_other_one_the_refusal_stays(issuer, shop, target, set
     assert issuer.asked == [OLD]
 
 
-def test_why_no_other_one_is_issued_is_told(server, shop, target, settings):
+def test_the_reason_for_a_missing_replacement_is_reported(server, shop, target, settings):
     server.credential = "ada:nobody has it"
 
     def refuse(rejected):
@@ -133,7 +133,7 @@ def test_why_no_other_one_is_issued_is_told(server, shop, target, settings):
     assert nothing_left(target)
 
 
-def test_submodules_use_the_new_one(issuer, make, target, settings):
+def test_submodules_use_the_replacement_credential(issuer, make, target, settings):
     inner = make("inner", {"b.txt": b"2"})
     modules = b'[submodule "in"]\n\tpath = in\n\turl = ../inner.git\n'
     commit = inner.repo.refs[b"refs/heads/main"]
@@ -200,13 +200,13 @@ class TestLfs:
 
         return fetch
 
-    def test_the_batch_request_is_sent_again_with_the_new_one(self, lfs, fetched):
+    def test_the_batch_request_is_repeated_with_the_replacement_credential(self, lfs, fetched):
         issuer = Issuer(lfs, NEW)
         issuer.accept(NEW)
         assert fetched(lfs.add(b"one"), renew=issuer) == [b"one"]
         assert issuer.asked == [OLD]
 
-    def test_a_download_that_is_rejected_is_offered_again(self, lfs, fetched):
+    def test_a_rejected_download_is_requested_again(self, lfs, fetched):
         issuer = Issuer(lfs, NEW)
         first, second = lfs.add(b"one"), lfs.add(b"two")
 
@@ -228,7 +228,7 @@ class TestLfs:
         assert lfs.requests[0][2]["authorization"] == f"Bearer {OLD}"
 
 
-def test_a_replacement_that_was_accepted_may_expire_too():
+def test_an_accepted_replacement_can_also_expire():
     first, second, third = map(credential, (OLD, NEW, NEWEST))
     issued = {first: second, second: third}
     known = Credentials(issued.get)

@@ -65,9 +65,7 @@ def failing(original, number, *, at=None):
 @pytest.mark.parametrize(
     ("call", "name"), [("copy_file_range", "d/large"), ("read", "d/small")], ids=["large", "small"]
 )
-def test_a_file_that_is_written_while_it_is_copied_is_not_believed(
-    deploy, plain, monkeypatch, call, name
-):
+def test_a_file_modified_during_copying_is_not_reused(deploy, plain, monkeypatch, call, name):
     first = deploy("1")
     original, size = getattr(os, call), (first / name).stat().st_size
 
@@ -85,9 +83,7 @@ def test_a_file_that_is_written_while_it_is_copied_is_not_believed(
     assert snapshot(deploy("3", former=second)) == plain
 
 
-def test_a_large_file_that_became_shorter_while_it_is_copied_is_written_anew(
-    deploy, plain, monkeypatch
-):
+def test_a_large_file_truncated_during_copying_is_written_again(deploy, plain, monkeypatch):
     first = deploy("1")
     original = os.copy_file_range
 
@@ -100,7 +96,7 @@ def test_a_large_file_that_became_shorter_while_it_is_copied_is_written_anew(
 
 
 @pytest.mark.parametrize("name", ["d/large", "d/small"])
-def test_a_file_of_the_former_release_that_can_not_be_read_is_written_anew(
+def test_an_unreadable_file_of_the_previous_release_is_written_again(
     deploy, plain, monkeypatch, name
 ):
     first = deploy("1")
@@ -110,14 +106,14 @@ def test_a_file_of_the_former_release_that_can_not_be_read_is_written_anew(
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EIO, errno.ENOTTY])
-def test_blocks_that_can_not_be_shared_are_copied(deploy, plain, monkeypatch, number):
+def test_blocks_that_cannot_be_shared_are_copied(deploy, plain, monkeypatch, number):
     first = deploy("1")
     monkeypatch.setattr(os, "copy_file_range", failing(os.copy_file_range, number))
     second = deploy("2", former=first)
     assert snapshot(second) == plain
 
 
-def test_what_is_written_anew_counts_once(deploy):
+def test_a_rewritten_file_counts_once(deploy):
     first = deploy("1")
     (first / "a.txt").write_bytes(b"b\n")
     deploy("2", former=first)
@@ -129,7 +125,7 @@ def test_what_is_written_anew_counts_once(deploy):
 @pytest.mark.parametrize(
     ("name", "mode"), [("a.txt", 0o600), ("a.txt", 0o755), ("run.sh", 0o644), ("d/small", 0o4644)]
 )
-def test_a_mode_that_was_changed_is_not_taken_over(deploy, plain, name, mode, reuse):
+def test_a_modified_file_mode_is_not_reused(deploy, plain, name, mode, reuse):
     first = deploy("1")
     wanted = (first / name).stat().st_mode
     os.chmod(first / name, mode)
@@ -141,7 +137,7 @@ def test_a_mode_that_was_changed_is_not_taken_over(deploy, plain, name, mode, re
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 @BOTH
-def test_an_owner_that_was_changed_is_not_taken_over(deploy, reuse):
+def test_a_modified_file_owner_is_not_reused(deploy, reuse):
     first = deploy("1")
     os.chown(first / "a.txt", 12345, -1)
     os.chown(first / "d/large", -1, 12345)
@@ -151,7 +147,7 @@ def test_an_owner_that_was_changed_is_not_taken_over(deploy, reuse):
         assert (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid())
 
 
-def test_hard_links_go_on_over_releases_and_leave_nothing_else(deploy, plain):
+def test_hard_links_continue_across_releases(deploy, plain):
     first = deploy("1")
     second = deploy("2", former=first, reuse="hard-link")
     third = deploy("3", former=second, reuse="hard-link")
@@ -162,7 +158,7 @@ def test_hard_links_go_on_over_releases_and_leave_nothing_else(deploy, plain):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is in any group")
 @pytest.mark.parametrize("with_cache", [False, True])
-def test_large_files_get_the_group_that_small_ones_get(deploy, tmp_path, with_cache):
+def test_large_files_get_the_same_group_as_small_ones(deploy, tmp_path, with_cache):
     releases = tmp_path / "releases"
     releases.mkdir()
     os.chown(releases, -1, 4242)
@@ -174,7 +170,7 @@ def test_large_files_get_the_group_that_small_ones_get(deploy, tmp_path, with_ca
         assert os.path.samefile(first / "d/large", second / "d/large")
 
 
-def test_what_is_new_where_times_are_coarse_is_written_anew(deploy, plain, monkeypatch):
+def test_with_coarse_timestamps_recent_files_are_written_again(deploy, plain, monkeypatch):
     """As where times are whole seconds: whoever writes at once leaves no trace."""
     monkeypatch.setattr(manifest, "_SECOND", 1)
     monkeypatch.setattr(manifest, "_COARSEST", 10**12)
@@ -187,7 +183,7 @@ def test_what_is_new_where_times_are_coarse_is_written_anew(deploy, plain, monke
     assert not os.path.samefile(first / "run.sh", second / "run.sh")
 
 
-def test_what_is_old_where_times_are_coarse_is_taken_over(deploy, plain, monkeypatch):
+def test_with_coarse_timestamps_old_files_are_reused(deploy, plain, monkeypatch):
     monkeypatch.setattr(manifest, "_SECOND", 1)
     monkeypatch.setattr(manifest, "_COARSEST", -(10**12))
     first = deploy("1")
@@ -237,7 +233,7 @@ def exported_twice(many, tmp_path, settings, reuse):
     return first, second, third
 
 
-def test_the_second_process_finds_the_libraries_of_its_interpreter(
+def test_the_helper_process_finds_the_libraries_of_its_interpreter(
     many, tmp_path, settings, interpreter, monkeypatch
 ):
     seen = tmp_path / "seen"
@@ -250,7 +246,7 @@ def test_the_second_process_finds_the_libraries_of_its_interpreter(
 
 @BOTH
 @pytest.mark.parametrize("dying", ["exit 127", "sleep 0.3; exit 127", "exec 0<&-; exit 1"])
-def test_files_are_written_here_where_a_second_process_does_not_start(
+def test_files_are_written_in_process_if_the_helper_does_not_start(
     many, tmp_path, settings, interpreter, dying, reuse
 ):
     interpreter(dying)
@@ -259,7 +255,7 @@ def test_files_are_written_here_where_a_second_process_does_not_start(
 
 
 @BOTH
-def test_two_processes_share_the_work(many, tmp_path, settings, interpreter, reuse):
+def test_two_processes_share_the_writing(many, tmp_path, settings, interpreter, reuse):
     ran = tmp_path / "ran"
     interpreter(f"echo ran >> {ran}")
     exported_twice(many, tmp_path, settings, reuse)

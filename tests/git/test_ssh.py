@@ -48,7 +48,7 @@ class Served:
 
 
 @pytest.mark.parametrize("version", [2, 0])
-def test_a_commit_is_exported_as_git_has_it(shop, target, settings, version):
+def test_an_exported_commit_equals_the_git_checkout(shop, target, settings, version):
     (shop.tree / "link").symlink_to("b/c.txt")
     (shop.tree / "b/run").chmod(0o755)
     shop.commit({})
@@ -60,9 +60,7 @@ def test_a_commit_is_exported_as_git_has_it(shop, target, settings, version):
 
 
 @pytest.mark.parametrize("version", [2, 0])
-def test_a_clone_is_a_repository_that_stock_git_fetches_on_with(
-    shop, target, settings, stock_git, version, monkeypatch
-):
+def test_stock_git_can_fetch_in_a_clone(shop, target, settings, stock_git, version, monkeypatch):
     port = shop.sshd.port if version == 2 else shop.sshd.port_0
     clone(shop.source(port=port), None, target, settings=settings)
     for name, value in shop.sshd.git_environment().items():
@@ -75,7 +73,7 @@ def test_a_clone_is_a_repository_that_stock_git_fetches_on_with(
 
 
 @pytest.mark.parametrize("version", [2, 0])
-def test_a_redeployment_fetches_only_what_is_new(shop, tmp_path, settings, version):
+def test_a_redeployment_fetches_only_new_objects(shop, tmp_path, settings, version):
     port = shop.sshd.port if version == 2 else shop.sshd.port_0
     cache, received = RepositoryCache(tmp_path / "cache"), []
     for number in range(3):
@@ -126,14 +124,16 @@ def test_refs_and_commits_are_found(shop, target, settings, version):
         ("ecdsa", "RFC4716", ""),
     ],
 )
-def test_keys_of_all_kinds_sign_in(shop, tmp_path, target, settings, kind, form, passphrase):
+def test_keys_of_all_types_can_authenticate(
+    shop, tmp_path, target, settings, kind, form, passphrase
+):
     key = make_key(tmp_path / "key", kind, passphrase, form)
     shop.sshd.authorize(key)
     source = shop.source(key=key, passphrase=passphrase or None)
     assert export(source, "main", target, settings=settings).commit == shop.head
 
 
-def test_a_key_that_the_server_does_not_know_is_refused(shop, tmp_path, target, settings):
+def test_an_unknown_client_key_is_rejected(shop, tmp_path, target, settings):
     source = shop.source(key=make_key(tmp_path / "stranger"))
     with pytest.raises(KeyRefused, match="does not accept the key for user") as caught:
         export(source, "main", target, settings=settings)
@@ -159,7 +159,9 @@ def fingerprint(line):
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
-def test_another_host_key_is_refused_with_both_fingerprints(shop, tmp_path, target, settings, kind):
+def test_a_different_host_key_is_rejected_with_both_fingerprints(
+    shop, tmp_path, target, settings, kind
+):
     other = Path(f"{make_key(tmp_path / 'other', kind)}.pub").read_text()
     pinned = f"[127.0.0.1]:{shop.sshd.port} {other}"
     with pytest.raises(HostKeyRefused) as caught:
@@ -179,7 +181,7 @@ def test_a_host_without_a_known_key_is_refused(shop, tmp_path, target, settings)
     export(pinned_as_told(shop, caught.value, tmp_path), "main", target, settings=settings)
 
 
-def test_a_repository_that_is_not_there_is_told_in_the_servers_words(sshd, target, settings):
+def test_a_missing_repository_is_reported_with_the_message_of_the_server(sshd, target, settings):
     with pytest.raises(RemoteRefused, match="does not appear to be a git repository"):
         export(sshd.source("nothing.git"), "main", target, settings=settings)
     assert nothing_left(target)

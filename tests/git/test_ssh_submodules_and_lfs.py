@@ -44,7 +44,7 @@ def make(sshd, tmp_path_factory):
         "git@127.0.0.1:{below}/lib.git",
     ],
 )
-def test_submodules_of_the_own_host_are_fetched_with_the_key(sshd, make, target, settings, url):
+def test_submodules_on_the_own_host_are_fetched_with_the_key(sshd, make, target, settings, url):
     lib = make("lib", {"lib.txt": b"lib"})
     url = url.format(user=sshd.user, port=sshd.port, below=make.below)
     link = {"vendor/lib": (GITLINK, tip(lib)), ".gitmodules": modules(lib=("vendor/lib", url))}
@@ -54,7 +54,7 @@ def test_submodules_of_the_own_host_are_fetched_with_the_key(sshd, make, target,
     assert done.submodules == 1
 
 
-def test_submodules_are_checked_out_as_git_does(
+def test_submodules_equal_a_git_checkout(
     sshd, make, target, settings, stock_git, tmp_path, monkeypatch
 ):
     for name, value in sshd.git_environment().items():
@@ -97,12 +97,12 @@ def found(url, parent, key=None):
         ("ssh://git@h/a/b.git", "git://h/a/c.git", "ssh://git@h/a/c.git"),
     ],
 )
-def test_urls_of_the_own_host_become_the_parents(sshd, parent, url, fetched):
+def test_submodule_urls_on_the_own_host_use_the_scheme_of_the_parent(sshd, parent, url, fetched):
     key = sshd.credential()
     assert found(url, parent, key) == CloneUrl(url=fetched, credential=key)
 
 
-def test_another_host_gets_no_key(sshd):
+def test_another_host_receives_no_key(sshd):
     key = sshd.credential()
     public = found("https://other.example/c.git", "ssh://git@h/a/b.git", key)
     assert public == CloneUrl(url="https://other.example/c.git")
@@ -147,7 +147,7 @@ def shop(make, lfs):
     return make("shop", files)
 
 
-def test_files_in_lfs_are_fetched_with_what_the_ssh_server_grants(
+def test_lfs_files_are_fetched_with_the_grant_of_the_ssh_server(
     sshd, shop, lfs, answer, target, settings, tmp_path
 ):
     asked = tmp_path / "asked"
@@ -157,7 +157,7 @@ def test_files_in_lfs_are_fetched_with_what_the_ssh_server_grants(
     assert asked.read_text().splitlines() == [str(shop.path), "download"]
 
 
-def test_access_that_has_expired_is_asked_for_again(
+def test_an_expired_lfs_grant_is_requested_again(
     sshd, shop, lfs, answer, target, settings, tmp_path
 ):
     count = tmp_path / "count"
@@ -183,7 +183,7 @@ def test_access_that_has_expired_is_asked_for_again(
         ("""echo '{"href": "https://h/x", "header": {"Host": "y"}}'""", UnsafeRepository, "'Host'"),
     ],
 )
-def test_other_answers_are_errors(
+def test_other_responses_are_errors(
     sshd, shop, lfs, answer, target, tmp_path, settings, script, kind, said
 ):
     answer(script)
@@ -200,7 +200,7 @@ def test_other_answers_are_errors(
     assert (target / "a.bin").read_bytes() == b"large"
 
 
-def test_a_granted_token_that_the_lfs_server_repeats_is_masked(
+def test_a_granted_token_repeated_by_the_lfs_server_is_masked(
     sshd, shop, lfs, answer, target, settings
 ):
     def repeat(handler):
@@ -215,6 +215,6 @@ def test_a_granted_token_that_the_lfs_server_repeats_is_masked(
     assert "a-token-for" not in f"{caught.value!r} {caught.value.details}"
 
 
-def test_a_server_without_lfs_is_told(sshd, shop, target, settings):
+def test_a_server_without_lfs_is_reported(sshd, shop, target, settings):
     with pytest.raises(RemoteRefused, match=r"no access to Git LFS.*not found"):
         export(sshd.source(shop.path), "main", target, lfs=True, settings=settings)

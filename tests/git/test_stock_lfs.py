@@ -87,7 +87,7 @@ def pushed(sshd, git, tmp_path):
     return there
 
 
-def test_an_export_has_what_stock_git_and_git_lfs_check_out(
+def test_an_export_equals_a_checkout_with_git_lfs(
     sshd, lfs, asked, git, pushed, target, tmp_path, settings
 ):
     assert set(asked()) == {"upload"}
@@ -106,7 +106,7 @@ def test_an_export_has_what_stock_git_and_git_lfs_check_out(
     }
 
 
-def test_git_lfs_goes_on_in_a_clone(sshd, asked, git, pushed, target, tmp_path, settings):
+def test_git_lfs_works_in_a_clone(sshd, asked, git, pushed, target, tmp_path, settings):
     clone(sshd.source(pushed), "main", target, settings=settings)
     assert (target / "logo.bin").read_bytes().startswith(b"version https://git-lfs.github.com/")
     git("lfs", "pull", at=target)

@@ -44,7 +44,7 @@ def work(http_backend, stock_git, tmp_path, object_format):
     return tree, f"{address}/{name}"
 
 
-def test_export_and_clone_have_what_stock_git_has(work, target, settings, stock_git):
+def test_exports_and_clones_equal_those_of_stock_git(work, target, settings, stock_git):
     tree, url = work
     place = source(url, secret=SECRET)
     done = export(place, "main", target, settings=settings)
@@ -65,7 +65,7 @@ def test_export_and_clone_have_what_stock_git_has(work, target, settings, stock_
         assert (stock / ".git" / name).read_bytes() == (other / ".git" / name).read_bytes()
 
 
-def test_a_commit_that_the_branch_has_left_is_still_fetched(work, target, settings, stock_git):
+def test_a_commit_no_longer_on_the_branch_is_still_fetched(work, target, settings, stock_git):
     tree, url = work
     former = stock_git("rev-parse", "HEAD~1", at=tree).strip()
     done = export(source(url, secret=SECRET), "main", target, commit=former, settings=settings)
@@ -73,7 +73,7 @@ def test_a_commit_that_the_branch_has_left_is_still_fetched(work, target, settin
     assert (target / "d0/0.txt").read_text() == "line\n" * 200 + "0\n"
 
 
-def test_a_commit_that_never_was_is_refused_with_the_servers_words(
+def test_an_unknown_commit_is_rejected_with_the_message_of_the_server(
     work, target, settings, stock_git
 ):
     commit = "1" * len(stock_git("rev-parse", "HEAD", at=work[0]).strip())
@@ -87,7 +87,9 @@ def test_a_commit_that_never_was_is_refused_with_the_servers_words(
 @pytest.mark.parametrize(
     ("secret", "name"), [("wrong", ""), (SECRET, "-unknown")], ids=["wrong", "right"]
 )
-def test_wrong_credentials_and_repositories_are_told(work, target, settings, secret, name):
+def test_invalid_credentials_and_unknown_repositories_are_reported(
+    work, target, settings, secret, name
+):
     url = work[1].replace(".git", f"{name}.git")
     with pytest.raises(RemoteRefused) as caught:
         export(source(url, secret=secret), "main", target, settings=settings)
@@ -101,7 +103,7 @@ def test_an_unknown_branch_is_named(work, target, settings):
 
 
 @pytest.mark.parametrize("version", ["", "/version-0"])
-def test_an_empty_repository_is_told(
+def test_an_empty_repository_is_reported(
     http_backend, stock_git, target, settings, object_format, version, tmp_path
 ):
     root, address = http_backend
@@ -137,7 +139,7 @@ def test_only_one_of_many_branches_is_fetched(work, target, settings, stock_git)
     assert max(received) < 40_000
 
 
-def test_with_a_cache_only_what_is_new_is_fetched(work, tmp_path, settings, stock_git):
+def test_with_a_cache_only_new_objects_are_fetched(work, tmp_path, settings, stock_git):
     tree, url = work
     cache = RepositoryCache(tmp_path / "cache")
     place = source(url, secret=SECRET)

@@ -53,7 +53,7 @@ def test_relative_and_absolute_urls_are_found(shop_with, server, target, setting
     assert (done.submodules, done.files) == (1, 3)
 
 
-def test_a_user_name_in_the_url_of_a_submodule_is_dropped(shop_with, server, target, settings):
+def test_a_user_name_in_a_submodule_url_is_removed(shop_with, server, target, settings):
     shop = shop_with(
         "http://somebody:else@127.0.0.1:{server}/lib.git".replace("{server}", str(server.port))
     )
@@ -62,14 +62,14 @@ def test_a_user_name_in_the_url_of_a_submodule_is_dropped(shop_with, server, tar
     assert (target / "vendor/lib/lib.txt").exists()
 
 
-def test_the_credential_goes_along_to_the_same_origin(shop_with, server, target, settings):
+def test_the_credential_is_sent_to_the_same_origin(shop_with, server, target, settings):
     server.credential = f"ada:{SECRET}"
     shop = shop_with("../lib.git")
     export(source(shop.url, secret=SECRET), "main", target, submodules=True, settings=settings)
     assert (target / "vendor/lib/lib.txt").exists()
 
 
-def test_another_host_gets_no_credential(make, other_server, target, settings):
+def test_another_host_receives_no_credential(make, other_server, target, settings):
     other = make("lib", {"lib.txt": b"lib"}, on=other_server)
     files = {"lib": (GITLINK, tip(other)), ".gitmodules": modules(lib=("lib", other.url))}
     shop = make("shop", files)
@@ -78,9 +78,7 @@ def test_another_host_gets_no_credential(make, other_server, target, settings):
     assert {authorisation for _, _, authorisation in other_server.requests} == {None}
 
 
-def test_submodules_of_submodules_are_relative_to_where_they_came_from(
-    make, other_server, target, settings
-):
+def test_nested_submodule_urls_are_relative_to_their_parent(make, other_server, target, settings):
     inner = make("inner", {"f": b"inner"}, on=other_server)
     middle = make(
         "middle",
@@ -124,7 +122,7 @@ def test_submodules_of_submodules_are_relative_to_where_they_came_from(
         "../lib.git?x",
     ],
 )
-def test_addresses_that_must_not_be_used_are_refused(shop_with, target, settings, url):
+def test_forbidden_addresses_are_rejected(shop_with, target, settings, url):
     with pytest.raises(UnsafeRepository, match="vendor/lib") as caught:
         export(source(shop_with(url).url), "main", target, submodules=True, settings=settings)
     assert caught.value.message.isprintable()
@@ -155,7 +153,7 @@ def test_a_submodule_without_an_entry_stays_an_empty_directory(make, target, set
     )
 
 
-def test_an_entry_without_a_submodule_does_not_matter(make, target, settings):
+def test_an_entry_without_a_submodule_is_ignored(make, target, settings):
     shop = make("shop", {"a": b"", ".gitmodules": modules(x=("lib", "../nowhere.git"))})
     done = export(source(shop.url), "main", target, submodules=True, settings=settings)
     assert (done.submodules, done.notes) == (0, ())
@@ -220,7 +218,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize(("content", "outcome"), SPELLINGS)
-def test_gitmodules_is_read_as_git_reads_it(content, outcome):
+def test_gitmodules_is_parsed_as_in_git(content, outcome):
     top, notes = source(f"{HOME}/shop.git"), []
 
     def find():
@@ -245,7 +243,7 @@ def test_gitmodules_is_read_as_git_reads_it(content, outcome):
             assert find()
 
 
-def test_a_submodule_that_is_not_to_be_updated_is_not_fetched(shop_with, server, target, settings):
+def test_a_submodule_with_update_none_is_not_fetched(shop_with, server, target, settings):
     shop = shop_with("../lib.git\n\tupdate = none")
     done = export(source(shop.url), "main", target, submodules=True, settings=settings)
     assert snapshot(target)[b"vendor/lib"] == ("directory",)
@@ -305,7 +303,7 @@ def found_at(url, base="scm/"):
 
 
 @pytest.mark.parametrize(("url", "expected"), REWRITTEN)
-def test_other_addresses_of_the_own_host_are_taken_for_https_ones(url, expected):
+def test_other_address_forms_of_the_own_host_are_fetched_over_https(url, expected):
     found, notes = found_at(url)
     assert found.url == expected
     assert found.credential is not None
@@ -313,12 +311,12 @@ def test_other_addresses_of_the_own_host_are_taken_for_https_ones(url, expected)
 
 
 @pytest.mark.parametrize("url", NOT_REWRITTEN)
-def test_other_addresses_of_other_hosts_are_refused(url):
+def test_other_address_forms_of_other_hosts_are_rejected(url):
     with pytest.raises(UnsafeRepository):
         found_at(url)
 
 
-def test_where_the_host_has_its_repositories_is_told_by_the_repository_above():
+def test_the_base_url_of_a_host_is_derived_from_the_parent_repository():
     assert found_at("git@git.example.com:acme/lib.git", base="")[0].url == f"{HOME}/acme/lib.git"
 
 
@@ -335,11 +333,11 @@ def test_where_the_host_has_its_repositories_is_told_by_the_repository_above():
         ("https://h/scm/acme/shop.git", "", ""),
     ],
 )
-def test_what_paths_on_a_host_begin_with(url, name, expected):
+def test_the_base_path_of_a_host_is_derived_from_a_repository_url(url, name, expected):
     assert run._base(url, name) == expected
 
 
-def test_a_submodule_by_ssh_of_the_own_host_is_fetched(shop_with, server, target, settings):
+def test_an_ssh_submodule_on_the_own_host_is_fetched(shop_with, server, target, settings):
     server.credential = f"ada:{SECRET}"
     shop = shop_with("git@127.0.0.1:lib.git")
     done = export(
@@ -428,7 +426,7 @@ def test_other_redirects_are_not_followed(
     export(place, "main", target, submodules=True, settings=settings)
 
 
-def test_a_repository_with_more_submodules_than_a_hundred_is_deployed(make, target, settings):
+def test_a_repository_with_more_than_a_hundred_submodules_is_deployed(make, target, settings):
     lib = make("lib", {"f": b""})
     names = [f"l{number}" for number in range(172)]
     entries = {name: (name, "../lib.git") for name in names}
@@ -451,7 +449,7 @@ def test_a_malformed_gitmodules_is_an_error(make, target, settings, content):
     assert (target / "lib/f").exists()
 
 
-def test_includes_of_gitmodules_are_not_read(make, target, settings, tmp_path):
+def test_includes_in_gitmodules_are_not_read(make, target, settings, tmp_path):
     (tmp_path / "included").write_bytes(modules(x=("lib", "https://127.0.0.1:9/lib.git")))
     including = f"[include]\n\tpath = {tmp_path}/included\n".encode()
     shop = make("shop", {"lib": (GITLINK, b"1" * 40), ".gitmodules": including})
@@ -459,7 +457,7 @@ def test_includes_of_gitmodules_are_not_read(make, target, settings, tmp_path):
     assert done.notes == ("submodule 'lib' is left out: .gitmodules does not mention it",)
 
 
-def test_a_commit_that_is_not_there_is_told_with_the_submodule(shop_with, target, settings):
+def test_a_missing_commit_is_reported_with_its_submodule(shop_with, target, settings):
     shop = shop_with("../lib.git", commit=b"1" * 40)
     with pytest.raises(RemoteRefused, match="1" * 40) as caught:
         export(source(shop.url), "main", target, submodules=True, settings=settings)
@@ -494,7 +492,7 @@ def test_submodules_that_are_too_deep_are_refused(make, target, settings):
     assert (target / "in/in/in/f").exists()
 
 
-def test_files_of_submodules_count_towards_the_limits(make, target, settings):
+def test_files_of_submodules_count_toward_the_limits(make, target, settings):
     lib = make("lib", {f"f{number}": b"" for number in range(10)})
     shop = make(
         "shop", {"lib": (GITLINK, tip(lib)), ".gitmodules": modules(x=("lib", "../lib.git"))}
@@ -517,7 +515,7 @@ def test_an_unsafe_submodule_is_refused(make, target, settings):
     assert nothing_left(target)
 
 
-def test_cancelling_while_submodules_are_fetched_leaves_nothing(shop_with, target, settings):
+def test_cancellation_during_a_submodule_fetch_leaves_nothing_behind(shop_with, target, settings):
     cancellation = Cancellation()
 
     def listen(now):

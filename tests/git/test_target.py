@@ -59,7 +59,7 @@ def flushing(request, monkeypatch):
 
 
 @pytest.mark.parametrize("operation", [export, clone])
-def test_no_failure_of_the_disk_leaves_anything(
+def test_no_disk_error_leaves_files_behind(
     make, target, settings, monkeypatch, flushing, operation
 ):
     number = errno.ENOSPC
@@ -92,7 +92,7 @@ def test_no_failure_of_the_disk_leaves_anything(
     assert whole < 10
 
 
-def test_a_full_disk_while_flushing_leaves_nothing(make, target, settings, monkeypatch):
+def test_a_full_disk_during_flushing_leaves_nothing_behind(make, target, settings, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -104,20 +104,20 @@ def test_a_full_disk_while_flushing_leaves_nothing(make, target, settings, monke
 
 
 @pytest.mark.unprivileged(only=True)
-def test_a_directory_that_may_not_be_written_is_named(make, target, settings):
+def test_an_unwritable_directory_is_named(make, target, settings):
     target.parent.chmod(0o500)
     with pytest.raises(GitError, match="Permission denied"):
         export(source(make("shop", FILES).url), "main", target, settings=settings)
 
 
-def test_a_name_that_the_file_system_can_not_hold_is_told(make, target, settings):
+def test_a_name_that_the_file_system_cannot_store_is_reported(make, target, settings):
     shop = make("shop", {"x" * 256: b""})
     with pytest.raises(GitError, match="more than 255 bytes"):
         export(source(shop.url), "main", target, settings=settings)
     assert nothing_left(target)
 
 
-def test_a_target_that_appears_meanwhile_is_not_overwritten(make, target, settings):
+def test_a_target_created_during_the_export_is_not_overwritten(make, target, settings):
     def occupy(now):
         if now.phase == "writing" and not target.exists():
             target.mkdir()
@@ -132,7 +132,9 @@ def test_a_target_that_appears_meanwhile_is_not_overwritten(make, target, settin
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), SystemExit(1)])
-def test_what_a_listener_raises_passes_and_leaves_nothing(make, target, settings, error):
+def test_an_exception_of_a_listener_is_raised_and_leaves_nothing_behind(
+    make, target, settings, error
+):
     def listen(now):
         if now.phase == "writing":
             raise error
@@ -157,7 +159,7 @@ export(CloneUrl(url=sys.argv[1]), "main", Path(sys.argv[2]), progress=listen)
 
 
 @pytest.mark.parametrize("phase", ["connecting", "receiving", "writing"])
-def test_what_a_killed_process_leaves_is_removed_by_the_next(make, target, settings, phase):
+def test_files_of_a_killed_process_are_removed_by_the_next_export(make, target, settings, phase):
     shop = make("shop", FILES)
     done = subprocess.run([sys.executable, "-c", KILLED, shop.url, str(target), phase], timeout=30)
     assert done.returncode == -signal.SIGKILL
@@ -172,7 +174,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(make, target, setti
     assert os.listdir(target.parent) == ["target"]
 
 
-def test_what_a_living_process_works_on_is_not_removed(make, target, settings):
+def test_files_of_a_running_process_are_not_removed(make, target, settings):
     found = []
 
     def listen(now):
@@ -184,7 +186,7 @@ def test_what_a_living_process_works_on_is_not_removed(make, target, settings):
     assert len(snapshot(target)) == 5
 
 
-def test_only_what_has_the_name_of_a_leftover_is_removed(tmp_path):
+def test_only_directories_named_like_leftovers_are_removed(tmp_path):
     kept = [
         ".current.deploycore-0123456789abcdef",
         ".x.deploycore-0123",
@@ -199,11 +201,11 @@ def test_only_what_has_the_name_of_a_leftover_is_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
 
 
-def test_leftovers_of_a_place_that_is_not_there_are_none(tmp_path):
+def test_a_missing_directory_has_no_leftovers(tmp_path):
     assert remove_leftovers(tmp_path / "nowhere") == []
 
 
-def test_many_at_once_in_one_place_do_not_take_each_other_for_leftovers(tmp_path):
+def test_concurrent_exports_do_not_treat_each_other_as_leftovers(tmp_path):
     problems = []
 
     def work(number):
@@ -224,9 +226,7 @@ def test_many_at_once_in_one_place_do_not_take_each_other_for_leftovers(tmp_path
     assert len(os.listdir(tmp_path)) == 80
 
 
-def test_an_empty_target_is_there_again_where_the_last_step_fails(
-    make, target, settings, monkeypatch
-):
+def test_an_empty_target_is_restored_if_the_last_step_fails(make, target, settings, monkeypatch):
     def fails(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -246,7 +246,7 @@ def test_an_empty_target_keeps_its_mode(make, target, settings):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_an_empty_target_keeps_its_owner_and_hands_down_its_group(make, target, settings):
+def test_an_empty_target_keeps_its_owner_and_passes_on_its_group(make, target, settings):
     target.mkdir()
     os.chown(target, 1234, 4321)
     target.chmod(0o2750)
@@ -256,9 +256,7 @@ def test_an_empty_target_keeps_its_owner_and_hands_down_its_group(make, target, 
     assert {(target / name).stat().st_gid for name in ("a", "d", "d/b")} == {4321}
 
 
-def test_an_empty_target_is_as_it_was_where_the_last_step_fails(
-    make, target, settings, monkeypatch
-):
+def test_an_empty_target_keeps_its_mode_if_the_last_step_fails(make, target, settings, monkeypatch):
     def fails(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -271,18 +269,18 @@ def test_an_empty_target_is_as_it_was_where_the_last_step_fails(
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
-def test_a_target_that_no_path_can_be_is_refused(make, target, settings, name):
+def test_an_invalid_target_path_is_rejected(make, target, settings, name):
     with pytest.raises(ConfigurationError, match="not allowed in a path"):
         export(source("http://127.0.0.1:9/x"), "main", target.parent / name, settings=settings)
 
 
-def test_a_ref_with_half_a_character_is_refused(make, target, settings):
+def test_a_ref_with_a_lone_surrogate_is_rejected(make, target, settings):
     with pytest.raises(ConfigurationError, match="does not allow"):
         export(source("http://127.0.0.1:9/x"), "ma\ud800in", target, settings=settings)
     assert nothing_left(target)
 
 
-def test_failures_of_the_disk_are_told_from_the_first_file_on(make, target, settings, monkeypatch):
+def test_disk_errors_are_detected_from_the_first_file_on(make, target, settings, monkeypatch):
     """``syncfs`` tells of what failed since its descriptor was opened: before all is written."""
     synced = []
     monkeypatch.setattr(disk, "_syncfs", lambda: synced.append)

@@ -48,7 +48,7 @@ PATTERNS = [
 
 
 @pytest.mark.parametrize("patterns", PATTERNS, ids=" ".join)
-def test_patterns_match_what_git_ignores(stock_git, tmp_path, patterns):
+def test_patterns_match_as_in_gitignore(stock_git, tmp_path, patterns):
     stock_git("init", "-q", tmp_path)
     (tmp_path / ".git" / "info" / "exclude").write_text("".join(f"{p}\n" for p in patterns))
     asked = "".join(f"{path}\0" for path in PATHS)
@@ -72,7 +72,7 @@ def test_a_malformed_pattern_is_refused(pattern):
         PathPatterns(["src/", pattern])
 
 
-def test_a_hostile_path_takes_no_more_work_than_any_other():
+def test_matching_a_hostile_path_takes_no_extra_work():
     """Each star doubles the work of an engine that backtracks: this one would never end."""
 
     def steps(path):
@@ -104,7 +104,7 @@ def deploy(shop, cache, tmp_path, settings):
     return export_to
 
 
-def test_nothing_is_written_if_no_watched_path_has_changed(deploy, shop, cache, tmp_path):
+def test_nothing_is_exported_if_no_watched_path_changed(deploy, shop, cache, tmp_path):
     _, first = deploy("1")
     shop.commit(shop.files({"src/a.py": b"1\n", "readme.md": b"2\n"}))
     written = []
@@ -118,7 +118,7 @@ def test_nothing_is_written_if_no_watched_path_has_changed(deploy, shop, cache, 
     assert os.listdir(tmp_path / "releases") == ["1"]
 
 
-def test_what_was_fetched_for_nothing_is_not_fetched_again(deploy, shop, server):
+def test_objects_fetched_for_a_skipped_export_are_cached(deploy, shop, server):
     _, first = deploy("1")
     shop.commit(shop.files({"src/a.py": b"1\n", "readme.md": b"2\n"}))
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_what_was_fetched_for_nothing_is_not_fetched_again(deploy, shop, server)
     assert (target / "readme.md").read_bytes() == b"2\n"
 
 
-def test_an_export_is_made_if_a_watched_path_has_changed(deploy, shop):
+def test_an_export_is_made_if_a_watched_path_changed(deploy, shop):
     _, first = deploy("1")
     shop.commit(shop.files({"src/a.py": b"2\n", "readme.md": b"1\n"}))
     target, _ = deploy("2", watched=Watched(first.commit, ("src/",)))
@@ -138,7 +138,7 @@ def test_an_export_is_made_if_a_watched_path_has_changed(deploy, shop):
 
 
 @pytest.mark.parametrize("cache", [None], ids=["no cache"])
-def test_an_export_is_made_if_nothing_can_be_compared(deploy, shop, cache):
+def test_an_export_is_made_if_there_is_nothing_to_compare(deploy, shop, cache):
     _, first = deploy("1")
     shop.commit(shop.files({"readme.md": b"2\n"}))
     target, _ = deploy("2", watched=Watched(first.commit, ("nothing/",)))

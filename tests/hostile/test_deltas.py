@@ -94,7 +94,7 @@ def file_of(content):
     return commit(root), root
 
 
-def test_a_delta_by_name_is_found_among_many_objects(script, attempt, monkeypatch):
+def test_a_reference_delta_is_found_among_many_objects(script, attempt, monkeypatch):
     """The entry that is looked at has a place already, but no name: it was taken for any."""
     monkeypatch.setattr(hash_table, "_IN_DICTIONARY", 8)
     first, second, third = blob(b"base"), blob(b"bas2"), blob(b"3as3")
@@ -109,7 +109,7 @@ def test_a_delta_by_name_is_found_among_many_objects(script, attempt, monkeypatc
     assert attempt() == {b"f": ("file", b"base", False), b"g": ("file", b"3as3", False)}
 
 
-def test_a_large_delta_is_read_wherever_its_data_was_cut(receiver):
+def test_a_large_delta_is_read_regardless_of_chunk_boundaries(receiver):
     base = blob(b"base")
     steps = [insert(NOISE[at : at + 127]) for at in range(0, len(NOISE), 127)]
     large = by_name(base, delta(4, len(NOISE), *steps))
@@ -139,7 +139,7 @@ def test_a_thin_pack_may_be_based_on_a_large_object(hostile, script, tmp_path, s
     assert [b"have " in body for body in fetches] == [False, True]
 
 
-def test_what_follows_the_last_object_is_refused_at_once(receiver):
+def test_data_after_the_last_object_is_rejected_at_once(receiver):
     sent = pack_of(blob(b"x"))
     taking = receiver()
     taking.feed(sent)
@@ -147,7 +147,7 @@ def test_what_follows_the_last_object_is_refused_at_once(receiver):
         taking.feed(b"\0")
 
 
-def test_a_pack_with_gigabytes_after_its_end_is_left(script, confined):
+def test_gigabytes_of_data_after_a_pack_are_not_read(script, confined):
     content = blob(b"x")
     tip, root = file_of(content)
     script.serve(tip, root, content)
@@ -171,7 +171,7 @@ def chain(length, size):
     return made
 
 
-def test_a_chain_of_more_deltas_than_any_git_makes_is_refused(tmp_path, operation, monkeypatch):
+def test_a_delta_chain_longer_than_git_creates_is_rejected(tmp_path, operation, monkeypatch):
     """What is noted of each would grow with the chain, for which a server pays 20 bytes."""
     monkeypatch.setattr(pack_module, "_MAX_CHAIN", 20)
     made = chain(30, 100)
@@ -185,7 +185,7 @@ def test_a_chain_of_more_deltas_than_any_git_makes_is_refused(tmp_path, operatio
         assert objects.resolve(at_rest, 12 + sum(map(len, made[:15])))[0] == BLOB
 
 
-def test_work_that_a_small_pack_makes_is_limited(script, refused, monkeypatch, attempt):
+def test_work_caused_by_a_small_pack_is_limited(script, refused, monkeypatch, attempt):
     """A delta of a few bytes can have thousands below it, which are followed each time."""
     monkeypatch.setattr(operation_module, "_REREAD_LEAST", 20 * MIB)
     monkeypatch.setattr(operation_module, "_REREAD_SHARE", 2)
@@ -201,13 +201,13 @@ def test_work_that_a_small_pack_makes_is_limited(script, refused, monkeypatch, a
     assert isinstance(attempt(), dict)
 
 
-def test_work_ends_when_it_is_cancelled(operation):
+def test_work_stops_on_cancellation(operation):
     operation.cancellation.cancel()
     with pytest.raises(Cancelled):
         list(map(operation.reread, range(100)))
 
 
-def test_data_that_unpacks_to_nothing_is_looked_up_from(tmp_path):
+def test_decompression_without_output_checks_for_cancellation(tmp_path):
     """Deflate has blocks without content: gigabytes of them give no piece."""
     data = zlib.compress(b"")[:2] + b"\0\0\0\xff\xff" * 100_000
     path = tmp_path / "pack"
@@ -234,7 +234,7 @@ def files_made(monkeypatch):
     return made
 
 
-def test_a_large_base_is_made_once_for_all_small_deltas_upon_it(script, attempt, files_made):
+def test_a_large_base_is_built_once_for_all_its_small_deltas(script, attempt, files_made):
     """Sixty megabytes were inflated for each of thousands of deltas of a few bytes."""
     file = blob(b"zz")
     tip, root = file_of(file)
@@ -245,7 +245,7 @@ def test_a_large_base_is_made_once_for_all_small_deltas_upon_it(script, attempt,
     assert len(files_made) == 51
 
 
-def test_a_large_result_is_made_once(script, attempt, files_made):
+def test_a_large_result_is_built_once(script, attempt, files_made):
     grown = blob(LARGE.content + b"!")
     tip, root = file_of(grown)
     step = delta(2 * MIB, 2 * MIB + 1, copy(0, 2 * MIB), insert(b"!"))
@@ -254,7 +254,7 @@ def test_a_large_result_is_made_once(script, attempt, files_made):
     assert len(files_made) == 2  # the base and the result
 
 
-def test_a_delta_of_tiny_steps_is_written_in_large_ones():
+def test_a_delta_of_tiny_steps_is_written_in_large_chunks():
     wanted, written = 300_000, []
     steps = delta(2, wanted, b"\x01a" * (wanted - 1), copy(1, 1))
     apply_in_steps(lambda start, size: b"ab"[start : start + size], iter((steps,)), written.append)
@@ -273,7 +273,7 @@ BASE = random.Random(2).randbytes(200_000)
 
 
 @given(STEPS, st.integers(1, 300))
-def test_a_delta_in_steps_makes_what_one_at_once_makes(steps, size):
+def test_an_incremental_delta_equals_one_applied_at_once(steps, size):
     bare = b"".join(steps)
     result = _result(bare)
     whole_delta = delta(len(BASE), len(result), bare)
@@ -306,13 +306,13 @@ def _result(steps):
 @pytest.mark.parametrize(
     "steps", [b"\x05ab", b"\x00", copy(1, 1)[:-1], copy(5, 1), copy(0, 9)], ids=range(5)
 )
-def test_a_malformed_delta_in_steps_is_damaged(steps):
+def test_an_invalid_incremental_delta_is_damaged(steps):
     whole_delta = delta(4, 5, steps)
     with pytest.raises(Damaged):
         apply_in_steps(lambda at, n: b"base"[at : at + n], iter((whole_delta,)), bytearray().extend)
 
 
-def test_a_delta_that_makes_its_own_base_is_refused(script, refused):
+def test_a_delta_that_is_its_own_base_is_rejected(script, refused):
     """Whoever looks the base up by its name may find the delta, and go in circles."""
     other, file = blob(b"0123456789" * 10), blob(b"x")
     tip, root = file_of(file)
@@ -323,7 +323,7 @@ def test_a_delta_that_makes_its_own_base_is_refused(script, refused):
     refused(CorruptPack)
 
 
-def test_a_small_size_may_be_told_in_many_bytes(script, attempt):
+def test_a_small_size_can_be_encoded_in_many_bytes(script, attempt):
     """The quick way through small objects took the size to end where it did not."""
     file = blob(b"content")
     tip, root = file_of(file)

@@ -53,7 +53,7 @@ COLLISIONS = [
     [each[1:] for each in COLLISIONS],
     ids=[each[0] for each in COLLISIONS],
 )
-def test_names_that_are_one_end_in_an_error(
+def test_names_that_collide_on_disk_are_rejected(
     folding, make, refused, attempt, reason, first, mode, second, other
 ):
     shop = make()
@@ -78,7 +78,7 @@ def test_names_that_are_one_end_in_an_error(
     assert isinstance(attempt(shop.url), dict)
 
 
-def test_names_that_differ_are_written(folding, make, attempt):
+def test_distinct_names_are_written(folding, make, attempt):
     """The folding itself breaks nothing."""
     shop = make("shop", {"a": b"1", "d/b": b"2"})
     assert attempt(shop.url)[b"d/b"] == ("file", b"2", False)

@@ -10,7 +10,7 @@ SECONDS = 5
 CASES_LEAST = 50
 
 
-def test_cases_of_a_fixed_seed_break_no_promise():
+def test_fuzz_cases_of_a_fixed_seed_violate_no_guarantee():
     began, number = time.monotonic(), 0
     with fuzzing() as fuzzer:
         while time.monotonic() - began < SECONDS:

@@ -63,7 +63,7 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize(("href", "reason"), INSIDE + NOWHERE)
-def test_a_host_on_the_internet_does_not_lead_there(href, reason):
+def test_a_public_host_cannot_redirect_to_private_addresses(href, reason):
     """The check before the connection, for a host that is not at loopback as our servers are."""
     of = source("https://git.example.com/shop.git")
     elsewhere = Destinations(of, lambda host: PUBLIC.get(host) or resolved(host))
@@ -72,7 +72,7 @@ def test_a_host_on_the_internet_does_not_lead_there(href, reason):
 
 
 @pytest.mark.parametrize(("href", "reason"), NOWHERE)
-def test_a_download_that_leads_there_leaves_nothing(make, both, refused, href, reason):
+def test_a_download_from_a_private_address_leaves_nothing_behind(make, both, refused, href, reason):
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film")})
     both.alter = leads_to(href)
     error = refused(UnsafeRepository, shop.url, lfs=True)
@@ -80,7 +80,9 @@ def test_a_download_that_leads_there_leaves_nothing(make, both, refused, href, r
     assert both.asked == []
 
 
-def test_another_port_of_the_same_machine_is_not_asked_unencrypted(make, both, storage, refused):
+def test_another_port_of_the_same_machine_is_not_contacted_unencrypted(
+    make, both, storage, refused
+):
     """Loopback is full of services that take a request from there for one of their own."""
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film")})
     both.alter = leads_to(f"{storage.origin}/x", header={"Authorization": "Basic eA=="})
@@ -99,14 +101,14 @@ def test_another_port_of_the_same_machine_is_not_asked_unencrypted(make, both, s
         ({"Proxy-Authorization": "x"}, "what is meant for the proxy"),
     ],
 )
-def test_headers_do_not_change_what_is_asked(make, both, refused, header, reason):
+def test_server_supplied_headers_cannot_change_the_request(make, both, refused, header, reason):
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film")})
     both.alter = lambda each: each["actions"]["download"].update(header=header)
     refused((UnsafeRepository, CorruptPack), shop.url, lfs=True)
     assert both.asked == []
 
 
-def test_a_flood_of_pointers_asks_for_nothing(make, both, refused):
+def test_a_flood_of_pointers_causes_no_request(make, both, refused):
     """Each is an object to ask for, and to hold an entry of; git's trees make them cheap."""
     files = {f"{number}.film": pointer_file(f"{number:064x}", 1) for number in range(2001)}
     shop = make("shop", ATTRIBUTES | files)
@@ -115,7 +117,7 @@ def test_a_flood_of_pointers_asks_for_nothing(make, both, refused):
     assert both.batches == 0
 
 
-def test_pointers_to_more_than_there_is_room_for_ask_for_nothing(make, both, refused):
+def test_pointers_that_exceed_the_disk_space_cause_no_request(make, both, refused):
     """A file of 130 bytes in git may claim nine exabytes."""
     shop = make("shop", ATTRIBUTES | {"a.film": pointer_file("0" * 64, 2**63 - 1)})
     error = refused(LimitExceeded, shop.url, lfs=True)
@@ -123,7 +125,7 @@ def test_pointers_to_more_than_there_is_room_for_ask_for_nothing(make, both, ref
     assert both.batches == 0
 
 
-def test_one_object_many_times_counts_on_disk_each_time(make, both, refused):
+def test_an_object_used_many_times_counts_on_disk_each_time(make, both, refused):
     """Downloaded once, written a thousand times: a disk is filled from one small pack."""
     film = both.add(b"f" * 100_000)
     files = {f"{number}.film": film for number in range(1000)}
@@ -142,14 +144,14 @@ def test_one_object_many_times_counts_on_disk_each_time(make, both, refused):
     ],
     ids=len,
 )
-def test_content_that_is_not_what_the_pointer_says_is_refused(make, both, refused, served, reason):
+def test_content_that_does_not_match_its_pointer_is_rejected(make, both, refused, served, reason):
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film")})
     both.objects = dict.fromkeys(both.objects, served)
     refused(CorruptPack, shop.url, lfs=True)
 
 
 @pytest.mark.parametrize("size", [3, 5, 2**70, -1, "4"])
-def test_a_server_does_not_choose_the_size(make, both, refused, size):
+def test_the_server_cannot_change_the_size_of_an_object(make, both, refused, size):
     """Room is made by the pointer's size; a download of another one would not fit it."""
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film")})
     both.alter = lambda each: each.update(size=size)
@@ -157,7 +159,7 @@ def test_a_server_does_not_choose_the_size(make, both, refused, size):
     assert both.asked == []
 
 
-def test_pointers_that_differ_about_the_size_of_one_object_are_refused(make, both, refused):
+def test_pointers_with_conflicting_sizes_are_rejected(make, both, refused):
     """The smaller would pass the limit, and the larger be downloaded."""
     files = {"a.film": pointer_file("1" * 64, 1), "b.film": pointer_file("1" * 64, 10**9)}
     shop = make("shop", ATTRIBUTES | files)
@@ -165,7 +167,7 @@ def test_pointers_that_differ_about_the_size_of_one_object_are_refused(make, bot
     assert both.batches == 0
 
 
-def test_an_answer_about_other_objects_is_refused(make, both, refused):
+def test_a_response_about_other_objects_is_rejected(make, both, refused):
     """Its content would be written in the place of another file."""
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film")})
     both.alter = lambda each: each.update(oid="2" * 64)
@@ -173,7 +175,7 @@ def test_an_answer_about_other_objects_is_refused(make, both, refused):
     assert both.asked == []
 
 
-def test_the_configuration_in_the_repository_is_not_read(make, both, storage, attempt):
+def test_the_lfs_configuration_of_the_repository_is_not_read(make, both, storage, attempt):
     """`.lfsconfig` would send the credential to whoever can push."""
     config = f"[lfs]\n\turl = {storage.url}/info/lfs\n".encode()
     shop = make("shop", ATTRIBUTES | {"a.film": both.add(b"film"), ".lfsconfig": config})
@@ -182,7 +184,7 @@ def test_the_configuration_in_the_repository_is_not_read(make, both, storage, at
     assert storage.connections == 0
 
 
-def test_a_link_is_no_pointer(make, both, attempt):
+def test_a_link_is_not_treated_as_a_pointer(make, both, attempt):
     """The content of the object would become where the link leads, past all checks."""
     both.add(b"film")
     pointer = pointer_file("3" * 64, 4)
@@ -191,7 +193,7 @@ def test_a_link_is_no_pointer(make, both, attempt):
     assert both.batches == 0
 
 
-def test_only_what_the_attributes_say_is_a_pointer(make, both, attempt):
+def test_only_files_with_the_lfs_attribute_are_treated_as_pointers(make, both, attempt):
     """Any file that looks like one would be an address of the server's to ask."""
     pointer = pointer_file("4" * 64, 4)
     shop = make("shop", ATTRIBUTES | {"tool": (EXECUTABLE, pointer)})
@@ -199,7 +201,7 @@ def test_only_what_the_attributes_say_is_a_pointer(make, both, attempt):
     assert both.batches == 0
 
 
-def test_a_name_that_must_not_be_written_is_refused_before_lfs_is_asked(make, both, refused):
+def test_a_forbidden_name_is_rejected_before_lfs_is_contacted(make, both, refused):
     """The download would be work for nothing, or worse, be written."""
     shop = make()
     inner = shop.files({"a.film": both.add(b"film")})

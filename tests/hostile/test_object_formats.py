@@ -54,12 +54,12 @@ def shop(content: bytes = b"content"):
     return file, root, commit(sha256_name(root).hex().encode())
 
 
-def test_what_is_right_is_written(serve, attempt, version):
+def test_a_valid_repository_is_written(serve, attempt, version):
     serve(*shop())
     assert attempt() == {b"a": ("file", b"content", False)}
 
 
-def test_the_server_is_told_that_its_format_is_known(serve, script, attempt, version):
+def test_the_client_announces_its_object_format(serve, script, attempt, version):
     serve(*shop())
     asked = []
     script.fetch = lambda request: asked.append(request.body)
@@ -68,7 +68,9 @@ def test_the_server_is_told_that_its_format_is_known(serve, script, attempt, ver
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["wrong", "right"])
-def test_a_flipped_byte_of_a_pack_is_noticed_whatever_its_checksum(serve, script, refused, sealed):
+def test_a_flipped_byte_in_a_pack_is_detected_despite_a_valid_checksum(
+    serve, script, refused, sealed
+):
     serve(*shop())
     good = script.pack
     for position in range(0, len(good) - 32 * sealed, 3):
@@ -80,7 +82,7 @@ def test_a_flipped_byte_of_a_pack_is_noticed_whatever_its_checksum(serve, script
         refused((CorruptPack, LimitExceeded))
 
 
-def test_a_pack_with_the_checksum_of_the_other_format_is_refused(serve, script, refused):
+def test_a_pack_with_a_checksum_in_the_other_format_is_rejected(serve, script, refused):
     serve(*shop())
     script.pack = script.pack[:-32] + hashlib.sha1(script.pack[:-32]).digest()
     refused(CorruptPack)
@@ -93,7 +95,7 @@ def test_objects_of_the_other_format_are_not_found(serve, script, refused):
     refused(CorruptPack)
 
 
-def test_a_tree_of_the_other_format_is_malformed(serve, refused):
+def test_a_tree_in_the_other_format_is_invalid(serve, refused):
     file = blob(b"content")
     root = tree((0o100644, b"a", file))
     serve(file, root, commit(sha256_name(root).hex().encode()))
@@ -101,28 +103,26 @@ def test_a_tree_of_the_other_format_is_malformed(serve, refused):
 
 
 @pytest.mark.parametrize("digits", [b"1" * 64, b"1" * 39, b"g" * 40, b"1" * 20 + b" " * 20, b""])
-def test_a_commit_whose_tree_has_another_name_than_its_format_gives_is_refused(
-    script, refused, digits
-):
+def test_a_commit_with_a_mismatched_tree_hash_is_rejected(script, refused, digits):
     script.serve(commit(digits))
     refused(CorruptPack)
 
 
-def test_a_delta_whose_base_is_named_in_the_other_format_is_refused(serve, refused):
+def test_a_delta_that_references_its_base_in_the_other_format_is_rejected(serve, refused):
     file, root, made = shop()
     step = entry(REF_DELTA, delta(7, 7, insert(b"another")), base=file.hash)
     serve(file, root, made, entries=[step, *map(whole, (file, root, made))])
     refused(CorruptPack)
 
 
-def test_a_format_that_nobody_knows_is_named(serve, script, refused, version):
+def test_an_unknown_format_is_named(serve, script, refused, version):
     serve(*shop())
     script.object_format = b"sha512\x1b[31m"
     assert "sha512" in refused(RemoteRefused).message
 
 
 @pytest.mark.parametrize(("said", "digits"), [(b"", 64), (b"sha1", 64), (b"sha256", 40)])
-def test_refs_of_another_format_than_the_server_says_are_refused(
+def test_refs_that_do_not_match_the_announced_format_are_rejected(
     script, refused, said, digits, version
 ):
     script.object_format = said
@@ -131,13 +131,13 @@ def test_refs_of_another_format_than_the_server_says_are_refused(
 
 
 @pytest.mark.parametrize("name", [b"g" * 40, b"1" * 39, b"1" * 20 + b"\xff" * 20, b"A" * 40])
-def test_a_ref_that_is_no_hash_is_refused(script, refused, name, version):
+def test_a_ref_that_is_not_a_hash_is_rejected(script, refused, name, version):
     script.serve(commit(tree()))
     script.refs = [(name, b"refs/heads/main")]
     refused(GitError)
 
 
-def test_names_are_read_in_their_format_alone():
+def test_hashes_are_only_parsed_in_their_own_format():
     assert [format_of("1" * each.digits) for each in OBJECT_FORMATS] == list(OBJECT_FORMATS)
     for name in ("1" * 39, "1" * 41, ""):
         with pytest.raises(Damaged):
@@ -149,7 +149,7 @@ def test_names_are_read_in_their_format_alone():
 
 
 @pytest.mark.parametrize("object_format", OBJECT_FORMATS, ids=lambda each: each.name)
-def test_names_are_those_of_git(object_format, stock_git, tmp_path):
+def test_object_names_equal_those_of_git(object_format, stock_git, tmp_path):
     stock_git("init", "-q", f"--object-format={object_format.name}", at=tmp_path)
     for content in (b"", b"content"):
         (tmp_path / "file").write_bytes(content)

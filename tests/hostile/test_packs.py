@@ -60,7 +60,7 @@ def with_file(file: Object) -> tuple[Object, Object]:
     return commit(root), root
 
 
-def test_a_right_pack_is_written(script, attempt):
+def test_a_valid_pack_is_written(script, attempt):
     """The fake server is good enough: what fails below fails for its own reason."""
     script.serve_pack(TIP, pack(*ALL))
     assert attempt() == RIGHT
@@ -241,7 +241,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_packs_that_are_not_what_they_say_are_refused(script, refused, case):
+def test_inconsistent_packs_are_rejected(script, refused, case):
     script.serve_pack(TIP, case.pack())
     refused(case.kind)
 
@@ -258,27 +258,25 @@ def wrong_kinds():
 @pytest.mark.parametrize(
     ("name", "reason", "objects"), [*wrong_kinds()], ids=lambda each: str(each)[:30]
 )
-def test_objects_of_another_kind_than_their_name_says_are_refused(
-    script, refused, name, reason, objects
-):
+def test_objects_of_an_unexpected_type_are_rejected(script, refused, name, reason, objects):
     script.serve(commit(objects[0]), *objects, CONTENT)
     refused(CorruptPack)
 
 
 @pytest.mark.parametrize("root", [CONTENT, TIP])
-def test_a_commit_whose_tree_is_none_is_refused(script, refused, root):
+def test_a_commit_whose_tree_is_not_a_tree_is_rejected(script, refused, root):
     script.serve(commit(root), root)
     refused(CorruptPack)
 
 
 @pytest.mark.parametrize("kind", [BLOB, TREE])
-def test_a_commit_that_is_none_is_refused(script, refused, kind):
+def test_a_commit_that_is_not_a_commit_is_rejected(script, refused, kind):
     """The branch names a file, or a tree."""
     script.serve(Object(kind, b""), TIP, ROOT, CONTENT)
     refused(GitError)
 
 
-def test_a_tag_of_what_is_no_commit_is_refused(script, refused):
+def test_a_tag_that_does_not_point_to_a_commit_is_rejected(script, refused):
     """The branch names a tag, and the tag a file."""
     tag = b"object %s\ntype blob\ntag x\n\nx\n" % CONTENT.name
     script.serve(Object(TAG, tag), TIP, ROOT, CONTENT)
@@ -308,7 +306,7 @@ def test_a_tag_of_what_is_no_commit_is_refused(script, refused):
     ],
     ids=range(17),
 )
-def test_malformed_commits_are_errors_or_harmless(script, attempt, content):
+def test_invalid_commits_are_errors_or_harmless(script, attempt, content):
     """A commit's author is not needed for its files; its tree is."""
     script.serve(Object(COMMIT, content), ROOT, CONTENT)
     outcome = attempt()
@@ -346,7 +344,7 @@ def _long_winded(each: Object) -> bytes:
     [*harmless()],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_odd_packs_that_are_right_are_written(script, attempt, name, reason, sent, tip):
+def test_unusual_but_valid_packs_are_written(script, attempt, name, reason, sent, tip):
     script.serve_pack(tip, sent)
     assert attempt() == RIGHT
 
@@ -373,7 +371,7 @@ def _pieces(content: bytes, size: int = 100) -> list[bytes]:
 
 @pytest.mark.parametrize("base", ["by name", "by offset"])
 @pytest.mark.parametrize("order", ["bases first", "bases last"])
-def test_a_chain_of_ten_thousand_deltas_ends(script, attempt, base, order):
+def test_a_chain_of_ten_thousand_deltas_is_processed(script, attempt, base, order):
     """To resolve each delta by recursion ends the interpreter's stack, or takes forever."""
     if (base, order) == ("by offset", "bases last"):
         pytest.skip("offsets lead backwards only")
@@ -399,13 +397,13 @@ SMALL = pack(whole(SMALL_TIP), whole(SMALL_ROOT), whole(OTHER), by_offset(len(wh
 SMALL_RIGHT = {b"a": ("file", GROWN.content, False)}
 
 
-def test_a_pack_cut_anywhere_is_refused(script, refused):
+def test_a_truncated_pack_is_rejected(script, refused):
     for end in range(len(SMALL)):
         script.serve_pack(SMALL_TIP, SMALL[:end])
         refused(GitError)
 
 
-def test_a_pack_cut_anywhere_and_sealed_again_is_refused(script, refused):
+def test_a_truncated_pack_with_a_valid_checksum_is_rejected(script, refused):
     for end in range(32, len(SMALL)):
         script.serve_pack(SMALL_TIP, sealed(SMALL[:end]))
         refused(GitError)
@@ -415,7 +413,7 @@ def test_a_pack_cut_anywhere_and_sealed_again_is_refused(script, refused):
 EVERY = 3
 
 
-def test_a_pack_with_any_bit_turned_is_refused(script, refused):
+def test_a_pack_with_any_flipped_bit_is_rejected(script, refused):
     for place in range(0, len(SMALL) * 8, EVERY):
         script.serve_pack(SMALL_TIP, turned(SMALL, place))
         refused(GitError)
@@ -427,9 +425,7 @@ def turned(content: bytes, place: int) -> bytes:
     return bytes(found)
 
 
-def test_a_pack_with_any_bit_turned_and_sealed_again_never_gives_wrong_content(
-    script, attempt, target
-):
+def test_a_flipped_bit_with_a_valid_checksum_never_yields_wrong_content(script, attempt, target):
     """The checksum of a pack is its sender's word alone; the hashes of objects are not."""
     for place in range(0, (len(SMALL) - 20) * 8, EVERY):
         script.serve_pack(SMALL_TIP, sealed(turned(SMALL, place)))
@@ -445,7 +441,7 @@ def zeros_deflated(size: int) -> bytes:
     return entry(BLOB, bytes(size), level=9)
 
 
-def test_a_bomb_of_zeros_is_not_inflated(script, confined):
+def test_a_zero_filled_decompression_bomb_is_not_inflated(script, confined):
     """A thousand to one: 200 kB of pack are 200 MB of file."""
     script.serve_pack(TIP, pack(*ALL, zeros_deflated(200 * MIB)))
     outcome = confined(max_object_bytes=10 * MIB)
@@ -453,7 +449,7 @@ def test_a_bomb_of_zeros_is_not_inflated(script, confined):
     assert outcome.peak < BASELINE
 
 
-def test_a_bomb_that_says_that_it_is_small_is_not_inflated(script, confined):
+def test_a_decompression_bomb_that_claims_to_be_small_is_not_inflated(script, confined):
     script.serve_pack(TIP, pack(*ALL, entry(BLOB, bytes(200 * MIB), size=10, level=9)))
     outcome = confined(max_object_bytes=10 * MIB)
     assert outcome.error == "CorruptPack"
@@ -486,7 +482,7 @@ def test_a_chain_of_delta_bombs_is_not_applied(script, confined):
     assert outcome.peak < BASELINE
 
 
-def test_many_bombs_within_the_limit_of_one_are_refused_together(script, confined):
+def test_many_objects_within_the_file_limit_are_rejected_by_the_total_limit(script, confined):
     """Each file is allowed; all together are not."""
     entries = [zeros_deflated(8 * MIB + place) for place in range(20)]
     script.serve_pack(TIP, pack(*ALL, *entries))
@@ -495,7 +491,7 @@ def test_many_bombs_within_the_limit_of_one_are_refused_together(script, confine
     assert outcome.peak < BASELINE
 
 
-def test_a_large_file_that_is_allowed_does_not_swell(script, confined):
+def test_a_large_allowed_file_takes_bounded_memory(script, confined):
     """What is written is held once at the most, not several times over."""
     file = blob(bytes(64 * MIB))
     tip, root = with_file(file)
@@ -505,7 +501,7 @@ def test_a_large_file_that_is_allowed_does_not_swell(script, confined):
     assert outcome.peak < BASELINE + 3 * 64 * MIB
 
 
-def test_a_tree_of_many_entries_is_refused_before_it_is_held(script, confined):
+def test_a_tree_with_too_many_entries_is_rejected_before_it_is_loaded(script, confined):
     """Ten million bytes of entries become a gigabyte of Python objects."""
     line = b"100644 %06d\0" + CONTENT.hash
     root = Object(TREE, b"".join(line % place for place in range(300_000)))
@@ -515,7 +511,7 @@ def test_a_tree_of_many_entries_is_refused_before_it_is_held(script, confined):
     assert outcome.peak < BASELINE + 8 * len(root.content)
 
 
-def test_few_trees_that_are_billions_of_paths_are_refused(script, confined):
+def test_a_few_trees_that_expand_to_billions_of_paths_are_rejected(script, confined):
     """git's own "git bomb": ten entries a level, ten levels, 10**10 files of 12 objects."""
     made = [tree(*((0o100644, b"%d" % place, CONTENT) for place in range(10)))]
     for _ in range(9):
@@ -527,7 +523,7 @@ def test_few_trees_that_are_billions_of_paths_are_refused(script, confined):
     assert outcome.peak < BASELINE + 32 * MIB
 
 
-def test_many_names_for_one_large_file_are_refused(script, confined):
+def test_many_names_for_one_large_file_are_rejected(script, confined):
     file = blob(bytes(4 * MIB))
     root = tree(*((0o100644, b"%04d" % place, file) for place in range(1000)))
     script.serve(commit(root), root, file)
@@ -555,7 +551,7 @@ def test_many_tiny_objects_take_bounded_memory_and_time(script, confined):
         ({"max_files": 0}, "max_files"),
     ],
 )
-def test_each_limit_is_named_where_it_is_exceeded(script, refused, changed, limit):
+def test_each_exceeded_limit_is_named(script, refused, changed, limit):
     script.serve_pack(TIP, pack(*ALL))
     assert refused(LimitExceeded, **changed).details["limit"] == limit
 
@@ -570,7 +566,7 @@ def test_a_pack_in_bands_of_one_byte_is_read(script, attempt):
     assert attempt() == RIGHT
 
 
-def test_random_bytes_are_never_a_pack(script, refused):
+def test_random_bytes_are_never_accepted_as_a_pack(script, refused):
     chance = random.Random(3)
     for _ in range(50):
         rest = chance.randbytes(chance.randrange(200))
@@ -578,7 +574,7 @@ def test_random_bytes_are_never_a_pack(script, refused):
         refused(GitError)
 
 
-def test_all_of_this_is_quick(script, refused):
+def test_an_enormous_encoded_number_is_rejected_quickly(script, refused):
     """A number of a megabyte is refused without computing with it."""
     script.serve_pack(TIP, pack(*ALL, bytes([0xB0]) + b"\x80" * 1_000_000 + b"\x01"))
     began = time.process_time()
@@ -586,13 +582,13 @@ def test_all_of_this_is_quick(script, refused):
     assert time.process_time() - began < 2
 
 
-def test_a_delta_with_sizes_that_never_end_is_refused(script, refused):
+def test_a_delta_with_endless_size_encoding_is_rejected(script, refused):
     sent = entry(REF_DELTA, b"\x80" * 1_000_000 + number(5), base=OTHER.hash)
     script.serve_pack(TIP, pack(*ALL, whole(OTHER), sent))
     refused((LimitExceeded, CorruptPack))
 
 
-def test_an_offset_is_counted_as_git_counts_it(script, attempt):
+def test_an_offset_is_decoded_as_in_git(script, attempt):
     """The bytes of an offset have no zeros in front, so there is one off in each."""
     filler = entry(BLOB, random.Random(1).randbytes(20_000))
     tip, root = with_file(GROWN)

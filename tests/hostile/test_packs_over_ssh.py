@@ -47,7 +47,7 @@ def serving(tip, content):
     return script
 
 
-def test_packs_that_are_not_what_they_say_are_refused(attempt):
+def test_inconsistent_packs_are_rejected(attempt):
     for case in CASES[::3]:  # the others take the same way
         outcome = attempt(serving(TIP, case.pack()))
         assert isinstance(outcome, case.kind), (case.name, outcome)
@@ -55,7 +55,7 @@ def test_packs_that_are_not_what_they_say_are_refused(attempt):
 
 
 @pytest.mark.parametrize("name", [b"..", b".git", b"a/b", b".GIT", b"git~1"])
-def test_names_that_lead_elsewhere_are_refused(attempt, name):
+def test_names_that_escape_the_target_are_rejected(attempt, name):
     root = tree((0o100644, name, CONTENT))
     outcome = attempt(serving(commit(root), pack_of(commit(root), root, CONTENT)))
     assert isinstance(outcome, DeploycoreError), outcome

@@ -39,7 +39,7 @@ def numbered(count):
     return ((0o100644, b"%06d" % e, hashlib.sha1(b"%d" % e).digest()) for e in range(count))
 
 
-def test_paths_longer_than_any_system_call_takes_are_refused(script, confined):
+def test_paths_longer_than_any_system_call_accepts_are_rejected(script, confined):
     """A few hundred bytes for each of a hundred thousand paths of 31 kilobytes."""
     empty = tree()
     leaf = tree(*((DIRECTORY, b"%05d" % each, empty) for each in range(20_000)))
@@ -51,7 +51,7 @@ def test_paths_longer_than_any_system_call_takes_are_refused(script, confined):
     assert outcome.peak < BASELINE
 
 
-def test_a_path_of_one_byte_too_many_is_refused(script, refused, attempt):
+def test_a_path_one_byte_too_long_is_rejected(script, refused, attempt):
     made = nested(tree((0o100644, b"n" * 80, FILE)), 16, b"d" * 250)  # 16 * 251 + 80 = 4096
     tip = commit(made[-1])
     script.serve_pack(tip, pack_of(tip, *made, FILE))
@@ -62,7 +62,7 @@ def test_a_path_of_one_byte_too_many_is_refused(script, refused, attempt):
     assert isinstance(attempt(), dict)
 
 
-def test_many_directories_far_down_take_little_memory(script, confined):
+def test_many_deeply_nested_directories_use_little_memory(script, confined):
     leaf = tree((DIRECTORY, b"below", tree()))
     many = tree(*((DIRECTORY, b"%05d" % each, leaf) for each in range(20_000)))
     made = nested(many, 15, b"d" * 250)
@@ -74,7 +74,7 @@ def test_many_directories_far_down_take_little_memory(script, confined):
 
 
 @pytest.mark.parametrize("order", ["sorted", "unsorted"])
-def test_a_tree_of_very_many_files_takes_little_memory(script, confined, order):
+def test_a_tree_of_very_many_files_uses_little_memory(script, confined, order):
     entries = list(numbered(300_000))
     root = tree(*(entries if order == "sorted" else reversed(entries)))
     tip = commit(root)
@@ -84,7 +84,7 @@ def test_a_tree_of_very_many_files_takes_little_memory(script, confined, order):
     assert outcome.peak < 56 * MIB + 75 * MIB
 
 
-def test_trees_together_have_a_limit(script, refused, attempt):
+def test_the_total_size_of_trees_is_limited(script, refused, attempt):
     trees = [tree((0o100644, b"%d" % each + b"n" * 200, FILE)) for each in range(20)]
     root = tree(*((DIRECTORY, b"%02d" % number, each) for number, each in enumerate(trees)))
     tip = commit(root)
@@ -105,7 +105,7 @@ def test_trees_together_have_a_limit(script, refused, attempt):
     ],
     ids=range(6),
 )
-def test_a_name_that_is_there_twice_is_found_whatever_is_between(script, refused, names):
+def test_a_duplicate_name_is_found_regardless_of_what_is_between(script, refused, names):
     below = tree((0o100644, b"f", FILE))
     root = tree(*((mode, name, below if mode == DIRECTORY else FILE) for mode, name in names))
     tip = commit(root)
@@ -117,7 +117,7 @@ NAMES = st.sampled_from([b"a", b"a-", b"a.", b"a-b", b"a0", b"b", b"ab", b"a-.c"
 
 
 @given(st.lists(st.tuples(NAMES, st.booleans()), max_size=8), st.booleans())
-def test_names_that_are_there_twice_are_found_as_a_set_finds_them(entries, in_order):
+def test_duplicate_names_are_found_as_with_a_set(entries, in_order):
     if in_order:
         entries.sort(key=lambda each: each[0] + b"/" * each[1])
     root = tree(*((DIRECTORY if each[1] else 0o100644, each[0], FILE) for each in entries))
@@ -130,7 +130,7 @@ def test_names_that_are_there_twice_are_found_as_a_set_finds_them(entries, in_or
         assert len({name for name, _ in entries}) == len(entries)
 
 
-def test_directories_are_told_in_the_order_of_their_paths():
+def test_directories_are_returned_in_path_order():
     """A manifest is merged in that order: by path, with a slash at the end."""
     inner = tree((0o100644, b"f", FILE))
     mid = tree((DIRECTORY, b"y", inner), (DIRECTORY, b"x", inner))
@@ -146,7 +146,7 @@ def test_directories_are_told_in_the_order_of_their_paths():
     assert list(plan.directories[3:][1:2]) == [plan.directories[4]]
 
 
-def test_a_plan_is_gone_as_soon_as_nobody_needs_it():
+def test_a_plan_is_freed_as_soon_as_it_is_unused():
     """It holds all trees; a cycle would keep it until Python looks for those."""
     plan = Plan(ROOT_OF_NOTHING.hash, Operation(GitSettings(), no_progress, Cancellation()), SHA1)
     assert list(plan.directories) == []
@@ -155,7 +155,7 @@ def test_a_plan_is_gone_as_soon_as_nobody_needs_it():
     assert gone() is None
 
 
-def test_names_of_megabytes_are_not_remembered(script, refused):
+def test_names_of_megabytes_are_not_kept(script, refused):
     before = names_module._fault.cache_info().currsize
     root = tree((0o100644, b"~" + b"n" * MIB, FILE))
     script.serve(commit(root), root)
@@ -166,20 +166,20 @@ def test_names_of_megabytes_are_not_remembered(script, refused):
 @pytest.mark.parametrize(
     "name", [b".git\xff", b".git\xe2\x80\x8c\xff", b".g\xe2\x80\x8cit\xc3", b".GIT\xef\xbf\xbe"]
 )
-def test_what_git_takes_for_its_directory_before_a_broken_byte_is_refused(script, refused, name):
+def test_a_git_directory_name_before_an_invalid_byte_is_rejected(script, refused, name):
     root = tree((0o100644, name, FILE))
     script.serve(commit(root), root, FILE)
     refused(UnsafeRepository)
 
 
 @pytest.mark.parametrize("name", [b"\xff", b".\xff", b".gi\xff", b".gitx\xff", b"x.git\xff"])
-def test_other_names_with_broken_bytes_are_written(script, attempt, name):
+def test_other_names_with_invalid_bytes_are_written(script, attempt, name):
     root = tree((0o100644, name, FILE))
     script.serve(commit(root), root, FILE)
     assert attempt() == {name: ("file", b"x", False)}
 
 
-def test_a_flood_of_links_that_lead_out_is_refused_at_the_first(script, refused, monkeypatch):
+def test_a_flood_of_escaping_links_is_rejected_at_the_first_one(script, refused, monkeypatch):
     """An exception was made for each before one was raised."""
     made, unsafe = [], names_module.unsafe_path
     monkeypatch.setattr(
@@ -196,7 +196,7 @@ DIRECTORIES = [b"a", b"a/b", b"b", b"a/b/a", b"b/a"]
 
 
 @given(st.sampled_from([b"", *(each + b"/" for each in DIRECTORIES)]), st.lists(STEP, min_size=1))
-def test_links_lead_out_as_paths_that_are_joined_tell(directory, steps):
+def test_escaping_links_are_detected_as_by_path_joining(directory, steps):
     target = b"/".join(steps) or b"x"
     links = {directory + b"link": target}
     operation = Operation(GitSettings(), no_progress, Cancellation())
@@ -218,13 +218,13 @@ def _stays(directory, target):
     return True
 
 
-def test_a_link_leads_out_where_there_are_no_directories(script, refused):
+def test_an_escaping_link_is_found_in_a_tree_without_directories(script, refused):
     root = tree((LINK, b"link", blob(b"../x")))
     script.serve(commit(root), root, blob(b"../x"))
     refused(UnsafeRepository)
 
 
-def test_links_through_long_paths_are_looked_at_quickly(operation_clock):
+def test_links_through_long_paths_are_checked_quickly(operation_clock):
     deep = b"/".join([b"d" * 250] * 15)
     links = {deep + b"/%d" % each: b"a/../" * 800 for each in range(300)}
     assert list(escaping_links(links, lambda: [deep, deep + b"/a"], operation_clock)) == []

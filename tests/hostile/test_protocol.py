@@ -47,7 +47,7 @@ PAGES = [
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
 @pytest.mark.parametrize(("kind", "reason"), PAGES)
-def test_an_answer_of_another_type_is_refused(script, refused, kind, reason, step):
+def test_a_response_of_another_content_type_is_rejected(script, refused, kind, reason, step):
     setattr(script, step, lambda request: Answer(b"<html>Log in</html>", kind))
     refused(GitError)
 
@@ -70,7 +70,9 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("kind", "is_git"), TYPES)
-def test_the_type_of_the_first_answer_is_compared_as_git_does(script, attempt, kind, is_git):
+def test_the_content_type_of_the_first_response_is_compared_as_in_git(
+    script, attempt, kind, is_git
+):
     """RFC 9110: a type has parameters, which do not change it, and may be in upper case."""
     script.discover = lambda request: replace(script._discovered(request), kind=kind)
     outcome = attempt()
@@ -88,7 +90,7 @@ def test_the_type_of_the_first_answer_is_compared_as_git_does(script, attempt, k
         "",
     ],
 )
-def test_the_types_of_further_answers_do_not_matter(script, attempt, kind):
+def test_the_content_types_of_later_responses_are_ignored(script, attempt, kind):
     """git does not read them: servers and proxies on the way have sent all kinds."""
     script.fetch = lambda request: replace(script._fetched(request), kind=kind)
     script.list_refs = lambda request: replace(script._listed(request), kind=kind)
@@ -96,7 +98,7 @@ def test_the_types_of_further_answers_do_not_matter(script, attempt, kind):
 
 
 @pytest.mark.parametrize("step", ["list_refs", "fetch"])
-def test_a_page_instead_of_a_further_answer_is_told_by_its_type(script, refused, step):
+def test_an_html_page_in_place_of_a_later_response_is_reported_by_its_type(script, refused, step):
     page = Answer(b"<html>Log in</html>", "text/html; charset=utf-8")
     setattr(script, step, lambda request: page)
     assert "the answer has the content type text/html" in refused(GitError).message
@@ -115,7 +117,7 @@ def test_a_page_instead_of_a_further_answer_is_told_by_its_type(script, refused,
         ("503 Service Unavailable", GitError),
     ],
 )
-def test_a_failure_at_each_step_is_told_once(script, refused, step, status, kind):
+def test_an_error_at_each_step_is_reported_once(script, refused, step, status, kind):
     setattr(script, step, lambda request: Answer(b"because " + ESCAPE, "text/plain", status))
     refused(kind)
 
@@ -131,7 +133,7 @@ def test_no_redirect_is_followed(script, other_hostile, refused, step, status):
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
-def test_silence_ends_after_the_time_for_reading(script, hostile, refused, step):
+def test_a_silent_server_ends_at_the_read_timeout(script, hostile, refused, step):
     """A server that accepts and says nothing would hold a deploy for ever."""
 
     def silent(request):
@@ -143,7 +145,7 @@ def test_silence_ends_after_the_time_for_reading(script, hostile, refused, step)
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
-def test_a_drip_ends_after_the_time_for_all(script, hostile, refused, step):
+def test_a_dripping_server_ends_at_the_total_timeout(script, hostile, refused, step):
     """A byte now and then resets the time for reading, and never ends."""
 
     def dripping():
@@ -156,7 +158,7 @@ def test_a_drip_ends_after_the_time_for_all(script, hostile, refused, step):
     refused(GitError, total_timeout=0.5)
 
 
-def test_endless_progress_ends(script, refused):
+def test_endless_progress_messages_are_stopped(script, refused):
     """Progress is no part of the pack, so it must count, too."""
 
     def answer(request):
@@ -167,7 +169,7 @@ def test_endless_progress_ends(script, refused):
     refused(LimitExceeded, max_pack_bytes=5_000_000, total_timeout=8)
 
 
-def test_keep_alives_without_end_end(script, refused):
+def test_endless_keep_alives_are_stopped(script, refused):
     """Empty bands are what git sends to keep a connection: they carry nothing, for ever."""
 
     def answer(request):
@@ -177,7 +179,7 @@ def test_keep_alives_without_end_end(script, refused):
     refused(LimitExceeded, total_timeout=2)
 
 
-def test_escapes_in_progress_reach_no_terminal(script, attempt, capfd):
+def test_escape_sequences_in_progress_do_not_reach_the_terminal(script, attempt, capfd):
     """A remote's progress could retitle, clear or paste into the terminal."""
     script.before = band(2, ESCAPE)
     assert attempt() == RIGHT
@@ -186,13 +188,13 @@ def test_escapes_in_progress_reach_no_terminal(script, attempt, capfd):
 
 
 @pytest.mark.parametrize("number", [3, 4, 0, 255])
-def test_errors_and_unknown_bands_end_with_clean_words(script, refused, number):
+def test_errors_and_unknown_bands_produce_printable_messages(script, refused, number):
     script.before = band(number, b"no" + ESCAPE)
     refused(GitError)
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
-def test_an_error_line_is_told_without_its_escapes(script, refused, step):
+def test_an_error_line_is_reported_without_escape_sequences(script, refused, step):
     kind = ADVERTISEMENT if step == "discover" else "application/x-git-upload-pack-result"
     setattr(script, step, lambda request: Answer(line(b"ERR no" + ESCAPE), kind))
     refused(RemoteRefused)
@@ -213,7 +215,7 @@ ODD_REFS = [
 
 @pytest.mark.parametrize("version", [2, 0])
 @pytest.mark.parametrize(("name", "reason"), ODD_REFS)
-def test_odd_refs_beside_the_wanted_one_do_not_matter(script, attempt, name, reason, version):
+def test_unusual_refs_next_to_the_requested_one_are_ignored(script, attempt, name, reason, version):
     script.refs.append((b"2" * 40, name))
     if version == 0:
         script.discover = old(script)
@@ -227,14 +229,14 @@ def old(script):
     return lambda request: Answer(announced + advertised(script.refs), ADVERTISEMENT)
 
 
-def test_thousands_of_refs_do_not_matter(script, attempt):
+def test_thousands_of_refs_are_accepted(script, attempt):
     """Some repositories have a ref for every pull request; a hostile one has more."""
     script.refs += [(b"%040x" % number, b"refs/heads/x/%d" % number) for number in range(50_000)]
     assert attempt() == RIGHT
 
 
 @pytest.mark.parametrize("step", ["discover", "list_refs"])
-def test_refs_without_end_end(script, refused, step):
+def test_an_endless_list_of_refs_is_stopped(script, refused, step):
     """A list of refs is held in memory: it must have a limit."""
     many = line(b"2" * 40 + b" refs/heads/" + b"x" * 200 + b"\n") * 500
     kind = ADVERTISEMENT if step == "discover" else "application/x-git-upload-pack-result"
@@ -259,7 +261,7 @@ LINES = [
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
 @pytest.mark.parametrize(("body", "reason"), LINES)
-def test_malformed_lines_are_an_error(script, refused, body, reason, step):
+def test_invalid_lines_are_an_error(script, refused, body, reason, step):
     kind = ADVERTISEMENT if step == "discover" else "application/x-git-upload-pack-result"
     setattr(script, step, lambda request: Answer(body, kind))
     refused(GitError)
@@ -282,13 +284,13 @@ RAW = [
 
 @pytest.mark.parametrize("step", ["discover", "list_refs", "fetch"])
 @pytest.mark.parametrize(("raw", "reason"), RAW)
-def test_what_is_no_http_is_an_error(script, refused, raw, reason, step):
+def test_invalid_http_is_an_error(script, refused, raw, reason, step):
     setattr(script, step, lambda request: Answer(raw=[raw]))
     refused(GitError)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
-def test_a_compressed_answer_does_not_swell(script, refused, encoding):
+def test_a_compressed_response_is_not_expanded_without_limit(script, refused, encoding):
     """A bomb in the transport: nobody asked for compression, so none is undone."""
     bomb = zlib.compress(bytes(50_000_000), wbits=31 if encoding == "gzip" else 15)
     headers = (("Content-Encoding", encoding),)

@@ -161,7 +161,7 @@ def test_a_dangerous_tree_is_refused(make, refused, case):
 
 
 @pytest.mark.parametrize("case", ESCAPING_LINKS, ids=lambda case: case.name)
-def test_links_out_of_the_release_become_files_if_that_is_asked_for(make, attempt, case):
+def test_escaping_links_become_files_on_request(make, attempt, case):
     """Whoever serves the release then serves the target's name, and nothing of this machine."""
     shop = make()
     shop.commit(case.build(shop))
@@ -172,13 +172,13 @@ def test_links_out_of_the_release_become_files_if_that_is_asked_for(make, attemp
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE_LINKS, ids=lambda case: case.name)
-def test_links_that_no_file_system_has_are_refused_in_any_case(make, refused, case):
+def test_links_that_no_file_system_supports_are_always_rejected(make, refused, case):
     shop = make()
     shop.commit(case.build(shop))
     refused(case.kind, shop.url, escaping_links="write-as-files")
 
 
-def test_a_link_through_one_that_became_a_file_leads_nowhere(make, attempt, target):
+def test_a_link_through_a_link_written_as_a_file_does_not_escape(make, attempt, target):
     """`out` would have led outside, and `in` through it; links within stay links."""
     shop = make()
     within = {"in": (LINK, b"out/victim"), "good": (LINK, b"a/f"), "a/f": b"1"}
@@ -189,7 +189,7 @@ def test_a_link_through_one_that_became_a_file_leads_nowhere(make, attempt, targ
     assert not (target / "in").exists()
 
 
-def test_a_link_to_a_directory_is_not_written_through(make, attempt):
+def test_files_are_not_written_through_a_link_to_a_directory(make, attempt):
     """Links are made last: a directory of the same name in another case stands beside it."""
     shop = make()
     inner = shop.files({"f": b"1"})
@@ -202,7 +202,7 @@ def test_a_link_to_a_directory_is_not_written_through(make, attempt):
 
 
 @pytest.mark.parametrize("name", [b"CON", b"nul.txt", b"a:b", b"COM1", b"trailing.", b"\xff\xfe"])
-def test_names_that_are_only_odd_here_are_written_as_they_are(make, attempt, name):
+def test_names_that_are_only_unusual_on_other_systems_are_written(make, attempt, name):
     """What Windows has as devices, and what is no text, are plain files here."""
     shop = make()
     shop.commit(shop.tree((FILE, name, shop.blob(b"1"))))
@@ -210,7 +210,7 @@ def test_names_that_are_only_odd_here_are_written_as_they_are(make, attempt, nam
 
 
 @pytest.mark.parametrize("mode", [0o104755, 0o102755, 0o101777, 0o100777])
-def test_modes_grant_nothing_but_execution(make, attempt, target, mode):
+def test_file_modes_grant_only_execution(make, attempt, target, mode):
     """setuid, setgid, sticky and writable by all are no part of what git has."""
     shop = make()
     shop.commit(shop.tree((mode, b"f", shop.blob(b"1"))))
@@ -218,7 +218,7 @@ def test_modes_grant_nothing_but_execution(make, attempt, target, mode):
     assert (target / "f").stat().st_mode & 0o7022 == 0
 
 
-def test_an_unsorted_tree_is_written_whole(make, attempt):
+def test_an_unsorted_tree_is_written_completely(make, attempt):
     """git's own reader would not find the second file in it."""
     shop = make()
     shop.commit(shop.tree((EXECUTABLE, b"z", shop.blob(b"1")), (FILE, b"a", shop.blob(b"2"))))
@@ -247,7 +247,7 @@ SUBMODULE_URLS = [
 
 
 @pytest.mark.parametrize(("url", "reason"), SUBMODULE_URLS)
-def test_a_dangerous_address_of_a_submodule_is_refused(make, refused, url, reason):
+def test_a_dangerous_submodule_url_is_rejected(make, refused, url, reason):
     shop = make("shop", {"lib": (GITLINK, NOBODY), ".gitmodules": modules(url)})
     refused(UnsafeRepository, shop.url, submodules=True)
 
@@ -262,7 +262,7 @@ def test_a_dangerous_address_of_a_submodule_is_refused(make, refused, url, reaso
         (b"a/b", "a path in a name"),
     ],
 )
-def test_a_dangerous_place_of_a_submodule_is_refused(make, refused, path, reason):
+def test_a_dangerous_submodule_path_is_rejected(make, refused, path, reason):
     shop = make()
     file = shop.blob(modules("../lib.git", path.decode()))
     shop.commit(shop.tree((FILE, b".gitmodules", file), (GITLINK, path, NOBODY)))
@@ -270,7 +270,7 @@ def test_a_dangerous_place_of_a_submodule_is_refused(make, refused, path, reason
 
 
 @pytest.mark.parametrize("name", ["../../hooks", "..", "a/../../b", ".git/hooks"])
-def test_the_name_of_a_submodule_is_no_place(make, attempt, name):
+def test_the_name_of_a_submodule_is_not_used_as_a_path(make, attempt, name):
     """CVE-2018-11235: git kept its repository below the name; here names mean nothing."""
     lib = make("lib", {"f": b"1"})
     at = lib.repo.refs[b"refs/heads/main"]
@@ -293,7 +293,7 @@ def test_a_submodule_through_a_link_is_refused(make, refused):
     refused(UnsafeRepository, shop.url, submodules=True)
 
 
-def test_a_link_within_a_submodule_does_not_lead_out_of_it(make, refused):
+def test_a_link_that_escapes_from_a_submodule_is_rejected(make, refused):
     """It would show what is above the submodule, by way of a repository nobody reviews."""
     lib = make("lib", {"l": (LINK, b"../../beside")})
     at = lib.repo.refs[b"refs/heads/main"]
@@ -301,7 +301,7 @@ def test_a_link_within_a_submodule_does_not_lead_out_of_it(make, refused):
     refused(UnsafeRepository, shop.url, submodules=True)
 
 
-def test_repositories_that_hold_each_other_end(make, refused):
+def test_the_nesting_of_submodules_is_limited(make, refused):
     """A commit can't hold itself, yet a chain of them can be as long as somebody likes."""
     inner = make("shop", {"f": b""})
     at = inner.repo.refs[b"refs/heads/main"]
@@ -313,7 +313,7 @@ def test_repositories_that_hold_each_other_end(make, refused):
     refused(LimitExceeded, inner.url, submodules=True)
 
 
-def test_thousands_of_submodules_are_refused_before_any_is_fetched(make, server, refused):
+def test_thousands_of_submodules_are_rejected_before_the_first_fetch(make, server, refused):
     """Each one is a connection, and a server somewhere that did not ask for it."""
     names = [f"l{number}" for number in range(3000)]
     files = dict.fromkeys(names, (GITLINK, NOBODY))

@@ -59,7 +59,7 @@ def through(sshd, running, path, **more):
 
 
 @pytest.mark.faults
-def test_a_connection_that_is_dropped_anywhere_leaves_nothing(sshd, shop, target):
+def test_a_dropped_connection_leaves_nothing_behind(sshd, shop, target):
     with proxy(sshd.port) as running:
         export(through(sshd, running, shop), "main", target, settings=SETTINGS)
         whole = running.passed
@@ -91,7 +91,7 @@ def test_a_connection_that_is_dropped_anywhere_leaves_nothing(sshd, shop, target
     assert left == {"target", *(f"target{number}" for number in complete)}
 
 
-def test_a_dropped_connection_is_made_again(sshd, shop, target):
+def test_a_dropped_connection_is_retried(sshd, shop, target):
     with proxy(sshd.port, cut_after=20_000, times=2) as running:
         settings = replace(SETTINGS, retries=2)
         export(through(sshd, running, shop), "main", target, settings=settings)
@@ -100,7 +100,7 @@ def test_a_dropped_connection_is_made_again(sshd, shop, target):
 
 
 @pytest.mark.parametrize("silent_after", [0, 20, 1500, 4000, 20_000])
-def test_a_server_that_falls_silent_is_given_up(sshd, shop, target, silent_after):
+def test_a_silent_server_times_out(sshd, shop, target, silent_after):
     settings = replace(SETTINGS, read_timeout=0.5)
     with (
         proxy(sshd.port, silent_after=silent_after) as running,
@@ -111,7 +111,7 @@ def test_a_server_that_falls_silent_is_given_up(sshd, shop, target, silent_after
 
 
 @pytest.mark.parametrize("silent_after", [0, 1500, 20_000])
-def test_cancellation_and_the_time_limit_end_a_wait_at_once(sshd, shop, target, silent_after):
+def test_cancellation_and_timeout_end_a_wait_immediately(sshd, shop, target, silent_after):
     with proxy(sshd.port, silent_after=silent_after) as running:
         source, cancellation = through(sshd, running, shop), Cancellation()
         timer = threading.Timer(0.7, cancellation.cancel)
@@ -177,7 +177,7 @@ def endless(data, pause=0.0):
         (lambda c: c.shutdown(socket.SHUT_RDWR), "was closed before"),
     ],
 )
-def test_what_is_no_ssh_server_is_an_error(sshd, shop, target, talk, said):
+def test_a_server_that_does_not_speak_ssh_is_an_error(sshd, shop, target, talk, said):
     settings = replace(SETTINGS, read_timeout=1)
     with raw_server(talk) as port, pytest.raises(GitError, match=said) as caught:
         export(sshd.source("x", port=port), "main", target, settings=settings)
@@ -186,7 +186,7 @@ def test_what_is_no_ssh_server_is_an_error(sshd, shop, target, talk, said):
     export(sshd.source(shop), "main", target, settings=SETTINGS)  # the address of an SSH server
 
 
-def test_a_closed_port_and_an_unknown_name_cannot_be_reached(sshd, target):
+def test_a_closed_port_and_an_unknown_host_name_are_unreachable(sshd, target):
     with raw_server(lambda c: None) as port:
         pass
     with pytest.raises(GitError, match="cannot be reached"):
@@ -199,7 +199,7 @@ def test_a_closed_port_and_an_unknown_name_cannot_be_reached(sshd, target):
 # A server of which the protocol is right, and the intentions are not
 
 
-def test_a_server_that_asks_for_a_password_gets_none(tmp_path, target):
+def test_a_password_prompt_of_a_server_is_not_answered(tmp_path, target):
     class Asking(Hostile):
         offers = ("password",)
 
@@ -222,7 +222,7 @@ def test_endless_banners_end_the_connection(shop, tmp_path, target):
 
 
 @pytest.mark.parametrize("signs_in_with", ["a key", "the agent"])
-def test_a_command_gets_no_agent_terminal_or_variable(
+def test_a_remote_command_gets_no_agent_terminal_or_variable(
     tmp_path, target, agent, monkeypatch, signs_in_with
 ):
     monkeypatch.setenv("LANG", "of-the-user")
@@ -268,7 +268,7 @@ while True:
         ("echo 'not so fast' >&2; exit 0", GitError, "was closed before"),
     ],
 )
-def test_what_a_command_sends_is_bounded_and_printable(
+def test_output_of_a_remote_command_is_bounded_and_printable(
     sshd, upload_pack, target, script, kind, said
 ):
     upload_pack(script)
@@ -314,7 +314,7 @@ def agent(tmp_path, sshd):
     running.wait()
 
 
-def test_nothing_of_the_users_own_ssh_is_used(
+def test_the_ssh_configuration_of_the_user_is_not_used(
     sshd, shop, tmp_path, target, poisoned_home, agent, monkeypatch
 ):
     monkeypatch.setenv("SSH_AUTH_SOCK", agent)
@@ -326,7 +326,7 @@ def test_nothing_of_the_users_own_ssh_is_used(
     export(sshd.source(shop), "main", target, settings=SETTINGS)
 
 
-def test_an_agent_signs_in_on_request(sshd, shop, target, agent, monkeypatch, poisoned_home):
+def test_an_agent_authenticates_on_request(sshd, shop, target, agent, monkeypatch, poisoned_home):
     credential = SshCredential(agent=True, host_keys=sshd.host_keys)
     source = CloneUrl(url=sshd.url(shop), credential=credential)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
@@ -358,7 +358,7 @@ def test_a_revoked_host_key_is_refused(sshd, shop, target):
         ("{encrypted}", "wrong", "passphrase does not open"),
     ],
 )
-def test_a_key_that_cannot_be_used_is_told(sshd, shop, tmp_path, target, key, passphrase, said):
+def test_an_unusable_key_is_reported(sshd, shop, tmp_path, target, key, passphrase, said):
     if key == "{encrypted}":
         key = Path(make_key(tmp_path / "encrypted", passphrase="right")).read_text()
     credential = SshCredential(
@@ -388,7 +388,7 @@ def test_a_url_without_a_key_or_path_is_refused(sshd, shop, target, tmp_path):
     export(CloneUrl(url=right, credential=sshd.credential()), "main", tmp_path / "corrected")
 
 
-def test_without_the_extra_it_is_named(sshd, shop, target, monkeypatch):
+def test_a_missing_extra_is_named(sshd, shop, target, monkeypatch):
     monkeypatch.setitem(sys.modules, "asyncssh.connection", None)
     with pytest.raises(ConfigurationError, match="not installed") as caught:
         export(sshd.source(shop), "main", target)
@@ -401,7 +401,7 @@ def test_without_the_extra_it_is_named(sshd, shop, target, monkeypatch):
     export(sshd.source(shop), "main", target)
 
 
-def test_it_works_where_another_event_loop_runs(sshd, shop, target):
+def test_ssh_works_inside_another_event_loop(sshd, shop, target):
     async def run():
         export(sshd.source(shop), "main", target, settings=SETTINGS)
         await asyncio.sleep(0)

@@ -31,7 +31,7 @@ def memory():
 @pytest.mark.parametrize(
     ("pieces", "said"), [(1, "Max packet size exceeded"), (1000, "too many banners")]
 )
-def test_a_banner_of_ten_megabytes_is_not_read_to_its_end(tmp_path, target, pieces, said):
+def test_a_banner_of_ten_megabytes_is_not_read_completely(tmp_path, target, pieces, said):
     class Talking(Hostile):
         def begin_auth(self, username):
             for _ in range(pieces):
@@ -64,7 +64,7 @@ def test_a_hundred_megabytes_of_colored_messages_end_the_connection(tmp_path, ta
     assert nothing_left(target)
 
 
-def test_a_channel_that_never_closes_is_left_at_the_time_limit(tmp_path, target):
+def test_a_channel_that_never_closes_ends_at_the_timeout(tmp_path, target):
     async def talk(process):
         process.stderr.write(b"ERROR: nothing for you\n")
         process.stdout.write_eof()
@@ -79,7 +79,7 @@ def test_a_channel_that_never_closes_is_left_at_the_time_limit(tmp_path, target)
     assert nothing_left(target)
 
 
-def test_a_storm_of_key_exchanges_ends_at_a_limit(tmp_path, target, memory):
+def test_the_number_of_key_exchanges_is_limited(tmp_path, target, memory):
     exchanges = []
 
     async def talk(process):
@@ -102,7 +102,7 @@ def test_a_storm_of_key_exchanges_ends_at_a_limit(tmp_path, target, memory):
     assert nothing_left(target)
 
 
-def test_questions_of_a_server_get_no_answer(tmp_path, target):
+def test_requests_of_a_server_are_not_answered(tmp_path, target):
     """Neither at once nor after the key was accepted."""
 
     class Asking(Hostile):

@@ -51,7 +51,7 @@ async def flood(connection, message, times=1000):
 
 
 @pytest.mark.parametrize("kind", ["ignore", "debug", "request"])
-def test_a_flood_of_messages_beside_the_output_ends_the_connection(tmp_path, target, kind):
+def test_a_flood_of_non_output_messages_ends_the_connection(tmp_path, target, kind):
     async def talk(process):
         await flood(process.channel.get_connection(), MESSAGES[kind])
         await asyncio.sleep(SETTINGS.read_timeout)
@@ -64,7 +64,7 @@ def test_a_flood_of_messages_beside_the_output_ends_the_connection(tmp_path, tar
     assert nothing_left(target)
 
 
-def test_a_flood_before_the_client_has_signed_in_ends_the_connection(tmp_path, target):
+def test_a_flood_before_authentication_ends_the_connection(tmp_path, target):
     class Talking(Hostile):
         async def begin_auth(self, username):
             await flood(self.connection, MESSAGES["ignore"])
@@ -77,7 +77,7 @@ def test_a_flood_before_the_client_has_signed_in_ends_the_connection(tmp_path, t
         export(source, "main", target, settings=SETTINGS)
 
 
-def test_channels_that_the_server_opens_are_refused(tmp_path, target):
+def test_channels_opened_by_the_server_are_rejected(tmp_path, target):
     refused = []
 
     async def talk(process):
@@ -103,7 +103,7 @@ def test_channels_that_the_server_opens_are_refused(tmp_path, target):
     assert len(refused) == 4
 
 
-def test_a_server_without_a_common_algorithm_is_told_from_others(shop, tmp_path, target):
+def test_a_server_without_a_common_algorithm_is_distinguished(shop, tmp_path, target):
     options = {"encryption_algs": ["3des-cbc"]}
     with (
         hostile_server(Hostile, tmp_path, refuse, **options) as (source, _),
@@ -117,7 +117,7 @@ def test_a_server_without_a_common_algorithm_is_told_from_others(shop, tmp_path,
         export(source, "main", target, settings=SETTINGS)
 
 
-def test_a_server_that_runs_no_commands_is_told_from_others(sshd, shop, tmp_path, target):
+def test_a_server_that_runs_no_commands_is_distinguished(sshd, shop, tmp_path, target):
     with (
         hostile_server(Hostile, tmp_path, None) as (source, _),
         pytest.raises(GitError, match="does not run commands") as caught,
@@ -140,7 +140,7 @@ def test_a_pack_at_another_address_is_not_fetched(sshd, shop, upload_pack, targe
     export(sshd.source(shop), "main", target, settings=SETTINGS)
 
 
-def test_an_agent_that_says_nothing_is_not_waited_for(sshd, shop, tmp_path, target, monkeypatch):
+def test_an_unresponsive_agent_times_out(sshd, shop, tmp_path, target, monkeypatch):
     monkeypatch.setattr(keys, "_MAX_AGENT_SECONDS", 0.2)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "silent"))
     credential = SshCredential(agent=True, host_keys=sshd.host_keys)
@@ -153,7 +153,7 @@ def test_an_agent_that_says_nothing_is_not_waited_for(sshd, shop, tmp_path, targ
     export(sshd.source(shop), "main", target)
 
 
-def test_too_many_keys_of_an_agent_are_told(shop, tmp_path, target, monkeypatch):
+def test_too_many_agent_keys_are_reported(shop, tmp_path, target, monkeypatch):
     class Counting(Hostile):
         def validate_public_key(self, username, key):
             self.noted.append(key)

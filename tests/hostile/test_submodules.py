@@ -75,7 +75,7 @@ def as_if_public(monkeypatch):
         ("https://0.0.0.0/x", "any interface of this machine"),
     ],
 )
-def test_a_repository_on_the_internet_has_no_submodule_there(url, reason):
+def test_a_public_repository_cannot_have_a_private_submodule(url, reason):
     allowed = SubmoduleDestinations(
         source(PUBLIC), lambda host: INTERNET if host == "git.example.com" else resolved(host)
     )
@@ -92,7 +92,7 @@ def test_a_repository_on_the_internet_has_no_submodule_there(url, reason):
 
 
 @pytest.mark.parametrize("url", ["https://10.0.0.5/lib.git", "ssh://git@10.0.0.5/lib.git"])
-def test_the_origin_of_a_named_provider_may_be_private_and_no_other(url):
+def test_only_the_origin_of_a_named_provider_can_be_private(url):
     top = source(PUBLIC)
     allowed = SubmoduleDestinations(
         top, lambda host: INTERNET if host == "git.example.com" else resolved(host)
@@ -120,7 +120,7 @@ def test_the_origin_of_a_named_provider_may_be_private_and_no_other(url):
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:2375/x", "http://localhost:9200/x", "http://[::1]/x"]
 )
-def test_plain_http_to_this_machine_is_for_repositories_on_it(url):
+def test_plain_http_to_this_machine_is_only_allowed_for_local_repositories(url):
     with pytest.raises(UnsafeRepository, match="is not https"):
         find_submodules(
             {b"lib": b"1" * 20},
@@ -132,9 +132,7 @@ def test_plain_http_to_this_machine_is_for_repositories_on_it(url):
         )
 
 
-def test_a_service_of_this_machine_is_not_asked(
-    shop, other_server, as_if_public, refused, make, attempt
-):
+def test_a_local_service_is_not_contacted(shop, other_server, as_if_public, refused, make, attempt):
     """Its answer, in an error, would be told to whoever may read the log."""
     as_if_public()
     other_server.always("500 Internal Server Error", b"token=hunter2")
@@ -149,7 +147,7 @@ def test_a_service_of_this_machine_is_not_asked(
     assert b"lib/f" in attempt(make("corrected", files).url, submodules=True)
 
 
-def test_a_name_that_resolves_to_something_else_a_moment_later_is_not_asked(
+def test_a_host_name_that_is_rebound_to_a_private_address_is_not_contacted(
     shop, secure_server, certificate, as_if_public, refused
 ):
     """DNS rebinding: looked up as a public address, connected to another one."""
@@ -160,7 +158,7 @@ def test_a_name_that_resolves_to_something_else_a_moment_later_is_not_asked(
     assert secure_server.requests == []
 
 
-def test_a_submodule_of_a_submodule_is_held_to_the_outermost_repository(
+def test_nested_submodules_follow_the_rules_of_the_outermost_repository(
     make, shop, other_server, as_if_public, refused
 ):
     """One host on the way that may be asked for anything is no way around."""
@@ -175,11 +173,11 @@ def test_a_submodule_of_a_submodule_is_held_to_the_outermost_repository(
     assert other_server.requests == []
 
 
-def test_a_link_local_address_is_asked_by_nobody(shop, refused):
+def test_a_link_local_address_is_never_contacted(shop, refused):
     refused(UnsafeRepository, shop("https://169.254.169.254/x").url, submodules=True)
 
 
-def test_files_in_lfs_of_a_submodule_are_held_to_the_outermost_repository(
+def test_lfs_files_of_a_submodule_follow_the_rules_of_the_outermost_repository(
     make, shop, other_server, as_if_public, target, tmp_path, settings
 ):
     """It came from the cache, so that nothing was asked before."""
@@ -198,7 +196,7 @@ def test_files_in_lfs_of_a_submodule_are_held_to_the_outermost_repository(
     assert nothing_left(target)
 
 
-def test_an_lfs_server_of_a_submodule_is_checked_where_the_connection_leads(settings, certificate):
+def test_the_address_of_a_submodule_lfs_server_is_checked_on_connection(settings, certificate):
     secure = LfsServer(certificate=certificate)
     trusting = replace(settings, ca_bundle=str(certificate))
     allowed = SubmoduleDestinations(source(PUBLIC), lambda host: INTERNET)
@@ -216,7 +214,7 @@ def test_an_lfs_server_of_a_submodule_is_checked_where_the_connection_leads(sett
 
 
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["anonymous", "with-credential"])
-def test_submodules_of_a_source_without_tls_may_be_at_the_same_origin(
+def test_submodules_of_a_plain_http_source_can_use_its_origin(
     make, server, shop, target, settings, secret
 ):
     """``127.1`` is none of the names by which a source is known to be on this machine."""
@@ -227,7 +225,7 @@ def test_submodules_of_a_source_without_tls_may_be_at_the_same_origin(
     assert (target / "lib/f").read_bytes() == b"lib"
 
 
-def test_submodules_of_a_source_without_tls_may_be_nowhere_else_without(
+def test_submodules_of_a_plain_http_source_need_https_on_other_origins(
     make, other_server, shop, target, settings
 ):
     lib = make("lib", {"f": b"lib"}, on=other_server)

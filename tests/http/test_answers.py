@@ -46,7 +46,7 @@ def test_parameters_are_added_to_the_query(client, host):
 
 
 @pytest.mark.parametrize("path", ["../admin", "a/../../b", "a/%2e%2e/b", "./a"])
-def test_a_path_can_not_leave_the_api(client, path, host):
+def test_a_path_cannot_leave_the_api(client, path, host):
     with pytest.raises(ConfigurationError, match="leads outside the API"):
         client(BASE).get_json(path)
     host.get(f"{BASE}/repos/acme/shop", json={})
@@ -67,7 +67,7 @@ def test_a_path_can_not_leave_the_api(client, path, host):
         (503, ProviderUnavailable),
     ],
 )
-def test_each_status_has_its_error(client, host, status, error):
+def test_each_status_maps_to_an_error(client, host, status, error):
     host.get(f"{BASE}/user", body="why", status=status)
     with pytest.raises(error, match=r"GET /v1/user on api\.host\.example") as caught:
         client(BASE).get_json("user")
@@ -80,9 +80,7 @@ def test_each_status_has_its_error(client, host, status, error):
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_what_may_be_repeated_is_tried_again_with_growing_jitter(
-    client, host, waited, status, method
-):
+def test_idempotent_requests_are_retried_with_growing_jitter(client, host, waited, status, method):
     for _ in range(3):
         host.add(method, f"{BASE}/x", status=status)
     host.add(method, f"{BASE}/x", json={"ok": True})
@@ -91,7 +89,7 @@ def test_what_may_be_repeated_is_tried_again_with_growing_jitter(
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_may_not_be_repeated_is_tried_once(client, host, waited, method):
+def test_non_idempotent_requests_are_not_retried(client, host, waited, method):
     host.add(method, f"{BASE}/x", status=503)
     with pytest.raises(ProviderUnavailable):
         client(BASE).send_json(method, "x", body={"a": 1})
@@ -99,21 +97,21 @@ def test_what_may_not_be_repeated_is_tried_once(client, host, waited, method):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 501])
-def test_other_statuses_are_final(client, host, waited, status):
+def test_other_statuses_are_not_retried(client, host, waited, status):
     host.get(f"{BASE}/x", status=status)
     with pytest.raises(ProviderError):
         client(BASE).get_json("x")
     assert (len(host.calls), waited) == (1, [])
 
 
-def test_retries_end_and_the_jitter_is_bounded(client, host, waited):
+def test_retries_are_limited_and_the_jitter_is_bounded(client, host, waited):
     host.get(f"{BASE}/x", status=503)
     with pytest.raises(ProviderUnavailable):
         client(BASE, retries=8, backoff_most=4.0, total_timeout=1000.0).get_json("x")
     assert waited == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
 
 
-def test_retry_after_is_waited_for(client, host, waited):
+def test_a_retry_after_header_is_respected(client, host, waited):
     host.get(f"{BASE}/x", status=429, headers={"Retry-After": "7"})
     host.get(f"{BASE}/x", json=1)
     assert client(BASE).get_json("x") == 1
@@ -121,7 +119,7 @@ def test_retry_after_is_waited_for(client, host, waited):
 
 
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (503, ProviderUnavailable)])
-def test_a_wait_that_is_too_long_is_told_at_once(client, host, waited, status, error):
+def test_a_retry_after_that_is_too_long_is_reported_at_once(client, host, waited, status, error):
     host.get(f"{BASE}/x", status=status, headers={"Retry-After": "3600"})
     before = datetime.now(UTC)
     with pytest.raises(error) as caught:
@@ -135,7 +133,7 @@ def test_a_wait_that_is_too_long_is_told_at_once(client, host, waited, status, e
 
 
 @pytest.mark.parametrize("status", [403, 429])
-def test_the_end_of_a_limit_that_the_provider_reads_is_waited_for(client, host, waited, status):
+def test_a_rate_limit_read_by_the_provider_is_waited_for(client, host, waited, status):
     host.get(f"{BASE}/x", status=status, headers={"X-Limit-Ends-In": "7"})
     host.get(f"{BASE}/x", json=1)
 
@@ -148,7 +146,7 @@ def test_the_end_of_a_limit_that_the_provider_reads_is_waited_for(client, host, 
 
 
 @pytest.mark.parametrize("status", [403, 429])
-def test_a_limit_that_ends_too_late_is_not_tried_against(client, host, waited, status):
+def test_a_rate_limit_that_ends_too_late_is_not_retried(client, host, waited, status):
     host.get(f"{BASE}/x", status=status)
     ends = datetime.now(UTC) + timedelta(hours=1)
     with pytest.raises(RateLimited) as caught:
@@ -157,14 +155,14 @@ def test_a_limit_that_ends_too_late_is_not_tried_against(client, host, waited, s
     assert (len(host.calls), waited) == (1, [])
 
 
-def test_waiting_does_not_go_beyond_the_total_time(client, host, waited):
+def test_waiting_does_not_exceed_the_total_timeout(client, host, waited):
     host.get(f"{BASE}/x", status=429, headers={"Retry-After": "30"})
     with pytest.raises(RateLimited):
         client(BASE, total_timeout=20.0).get_json("x")
     assert waited == []
 
 
-def test_a_provider_explains_the_final_answer_first(client, host):
+def test_the_provider_explains_the_final_response_first(client, host):
     host.get(f"{BASE}/x?token=1", status=503, json={"why": "hunter2-very-secret"})
     seen = []
 
@@ -180,7 +178,7 @@ def test_a_provider_explains_the_final_answer_first(client, host):
     assert "hunter2" not in answer.text
 
 
-def test_where_the_provider_has_no_word_the_general_meaning_holds(client, host):
+def test_without_a_provider_explanation_the_default_error_is_raised(client, host):
     host.get(f"{BASE}/x", status=404)
     with pytest.raises(NotFound, match="cannot read it"):
         client(BASE).explaining(lambda answer: None).get_json("x")
@@ -197,7 +195,7 @@ def test_where_the_provider_has_no_word_the_general_meaning_holds(client, host):
     ],
     ids=["html", "truncated", "empty", "nested", "bytes"],
 )
-def test_what_is_no_json_is_unexpected_and_not_retried(client, host, body, kind):
+def test_invalid_json_is_unexpected_and_not_retried(client, host, body, kind):
     host.get(f"{BASE}/x", body=body, content_type=kind)
     with pytest.raises(UnexpectedAnswer, match=f"not valid JSON \\({kind}"):
         client(BASE).get_json("x")
@@ -206,7 +204,7 @@ def test_what_is_no_json_is_unexpected_and_not_retried(client, host, body, kind)
     assert client("https://api.right.example").get_json("x") == []
 
 
-def test_an_answer_without_content_is_none(client, host):
+def test_a_response_without_content_is_none(client, host):
     host.delete(f"{BASE}/x", status=204)
     assert client(BASE).send_json("DELETE", "x") is None
 
@@ -214,7 +212,7 @@ def test_an_answer_without_content_is_none(client, host):
 @pytest.mark.parametrize(
     "base", ["http://api.host.example", "http://10.0.0.1", "http://localhost.example"]
 )
-def test_credentials_are_not_sent_in_the_clear(client, base):
+def test_credentials_are_not_sent_unencrypted(client, base):
     with pytest.raises(ConfigurationError, match="unencrypted"):
         client(base)
 
@@ -222,14 +220,14 @@ def test_credentials_are_not_sent_in_the_clear(client, base):
 @pytest.mark.parametrize(
     "base", ["", "host.example", "ftp://host.example", "https://", "https://a:b@host.example"]
 )
-def test_an_address_that_is_none_is_refused(client, base):
+def test_an_invalid_address_is_rejected(client, base):
     with pytest.raises(ConfigurationError, match="The API address") as caught:
         client(base)
     assert "a:b" not in str(caught.value)
     assert client("https://host.example")
 
 
-def test_logs_name_the_path_and_no_query(client, host, caplog, secret):
+def test_logs_contain_the_path_but_no_query(client, host, caplog, secret):
     caplog.set_level(logging.DEBUG)
     host.get(f"{BASE}/x", json=1)
     client(BASE).get_json("x", params={"q": "private"})
@@ -270,7 +268,7 @@ def test_retry_after_is_seconds_or_a_date(value, seconds):
 
 
 @given(st.text())
-def test_retry_after_makes_something_of_any_text(value):
+def test_retry_after_accepts_any_text(value):
     seconds = retry_after({"Retry-After": value}, NOW)
     assert seconds is None or seconds >= 0
 
@@ -290,7 +288,7 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
         ({}, "X-Reset", None),
     ],
 )
-def test_the_time_to_try_again_is_read_from_either_header(headers, reset, expected):
+def test_the_retry_time_is_read_from_either_header(headers, reset, expected):
     assert retry_at(headers, NOON, reset=reset) == expected
 
 
@@ -305,5 +303,5 @@ def test_the_time_to_try_again_is_read_from_either_header(headers, reset, expect
         ("two\nlines", ""),
     ],
 )
-def test_a_hosts_message_is_quoted_as_a_whole_or_not_at_all(message, expected):
+def test_a_message_of_the_host_is_quoted_completely_or_not_at_all(message, expected):
     assert quoted(message) == expected

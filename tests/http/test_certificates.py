@@ -21,13 +21,13 @@ HERE = "https://git.example.com/api"
         ("https://auth.example.com", BearerAuth(SecretStr("x")), True),
     ],
 )
-def test_a_sibling_shows_the_certificate_to_the_same_origin_or_with_credentials(place, auth, shown):
+def test_a_sibling_sends_the_certificate_to_the_same_origin_or_explicitly(place, auth, shown):
     with HttpClient(HERE, settings=SETTINGS) as client:
         sibling = client.sibling(place, auth=auth)
         assert sibling._settings.client_certificate == ("/etc/mine.pem" if shown else None)
 
 
-def test_the_authorization_server_is_shown_the_certificate():
+def test_the_client_certificate_is_sent_to_the_authorization_server():
     used = []
 
     def obtain(http, held):

@@ -125,7 +125,7 @@ def taking_less_than(seconds: float):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_flood_without_content_is_ended_long_before_the_time_is_over(name):
+def test_a_flood_without_content_ends_before_the_timeout(name):
     with hostile(flooding(*ATTACKS[name])) as server, taking_less_than(300):
         opened = client(f"http://127.0.0.1:{server.port}", total_timeout=3600, read_timeout=3600)
         with opened, pytest.raises((UnexpectedAnswer, ProviderUnavailable)):
@@ -133,14 +133,14 @@ def test_a_flood_without_content_is_ended_long_before_the_time_is_over(name):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_what_drips_ends_with_the_total_time(name):
+def test_a_dripping_response_ends_at_the_total_timeout(name):
     with hostile(dripping(*ATTACKS[name])) as server, taking_less_than(10):
         opened = client(f"http://127.0.0.1:{server.port}", retries=3)
         with opened, pytest.raises(ProviderUnavailable, match="timed out"):
             opened.get_json("x")
 
 
-def test_a_flood_that_came_before_the_end_is_not_worked_off(monkeypatch):
+def test_a_buffered_flood_is_not_processed_after_the_deadline(monkeypatch):
     """What is in the system's buffers is still read after a socket was shut down."""
     monkeypatch.setattr("deploycore.http.watched._HEAD_BYTES_MOST", 10**12)
     with hostile(flooding(*ATTACKS["100 Continue"])) as server, taking_less_than(10):
@@ -149,7 +149,7 @@ def test_a_flood_that_came_before_the_end_is_not_worked_off(monkeypatch):
             opened.get_json("x")
 
 
-def test_a_kept_connection_is_cut_too():
+def test_a_kept_alive_connection_is_closed_at_the_deadline():
     answer = HEAD + b"Content-Length: 2\r\n\r\n{}"
 
     def attack(connection, ended) -> None:
@@ -165,7 +165,7 @@ def test_a_kept_connection_is_cut_too():
                 opened.get_json("x")
 
 
-def test_redirects_have_one_time_together():
+def test_redirects_share_one_timeout():
     def attack(connection, ended) -> None:
         connection.recv(65_536)
         ended.wait(0.2)
@@ -179,7 +179,7 @@ def test_redirects_have_one_time_together():
             opened.get_json("x")
 
 
-def test_a_server_that_reads_no_body_ends_with_the_total_time():
+def test_a_server_that_does_not_read_the_body_ends_at_the_total_timeout():
     def attack(connection, ended) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         ended.wait()
@@ -193,7 +193,7 @@ def test_a_server_that_reads_no_body_ends_with_the_total_time():
 HANDSHAKE = b"\x16\x03\x03" + struct.pack(">H", 16_000)
 
 
-def test_a_tls_handshake_that_drips_ends_with_the_total_time():
+def test_a_dripping_tls_handshake_ends_at_the_total_timeout():
     attack = dripping(HANDSHAKE, b"\x02")
     with hostile(attack) as server, taking_less_than(10):
         opened = client(f"https://127.0.0.1:{server.port}")
@@ -201,7 +201,7 @@ def test_a_tls_handshake_that_drips_ends_with_the_total_time():
             opened.get_json("x")
 
 
-def test_reaching_a_host_has_one_time_for_all_steps():
+def test_all_steps_of_a_reachability_check_share_one_timeout():
     with (
         hostile(dripping(HANDSHAKE, b"\x02")) as server,
         taking_less_than(10),
@@ -219,7 +219,9 @@ def test_reaching_a_host_has_one_time_for_all_steps():
     ids=["headers", "100 Continue"],
 )
 @pytest.mark.parametrize("kind", [dripping, flooding])
-def test_a_proxy_that_does_not_come_to_an_end_of_connect(monkeypatch, kind, first, again):
+def test_a_proxy_that_does_not_finish_connect_ends_at_the_total_timeout(
+    monkeypatch, kind, first, again
+):
     for name in ("no_proxy", "NO_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     with hostile(kind(first, again)) as server, taking_less_than(10):
@@ -229,7 +231,7 @@ def test_a_proxy_that_does_not_come_to_an_end_of_connect(monkeypatch, kind, firs
             opened.get_json("x")
 
 
-def test_a_resolver_that_does_not_answer_ends_with_the_total_time(monkeypatch):
+def test_a_hanging_resolver_ends_at_the_total_timeout(monkeypatch):
     answered = threading.Event()
 
     def hang(*arguments):
@@ -245,7 +247,7 @@ def test_a_resolver_that_does_not_answer_ends_with_the_total_time(monkeypatch):
             answered.set()
 
 
-def test_closing_ends_what_other_threads_are_sending():
+def test_closing_the_client_ends_requests_of_other_threads():
     began = threading.Event()
 
     def attack(connection, ended) -> None:
@@ -271,7 +273,7 @@ def test_closing_ends_what_other_threads_are_sending():
     assert "the connection was closed" in errors[0]
 
 
-def test_a_request_that_authorises_another_has_no_more_time_than_that():
+def test_a_nested_authorization_request_shares_the_timeout():
     class Asking:
         def __init__(self, url: str) -> None:
             self._url = url
@@ -291,7 +293,7 @@ def test_a_request_that_authorises_another_has_no_more_time_than_that():
 
 @pytest.mark.parametrize("kind", [dripping, flooding])
 @pytest.mark.parametrize("name", ["100 Continue", "103 Early Hints", "a header without an end"])
-def test_a_health_check_is_over_at_its_time_and_leaves_no_thread(tmp_path, name, kind):
+def test_a_health_check_ends_at_its_timeout_and_leaves_no_thread(tmp_path, name, kind):
     with hostile(kind(*ATTACKS[name])) as server, taking_less_than(10):
         check = HealthCheck(url=f"http://127.0.0.1:{server.port}", timeout=0.3, retries=0)
         with pytest.raises(HealthCheckFailed):
@@ -305,7 +307,7 @@ def test_a_health_check_is_over_at_its_time_and_leaves_no_thread(tmp_path, name,
             )
 
 
-def test_an_answer_of_many_small_chunks_is_read(serve):
+def test_a_response_of_many_small_chunks_is_read(serve):
     """What is bounded is what holds no content."""
     text = b'"' + b"x" * 50_000 + b'"'
     body = b"".join(b"1;a=b\r\n%c\r\n" % each for each in text) + b"0\r\nX: y\r\n\r\n"

@@ -19,7 +19,7 @@ class Row(AnswerModel):
     owner: Owner | None = None
 
 
-def test_fields_that_are_read_are_typed_and_others_passed_over():
+def test_known_fields_are_typed_and_unknown_fields_are_ignored():
     rows = parse_answer(
         list[Row], [{"name": "shop", "private": True, "owner": {"login": "ada"}, "x": 1}], what="x"
     )
@@ -39,7 +39,7 @@ def test_fields_that_are_read_are_typed_and_others_passed_over():
     ],
     ids=range(7),
 )
-def test_what_is_not_as_described_is_named_by_its_place(value, place):
+def test_an_invalid_value_is_reported_with_its_path(value, place):
     with pytest.raises(UnexpectedAnswer) as caught:
         parse_answer(list[Row], value, what="a page of rows")
     assert f"a page of rows as its API describes it: {place}: " in str(caught.value)

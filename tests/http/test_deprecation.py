@@ -32,7 +32,7 @@ def found_in(**headers):
         ("@999999999999", None),
     ],
 )
-def test_a_deprecation_is_read_as_the_standard_and_its_drafts_have_it(value, since):
+def test_a_deprecation_header_is_read_as_in_the_standard_and_its_drafts(value, since):
     assert found_in(deprecation=value).since == since
 
 
@@ -42,11 +42,11 @@ LATE = "Fri, 31 Dec 9999 23:59:59 -2300"  # in UTC the year after the last one
 @pytest.mark.parametrize(
     "value", ["", "false", "?0", "soon", "@", "@x", "1688169599", "\x00", LATE]
 )
-def test_what_makes_no_sense_is_passed_over(value):
+def test_invalid_deprecation_headers_are_ignored(value):
     assert found_in(deprecation=value, sunset=value, link=value) is None
 
 
-def test_the_end_and_the_page_about_it_are_told():
+def test_the_sunset_date_and_its_documentation_link_are_reported():
     said = found_in(deprecation="@1688169599", sunset="Sun, 30 Jun 2024 23:59:59 GMT", link=LINK)
     assert str(said) == (
         "The host says that GET /v1/user on api.example.com is deprecated since 2023-06-30. It "
@@ -81,7 +81,7 @@ def test_each_endpoint_is_logged_once_a_day_however_often_a_provider_is_opened(c
 
 
 @responses.activate
-def test_the_client_notices_whatever_the_status(caplog):
+def test_the_client_detects_a_deprecation_for_any_status(caplog):
     responses.get(URL, json={}, headers={"Deprecation": "@1688169599", "Link": LINK})
     responses.get(f"{URL}/gone", json={}, status=404, headers={"Sunset": DATE})
     with HttpClient("https://api.example.com/v1", subject="provider noticing") as http:

@@ -82,7 +82,7 @@ def warnings_of(caplog):
     return [each.getMessage() for each in caplog.records if each.name == "deploycore.http.tally"]
 
 
-def test_no_listing_is_lost_to_an_item_that_cannot_be_read(opened, caplog):
+def test_an_unreadable_item_does_not_fail_a_listing(opened, caplog):
     provider, sandbox, arranged = opened
     repositories = [each.slug for each in provider.list_repos()]
     shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
@@ -101,7 +101,7 @@ def test_no_listing_is_lost_to_an_item_that_cannot_be_read(opened, caplog):
     assert "content-of-an-item" not in said
 
 
-def test_webhooks_are_listed_and_registered_beside_items_that_cannot_be_read(opened):
+def test_webhooks_are_listed_and_registered_despite_unreadable_items(opened):
     provider, sandbox, arranged = opened
     shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
     secret, url = SecretStr("made-up-" + "0" * 32), "https://deploy.example/webhooks/1"
@@ -112,7 +112,7 @@ def test_webhooks_are_listed_and_registered_beside_items_that_cannot_be_read(ope
     assert [each.id for each in provider.list_webhooks(shop)] == [again.id]
 
 
-def test_a_listing_of_nulls_is_empty_and_one_of_nonsense_is_refused(opened):
+def test_a_listing_of_nulls_is_empty_and_an_invalid_listing_is_rejected(opened):
     provider, sandbox, _ = opened
     sandbox.faults.add(listed_as(lambda items: [None for _ in items]))
     assert list(provider.list_repos()) == []
@@ -123,7 +123,7 @@ def test_a_listing_of_nulls_is_empty_and_one_of_nonsense_is_refused(opened):
     assert caught.value.__cause__ is None
 
 
-def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missing(opened, caplog):
+def test_a_branch_is_not_reported_missing_if_items_are_unreadable(opened, caplog):
     provider, sandbox, arranged = opened
     shop = RepositoryId(owner=arranged[0].owner, slug=arranged[0].slug)
     with pytest.raises(NotFound):
@@ -153,7 +153,7 @@ def test_a_branch_that_may_be_among_the_unreadable_ones_is_not_said_to_be_missin
     assert provider.find_branch(shop, known.name) == known
 
 
-def test_what_is_wrong_on_the_last_page_does_not_lose_the_pages_before():
+def test_an_error_on_the_last_page_does_not_lose_earlier_pages():
     tally = ItemTally("provider work: list_repos", is_listing=True)
     with tally.counting():
         assert parse_items(Row, [{"name": "shop"}], what="a page") == [Row(name="shop")]
@@ -167,7 +167,7 @@ def test_what_is_wrong_on_the_last_page_does_not_lose_the_pages_before():
         only.check()
 
 
-def test_a_conversion_that_fails_skips_the_item(caplog):
+def test_a_failed_conversion_skips_the_item(caplog):
     rows = [{"name": "a", "commit": HASH}, {"name": "b"}]
 
     def read(row):
@@ -182,7 +182,7 @@ def test_a_conversion_that_fails_skips_the_item(caplog):
     assert "made-up-content" not in said
 
 
-def test_items_that_are_valid_and_lack_what_is_needed_are_no_error(caplog):
+def test_valid_items_without_required_data_are_not_an_error(caplog):
     def read(_):
         raise IncompleteItem("It has no name.", field="name")
 
@@ -198,7 +198,7 @@ def test_lists_of_models_are_read_item_by_item(caplog):
 
 
 @pytest.mark.parametrize("page", [None, {}, "text", 7, {"name": "a"}])
-def test_what_is_no_list_is_refused(page):
+def test_a_response_that_is_not_a_list_is_rejected(page):
     with pytest.raises(UnexpectedAnswer, match="the whole: it is not a list"):
         parse_items(Row, page, what="a page")
 
@@ -253,7 +253,7 @@ def test_a_listing_without_new_items_ends_after_few_pages(items, said, most):
     assert host.asked == most + 1
 
 
-def test_pages_without_items_between_others_do_not_end_a_listing():
+def test_empty_pages_between_others_do_not_end_a_listing():
     numbers = iter(range(10**6))
 
     def pages():
@@ -269,7 +269,7 @@ def test_pages_without_items_between_others_do_not_end_a_listing():
 
 
 @pytest.mark.parametrize("listed", [[7], [None], []], ids=str)
-def test_a_suggestion_reads_few_pages_and_keeps_what_it_found(listed):
+def test_a_suggestion_reads_few_pages_and_keeps_its_findings(listed):
     host = Endless(listed)
 
     def pages():
@@ -283,7 +283,7 @@ def test_a_suggestion_reads_few_pages_and_keeps_what_it_found(listed):
     assert host.asked <= 6
 
 
-def test_a_suggestion_does_not_wait_for_a_host_that_hangs(monkeypatch):
+def test_a_suggestion_does_not_wait_for_a_hanging_host(monkeypatch):
     monkeypatch.setattr(suggesting, "_SECONDS", 0.05)
     over = threading.Event()
 

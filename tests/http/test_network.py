@@ -71,7 +71,7 @@ def cut_chunk(handler) -> None:
     handler.close_connection = True
 
 
-def test_connections_are_kept_also_after_refusals(serve, client):
+def test_connections_are_reused_even_after_errors(serve, client):
     refuse = lambda handler: handler.send(b"no", status=404)  # noqa: E731
     empty = lambda handler: handler.send(b"", status=204)  # noqa: E731
     server = serve(in_turn(ok, refuse, empty, ok))
@@ -86,14 +86,14 @@ def test_connections_are_kept_also_after_refusals(serve, client):
 
 
 @pytest.mark.parametrize("fault", [reset, cut, cut_chunk])
-def test_a_broken_connection_is_tried_again(serve, client, waited, fault):
+def test_a_broken_connection_is_retried(serve, client, waited, fault):
     server = serve(in_turn(fault, fault, ok))
     assert client(server.url).get_json("x") == {"ok": True}
     assert len(waited) == 2
 
 
 @pytest.mark.parametrize("fault", [reset, cut, cut_chunk])
-def test_a_connection_that_stays_broken_is_unavailable(serve, client, fault):
+def test_a_connection_that_keeps_breaking_is_unavailable(serve, client, fault):
     server = serve(fault)
     with pytest.raises(ProviderUnavailable, match=r"GET /x on 127\.0\.0\.1 failed"):
         client(server.url, retries=1).get_json("x")
@@ -110,20 +110,20 @@ def test_a_post_is_not_sent_twice(serve, client, fault):
     assert len(server.asked) == 1
 
 
-def test_a_server_that_says_nothing_times_out(serve, client):
+def test_a_silent_server_times_out(serve, client):
     server = serve(lambda handler: time.sleep(0.5))
     with pytest.raises(ProviderUnavailable, match="timed out"):
         client(server.url, read_timeout=0.05, retries=0).get_json("x")
 
 
-def test_a_refused_connection_is_called_so(client):
+def test_a_refused_connection_is_reported_as_refused(client):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(ProviderUnavailable, match="Connection refused"):
         client(f"http://127.0.0.1:{port}/", retries=0).get_json("x")
 
 
-def test_a_body_that_drips_ends_with_the_total_time(serve, client):
+def test_a_dripping_body_ends_at_the_total_timeout(serve, client):
     def drip(handler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "100000")
@@ -140,7 +140,7 @@ def test_a_body_that_drips_ends_with_the_total_time(serve, client):
     assert time.monotonic() - started < NO_HANG
 
 
-def test_a_compressed_bomb_stops_at_the_limit_in_little_memory(serve, client):
+def test_a_decompression_bomb_stops_at_the_limit_in_little_memory(serve, client):
     bomb = gzip.compress(b"\0" * 200_000_000, 1)
     server = serve(lambda handler: handler.send(bomb, **{"Content-Encoding": "gzip"}))
     tracemalloc.start()
@@ -152,7 +152,7 @@ def test_a_compressed_bomb_stops_at_the_limit_in_little_memory(serve, client):
         tracemalloc.stop()
 
 
-def test_the_body_of_a_redirect_is_bounded_too(serve, client):
+def test_the_body_of_a_redirect_is_limited(serve, client):
     """requests would read all of it, before anybody could say how much is wanted."""
 
     def endless(handler) -> None:
@@ -176,7 +176,7 @@ def test_the_body_of_a_redirect_is_bounded_too(serve, client):
         tracemalloc.stop()
 
 
-def test_broken_compression_is_unexpected(serve, client):
+def test_invalid_compression_is_unexpected(serve, client):
     server = serve(lambda handler: handler.send(b"no gzip", **{"Content-Encoding": "gzip"}))
     with pytest.raises(UnexpectedAnswer, match="compression is broken"):
         client(server.url).get_json("x")
@@ -187,13 +187,13 @@ def redirect(location: str, status: int = 302):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_on_the_origin_is_followed(serve, client, status):
+def test_a_redirect_within_the_origin_is_followed(serve, client, status):
     server = serve(in_turn(redirect("/there?a=%2b", status), ok))
     assert client(server.url + "/api").get_json("here") == {"ok": True}
     assert [path for _, path, _ in server.asked] == ["/api/here", "/there?a=%2B"]
 
 
-def test_redirects_end(serve, client):
+def test_the_number_of_redirects_is_limited(serve, client):
     server = serve(redirect("/again"))
     with pytest.raises(UnexpectedAnswer, match="more than 5 redirects"):
         client(server.url).get_json("x")
@@ -207,7 +207,7 @@ def test_a_post_is_not_redirected(serve, client):
     assert len(server.asked) == 1
 
 
-def test_another_origin_gets_neither_request_nor_credentials(serve, client):
+def test_a_redirect_to_another_origin_sends_no_request_or_credentials(serve, client):
     other = serve(ok)
     server = serve(redirect(f"{other.url}/steal"))
     with pytest.raises(UnexpectedAnswer, match="another origin"):
@@ -240,7 +240,7 @@ def test_another_origin_gets_neither_request_nor_credentials(serve, client):
         "http://[::1:{port}/x",
     ],
 )
-def test_a_link_that_is_not_plainly_on_the_origin_is_refused(serve, client, link):
+def test_a_link_not_clearly_within_the_origin_is_rejected(serve, client, link):
     server = serve(ok)
     with pytest.raises(UnexpectedAnswer, match="another origin"):
         client(server.url).get_json(link.format(port=server.server_address[1]))
@@ -256,9 +256,7 @@ def test_a_link_that_is_not_plainly_on_the_origin_is_refused(serve, client, link
         ("/{y}?z=[1]&q=%", "/%7By%7D?z=%5B1%5D&q=%25"),
     ],
 )
-def test_links_are_sent_as_they_came_with_only_illegal_characters_encoded(
-    serve, client, rest, sent
-):
+def test_links_are_sent_unchanged_except_for_encoded_illegal_characters(serve, client, rest, sent):
     server = serve(ok)
     client(server.url).get_json(server.url + rest)
     assert server.asked[0][1] == sent
@@ -274,7 +272,7 @@ def test_a_malformed_link_of_pages_or_redirects_is_unexpected(serve, client):
 
 
 @pytest.mark.parametrize("link", ["7", "true", "{}", '["/next"]'])
-def test_a_link_that_is_no_text_is_unexpected(serve, client, link):
+def test_a_link_that_is_not_a_string_is_unexpected(serve, client, link):
     server = serve(lambda handler: handler.send(b'{"next": %s}' % link.encode()))
     with pytest.raises(UnexpectedAnswer, match="is not text"):
         list(client(server.url).pages("/first", next_url=lambda page: page["next"]))
@@ -299,7 +297,7 @@ def linked(header: str):
     ],
     ids=["alone", "among-others", "relative", "empty-elements-and-quotes"],
 )
-def test_link_headers_are_followed_lazily_to_their_end(serve, client, header):
+def test_link_headers_are_followed_lazily_until_the_end(serve, client, header):
     server = serve(linked(header))
     pages = client(server.url).linked_pages("/list", params={"size": 5})
     assert server.asked == []
@@ -314,13 +312,13 @@ def test_link_headers_are_followed_lazily_to_their_end(serve, client, header):
     ["next", "<http://[>; rel=next", '</x?page={next}; rel="next"'],
     ids=["no-link", "no-address", "no-end"],
 )
-def test_a_malformed_link_header_is_not_the_end_of_a_listing(serve, client, header):
+def test_an_invalid_link_header_does_not_end_a_listing(serve, client, header):
     server = serve(linked(header))
     with pytest.raises(UnexpectedAnswer, match="Link header"):
         list(client(server.url).linked_pages("/list"))
 
 
-def test_a_link_header_to_another_origin_is_refused(serve, client):
+def test_a_link_header_to_another_origin_is_rejected(serve, client):
     other = serve(ok)
     server = serve(linked(f"<{other.url}/list?page={{next}}>; rel=next"))
     with pytest.raises(UnexpectedAnswer, match="another origin"):
@@ -328,7 +326,7 @@ def test_a_link_header_to_another_origin_is_refused(serve, client):
     assert other.asked == []
 
 
-def test_a_chain_of_pages_is_followed_lazily_to_its_end(serve, client):
+def test_a_chain_of_pages_is_followed_lazily_until_the_end(serve, client):
     def page(handler) -> None:
         number = int(handler.path.partition("=")[2] or 1)
         link = f"http://{handler.headers['Host']}/x?page={number + 1}" if number < 3 else ""
@@ -341,7 +339,7 @@ def test_a_chain_of_pages_is_followed_lazily_to_its_end(serve, client):
     assert [answer["n"] for answer in pages] == [2, 3]
 
 
-def test_a_loop_of_pages_is_noticed(serve, client):
+def test_a_loop_of_pages_is_detected(serve, client):
     server = serve(ok)
     pages = client(server.url).pages("a", next_url=lambda _: server.url + "/b")
     with pytest.raises(UnexpectedAnswer, match="loop"):
@@ -349,7 +347,7 @@ def test_a_loop_of_pages_is_noticed(serve, client):
     assert len(server.asked) == 2
 
 
-def test_endless_pages_end(serve, client):
+def test_the_number_of_pages_is_limited(serve, client):
     server = serve(ok)
     links = (f"{server.url}/{number}" for number in range(10_000))
     pages = client(server.url, pages_most=20).pages("a", next_url=lambda _: next(links))
@@ -357,7 +355,7 @@ def test_endless_pages_end(serve, client):
         list(pages)
 
 
-def test_cookies_netrc_and_proxies_do_not_count(serve, client, monkeypatch, tmp_path):
+def test_cookies_netrc_and_proxy_variables_are_ignored(serve, client, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
     netrc.write_text("default login eve password other\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -373,7 +371,7 @@ def test_cookies_netrc_and_proxies_do_not_count(serve, client, monkeypatch, tmp_
         assert "Cookie" not in headers
 
 
-def test_nothing_listens_there(client):
+def test_a_port_without_a_listener_is_unavailable(client):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -381,7 +379,7 @@ def test_nothing_listens_there(client):
             client(url, retries=1).get_json("x")
 
 
-def test_a_name_that_is_not_known_is_not_tried_again(client, waited):
+def test_an_unknown_host_name_is_not_retried(client, waited):
     with pytest.raises(ProviderUnavailable, match="cannot be resolved"):
         client("https://no-such-host.invalid").get_json("x")
     assert waited == []
@@ -411,14 +409,14 @@ def tls(certificate):
     server.server_close()
 
 
-def test_a_certificate_that_nobody_signed_is_refused_once(tls, client, waited):
+def test_an_untrusted_certificate_is_rejected_without_a_retry(tls, client, waited):
     with pytest.raises(ProviderUnavailable, match="TLS: self") as caught:
         client(tls[0]).get_json("x")
     assert "REQUESTS_CA_BUNDLE" in caught.value.hint
     assert waited == []
 
 
-def test_a_certificate_of_ones_own_can_be_trusted(tls, client):
+def test_a_private_certificate_authority_can_be_trusted(tls, client):
     assert client(tls[0], ca_bundle=str(tls[1])).get_json("x") == {"ok": True}
 
 
@@ -442,7 +440,7 @@ FAILING = {
 
 @pytest.mark.parametrize("reply", FAILING.values(), ids=FAILING.keys())
 @pytest.mark.parametrize("kind", ["basic", "bearer", "header"])
-def test_no_failure_carries_the_secret(serve, client, caplog, secret, reply, kind):
+def test_no_error_contains_the_secret(serve, client, caplog, secret, reply, kind):
     caplog.set_level(logging.DEBUG)
     hidden = SecretStr(secret)
     auth = {
@@ -459,7 +457,7 @@ def test_no_failure_carries_the_secret(serve, client, caplog, secret, reply, kin
 
 
 @pytest.mark.parametrize("odd", ["new\nline", "snowman \u2603"])
-def test_a_secret_that_no_header_can_hold_is_not_shown(serve, client, caplog, secret, odd):
+def test_a_secret_invalid_in_a_header_is_not_shown(serve, client, caplog, secret, odd):
     server = serve(ok)
     with pytest.raises(UnexpectedAnswer, match="cannot be sent") as caught:
         client(server.url, auth=BearerAuth(SecretStr(secret + odd))).get_json("x")
@@ -498,13 +496,13 @@ def test_one_client_serves_many_threads(serve, client):
     assert len(server.asked) == 400
 
 
-def test_authentication_is_asked_for_at_each_request(serve, client):
+def test_the_authentication_header_is_requested_for_each_request(serve, client):
     server = serve(lambda handler: handler.send(b"no", status=401))
     with pytest.raises(AuthenticationFailed):
         client(server.url).get_json("x")
 
 
-def test_another_authorisation_goes_to_the_same_host_on_the_same_connections(serve, client):
+def test_alternate_authorization_uses_the_same_host_and_connections(serve, client):
     server = serve(ok)
     first = client(server.url)
     second = first.authorised_by(BearerAuth(SecretStr("hunter2-of-this-hour")))
@@ -518,7 +516,7 @@ def test_another_authorisation_goes_to_the_same_host_on_the_same_connections(ser
     assert server.connections == 1
 
 
-def test_another_authorisation_is_never_sent_unencrypted_to_another_machine():
+def test_alternate_authorization_is_never_sent_unencrypted_to_other_hosts():
     anonymous = HttpClient("http://host.example")
     with pytest.raises(ConfigurationError, match="unencrypted"):
         anonymous.authorised_by(BearerAuth(SecretStr("hunter2-of-this-hour")))
@@ -532,14 +530,14 @@ def test_another_authorisation_is_never_sent_unencrypted_to_another_machine():
         HeaderAuth("X-Token", SecretStr("hunter2-of-this-hour")),
     ],
 )
-def test_what_another_authorisation_sends_is_masked(serve, client, auth):
+def test_the_secret_of_an_alternate_authorization_is_masked(serve, client, auth):
     server = serve(lambda handler: handler.send(b"you sent hunter2-of-this-hour"))
     with pytest.raises(UnexpectedAnswer) as caught:
         client(server.url).authorised_by(auth).get_json("x")
     assert "you sent ********" in str(caught.value)
 
 
-def test_a_failure_to_authorise_is_the_requests_own(serve, client):
+def test_an_authorization_failure_is_raised_by_the_request(serve, client):
     class Refused:
         def header(self):
             raise AuthenticationFailed("no token to be had")
@@ -550,7 +548,7 @@ def test_a_failure_to_authorise_is_the_requests_own(serve, client):
     assert server.asked == []
 
 
-def test_headers_of_the_hosts_own_are_sent_too(serve, client):
+def test_host_specific_headers_are_sent(serve, client):
     server = serve(ok)
     plain = client(server.url)
     plain.with_headers({"Accept": "application/x+json"}).with_headers({"X-Api": "2"}).get_json("x")
@@ -561,7 +559,7 @@ def test_headers_of_the_hosts_own_are_sent_too(serve, client):
 
 
 @pytest.mark.parametrize("fault", [reset, cut])
-def test_a_post_that_does_no_harm_twice_is_tried_again(serve, client, fault):
+def test_an_idempotent_post_is_retried(serve, client, fault):
     server = serve(in_turn(fault, ok))
     assert client(server.url).repeating("POST").send_json("POST", "x", body={}) == {"ok": True}
     assert len(server.asked) == 2
@@ -574,7 +572,7 @@ ODD = st.text(st.sampled_from("/\\@:?#[]. %a1\t"), max_size=6)
 @given(
     scheme=st.sampled_from(["https", "HTTPS", "http"]), host=HOSTS, between=ODD, port=ODD, rest=ODD
 )
-def test_what_an_origin_covers_is_where_urllib3_connects(scheme, host, between, port, rest):
+def test_origin_matching_agrees_with_urllib3(scheme, host, between, port, rest):
     import urllib3.util
 
     origin = Origin.of("https://host.example/api")
@@ -586,11 +584,11 @@ def test_what_an_origin_covers_is_where_urllib3_connects(scheme, host, between, 
 
 
 @given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\")))
-def test_an_origin_covers_its_own_links(path):
+def test_an_origin_covers_links_to_itself(path):
     assert Origin.of("https://host.example").covers("https://HOST.example:443/" + path)
 
 
-def test_a_closed_client_tries_nothing_again(serve, client, waited):
+def test_a_closed_client_does_not_retry(serve, client, waited):
     began, go_on = threading.Event(), threading.Event()
 
     def late(handler) -> None:
@@ -632,13 +630,13 @@ def test_a_closed_client_tries_nothing_again(serve, client, waited):
         ({}, None),
     ],
 )
-def test_the_clock_of_a_host_is_read_from_its_answers(headers, offset):
+def test_the_clock_of_a_host_is_read_from_its_responses(headers, offset):
     clock = HostClock()
     clock.note(headers, datetime(2026, 11, 25, 11, tzinfo=UTC))
     assert clock.offset == offset
 
 
-def test_a_client_remembers_the_clock_of_its_host_also_from_refusals(serve, client):
+def test_a_client_reads_the_clock_of_its_host_even_from_errors(serve, client):
     def refuse(handler) -> None:
         handler.date_time_string = lambda: "Wed, 25 Nov 2020 11:00:00 GMT"
         handler.send(b"{}", status=401)

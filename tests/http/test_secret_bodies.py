@@ -41,7 +41,7 @@ def client(echo):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("status", [200, 400])
-def test_a_secret_is_sent_as_it_is_and_not_quoted_where_it_comes_back(echo, client, method, status):
+def test_a_secret_is_sent_in_plain_form_and_masked_in_errors(echo, client, method, status):
     echo.status = status
     with pytest.raises(DeploycoreError) as caught:
         client.send_json(method, "hooks", body={"secret": SecretStr(SECRET)})
@@ -50,14 +50,14 @@ def test_a_secret_is_sent_as_it_is_and_not_quoted_where_it_comes_back(echo, clie
     assert SECRET[:10] not in f"{caught.value} {caught.value.hint}"
 
 
-def test_secrets_within_objects_are_sent_too(echo, client):
+def test_secrets_inside_objects_are_sent(echo, client):
     with pytest.raises(UnexpectedAnswer):
         client.send_json("POST", "hooks", body=BODY)
     assert json.loads(echo.sent)["config"] == {"secret": SECRET, "other": [1]}
     assert BODY["config"]["secret"].get_secret_value() == SECRET
 
 
-def test_who_explains_a_refusal_sees_no_secret(echo, client):
+def test_the_code_that_explains_an_error_sees_no_secret(echo, client):
     echo.status = 400
     seen = []
 
@@ -71,7 +71,7 @@ def test_who_explains_a_refusal_sees_no_secret(echo, client):
     assert SECRET not in seen[0] + str(caught.value)
 
 
-def test_a_body_without_a_secret_is_sent_as_before(echo, client):
+def test_a_body_without_a_secret_is_sent_unchanged(echo, client):
     with pytest.raises(UnexpectedAnswer, match="not valid JSON"):
         client.send_json("POST", "hooks", body=["no", "secret"])
     assert json.loads(echo.sent) == ["no", "secret"]

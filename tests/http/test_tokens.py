@@ -75,7 +75,7 @@ def client(server):
         each.close()
 
 
-def test_a_token_is_obtained_with_the_first_request_and_used_for_all(client, issuer):
+def test_a_token_is_obtained_on_the_first_request_and_reused(client, issuer):
     http = client()
     assert [http.get_json("x") for _ in range(3)] == [{"ok": True}] * 3
     assert issuer.issued == 1
@@ -87,7 +87,7 @@ def test_a_token_is_obtained_with_the_first_request_and_used_for_all(client, iss
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_token_that_is_rejected_is_renewed_and_the_request_repeated_once(
+def test_after_a_rejected_token_the_request_is_repeated_once_with_a_new_one(
     client, issuer, server, method
 ):
     http = client()
@@ -99,7 +99,7 @@ def test_a_token_that_is_rejected_is_renewed_and_the_request_repeated_once(
     assert asked == [(method, "/x"), ("POST", "/token"), (method, "/x")]
 
 
-def test_a_host_that_rejects_new_tokens_too_is_not_asked_for_ever(client, issuer, server):
+def test_a_host_that_rejects_new_tokens_is_not_retried_forever(client, issuer, server):
     http = client()
     issuer.accepts = False
     for _ in range(5):
@@ -109,14 +109,14 @@ def test_a_host_that_rejects_new_tokens_too_is_not_asked_for_ever(client, issuer
     assert issuer.issued == 2
 
 
-def test_what_never_changes_is_not_sent_again(client, server):
+def test_a_request_with_a_fixed_token_is_not_repeated(client, server):
     http = client(BearerAuth(SecretStr("fixed-token")))
     with pytest.raises(AuthenticationFailed):
         http.get_json("x")
     assert len(server.asked) == 1
 
 
-def test_threads_and_pages_use_one_token(client, issuer):
+def test_threads_and_pages_share_one_token(client, issuer):
     http = client()
     other = http.with_headers({"Accept": "text/x"}).repeating("POST").explaining(lambda _: None)
     assert other.get_json("x") == http.get_json("x")
@@ -125,7 +125,7 @@ def test_threads_and_pages_use_one_token(client, issuer):
     assert issuer.issued == 1
 
 
-def test_a_client_without_tokens_has_none_to_give(client):
+def test_a_client_without_tokens_provides_none(client):
     with pytest.raises(ConfigurationError, match="not authorized by a token"):
         client(BearerAuth(SecretStr("x"))).token()
     assert client().token().value  # with a RenewableAuth
@@ -139,7 +139,7 @@ def test_a_client_without_tokens_has_none_to_give(client):
         ((401, {"message": "no"}), "does not know the client"),
     ],
 )
-def test_an_authorization_server_that_refuses_for_good_says_why(client, issuer, answer, told):
+def test_a_permanent_error_of_the_authorization_server_is_explained(client, issuer, answer, told):
     issuer.answer = answer
     with pytest.raises(AuthenticationFailed, match=told) as caught:
         client().get_json("x")
@@ -159,7 +159,7 @@ def test_an_authorization_server_that_refuses_for_good_says_why(client, issuer, 
         (400, {"error": "s3cret-of-nobody"}),
     ],
 )
-def test_an_answer_without_a_token_is_an_error_that_does_not_quote_it(client, issuer, answer):
+def test_a_response_without_a_token_is_an_error_that_does_not_quote_it(client, issuer, answer):
     issuer.answer = answer
     with pytest.raises(ProviderError) as caught:
         client().get_json("x")
@@ -170,7 +170,7 @@ def test_an_answer_without_a_token_is_an_error_that_does_not_quote_it(client, is
         assert "s3cret-of-nobody" not in shown
 
 
-def test_a_refresh_token_is_replaced_by_the_new_one_or_stays(client, issuer):
+def test_a_refresh_token_is_replaced_if_the_response_has_a_new_one(client, issuer):
     obtain = refresh_token("token", CLIENT, None)
     http = client(BearerAuth(SecretStr("x")))
     first = Token(value=SecretStr("a"), refresh_token=SecretStr("refresh-0"))
@@ -200,7 +200,7 @@ def test_a_refresh_token_is_replaced_by_the_new_one_or_stays(client, issuer):
         ({}, None),
     ],
 )
-def test_a_token_is_not_lost_because_of_what_else_the_answer_has(given, seconds):
+def test_unknown_fields_in_the_token_response_do_not_lose_the_token(given, seconds):
     """The refresh token that it was exchanged for is used up."""
     answer = {"access_token": "a", "expires_in": given, "refresh_token": 5, "scope": ["repo", 7]}
     held = Token(value=SecretStr("x"), refresh_token=SecretStr("r"))
@@ -213,7 +213,7 @@ def test_a_token_is_not_lost_because_of_what_else_the_answer_has(given, seconds)
         assert abs(left - timedelta(seconds=seconds)) < timedelta(minutes=1)
 
 
-def test_a_wrong_client_is_told_how_to_replace_its_secret(client, issuer):
+def test_an_invalid_client_error_says_how_to_replace_the_secret(client, issuer):
     """Signing in again with the same secret would not help."""
     issuer.answer = (401, {"error": "invalid_client"})
     obtain = refresh_token("token", CLIENT, CLIENT_SECRET, provider="work")
@@ -223,7 +223,7 @@ def test_a_wrong_client_is_told_how_to_replace_its_secret(client, issuer):
     assert "deploycore provider rotate work" in caught.value.hint
 
 
-def test_a_token_answer_is_read(client):
+def test_a_token_response_is_parsed(client):
     before = datetime.now(UTC)
     token = read_token({"access_token": "a", "expires_in": 60, "scopes": "repo,user"})
     assert token.scopes == ("repo", "user")
@@ -232,12 +232,12 @@ def test_a_token_answer_is_read(client):
 
 
 class TestSiblings:
-    def test_a_sibling_has_no_authorization_of_the_first_client(self, client, serve):
+    def test_a_sibling_does_not_inherit_the_authorization(self, client, serve):
         other = serve(lambda handler: handler.send(b"[]"))
         assert client().sibling(other.url).get_json("x") == []
         assert "Authorization" not in other.asked[0][2]
 
-    def test_a_sibling_masks_what_the_first_client_masks(self, client, serve):
+    def test_a_sibling_masks_the_secrets_of_the_first_client(self, client, serve):
         http = client(BearerAuth(SecretStr("hunter2-of-the-first")))
         with pytest.raises(AuthenticationFailed):
             http.get_json("x")
@@ -264,13 +264,13 @@ class TestSiblings:
         assert issuer.issued == 2
 
 
-def test_headers_of_an_answer_can_be_read(client):
+def test_response_headers_are_readable(client):
     page, headers = client().get_with_headers("x")
     assert page == {"ok": True}
     assert headers["x-scopes"] == "read"
 
 
-def test_a_time_of_the_host_is_told_by_the_local_clock(client, serve):
+def test_a_time_of_the_host_is_converted_to_the_local_clock(client, serve):
     http = client()
     at = datetime(2026, 1, 1, tzinfo=UTC)
     assert http.local_time(at) == at

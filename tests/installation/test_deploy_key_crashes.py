@@ -180,9 +180,7 @@ def has_own_key(world, monkeypatch):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("owner", [OWNER, OF_PROVIDER], ids=lambda each: each.noun)
-def test_a_crash_at_each_call_of_a_rotation_leaves_a_key_that_works(
-    world, owner, after, monkeypatch
-):
+def test_a_crash_at_any_step_of_a_rotation_leaves_a_working_key(world, owner, after, monkeypatch):
     has_own_key(world, monkeypatch)
     world.keys.create(owner)
     deaths = 0
@@ -208,7 +206,7 @@ def test_a_crash_at_each_call_of_a_rotation_leaves_a_key_that_works(
     assert world.host.keys == {}
 
 
-def test_a_key_that_a_provider_was_given_before_a_crash_is_in_use(world, monkeypatch):
+def test_a_key_stored_in_a_provider_before_a_crash_is_in_use(world, monkeypatch):
     has_own_key(world, monkeypatch)
 
     def die(key):
@@ -233,7 +231,7 @@ def test_a_key_that_a_provider_was_given_before_a_crash_is_in_use(world, monkeyp
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_crash_while_a_key_is_removed_is_made_good_by_removing_again(world, after):
+def test_repeating_a_removal_recovers_from_a_crash(world, after):
     for step in range(1, 10):
         world.keys.create(OWNER)
         world.calls.count, world.calls.die_at, world.calls.after = 0, step, after
@@ -250,7 +248,7 @@ def test_a_crash_while_a_key_is_removed_is_made_good_by_removing_again(world, af
     assert step > 3
 
 
-def test_a_former_key_that_the_host_keeps_is_listed_and_removed_later(world):
+def test_a_previous_key_kept_by_the_host_is_listed_and_removed_later(world):
     world.keys.create(OWNER)
     first = used_key(world, OWNER)
     real = world.host.remove_deploy_key
@@ -274,7 +272,7 @@ def test_a_former_key_that_the_host_keeps_is_listed_and_removed_later(world):
     assert list(world.host.keys.values()) == [used_key(world, OWNER)]
 
 
-def test_without_permission_a_person_is_told_why_and_adds_the_key(world):
+def test_without_permission_the_reason_is_shown_and_a_user_adds_the_key(world):
     world.host.refusal = PermissionDenied("The token may not.", hint="Add a scope.")
     done = world.keys.create(OWNER)
     assert not done.is_live
@@ -286,14 +284,14 @@ def test_without_permission_a_person_is_told_why_and_adds_the_key(world):
     assert again.key.public_key == done.key.public_key
 
 
-def test_a_key_is_used_for_the_repository_that_it_was_made_for_alone(world):
+def test_a_key_is_only_used_for_its_own_repository(world):
     world.keys.create(OWNER)
     elsewhere = world.shop.model_copy(update={"repository": "ada/other"})
     assert world.store.find_deploy_key(elsewhere) is None
     assert world.store.find_deploy_key(world.shop) is not None
 
 
-def test_a_key_that_the_host_hides_is_not_forgotten(world):
+def test_a_key_hidden_by_the_host_is_not_deleted(world):
     """Hosts answer "not found" for what a credential may no longer see."""
     key = world.keys.create(OWNER).key
     seen = world.host.list_deploy_keys
@@ -313,7 +311,7 @@ def test_a_key_that_the_host_hides_is_not_forgotten(world):
     assert world.host.keys == {}
 
 
-def test_a_key_for_a_provider_is_used_once_it_can_read_every_repository(world, monkeypatch):
+def test_a_provider_key_is_used_once_it_can_read_every_repository(world, monkeypatch):
     """Else the former key, which can, is removed at the host."""
     has_own_key(world, monkeypatch)
     both = ("ada/shop", "ada/blog")
@@ -343,7 +341,7 @@ def test_a_key_for_a_provider_is_used_once_it_can_read_every_repository(world, m
     assert done.key.public_key == waiting.key.public_key
 
 
-def test_a_waiting_key_of_the_former_repository_is_not_used_for_the_present_one(world):
+def test_a_pending_key_of_the_previous_repository_is_not_used_for_the_new_one(world):
     world.host.refusal = PermissionDenied("The token may not.")
     waiting = world.keys.create(OWNER).key
     put(world, repository="ada/other")
@@ -356,7 +354,7 @@ def test_a_waiting_key_of_the_former_repository_is_not_used_for_the_present_one(
     assert [each.key.public_key for each in done.remains] == [waiting.public_key]
 
 
-def test_a_waiting_key_is_replaced_by_one_of_the_type_that_is_asked_for(world, monkeypatch):
+def test_a_pending_key_is_replaced_by_one_of_the_requested_type(world, monkeypatch):
     monkeypatch.setattr(making, "_RSA_BITS", 1024)  # made in no time
     world.host.refusal = PermissionDenied("The token may not.")
     assert world.keys.create(OWNER).key.public_key.startswith("ssh-ed25519 ")
@@ -390,7 +388,7 @@ def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(world, owne
 
 
 @pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
-def test_the_key_that_a_person_gave_a_provider_since_stays(world, is_theirs):
+def test_a_key_set_by_a_user_in_the_meantime_is_kept(world, is_theirs):
     world.keys.create(OF_PROVIDER)
     used = make_key_pair("ed25519")[0] if is_theirs else world.changes.key
     record = world.store.get_provider("work")
@@ -403,7 +401,7 @@ def test_the_key_that_a_person_gave_a_provider_since_stays(world, is_theirs):
 
 
 @pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
-def test_a_key_that_a_person_has_replaced_is_listed_as_not_used(world, is_theirs):
+def test_a_key_replaced_by_a_user_is_listed_as_not_used(world, is_theirs):
     world.keys.create(OF_PROVIDER)
     used = make_key_pair("ed25519")[0] if is_theirs else world.changes.key
     record = world.store.get_provider("work")
@@ -426,7 +424,7 @@ def test_a_key_of_another_repository_is_listed_as_not_used(world):
     assert [each.use for each in world.keys.listed()] == ["not used"]
 
 
-def test_a_secret_that_cannot_be_read_does_not_keep_keys_from_being_listed(world):
+def test_an_unreadable_secret_does_not_prevent_a_list_of_keys(world):
     world.keys.create(OF_PROVIDER)
     record = world.store.get_provider("work")
     sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
@@ -436,7 +434,7 @@ def test_a_secret_that_cannot_be_read_does_not_keep_keys_from_being_listed(world
     assert [each.use for each in world.keys.listed()] == ["in use"]
 
 
-def test_a_host_that_never_answers_does_not_hold_up_a_removal(world, monkeypatch):
+def test_a_hanging_host_does_not_delay_a_removal(world, monkeypatch):
     key = world.keys.create(OWNER).key
     answered = threading.Event()
     world.host.remove_deploy_key = lambda repository, number: answered.wait(60)
@@ -451,14 +449,14 @@ def test_a_host_that_never_answers_does_not_hold_up_a_removal(world, monkeypatch
         time.sleep(0.01)
 
 
-def test_a_key_that_could_not_be_used_is_not_registered(world):
+def test_an_unusable_key_is_not_registered(world):
     world.host.missing_hooks = ("ssh_clone_url",)
     with pytest.raises(ConfigurationError, match="cannot clone over SSH"):
         world.keys.create(OWNER)
     assert (world.host.keys, world.store.deploy_keys.list()) == ({}, [])
 
 
-def test_a_preview_gets_no_key_of_its_own(world, monkeypatch):
+def test_a_preview_does_not_get_its_own_key(world, monkeypatch):
     now, place = datetime.now(UTC), world.shop.target
     preview = PreviewRecord("shop", "site", 7, place, place, None, now, None, None)
     monkeypatch.setattr(world.store.previews, "list", lambda: [preview])
@@ -467,7 +465,7 @@ def test_a_preview_gets_no_key_of_its_own(world, monkeypatch):
     assert "deploycore key create site" in caught.value.hint
 
 
-def test_the_keys_at_a_provider_include_those_of_applications_that_left_it(world):
+def test_keys_at_a_provider_include_those_of_applications_that_moved_away(world):
     key = world.keys.create(OWNER).key
     now = datetime.now(UTC)
     world.store.add_provider(ProviderRecord("new", "acme", {}, {}, now))
@@ -476,7 +474,7 @@ def test_the_keys_at_a_provider_include_those_of_applications_that_left_it(world
     assert world.store.deploy_keys.at("new") == []
 
 
-def test_a_refused_key_of_an_application_is_replaced_by_the_command_of_its_hint(world):
+def test_the_command_in_the_hint_replaces_a_rejected_application_key(world):
     world.keys.create(OWNER)
     given = {}
 
@@ -488,7 +486,7 @@ def test_a_refused_key_of_an_application_is_replaced_by_the_command_of_its_hint(
     assert given == {"command": "deploycore key rotate shop"}
 
 
-def test_only_the_own_provider_gets_the_key_of_an_application_or_its_preview(world):
+def test_only_the_own_provider_gets_the_key_of_an_application(world):
     world.keys.create(OWNER)
     within = world.shop.target.parent / "previews"
     preview = world.shop.model_copy(update={"name": "shop-7", "target": within / "7"})

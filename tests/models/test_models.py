@@ -18,7 +18,7 @@ from deploycore.models import (
 )
 
 
-def test_models_are_frozen_and_closed():
+def test_models_are_frozen_and_reject_unknown_fields():
     branch = Branch(name="main", commit="a" * 40)
     with pytest.raises(ValidationError, match="frozen"):
         branch.name = "other"
@@ -32,7 +32,7 @@ def test_a_commit_is_a_full_hash(commit):
 
 
 @pytest.mark.parametrize("commit", ["", "a" * 12, "A" * 40, "g" * 40, "a" * 41, "a" * 40 + "\n"])
-def test_anything_but_a_full_lower_case_hash_is_refused(commit):
+def test_a_commit_that_is_not_a_full_lower_case_hash_is_rejected(commit):
     with pytest.raises(ValidationError):
         Branch(name="main", commit=commit)
 
@@ -48,12 +48,12 @@ def test_a_repository_knows_its_id():
     ("text", "owner", "slug"),
     [("ada/engine", "ada", "engine"), (" group/sub/engine ", "group/sub", "engine")],
 )
-def test_an_id_is_read_from_text(text, owner, slug):
+def test_an_id_is_parsed_from_text(text, owner, slug):
     assert RepositoryId.parse(text) == RepositoryId(owner=owner, slug=slug)
 
 
 @pytest.mark.parametrize("text", ["engine", "/engine", "ada/", ""])
-def test_half_an_id_is_refused(text):
+def test_an_incomplete_id_is_rejected(text):
     with pytest.raises(ValueError, match="owner/repository"):
         RepositoryId.parse(text)
 
@@ -74,13 +74,13 @@ def test_half_an_id_is_refused(text):
         "https:///r.git",
     ],
 )
-def test_a_clone_url_that_is_not_clean_is_refused_without_showing_it(url):
+def test_an_unclean_clone_url_is_rejected_and_not_shown(url):
     with pytest.raises(ValidationError) as caught:
         CloneUrl(url=url)
     assert "secret" not in str(caught.value)
 
 
-def test_the_joined_form_comes_only_on_request_and_is_percent_encoded():
+def test_the_url_with_credentials_is_only_built_on_request_and_is_encoded():
     credential = GitCredential(username="ada@x", password=SecretStr("p@ss/w:rd#%"))
     clone_url = CloneUrl(url="https://host.example:8443/a/b.git", credential=credential)
     assert (
@@ -97,7 +97,7 @@ PASSWORD = GitCredential(username="ada", password=SecretStr("secret"))
 
 
 @pytest.mark.parametrize("url", ["ssh://git@host.example:2222/ada/engine.git", "ssh://host/r.git"])
-def test_a_clone_url_for_ssh_may_name_a_user_and_takes_a_key(url):
+def test_an_ssh_clone_url_may_have_a_user_and_takes_a_key(url):
     clone_url = CloneUrl(url=url, credential=KEY)
     assert SshAddress(url=url).host_keys == ()
     assert clone_url.reveal_joined() == url
@@ -109,7 +109,7 @@ def test_a_clone_url_for_ssh_may_name_a_user_and_takes_a_key(url):
     ("url", "credential"),
     [("ssh://git@host.example/r.git", PASSWORD), ("https://host.example/r.git", KEY)],
 )
-def test_a_clone_url_takes_only_the_credential_of_its_scheme(url, credential):
+def test_a_clone_url_only_accepts_a_credential_for_its_scheme(url, credential):
     with pytest.raises(ValidationError, match="an ssh URL takes an SshCredential") as caught:
         CloneUrl(url=url, credential=credential)
     assert "secret" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_an_ssh_credential_has_a_key_or_uses_the_agent():
     "url",
     ["https://host.example/r.git", "ssh://git:secret@host.example/r.git", "ssh://", "git@h:r"],
 )
-def test_an_address_for_ssh_is_an_ssh_url_without_a_password(url):
+def test_an_ssh_address_is_an_ssh_url_without_a_password(url):
     with pytest.raises(ValidationError) as caught:
         SshAddress(url=url)
     assert "secret" not in str(caught.value)
@@ -148,7 +148,7 @@ def test_the_path_of_a_repository_keeps_its_segments(owner, slug, path):
 @pytest.mark.parametrize(
     ("owner", "slug"), [("..", "shop"), ("acme/../x", "shop"), ("a//b", "shop"), ("acme", ".")]
 )
-def test_a_name_that_leads_to_another_place_has_no_path(owner, slug):
+def test_a_name_that_leads_elsewhere_has_no_path(owner, slug):
     with pytest.raises(ConfigurationError, match="is not a valid repository name"):
         _ = RepositoryId(owner=owner, slug=slug).path
     assert RepositoryId(owner="acme", slug="shop").path == "acme/shop"

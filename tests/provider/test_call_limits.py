@@ -37,18 +37,18 @@ class Acme:
         over.wait(60)
 
 
-def test_without_a_limit_a_call_runs_in_the_callers_thread():
+def test_without_a_limit_a_call_runs_in_the_thread_of_the_caller():
     assert Acme().here() is threading.current_thread()
     assert next(Acme().rows()) is threading.current_thread()
 
 
-def test_with_a_limit_a_call_runs_in_a_thread_of_its_own():
+def test_with_a_limit_a_call_runs_in_its_own_thread():
     acme = Acme(CallLimit(60, lambda: None))
     assert acme.here() is not threading.current_thread()
     assert threading.current_thread() not in list(acme.rows())
 
 
-def test_a_call_that_takes_too_long_names_the_plugin_and_the_call():
+def test_a_call_that_times_out_names_the_plugin_and_the_call():
     over = threading.Event()
     with pytest.raises(PluginError, match=r"did not answer within 0\.05 s") as caught:
         Acme(CallLimit(0.05, lambda: None)).hang(over)
@@ -60,7 +60,7 @@ def test_a_call_that_takes_too_long_names_the_plugin_and_the_call():
     Acme(CallLimit(60, lambda: None)).hang(over)
 
 
-def test_a_caller_can_end_the_wait():
+def test_a_caller_can_cancel_the_wait():
     over = threading.Event()
 
     def cancelled():

@@ -31,7 +31,7 @@ def over():
     event.set()
 
 
-def test_a_call_is_made_in_the_context_of_who_makes_it_and_in_another_thread():
+def test_a_call_runs_in_another_thread_with_the_context_of_its_caller():
     variable.set("ours")
     seen = call_within(lambda: (variable.get(), threading.get_ident()), 20)
     assert seen[0] == "ours"
@@ -39,7 +39,7 @@ def test_a_call_is_made_in_the_context_of_who_makes_it_and_in_another_thread():
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
-def test_what_a_call_raises_is_raised_as_it_was(error):
+def test_an_exception_of_a_call_is_raised_unchanged(error):
     def fail():
         raise error
 
@@ -50,7 +50,7 @@ def test_what_a_call_raises_is_raised_as_it_was(error):
     assert error.__context__ is None
 
 
-def test_a_call_that_takes_too_long_is_named_and_left_behind(over):
+def test_a_call_that_times_out_is_named_and_abandoned(over):
     def hang():
         with under_way("provider work", "clone_url", "acme 1.0"):
             over.wait()
@@ -62,7 +62,7 @@ def test_a_call_that_takes_too_long_is_named_and_left_behind(over):
     assert calls_under_way() == []  # nobody waits for it any more
 
 
-def test_what_ends_the_wait_is_raised_while_the_call_goes_on(over):
+def test_a_cancellation_is_raised_while_the_call_continues(over):
     class Enough(Exception):
         pass
 
@@ -74,7 +74,7 @@ def test_what_ends_the_wait_is_raised_while_the_call_goes_on(over):
     assert calls_left_behind()
 
 
-def test_what_a_call_gives_after_all_is_handed_over_to_be_closed(over):
+def test_the_late_result_of_an_abandoned_call_is_passed_on_for_closing(over):
     late, given = threading.Event(), []
 
     def take(result):
@@ -92,7 +92,7 @@ def test_what_a_call_gives_after_all_is_handed_over_to_be_closed(over):
     assert given == ["something to close"]
 
 
-def test_who_leaves_a_call_that_has_just_ended_gets_its_result_to_close():
+def test_abandoning_a_finished_call_passes_on_its_result_for_closing():
     given = []
     call = BackgroundCall(lambda: "something to close")
     assert call.wait(20)
@@ -100,7 +100,7 @@ def test_who_leaves_a_call_that_has_just_ended_gets_its_result_to_close():
     assert given == ["something to close"]
 
 
-def test_a_call_that_fails_after_it_was_left_disturbs_nobody(over):
+def test_a_failure_of_an_abandoned_call_affects_nobody(over):
     def fail():
         over.wait()
         raise ValueError
@@ -111,7 +111,7 @@ def test_a_call_that_fails_after_it_was_left_disturbs_nobody(over):
     assert call.wait(20)
 
 
-def test_calls_within_calls_are_told_from_the_innermost_out():
+def test_nested_calls_are_reported_from_the_innermost_outward():
     with under_way("plugin acme", "import"):
         with under_way("observer audit", "deploy_started"):
             assert [str(call) for call in calls_under_way()] == ["observer audit: deploy_started"]
@@ -123,7 +123,7 @@ class Enough(BaseException):
     """What a test runner raises at a time limit."""
 
 
-def test_what_the_handler_of_a_signal_raises_is_not_the_fault_of_a_plugin():
+def test_an_exception_of_a_signal_handler_is_not_blamed_on_a_plugin():
     def end(number, frame):
         raise Enough
 
@@ -140,7 +140,7 @@ def test_what_the_handler_of_a_signal_raises_is_not_the_fault_of_a_plugin():
 
 
 @pytest.mark.parametrize("kind", [Enough, SystemExit, GeneratorExit, ValueError])
-def test_what_a_plugin_raises_is_its_own_fault(kind):
+def test_an_exception_of_a_plugin_is_blamed_on_the_plugin(kind):
     def fail():
         raise kind("no")
 

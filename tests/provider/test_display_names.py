@@ -12,7 +12,7 @@ from deploycore.provider.registry import display_name_of, load_plugin
 @pytest.mark.parametrize(
     ("kind", "name"), [("harbour", "Harbour"), ("my-forge", "My Forge"), ("a_b", "A B")]
 )
-def test_a_name_is_made_from_the_kind(kind, name):
+def test_a_display_name_is_derived_from_the_kind(kind, name):
     assert display_name_of(kind) == name
 
 
@@ -20,7 +20,7 @@ def test_a_name_is_made_from_the_kind(kind, name):
     ("given", "shown"),
     [("GitHub", "GitHub")] + [(each, "Gitea") for each in ("", "  ", 5, "a\nb", "x" * 61, None)],
 )
-def test_what_a_plugin_calls_itself_is_shown_if_it_is_a_name(given, shown):
+def test_a_valid_display_name_of_a_plugin_is_shown(given, shown):
     plugin = load_plugin("gitea")
     named = type("Named", (plugin.provider_class,), {"DISPLAY_NAME": given})
     assert dataclasses.replace(plugin, provider_class=named).display_name == shown

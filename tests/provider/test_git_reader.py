@@ -57,7 +57,7 @@ def source(served, slug="shop"):
     return CloneUrl(url=f"{served.url}/acme/{slug}")
 
 
-def test_refs_and_the_default_branch_are_told(served, reader):
+def test_refs_and_the_default_branch_are_returned(served, reader):
     [(_, commit)] = served.branches(served.find("acme", "shop"))
     before = served.request_count
     listing = reader.refs(source(served))
@@ -94,7 +94,7 @@ def test_errors_are_those_of_a_git_host(served, reader, change, expected):
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_a_rate_limit_is_waited_for_or_told_with_its_end(served, reader):
+def test_a_rate_limit_is_waited_for_or_reported_with_its_end(served, reader):
     served.faults.add(Fault(answer(429, "later", headers={"Retry-After": "0"}), times=1))
     assert list(reader.refs(source(served)))
     served.faults.add(Fault(answer(429, "later", headers={"Retry-After": "1800"}), times=1))
@@ -113,7 +113,7 @@ def hostile():
     running.stop()
 
 
-def test_refs_that_git_does_not_allow_are_left_out(hostile, reader):
+def test_refs_that_git_does_not_allow_are_omitted(hostile, reader):
     names = (b"", b"a\x1b[31mb", b"a\rb", b"a\0b", b"\xff", b"a..b", b"a/", b"gr\xc3\xb6n", b"v")
     bad = (b"0" * 40, b"12", b"A" * 40, COMMIT + b" peeled:zz")
     rows = [COMMIT + b" refs/heads/" + name for name in names]
@@ -134,12 +134,12 @@ def test_refs_that_git_does_not_allow_are_left_out(hostile, reader):
         COMMIT + b" HEAD",
     ],
 )
-def test_a_head_that_names_no_branch_is_none(hostile, reader, head):
+def test_a_head_that_points_to_no_branch_is_none(hostile, reader, head):
     hostile.script.list_refs = lambda request: Answer(lines(head))
     assert reader.default_branch(CloneUrl(url=hostile.url)) is None
 
 
-def test_a_redirect_to_another_origin_gets_no_credentials(hostile, served, reader):
+def test_a_redirect_to_another_origin_receives_no_credentials(hostile, served, reader):
     where = ("Location", f"{served.url}/acme/shop/info/refs?service=git-upload-pack")
     hostile.script.discover = lambda request: Answer(status="302 Found", headers=(where,))
     before = served.request_count
@@ -148,17 +148,17 @@ def test_a_redirect_to_another_origin_gets_no_credentials(hostile, served, reade
     assert served.request_count == before
 
 
-def test_hashes_of_sha_256_are_listed(hostile, reader):
+def test_sha_256_hashes_are_listed(hostile, reader):
     hostile.script.object_format, hostile.script.refs = b"sha256", [(b"a" * 64, b"refs/heads/x")]
     assert [each.commit for each in reader.refs(CloneUrl(url=hostile.url))] == ["a" * 64]
 
 
-def test_a_server_that_is_not_there_is_unavailable(reader):
+def test_an_unreachable_server_is_unavailable(reader):
     with pytest.raises(ProviderUnavailable, match="cannot be reached"):
         reader.default_branch(CloneUrl(url="http://127.0.0.1:1/acme/shop"))
 
 
-def test_over_ssh_the_core_adds_key_and_host_keys(sshd, tmp_path):
+def test_over_ssh_the_core_adds_the_key_and_the_host_keys(sshd, tmp_path):
     def ask(**fields):
         key = SecretStr(sshd.key.read_text())
         core = CoreFields(**{"ssh_private_key": key, "ssh_host_keys": known, **fields})
@@ -177,7 +177,7 @@ def test_over_ssh_the_core_adds_key_and_host_keys(sshd, tmp_path):
         ask(ssh_private_key=None)
 
 
-def test_a_class_gets_a_reader_if_its_third_parameter_is_git():
+def test_a_class_receives_a_reader_if_its_third_parameter_is_git():
     def made(init):
         return type("Made", (), {"__init__": init})
 

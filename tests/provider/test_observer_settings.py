@@ -107,7 +107,7 @@ def test_a_secret_can_be_in_a_file(install, write, tmp_path):
     assert sys.modules["pager"].Pager.made[0].config.token.get_secret_value() == SECRET
 
 
-def test_a_secret_in_the_settings_file_itself_is_refused_without_being_repeated(
+def test_a_secret_in_the_settings_file_is_rejected_and_not_echoed(
     install, write, caplog, monkeypatch
 ):
     install()
@@ -131,7 +131,7 @@ def test_a_secret_in_the_settings_file_itself_is_refused_without_being_repeated(
         ("observers: {pager: {channel: ops, token: env:NOT_SET_ANYWHERE}}", "NOT_SET_ANYWHERE"),
     ],
 )
-def test_settings_that_are_wrong_leave_out_the_observer_and_are_reported(
+def test_an_observer_with_invalid_settings_is_skipped_and_reported(
     install, write, monkeypatch, caplog, settings, expected
 ):
     install()
@@ -153,7 +153,7 @@ def test_an_observer_without_a_config_is_created_without_arguments(install, writ
     assert installed_observers(write("observers: {plain: }")).names == ["plain"]
 
 
-def test_settings_of_an_observer_that_takes_none_are_reported(install, write, caplog):
+def test_settings_for_an_observer_without_settings_are_reported(install, write, caplog):
     install(PLAIN, "Plain", "plain")
     assert installed_observers(write("observers: {plain: {path: /x}}")).names == []
     problem = problem_of("plain")
@@ -162,7 +162,7 @@ def test_settings_of_an_observer_that_takes_none_are_reported(install, write, ca
     assert installed_observers(again(write(""))).names == ["plain"]
 
 
-def test_a_config_of_another_kind_is_refused(install, upgrade, write, monkeypatch):
+def test_a_config_of_another_type_is_rejected(install, upgrade, write, monkeypatch):
     install(PAGER.replace("PagerConfig(ObserverConfig)", "PagerConfig"), "Pager")
     assert installed_observers(write("")).names == []
     assert "not a subclass of ObserverConfig" in problem_of().message
@@ -173,7 +173,7 @@ def test_a_config_of_another_kind_is_refused(install, upgrade, write, monkeypatc
 
 
 @pytest.mark.parametrize("error", ["OSError", "SystemExit", "asyncio.CancelledError"])
-def test_a_constructor_that_fails_leaves_out_the_observer_and_its_secret(
+def test_an_observer_with_a_failing_constructor_is_skipped(
     install, write, monkeypatch, caplog, error
 ):
     failing = PAGER.replace(
@@ -209,7 +209,7 @@ def test_settings_of_an_observer_that_is_not_installed_are_logged(install, write
         ("\x00", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_malformed_is_an_error_that_says_what_is_wrong(write, content, problem):
+def test_an_invalid_settings_file_is_an_error_with_the_reason(write, content, problem):
     home = write(content)
     with pytest.raises(ConfigurationError, match=problem) as caught:
         read_observer_settings(home)
@@ -219,7 +219,9 @@ def test_a_file_that_is_malformed_is_an_error_that_says_what_is_wrong(write, con
     assert read_observer_settings(home) == {"pager": {"channel": "ops"}}
 
 
-def test_a_malformed_file_keeps_no_observer_without_settings_from_its_work(install, write, caplog):
+def test_an_invalid_settings_file_does_not_affect_observers_without_settings(
+    install, write, caplog
+):
     install()
     install(PLAIN, "Plain", "plain")
     assert installed_observers(write("observers: [")).names == ["plain"]
@@ -227,7 +229,7 @@ def test_a_malformed_file_keeps_no_observer_without_settings_from_its_work(insta
     assert "not valid YAML" in problem_of().message
 
 
-def test_what_is_no_file_is_not_waited_for(write):
+def test_a_settings_file_that_is_not_regular_is_not_waited_for(write):
     home = write("")
     (home / "settings.yaml").unlink()
     assert read_observer_settings(home) == {}

@@ -58,7 +58,7 @@ def assert_names_everything(error: PluginError, hook: str) -> None:
     assert SECRET not in str(error.as_dict())
 
 
-def test_every_hook_reaches_the_plugin(open_acme):
+def test_every_hook_calls_the_plugin(open_acme):
     provider = open_acme()
     assert provider.authenticate().username == "ada"
     assert [found.slug for found in provider.list_repos()] == [f"repository-{n}" for n in range(3)]
@@ -66,19 +66,19 @@ def test_every_hook_reaches_the_plugin(open_acme):
     assert provider.clone_url(REPOSITORY).url == "https://acme.example/ada/engine.git"
 
 
-def test_a_limit_is_kept_even_where_the_plugin_ignores_it(open_acme):
+def test_a_limit_applies_even_if_the_plugin_ignores_it(open_acme):
     found = list(open_acme().list_repos(RepositoryQuery(limit=2)))
     assert len(found) == 2
 
 
-def test_what_comes_again_while_a_listing_changes_is_given_once(open_acme):
+def test_items_repeated_by_a_changing_listing_are_returned_once(open_acme):
     again = ("for number in range(3)", "for number in (0, 1, 1, 2, 0, 2)")
     assert [found.slug for found in open_acme(*again).list_repos()] == [
         f"repository-{number}" for number in range(3)
     ]
 
 
-def test_a_listing_that_brings_nothing_new_for_ever_is_an_error(open_acme):
+def test_a_listing_that_yields_nothing_new_forever_is_an_error(open_acme):
     endless = ("for number in range(3)", "for number in itertools.cycle(range(3))")
     listing = open_acme(*endless).list_repos()
     assert [next(listing).slug for _ in range(3)] == [f"repository-{number}" for number in range(3)]
@@ -87,7 +87,7 @@ def test_a_listing_that_brings_nothing_new_for_ever_is_an_error(open_acme):
     assert caught.value.details["hook"] == "list_repos"
 
 
-def test_filters_are_applied_even_where_the_plugin_ignores_them(open_acme):
+def test_filters_apply_even_if_the_plugin_ignores_them(open_acme):
     provider = open_acme()
     found = provider.list_repos(RepositoryQuery(name_contains="Y 1", limit=2))
     assert [row.slug for row in found] == ["repository-1"]
@@ -105,9 +105,7 @@ def test_an_unknown_branch_is_not_found(open_acme):
     assert provider.find_branch(REPOSITORY, listed.name) == listed
 
 
-def test_a_hook_that_the_plugin_lacks_is_there_once_it_is_upgraded(
-    open_acme, upgrade, good_provider
-):
+def test_a_missing_hook_becomes_available_after_a_plugin_upgrade(open_acme, upgrade, good_provider):
     with pytest.raises(ConfigurationError, match="do not support find_repository") as caught:
         open_acme().find_repository(REPOSITORY)
     assert caught.value.hint == "Upgrade the plugin."
@@ -132,7 +130,7 @@ def test_a_hook_that_the_plugin_lacks_is_there_once_it_is_upgraded(
         ("return Account(username='')", "raised ValidationError"),
     ],
 )
-def test_a_wrong_answer_names_plugin_provider_and_hook(open_acme, wrong, said):
+def test_an_invalid_return_value_names_plugin_provider_and_hook(open_acme, wrong, said):
     provider = open_acme('return Account(username="ada")', wrong)
     with pytest.raises(PluginError, match=said) as caught:
         provider.authenticate()
@@ -151,14 +149,14 @@ def test_a_wrong_answer_names_plugin_provider_and_hook(open_acme, wrong, said):
         ("yield Branch.model_construct()", "gave an item that is not valid"),
     ],
 )
-def test_a_wrong_listing_names_plugin_provider_and_hook(open_acme, wrong, said):
+def test_an_invalid_listing_names_plugin_provider_and_hook(open_acme, wrong, said):
     provider = open_acme('yield Branch(name="main", commit="1" * 40)', wrong)
     with pytest.raises(PluginError, match=said) as caught:
         list(provider.list_branches(REPOSITORY))
     assert_names_everything(caught.value, "list_branches")
 
 
-def test_a_generator_that_fails_on_its_second_page_keeps_the_first(open_acme):
+def test_items_before_a_failing_page_are_returned(open_acme):
     provider = open_acme(
         'yield Branch(name="main", commit="1" * 40)',
         'yield Branch(name="main", commit="1" * 40); raise ValueError(self.config.token)',
@@ -170,7 +168,7 @@ def test_a_generator_that_fails_on_its_second_page_keeps_the_first(open_acme):
     assert_names_everything(caught.value, "list_branches")
 
 
-def test_a_typed_error_passes_with_context_masked_and_without_its_chain(open_acme):
+def test_a_typed_error_is_raised_with_masked_context_and_no_cause(open_acme):
     provider = open_acme(
         'return Account(username="ada")',
         """
@@ -189,7 +187,7 @@ def test_a_typed_error_passes_with_context_masked_and_without_its_chain(open_acm
     assert caught.value.details["hook"] == "authenticate"
 
 
-def test_a_credential_for_git_that_was_obtained_at_run_time_is_masked(open_acme):
+def test_a_git_credential_obtained_at_run_time_is_masked(open_acme):
     obtained = SecretStr("hunter2-of-this-hour")
     provider = open_acme(
         "password=self.config.token",
@@ -201,14 +199,14 @@ def test_a_credential_for_git_that_was_obtained_at_run_time_is_masked(open_acme)
 
 
 @pytest.mark.parametrize("raised", ["GeneratorExit", "SystemExit", "asyncio.CancelledError"])
-def test_what_is_no_exception_is_still_the_plugin_s_fault(open_acme, raised):
+def test_an_exception_outside_the_exception_class_is_blamed_on_the_plugin(open_acme, raised):
     failing = f"import asyncio; raise {raised}('x')"
     with pytest.raises(PluginError, match=raised.rpartition(".")[2]) as caught:
         open_acme('return Account(username="ada")', failing).authenticate()
     assert_names_everything(caught.value, "authenticate")
 
 
-def test_an_error_whose_text_cannot_be_read_is_still_the_plugin_s_fault(open_acme):
+def test_an_error_with_unreadable_text_is_blamed_on_the_plugin(open_acme):
     failing = """
         class Strange(Exception):
             def __str__(self):
@@ -220,7 +218,7 @@ def test_an_error_whose_text_cannot_be_read_is_still_the_plugin_s_fault(open_acm
     assert_names_everything(caught.value, "authenticate")
 
 
-def test_a_long_text_is_cut_once_it_is_masked(open_acme):
+def test_a_long_text_is_truncated_after_masking(open_acme):
     failing = "raise ValueError('x' * 1900 + self.config.token.get_secret_value() * 50)"
     with pytest.raises(PluginError, match="raised ValueError") as caught:
         open_acme('return Account(username="ada")', failing).authenticate()
@@ -228,7 +226,7 @@ def test_a_long_text_is_cut_once_it_is_masked(open_acme):
     assert SECRET[:4] not in caught.value.message
 
 
-def test_an_interrupt_by_a_person_passes_through_a_hook(open_acme):
+def test_a_keyboard_interrupt_passes_through_a_hook(open_acme):
     provider = open_acme('return Account(username="ada")', "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         provider.authenticate()
@@ -269,7 +267,7 @@ def test_a_closed_listing_closes_the_plugins_generator(open_acme, tmp_path):
     assert marker.exists()
 
 
-def test_optional_hooks_are_known_by_name(open_acme):
+def test_optional_hooks_are_looked_up_by_name(open_acme):
     provider = open_acme()
     assert provider.supports("clone_url")
     assert not provider.supports("explain_git_refusal")
@@ -319,7 +317,7 @@ def test_observers_see_failures(open_acme):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError, GeneratorExit])
-def test_a_failing_observer_disturbs_neither_call_nor_other_observers(open_acme, caplog, error):
+def test_a_failing_observer_affects_neither_the_call_nor_other_observers(open_acme, caplog, error):
     class Failing:
         @hookimpl
         def provider_call_started(self):
@@ -332,7 +330,7 @@ def test_a_failing_observer_disturbs_neither_call_nor_other_observers(open_acme,
     assert f"failing failed in provider_call_started: {error.__name__}" in caplog.text
 
 
-def test_an_observer_with_an_unknown_hook_is_refused():
+def test_an_observer_with_an_unknown_hook_is_rejected():
     class Mistyped:
         @hookimpl
         def provider_call_begun(self):
@@ -342,7 +340,7 @@ def test_an_observer_with_an_unknown_hook_is_refused():
         Observers([("mistyped", Mistyped())])
 
 
-def test_installed_observers_are_told_and_broken_ones_left_out(
+def test_installed_observers_are_notified_and_broken_ones_skipped(
     install_distribution, good_provider, caplog
 ):
     install_distribution("acme-provider", "acme", good_provider)
@@ -378,7 +376,7 @@ def test_installed_observers_are_told_and_broken_ones_left_out(
     assert "skipper" in caplog.text
 
 
-def test_a_secret_and_a_call_reach_only_the_named_provider(install_distribution, good_provider):
+def test_a_secret_and_a_call_only_reach_the_named_provider(install_distribution, good_provider):
     spying = good_provider + "\nSEEN = []\n"
     spying = spying.replace(
         "self.config = config", "self.config = config; SEEN.append(config.token)"
@@ -394,7 +392,7 @@ def test_a_secret_and_a_call_reach_only_the_named_provider(install_distribution,
     assert load_plugin("acme").provider_class.__init__.__globals__["SEEN"][-1] == "called"
 
 
-def test_a_wrong_configuration_names_the_field_and_not_the_value(
+def test_an_invalid_configuration_names_the_field_and_not_the_value(
     install_distribution, good_provider
 ):
     install_distribution("acme-provider", "acme", good_provider)
@@ -418,7 +416,7 @@ WEBHOOK = """
     def list_repos"""
 
 
-def test_what_a_plugin_says_of_a_webhooks_secret_is_masked(open_acme):
+def test_a_webhook_secret_in_a_plugin_result_is_masked(open_acme):
     calls = []
 
     class Watching:

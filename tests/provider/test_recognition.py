@@ -70,32 +70,32 @@ UNKNOWN = (
 
 
 @pytest.mark.parametrize("text", KNOWN)
-def test_the_address_of_a_known_host_tells_the_kind_and_the_fields(text):
+def test_the_address_of_a_known_host_determines_kind_and_fields(text):
     kind, fields = KNOWN[text]
     (found,) = recognitions(clean_address(text))
     assert (found.kind, found.fields) == (kind, fields)
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
-def test_what_could_be_any_host_is_not_guessed(text):
+def test_the_kind_of_an_ambiguous_address_is_not_guessed(text):
     assert recognitions(clean_address(text)) == ()
 
 
-def test_an_address_is_taken_off_the_arguments():
+def test_an_address_is_removed_from_the_arguments():
     arguments = ["https://github.com/acme/shop", "--mode", "token"]
     assert pasted_address("work", arguments) == "https://github.com/acme/shop"
     assert arguments == ["--mode", "token"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--mode", "token"], ["--url", "https://x.example"]])
-def test_other_arguments_stay(arguments):
+def test_other_arguments_are_kept(arguments):
     before = list(arguments)
     assert pasted_address("work", arguments) is None
     assert arguments == before
 
 
 @pytest.mark.parametrize("user", ["ada:hunter2", "hunter2" * 4, "hunter2" * 4 + ":x-oauth-basic"])
-def test_a_password_in_an_address_is_refused_and_not_repeated(user):
+def test_a_password_in_an_address_is_rejected_and_not_echoed(user):
     with pytest.raises(ConfigurationError, match="password or token") as caught:
         pasted_address("work", [f"https://{user}@github.com/acme/shop"])
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
@@ -115,7 +115,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(user):
         "https://github.com/\x1b[31m/shop",
     ],
 )
-def test_what_is_no_address_of_a_repository_is_refused(text):
+def test_an_address_that_is_not_a_repository_is_rejected(text):
     with pytest.raises(ConfigurationError, match="not that of a repository") as caught:
         pasted_address("work", [text])
     example = caught.value.hint.split()[-1]
@@ -123,7 +123,7 @@ def test_what_is_no_address_of_a_repository_is_refused(text):
     assert plugin_for(None, pasted_address("work", ["https://github.com/acme/shop/tree/main"]))
 
 
-def test_what_was_recognized_is_said(capsys):
+def test_the_recognized_kind_is_reported(capsys):
     plugin, told = plugin_for(None, f"{HOST}/scm/prj/repo.git")
     assert (plugin.kind, told) == (CENTER, {"url": HOST, "project": "PRJ"})
     said = capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_what_was_recognized_is_said(capsys):
     assert "--kind" in said
 
 
-def test_with_a_kind_the_address_tells_the_fields_alone(capsys):
+def test_with_a_kind_the_address_only_determines_the_fields(capsys):
     plugin, told = plugin_for("gitea", "https://codeberg.org/acme/shop")
     assert (plugin.kind, told["owner"]) == ("gitea", "acme")
     assert "Read from the URL: url https://codeberg.org, owner acme." in capsys.readouterr().err
@@ -139,14 +139,14 @@ def test_with_a_kind_the_address_tells_the_fields_alone(capsys):
         plugin_for("gitea", "https://github.com/acme/shop")
 
 
-def test_an_address_that_nothing_recognizes_asks_for_the_kind():
+def test_an_unrecognized_address_requires_the_kind():
     with pytest.raises(UsageError, match="No installed plugin recognizes") as caught:
         plugin_for(None, f"{HOST}/acme/shop.git")
     assert "gitlab), and give its fields: deploycore provider add --kind" in caught.value.hint
     assert CENTER in caught.value.hint
 
 
-def test_an_address_in_the_place_of_the_name_is_told_and_not_repeated():
+def test_an_address_in_place_of_the_name_is_reported_and_not_echoed():
     for address in ("https://ada:hunter2@git.example.com/x", "git@git.example.com:acme/shop"):
         with pytest.raises(UsageError, match="name is missing before the URL") as caught:
             pasted_address(address, ["--kind", "git"])
@@ -173,14 +173,14 @@ def rival(install_distribution):
     return install
 
 
-def test_two_plugins_that_recognize_one_address_are_both_named(rival):
+def test_two_plugins_that_recognize_the_same_address_are_both_named(rival):
     rival("return {}")
     with pytest.raises(UsageError, match="several kinds: github, rival"):
         plugin_for(None, "https://github.com/acme/shop")
 
 
 @pytest.mark.parametrize("body", ["raise ValueError('no')", "return {'owner': 7}", "return 'x'"])
-def test_a_plugin_that_fails_recognizes_nothing_and_hides_no_other(rival, body):
+def test_a_failing_plugin_recognizes_nothing_and_hides_no_other(rival, body):
     rival(body)
     (found,) = recognitions("https://github.com/acme/shop")
     assert found.kind == "github"
@@ -190,7 +190,7 @@ def test_a_plugin_that_fails_recognizes_nothing_and_hides_no_other(rival, body):
     assert plugin_for("rival", None)[1] == {}
 
 
-def test_a_method_of_instances_is_a_fault_of_the_plugin():
+def test_recognition_by_an_instance_method_is_a_plugin_error():
     class Wrong(load_plugin("gitea").provider_class):
         def recognize_url(self, url):
             return {}
@@ -212,18 +212,18 @@ READ = {
 
 
 @pytest.mark.parametrize("text", READ)
-def test_a_plugin_reads_addresses_of_its_host_that_have_another_form(text):
+def test_a_plugin_can_parse_addresses_of_its_host_in_another_form(text):
     plugin = load_plugin(CENTER)
     read = read_repository(text, lambda: [HOST], partial(repository_by, plugin))
     assert str(read) == READ[text]
 
 
-def test_a_plugin_does_not_read_addresses_of_other_hosts():
+def test_a_plugin_does_not_parse_addresses_of_other_hosts():
     with pytest.raises(ConfigurationError, match="names a repository on"):
         read_repository("https://other.example/scm/prj/repo.git", lambda: [HOST], pytest.fail)
 
 
-def test_what_a_plugin_does_not_read_is_read_as_others_are():
+def test_an_address_a_plugin_does_not_parse_is_parsed_in_the_default_way():
     address = "https://codeberg.org/acme/shop/src/branch/main"
     assert repository_by(load_plugin("gitea"), address) is None
     read = read_repository(address, lambda: ["https://codeberg.org"], lambda url: None)
@@ -231,7 +231,7 @@ def test_what_a_plugin_does_not_read_is_read_as_others_are():
 
 
 @pytest.mark.parametrize("body", ["raise ValueError('no')", "return 'a/b'"])
-def test_a_plugin_that_fails_to_read_an_address_is_named(rival, body):
+def test_a_plugin_that_fails_to_parse_an_address_is_named(rival, body):
     rival(f"return None\n    @classmethod\n    def repository_of_url(cls, url):\n        {body}")
     with pytest.raises(PluginError, match="repository_of_url of the plugin rival"):
         repository_by(load_plugin("rival"), f"{HOST}/acme/shop")

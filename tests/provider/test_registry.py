@@ -22,7 +22,7 @@ def uninstall(directory: Path, release: str) -> None:
     importlib.invalidate_caches()
 
 
-def test_a_good_plugin_loads_with_its_hooks_and_origin(install_distribution, good_provider):
+def test_a_valid_plugin_loads_with_its_hooks_and_origin(install_distribution, good_provider):
     install_distribution("acme-provider", "acme", good_provider)
     plugin = load_plugin("acme")
     assert plugin.hooks == ("authenticate", "list_repos", "list_branches", "clone_url")
@@ -43,7 +43,9 @@ def test_loading_one_kind_imports_no_other_plugin(install_distribution, good_pro
     assert "other_provider" not in sys.modules
 
 
-def test_an_unknown_kind_names_what_is_installed(install_distribution, good_provider):
+def test_the_error_for_an_unknown_kind_lists_the_installed_kinds(
+    install_distribution, good_provider
+):
     install_distribution("acme-provider", "acme", good_provider)
     with pytest.raises(ConfigurationError, match=r"'nope'.*acme") as caught:
         load_plugin("nope")
@@ -52,7 +54,7 @@ def test_an_unknown_kind_names_what_is_installed(install_distribution, good_prov
     assert load_plugin("nope").kind == "nope"
 
 
-def test_two_distributions_of_one_kind_are_both_named(
+def test_two_distributions_of_the_same_kind_are_both_named(
     install_distribution, good_provider, tmp_path
 ):
     install_distribution("acme-provider", "acme", good_provider)
@@ -123,7 +125,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("change", "reason"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_faulty_plugin_is_refused_by_name_and_reason(
+def test_an_invalid_plugin_is_rejected_with_its_name_and_the_reason(
     install_distribution, good_provider, change, reason
 ):
     assert change[0] in good_provider
@@ -140,7 +142,7 @@ def test_an_entry_point_that_names_an_instance_is_refused(install_distribution, 
         load_plugin("acme")
 
 
-def test_reports_cover_broken_plugins_and_leave_the_good_one_usable(
+def test_plugin_reports_include_broken_plugins_and_keep_others_usable(
     install_distribution, good_provider
 ):
     install_distribution("acme-provider", "acme", good_provider)
@@ -157,7 +159,7 @@ def test_reports_cover_broken_plugins_and_leave_the_good_one_usable(
     assert [origin.label for origin in reports["old"].origins] == ["old-provider 1.0"]
 
 
-def test_an_import_that_hangs_is_named_and_keeps_nobody_from_the_others(
+def test_a_hanging_import_is_named_and_does_not_block_other_plugins(
     install_distribution, good_provider, until_the_end, monkeypatch
 ):
     monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
@@ -174,7 +176,7 @@ def test_an_import_that_hangs_is_named_and_keeps_nobody_from_the_others(
     assert load_plugin("m").label == "acme-provider 1.0"
 
 
-def test_a_needed_plugin_whose_import_hangs_is_given_up(
+def test_loading_a_required_plugin_whose_import_hangs_times_out(
     install_distribution, good_provider, until_the_end, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(registry, "NEEDED_SECONDS", 0.2)
@@ -192,7 +194,7 @@ def test_a_needed_plugin_whose_import_hangs_is_given_up(
 
 
 @pytest.mark.parametrize(("change", "reason"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_faulty_plugin_is_listed_with_its_reason_beside_the_others(
+def test_an_invalid_plugin_is_listed_with_the_reason_and_the_others(
     install_distribution, good_provider, upgrade, change, reason
 ):
     install_distribution("faulty-provider", "faulty", good_provider.replace(*change))
@@ -206,7 +208,9 @@ def test_a_faulty_plugin_is_listed_with_its_reason_beside_the_others(
     assert load_plugin("faulty").label == "faulty-provider 1.0"
 
 
-def test_rivals_are_listed_with_all_their_distributions(install_distribution, good_provider):
+def test_conflicting_plugins_are_listed_with_all_their_distributions(
+    install_distribution, good_provider
+):
     install_distribution("acme-provider", "acme", good_provider)
     install_distribution("rival-provider", "ACME", good_provider, version="2.0")
     (report,) = (each for each in plugin_reports() if each.kind == "acme")
@@ -217,7 +221,7 @@ def test_rivals_are_listed_with_all_their_distributions(install_distribution, go
     assert "cannot choose between them" in report.problem.message
 
 
-def test_what_a_plugin_prints_while_it_is_imported_goes_to_standard_error(
+def test_output_of_a_plugin_import_goes_to_standard_error(
     install_distribution, good_provider, capsys
 ):
     install_distribution("loud-provider", "loud", "print('I am loud')\n" + good_provider)
@@ -228,7 +232,7 @@ def test_what_a_plugin_prints_while_it_is_imported_goes_to_standard_error(
     assert capsys.readouterr() == ("an answer\n", "I am loud\n")
 
 
-def test_others_print_as_ever_while_an_import_hangs(
+def test_other_threads_print_normally_while_an_import_hangs(
     install_distribution, until_the_end, monkeypatch, capsys
 ):
     monkeypatch.setattr(registry, "LISTED_SECONDS", 0.2)
@@ -239,9 +243,7 @@ def test_others_print_as_ever_while_an_import_hangs(
     assert capsys.readouterr() == ("an answer\n", "before\n")
 
 
-def test_a_class_that_can_t_even_be_looked_at_is_named(
-    install_distribution, good_provider, upgrade
-):
+def test_a_class_that_cannot_be_inspected_is_named(install_distribution, good_provider, upgrade):
     source = (
         good_provider
         + """
@@ -266,7 +268,7 @@ class Hostile(metaclass=Meta):
 @pytest.mark.parametrize(
     ("said", "shown"), [("'two'", "'two'"), ("7", 7), ("(1, 2)", "(1, 2)"), ("None", None)]
 )
-def test_a_contract_version_is_shown_as_the_plugin_says_it(
+def test_the_contract_version_is_shown_as_the_plugin_states_it(
     install_distribution, good_provider, said, shown
 ):
     changed = good_provider.replace("API_VERSION = 1", f"API_VERSION = {said}")
@@ -304,7 +306,7 @@ def deploy_finished(deployment, error):
     assert report.problem is None
 
 
-def test_where_a_distribution_lies_is_told_and_whether_it_is_editable(
+def test_the_location_of_a_distribution_and_whether_it_is_editable_is_shown(
     install_distribution, good_provider, tmp_path
 ):
     install_distribution("acme-provider", "acme", good_provider)

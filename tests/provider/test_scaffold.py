@@ -36,7 +36,7 @@ def texts(directory):
         ("Deploycore_My.Host", "my-host", "deploycore_my_host", "MyHost"),
     ],
 )
-def test_every_name_of_the_imaginary_host_is_replaced(tmp_path, name, kind, package, prefix):
+def test_every_name_of_the_example_host_is_replaced(tmp_path, name, kind, package, prefix):
     made = render_template(name, tmp_path / "made")
     rendered = texts(made)
     assert [path for path, text in rendered.items() if "acme" in (path + text).lower()] == []
@@ -49,7 +49,7 @@ def test_every_name_of_the_imaginary_host_is_replaced(tmp_path, name, kind, pack
 
 
 @pytest.mark.parametrize("template", ["provider", "observer"])
-def test_what_is_rendered_is_in_good_style(tmp_path, template):
+def test_the_rendered_plugin_passes_the_linter(tmp_path, template):
     made = render_template("my-host", tmp_path / "made", template=template)
     ruff = [sys.executable, "-m", "ruff"]
     checked = subprocess.run([*ruff, "check", "."], cwd=made, capture_output=True, text=True)
@@ -76,7 +76,7 @@ def test_the_tests_of_a_rendered_observer_pass(tmp_path):
     ("name", "said"),
     [("", "An observer cannot be named"), ("test-it", "An observer cannot be named")],
 )
-def test_a_name_that_will_not_do_for_an_observer_is_refused(tmp_path, name, said):
+def test_an_invalid_observer_name_is_rejected(tmp_path, name, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         render_template(name, tmp_path / "made", template="observer")
     if name:
@@ -84,12 +84,12 @@ def test_a_name_that_will_not_do_for_an_observer_is_refused(tmp_path, name, said
         assert "deploycore plugin new --observer it." in caught.value.hint
 
 
-def test_an_observer_cannot_have_the_distribution_of_a_provider(tmp_path):
+def test_an_observer_cannot_use_the_distribution_name_of_a_provider(tmp_path):
     with pytest.raises(ConfigurationError, match="used by deploycore-bitbucket"):
         render_template("bitbucket", tmp_path / "made", template="observer")
 
 
-def test_only_what_belongs_to_the_template_is_copied(tmp_path, monkeypatch):
+def test_only_files_of_the_template_are_copied(tmp_path, monkeypatch):
     source = tmp_path / "template"
     for path in ("pyproject.toml", ".gitignore", "pkg/a.py", "pkg/__pycache__/a.pyc", ".venv/x"):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def test_every_place_to_edit_is_marked_once_and_explained(kind, least):
     "name",
     ["", "1host", "a/b", "..", "größe", "x" * 31, "-", "a b", "a;b", "test-host", "deploycore"],
 )
-def test_a_name_that_will_not_do_is_refused(tmp_path, name):
+def test_an_invalid_name_is_rejected(tmp_path, name):
     with pytest.raises(ConfigurationError, match="cannot be named"):
         render_template(name, tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
@@ -136,7 +136,7 @@ def test_a_name_that_will_not_do_is_refused(tmp_path, name):
         ("x" * 40, "x" * 30),
     ],
 )
-def test_a_name_that_will_not_do_is_told_one_that_will(tmp_path, name, suggested):
+def test_an_invalid_name_gets_a_valid_suggestion(tmp_path, name, suggested):
     with pytest.raises(ConfigurationError) as caught:
         render_template(name, tmp_path / "made")
     assert f"deploycore plugin new {suggested}." in caught.value.hint
@@ -146,14 +146,14 @@ def test_a_name_that_will_not_do_is_told_one_that_will(tmp_path, name, suggested
 @pytest.mark.parametrize(
     "name", ["", "..", "123", "主机", "test", "Bitbucket", "bit bucket 主", "-"]
 )
-def test_nothing_is_suggested_that_would_not_do(tmp_path, name):
+def test_no_invalid_name_is_suggested(tmp_path, name):
     with pytest.raises(ConfigurationError) as caught:
         render_template(name, tmp_path / "made")
     for suggested in re.findall(r"plugin new ([^ ]+)\.", caught.value.hint):
         render_template(suggested, tmp_path / "made")
 
 
-def test_a_name_whose_distribution_is_installed_is_refused(tmp_path, monkeypatch):
+def test_the_name_of_an_installed_distribution_is_rejected(tmp_path, monkeypatch):
     metadata = tmp_path / "site" / "deploycore_harbour-1.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(
@@ -173,12 +173,12 @@ def test_a_directory_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
         render_template("harbour", tmp_path)
 
 
-def test_a_kind_that_is_installed_is_refused(tmp_path):
+def test_an_installed_kind_is_rejected(tmp_path):
     with pytest.raises(ConfigurationError, match="used by deploycore-bitbucket"):
         render_template("Bitbucket", tmp_path / "made")
 
 
-def test_a_directory_in_use_is_left_alone(tmp_path):
+def test_a_directory_in_use_is_not_changed(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="not empty") as caught:
         render_template("harbour", tmp_path)
@@ -187,7 +187,7 @@ def test_a_directory_in_use_is_left_alone(tmp_path):
     assert render_template("harbour", tmp_path / "other").is_dir()
 
 
-def test_a_file_in_the_place_is_left_alone(tmp_path):
+def test_an_existing_file_is_not_changed(tmp_path):
     place = tmp_path / "made"
     place.write_text("mine")
     with pytest.raises(ConfigurationError):
@@ -195,7 +195,7 @@ def test_a_file_in_the_place_is_left_alone(tmp_path):
     assert place.read_text() == "mine"
 
 
-def test_an_empty_directory_will_do_even_the_one_that_we_are_in(tmp_path, monkeypatch):
+def test_an_empty_directory_is_accepted_even_the_current_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     render_template("harbour", Path("."))
     assert Path("pyproject.toml").is_file()
@@ -203,14 +203,14 @@ def test_an_empty_directory_will_do_even_the_one_that_we_are_in(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["harbour", "deploycore-harbour"])
-def test_without_a_directory_it_goes_beside(tmp_path, monkeypatch, name):
+def test_without_a_directory_the_plugin_is_created_in_the_current_one(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert render_template(name) == tmp_path / "deploycore-harbour"
     assert (tmp_path / "deploycore-harbour" / "README.md").is_file()
 
 
 @pytest.mark.parametrize("call", [1, 7, 12])
-def test_a_failure_at_any_file_leaves_nothing(tmp_path, monkeypatch, call):
+def test_an_error_at_any_file_leaves_nothing_behind(tmp_path, monkeypatch, call):
     calls = iter(range(1, 1000))
     write = Path.write_text
 
@@ -227,7 +227,7 @@ def test_a_failure_at_any_file_leaves_nothing(tmp_path, monkeypatch, call):
     assert render_template("harbour", tmp_path / "with-room").is_dir()
 
 
-def test_an_installation_without_the_template_says_so(tmp_path, monkeypatch):
+def test_an_installation_without_the_template_reports_it(tmp_path, monkeypatch):
     monkeypatch.setattr("deploycore.provider.scaffold.files", lambda package: tmp_path / "package")
     with pytest.raises(ConfigurationError, match="lacks the template") as caught:
         render_template("harbour", tmp_path / "made")

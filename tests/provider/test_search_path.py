@@ -43,14 +43,14 @@ def age(site):
     os.utime(site, (changed, changed))
 
 
-def test_what_has_not_changed_is_searched_once(site, searches):
+def test_an_unchanged_search_path_is_searched_once(site, searches):
     for _ in range(3):
         assert list(registry.entry_points_by_name(GROUP)) == ["one"]
     assert list(registry.entry_points_by_name("deploycore.observers")) == []
     assert searches == ["all groups"]
 
 
-def test_what_is_installed_upgraded_or_removed_is_seen_at_once(site):
+def test_installed_upgraded_or_removed_plugins_are_detected_at_once(site):
     assert list(registry.entry_points_by_name(GROUP)) == ["one"]
     write_distribution(site, "acme-two", "two", "")
     assert list(registry.entry_points_by_name(GROUP)) == ["one", "two"]
@@ -63,7 +63,7 @@ def test_what_is_installed_upgraded_or_removed_is_seen_at_once(site):
     assert registry.entry_points_by_name(GROUP) == {}
 
 
-def test_what_changed_a_moment_ago_is_not_kept(site):
+def test_a_result_for_a_recently_changed_directory_is_not_cached(site):
     """The next change may come within the same tick of the file system's clock."""
     listed = search_path.kept_while_unchanged(lambda: len(list(site.glob("*.txt"))))
     (site / "one.txt").touch()
@@ -74,7 +74,7 @@ def test_what_changed_a_moment_ago_is_not_kept(site):
     assert listed() == 2
 
 
-def test_another_path_is_another_search(site, tmp_path, monkeypatch):
+def test_a_changed_search_path_is_searched_again(site, tmp_path, monkeypatch):
     assert list(registry.entry_points_by_name(GROUP)) == ["one"]
     other = tmp_path / "other"
     write_distribution(other, "acme-other", "other", "")
@@ -90,6 +90,6 @@ def test_another_path_is_another_search(site, tmp_path, monkeypatch):
     assert list(registry.entry_points_by_name(GROUP)) == ["one"]
 
 
-def test_places_that_can_not_be_looked_at_are_no_error(monkeypatch, tmp_path):
+def test_unreadable_directories_are_not_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path / "nothing"), "null\0", str(tmp_path)])
     assert [state[1:] for state in search_path._state_of_path()[:2]] == [(0, 0)] * 2

@@ -36,12 +36,12 @@ def children() -> set[int]:
     return set(map(int, path.read_text().split()))
 
 
-def test_a_process_that_is_held_says_why_and_is_killed():
+def test_a_blocked_process_reports_the_reason_and_is_killed():
     done = run(HOLD)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "It is held.\n")
 
 
-def test_a_block_that_ends_leaves_no_process_and_says_nothing():
+def test_a_block_that_ends_leaves_no_process_and_prints_nothing():
     before = children()
     with ending_process(60, "never"):
         assert len(children() - before) == 1
@@ -50,14 +50,14 @@ def test_a_block_that_ends_leaves_no_process_and_says_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (0, "over\n", "")
 
 
-def test_what_the_block_raises_is_raised_and_nothing_is_left():
+def test_an_exception_of_the_block_is_raised_and_nothing_is_left_behind():
     before = children()
     with pytest.raises(KeyboardInterrupt), ending_process(60, "never"):
         raise KeyboardInterrupt
     assert children() == before
 
 
-def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path):
+def test_the_watchdog_does_not_outlive_a_killed_parent(tmp_path):
     program = (
         "import os, pathlib, sys\n"
         "from deploycore.provider.watchdog import ending_process\n"
@@ -82,7 +82,7 @@ def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path):
     wait_for(is_gone)
 
 
-def test_without_a_shell_nothing_is_watched(monkeypatch):
+def test_without_a_shell_the_watchdog_is_disabled(monkeypatch):
     def refuse(*_, **__):
         raise FileNotFoundError(2, "No such file or directory")
 
@@ -92,7 +92,7 @@ def test_without_a_shell_nothing_is_watched(monkeypatch):
     assert begun_at
 
 
-def test_its_environment_holds_no_secret(monkeypatch):
+def test_the_environment_of_the_watchdog_contains_no_secret(monkeypatch):
     monkeypatch.setenv("DEPLOYCORE_TOKEN", "made-up")
     before = children()
     with ending_process(60, "never"):

@@ -42,7 +42,7 @@ def test_plain_and_percent_encoded_forms_are_masked(secret, before, after):
 
 
 @given(secret=st.text(min_size=8, max_size=60), user=st.text(max_size=9))
-def test_basic_authorisation_headers_are_masked(secret, user):
+def test_basic_authorization_headers_are_masked(secret, user):
     encoded = base64.b64encode(f"{user}:{secret}".encode()).decode()
     masked = Redactor([SecretStr(secret)]).mask(f"Authorization: Basic {encoded}")
     assert MASK in masked
@@ -106,7 +106,7 @@ def test_quoted_and_escaped_forms_are_masked(written):
     ("options", "script"),
     [(["-x"], ': "$1"'), ([], 'printf "%q\\n" "$1"'), ([], 'echo "${1@Q}"')],
 )
-def test_what_bash_itself_prints_is_masked(options, script):
+def test_bash_output_of_a_secret_is_masked(options, script):
     secret = 'it\'s a "$ecret" & more'
     done = subprocess.run(
         ["bash", *options, "-c", script, "bash", secret],
@@ -119,25 +119,25 @@ def test_what_bash_itself_prints_is_masked(options, script):
     assert "more" not in masked
 
 
-def test_the_longest_form_wins():
+def test_the_longest_secret_is_masked_first():
     redactor = Redactor([SecretStr("token"), SecretStr("token-and-more")])
     assert redactor.mask("x token-and-more y token z") == f"x {MASK} y {MASK} z"
 
 
-def test_secrets_that_overlap_leave_nothing_of_each_other():
+def test_overlapping_secrets_are_masked_completely():
     redactor = Redactor([SecretStr("abcdef"), SecretStr("defghi")])
     assert redactor.mask("x abcdefghi y") == f"x {MASK} y"
 
 
-def test_what_is_hidden_without_a_gap_is_one_mask():
+def test_adjacent_masked_parts_become_one_mask():
     assert Redactor([SecretStr("aaaa")]).mask("-aaaaaaa-aaa-") == f"-{MASK}-aaa-"
 
 
-def test_very_short_values_are_left_alone():
+def test_very_short_values_are_not_masked():
     assert Redactor([SecretStr("a")]).mask("banana") == "banana"
 
 
-def test_no_secrets_change_nothing():
+def test_without_secrets_nothing_is_changed():
     assert Redactor().mask("text") == "text"
 
 
@@ -149,7 +149,7 @@ def test_values_that_are_not_utf_8_are_masked():
     assert stream.feed(b"x caf\xe9-password y") + stream.finish() == f"x {MASK} y".encode()
 
 
-def test_each_line_of_a_key_is_a_secret_but_short_ones():
+def test_each_line_of_a_key_is_a_secret_except_short_ones():
     redactor = Redactor([SecretStr(KEY)])
     for line in KEY.splitlines():
         shown = redactor.mask(f"\t{line}\r\n")
@@ -171,7 +171,7 @@ def test_secrets_are_found_in_nested_models():
     assert [found.get_secret_value() for found in secrets_in(outer)] == ["deep"]
 
 
-def test_what_is_learned_later_is_masked_from_then_on():
+def test_a_secret_added_later_is_masked_from_then_on():
     redactor = Redactor([SecretStr("given-before")])
     assert redactor.mask("given-before obtained-later") == f"{MASK} obtained-later"
     redactor.learn(SecretStr("obtained-later"))
@@ -180,7 +180,7 @@ def test_what_is_learned_later_is_masked_from_then_on():
     assert redactor.secrets == (SecretStr("given-before"), SecretStr("obtained-later"))
 
 
-def test_of_many_learned_secrets_the_latest_are_masked_and_the_given_ones_stay():
+def test_the_latest_of_many_added_secrets_and_the_initial_ones_are_masked():
     redactor = Redactor([SecretStr("given-before")])
     for number in range(200):
         redactor.learn(SecretStr(f"obtained-{number:03}"))
@@ -193,7 +193,7 @@ def test_of_many_learned_secrets_the_latest_are_masked_and_the_given_ones_stay()
     further=st.lists(st.lists(secrets, max_size=3), max_size=3),
     text=st.text(max_size=20),
 )
-def test_what_is_added_to_a_search_is_found_as_if_it_had_always_been_there(first, further, text):
+def test_a_secret_added_to_a_search_is_found_as_an_initial_one(first, further, text):
     known = [SecretStr(secret) for secret in first]
     learning, extended = Redactor(known), Redactor(known)
     learning.mask(text), extended.mask(text)  # each has its search now
@@ -213,7 +213,7 @@ def test_what_is_added_to_a_search_is_found_as_if_it_had_always_been_there(first
         assert len({stream.held for stream in streams}) == 1
 
 
-def test_a_redactor_shows_nothing():
+def test_the_repr_of_a_redactor_shows_nothing():
     redactor = Redactor([SecretStr("secret-value")])
     stream = redactor.stream()
     stream.feed(b"a secret-va")
@@ -286,7 +286,7 @@ def masked_slowly(known: list[str], data: bytes) -> bytes:
 @given(given=outputs(), places=st.lists(st.integers(0, 900), max_size=12))
 @example(given=(["abcdef", "defghi"], b"abcdefghi"), places=[6, 7])
 @example(given=(["aaaa"], b"aaaaaaaaa"), places=[1, 2, 3, 4, 5, 6, 7, 8])
-def test_cuts_change_nothing_and_nothing_of_a_secret_is_left(given, places):
+def test_chunk_boundaries_change_nothing_and_reveal_no_secret(given, places):
     known, data = given
     whole = masked_slowly(known, data)
     assert streamed(known, [data]) == whole
@@ -295,7 +295,7 @@ def test_cuts_change_nothing_and_nothing_of_a_secret_is_left(given, places):
 
 
 @given(given=outputs())
-def test_bytes_may_come_one_by_one(given):
+def test_bytes_can_arrive_one_at_a_time(given):
     known, data = given
     assert streamed(known, [bytes([byte]) for byte in data]) == masked_slowly(known, data)
 
@@ -331,7 +331,7 @@ def test_wrapped_encodings_of_long_secrets_are_masked(encode, encoding, width):
     assert len(masked) < 60
 
 
-def test_the_base64_tool_is_masked():
+def test_output_of_the_base64_tool_is_masked():
     secret = "s3cret" * 30
     done = subprocess.run(
         ["base64"], input=f"user:{secret}".encode(), capture_output=True, check=True
@@ -340,7 +340,7 @@ def test_the_base64_tool_is_masked():
     assert re.fullmatch(rb"dXNlcjp?\*{8}.{0,3}\n", streamed([secret], [done.stdout]))
 
 
-def test_only_what_may_be_the_beginning_of_a_secret_is_held_back():
+def test_only_a_possible_start_of_a_secret_is_buffered():
     stream = StreamRedactor([SecretStr("secret-token")])
     assert stream.feed(b"password: ") == b"password: "
     assert stream.feed(b"a sec") == b"a "
@@ -352,7 +352,7 @@ def test_only_what_may_be_the_beginning_of_a_secret_is_held_back():
     assert stream.finish() == b"secret"
 
 
-def test_hostile_output_costs_no_more_than_other_output():
+def test_hostile_output_takes_no_extra_work():
     secret = "".join(random.Random(1).choices(string.ascii_letters, k=200))
     known = [SecretStr(secret), SecretStr("a" * 200), SecretStr("a" * 199 + "b")]
     for pattern in (secret[:-1], "a", "a" * 198 + "c", secret, secret[0]):

@@ -17,7 +17,7 @@ def logins(tmp_path):
     return Logins(tmp_path / "config", {})
 
 
-def test_a_token_is_found_again_and_removed(logins):
+def test_a_stored_token_is_found_and_removed(logins):
     with pytest.raises(ConfigurationError, match="not signed in") as caught:
         logins.token(URL)
     assert caught.value.hint == f"Sign in: deploycore login {URL}"
@@ -30,13 +30,13 @@ def test_a_token_is_found_again_and_removed(logins):
     assert logins.token("https://other.example").get_secret_value() == "dct_other"
 
 
-def test_the_environment_comes_first(tmp_path):
+def test_environment_variables_take_precedence(tmp_path):
     logins = Logins(tmp_path, {"DEPLOYCORE_TOKEN": "dct_given"})
     assert logins.token(URL).get_secret_value() == "dct_given"
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"https://x": 1}', b"\xff"])
-def test_a_damaged_file_is_told_and_kept(logins, tmp_path, content):
+def test_a_damaged_file_is_reported_and_kept(logins, tmp_path, content):
     logins.keep(URL, SecretStr("dct_one"))
     path = tmp_path / "config" / "servers.json"
     path.write_bytes(content)
@@ -47,7 +47,7 @@ def test_a_damaged_file_is_told_and_kept(logins, tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing_behind(logins, tmp_path, monkeypatch):
+def test_an_unwritable_file_leaves_nothing_behind(logins, tmp_path, monkeypatch):
     logins.keep(URL, SecretStr("dct_one"))
 
     def refuse(*_):
@@ -60,7 +60,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(logins, tmp_path, m
     assert logins.token(URL).get_secret_value() == "dct_one"
 
 
-def test_an_error_is_the_one_that_the_machine_would_raise():
+def test_a_remote_error_has_the_same_type_as_a_local_one():
     assert type(error_of("locked", "Another runs.", hint="Wait.")) is Locked
     denied = error_of("permission_denied", "The token ci has the role read.", hint="Ask.")
     assert (type(denied), denied.exit_code) == (PermissionDenied, 4)

@@ -135,12 +135,12 @@ ROLES = {
 ORDER = ["read", "deploy", "admin"]
 
 
-def test_the_table_of_roles_is_the_one_that_was_decided():
+def test_the_role_table_matches_the_specification():
     assert {f"{each.method} {each.path}": each.role for each in OPERATIONS} == ROLES
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
-def test_each_role_may_what_the_table_says(client, token, operation):
+def test_each_role_has_the_permissions_in_the_table(client, token, operation):
     path = filled(operation.path)
     headers = {role: token(role) for role in ORDER}
     anonymous = client.request(operation.method, path).status_code
@@ -203,7 +203,7 @@ def test_only_digests_of_tokens_are_kept(installation, home, token):
     assert header.removeprefix("dct_").encode() not in stored
 
 
-def test_wrong_tokens_cost_no_question_to_the_database(client, admin, monkeypatch, installation):
+def test_invalid_tokens_do_not_query_the_database(client, admin, monkeypatch, installation):
     assert client.get(f"{V1}/providers", headers=admin).status_code == 200
     asked = []
     original = installation.store.tokens.list
@@ -216,7 +216,7 @@ def test_wrong_tokens_cost_no_question_to_the_database(client, admin, monkeypatc
     assert asked == []
 
 
-def test_that_a_token_was_used_is_noted(installation, client, admin):
+def test_the_last_use_of_a_token_is_recorded(installation, client, admin):
     client.get(f"{V1}/providers", headers=admin)
     [record] = installation.store.tokens.list()
     assert record.used_at is not None
@@ -230,7 +230,7 @@ def test_providers_are_listed_without_their_secrets(client, admin):
     assert "hunter2" not in answer.text
 
 
-def test_an_application_is_put_as_it_was_got(client, admin, tmp_path):
+def test_an_application_can_be_put_exactly_as_it_was_read(client, admin, tmp_path):
     got = client.get(f"{V1}/applications/shop", headers=admin).json()
     again = client.put(f"{V1}/applications/shop", headers=admin, json=got["declaration"])
     assert (again.status_code, again.json()["change"]) == (200, "unchanged")
@@ -265,7 +265,7 @@ USABLE = {"target": "/t", "provider": "work", "repository": "a/b", "ref": "m"}
     ],
     ids=range(11),
 )
-def test_a_wrong_declaration_is_refused_with_what_is_wrong(client, admin, declaration, said):
+def test_an_invalid_declaration_is_rejected_with_the_reason(client, admin, declaration, said):
     answer = client.put(
         f"{V1}/applications/blog",
         headers={**admin, "Content-Type": "application/json"},
@@ -379,13 +379,13 @@ def test_a_wrong_query_is_refused(client, admin, query, status):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "9", "x", "1.0", "2147483648", "9" * 40, "١"])
-def test_what_is_not_there_is_not_found(client, admin, number):
+def test_unknown_resources_return_not_found(client, admin, number):
     for path in (f"deployments/{number}", f"deployments/{number}/log", f"triggers/{number}"):
         answer = client.get(f"{V1}/{path}", headers=admin)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_what_is_there_is_found_by_its_id(client, admin, deployment):
+def test_resources_are_found_by_their_id(client, admin, deployment):
     refused = client.get(f"{V1}/deployments/x", headers=admin).json()
     assert refused["hint"] == "Use the id that the list shows, a positive integer."
     number = deployment().id
@@ -396,7 +396,7 @@ def test_what_is_there_is_found_by_its_id(client, admin, deployment):
     assert client.get(f"{V1}/triggers/{trigger}", headers=admin).status_code == 200
 
 
-def test_a_deployment_that_is_asked_for_becomes_a_trigger(client, admin, triggers):
+def test_a_deployment_request_creates_a_trigger(client, admin, triggers):
     answer = client.post(f"{V1}/applications/shop/deployments", headers=admin)
     [trigger] = triggers()
     assert answer.status_code == 202
@@ -418,7 +418,7 @@ def test_an_unknown_field_of_a_request_to_deploy_is_refused(client, admin, trigg
     assert (asked.status_code, triggers()) == (422, [])
 
 
-def test_asking_twice_is_two_triggers_which_one_deployment_settles(client, admin, triggers):
+def test_two_requests_create_two_triggers_and_one_deployment_settles_both(client, admin, triggers):
     for _ in range(2):
         client.post(f"{V1}/applications/shop/deployments", headers=admin)
     assert len(triggers()) == 2
@@ -444,7 +444,7 @@ def test_a_malformed_rollback_is_refused(client, admin, body):
     assert answer.status_code == 422
 
 
-def test_the_log_is_there_as_json_part_by_part(client, admin, deployment):
+def test_the_log_is_returned_as_json_in_pages(client, admin, deployment):
     number = deployment(lines=1500).id
     first = client.get(f"{V1}/deployments/{number}/log", headers=admin).json()
     rest = client.get(
@@ -474,12 +474,12 @@ def test_the_status_of_an_error_follows_from_its_class(error, status):
     assert status_of(error) == status
 
 
-def test_a_rate_limit_says_when_to_come_again():
+def test_a_rate_limit_response_says_when_to_retry():
     error = RateLimited("", retry_at=datetime.now(UTC) + timedelta(seconds=90))
     assert 80 <= int(refused_by(error).headers["Retry-After"]) <= 90
 
 
-def test_every_answer_has_an_id_and_the_headers_of_a_careful_server(client):
+def test_every_response_has_a_request_id_and_security_headers(client):
     for path in ("/healthz", "/nope", "/metrics"):
         headers = client.get(path).headers
         assert len(headers["x-request-id"]) == 32
@@ -489,20 +489,20 @@ def test_every_answer_has_an_id_and_the_headers_of_a_careful_server(client):
         assert "access-control-allow-origin" not in headers
 
 
-def test_a_path_that_does_not_exist_leads_to_the_document(client):
+def test_an_unknown_path_points_to_the_openapi_document(client):
     answer = client.get(f"{V1}/nope").json()
     assert (answer["status"], answer["hint"].endswith(f"GET {V1}/openapi.json")) == (404, True)
     assert client.get(f"{V1}/openapi.json").status_code == 200
 
 
-def test_other_sites_are_not_let_in(client, admin):
+def test_cross_origin_requests_are_not_allowed(client, admin):
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
     answer = client.options(f"{V1}/applications/shop", headers=headers)
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_a_proxys_request_id_is_taken_only_where_there_is_one(serving, secret):
+def test_a_request_id_header_is_trusted_only_behind_a_proxy(serving, secret):
     given = {"X-Request-ID": "from-the-proxy-1"}
     assert serving().get("/healthz", headers=given).headers["x-request-id"] != "from-the-proxy-1"
     client = serving(behind_proxy=True)
@@ -511,7 +511,9 @@ def test_a_proxys_request_id_is_taken_only_where_there_is_one(serving, secret):
     assert len(client.get("/healthz", headers=strange).headers["x-request-id"]) == 32
 
 
-def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeypatch, caplog):
+def test_an_unexpected_error_is_reported_and_logged_without_its_text(
+    client, admin, monkeypatch, caplog
+):
     def fail():
         raise RuntimeError("hunter2-in-a-message")
 
@@ -529,7 +531,7 @@ def test_a_bug_is_told_without_its_text_to_client_and_log(client, admin, monkeyp
     assert record.request_id == answer.headers["X-Request-ID"]
 
 
-def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin, monkeypatch):
+def test_a_missing_database_is_reported_with_the_next_step(client, admin, monkeypatch):
     def fail(self, **given):
         raise StoreError("The database is locked.", hint="Wait.")
 
@@ -540,7 +542,7 @@ def test_where_the_database_is_gone_it_is_said_with_the_next_step(client, admin,
     assert answer.headers["retry-after"] == "30"
 
 
-def test_a_rollback_is_answered_when_it_has_begun_and_ended_with_the_server(
+def test_a_rollback_is_accepted_when_it_starts_and_stops_with_the_server(
     client, admin, installation, deployment, monkeypatch
 ):
     told, ended = [], threading.Event()
@@ -568,7 +570,7 @@ def test_a_rollback_is_answered_when_it_has_begun_and_ended_with_the_server(
     assert installation.store.deployments.get(begun).application == "shop"
 
 
-def test_rollbacks_share_the_time_that_they_get_in_the_end(installation, monkeypatch):
+def test_rollbacks_share_the_shutdown_grace_period(installation, monkeypatch):
     now, cancelled = [1000.0], threading.Event()
     monkeypatch.setattr("deploycore.server.rollbacks.time.monotonic", lambda: now[0])
     waited = []
@@ -589,7 +591,7 @@ def test_rollbacks_share_the_time_that_they_get_in_the_end(installation, monkeyp
     assert cancelled.is_set()
 
 
-def test_tokens_that_cannot_be_read_are_no_wrong_tokens(serving, installation, token, monkeypatch):
+def test_unreadable_tokens_are_not_reported_as_invalid(serving, installation, token, monkeypatch):
     client, header = serving(), token("read")
 
     def refuse() -> None:
@@ -604,7 +606,7 @@ def test_tokens_that_cannot_be_read_are_no_wrong_tokens(serving, installation, t
     assert client.get("/api/v1/applications", headers=header).status_code == 200
 
 
-def test_a_request_with_two_lengths_is_refused(serving):
+def test_a_request_with_two_content_lengths_is_rejected(serving):
     sent = []
 
     async def send(message) -> None:

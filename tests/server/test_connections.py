@@ -88,17 +88,17 @@ def send_until_it_ends(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", BEGUN], ids=["nothing", "half a head"])
-def test_who_asks_for_nothing_is_not_kept(listening, sent):
+def test_a_client_that_sends_no_request_is_disconnected(listening, sent):
     with connected(listening, sent) as connection:
         assert all_of(connection) == b""
 
 
-def test_who_sends_a_head_byte_by_byte_without_an_end_is_not_kept(listening):
+def test_a_client_that_sends_its_headers_byte_by_byte_is_disconnected(listening):
     with connected(listening, BEGUN) as connection:
         send_until_it_ends(connection)
 
 
-def test_who_goes_on_sending_after_the_answer_is_not_kept(listening):
+def test_a_client_that_keeps_sending_after_the_response_is_disconnected(listening):
     head = b"POST /webhooks/none HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
     with connected(listening, head) as connection:
         assert status_of(connection) == 404
@@ -116,7 +116,7 @@ def test_a_body_that_arrives_slowly_is_waited_for(listening, secret):
         assert status_of(connection) == 202
 
 
-def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, monkeypatch):
+def test_a_connection_stays_open_while_new_requests_arrive(listening, monkeypatch):
     monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with connected(listening) as connection:
         for _ in range(3):
@@ -127,9 +127,7 @@ def test_a_connection_is_kept_as_long_as_something_new_is_asked_for(listening, m
         assert all_of(connection) == b""
 
 
-def test_there_are_only_so_many_connections_and_the_open_files_are_never_used_up(
-    listening, monkeypatch
-):
+def test_connections_are_limited_and_file_descriptors_are_never_exhausted(listening, monkeypatch):
     monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 2)
     monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with connected(listening, HEALTH) as first, connected(listening, HEALTH) as second:
@@ -188,7 +186,7 @@ def test_requests_are_parsed_by_compiled_code(listening):
         "a body after the answer",
     ],
 )
-def test_a_flood_is_ended_by_what_arrives_and_not_by_the_time(listening, monkeypatch, first, again):
+def test_a_flood_is_stopped_by_its_size_before_any_timeout(listening, monkeypatch, first, again):
     monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     # The answers to pipelined requests are not read, so that this side would wait, too.
     with connected(listening, first) as connection, suppress(ConnectionError):
@@ -207,7 +205,7 @@ def ended(listening) -> bool:
     return not listening.server.server_state.connections
 
 
-def test_a_body_of_chunks_as_proxies_make_them_is_taken(listening, secret):
+def test_a_chunked_body_from_a_proxy_is_accepted(listening, secret):
     body = body_of(push(), padding="x" * 500_000)
     headers = "".join(f"{name}: {value}\r\n" for name, value in signed(body, secret).items())
     head = chunked().removesuffix(b"\r\n") + headers.encode() + b"\r\n"
@@ -221,7 +219,7 @@ def from_address(listening, address: str) -> socket.socket:
     return socket.create_connection(listening.address, timeout=60, source_address=(address, 0))
 
 
-def test_one_sender_has_a_share_of_the_connections(listening, monkeypatch):
+def test_one_sender_can_use_only_a_share_of_the_connections(listening, monkeypatch):
     monkeypatch.setattr(limits, "_SHARE_LEAST", 2)
     monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 16)
     monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
@@ -237,7 +235,7 @@ def test_one_sender_has_a_share_of_the_connections(listening, monkeypatch):
         assert status_of(other) == 200
 
 
-def test_who_has_few_connections_gets_one_from_who_has_many(listening, monkeypatch):
+def test_a_sender_with_many_connections_yields_one_to_a_sender_with_few(listening, monkeypatch):
     monkeypatch.setattr(limits, "_CONNECTIONS_MOST", 4)
     monkeypatch.setattr(limits, "_IDLE_SECONDS", 3600)
     with ExitStack() as stack:

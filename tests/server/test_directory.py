@@ -51,7 +51,9 @@ def opened(installation, monkeypatch) -> list[str]:
     return names
 
 
-def test_the_first_delivery_opens_nothing_when_it_is_warm(installation, directory, secret, opened):
+def test_after_warm_up_the_first_delivery_opens_no_provider(
+    installation, directory, secret, opened
+):
     directory.warm_up()
     assert opened == ["work"]
     acceptor = Acceptor(
@@ -65,7 +67,7 @@ def test_the_first_delivery_opens_nothing_when_it_is_warm(installation, director
     assert opened == ["work"]
 
 
-def test_a_webhook_that_is_registered_later_finds_its_provider_opened(
+def test_a_webhook_registered_later_finds_its_provider_open(
     installation, directory, create, opened
 ):
     directory.warm_up()
@@ -75,7 +77,7 @@ def test_a_webhook_that_is_registered_later_finds_its_provider_opened(
     assert opened == ["work"]
 
 
-def test_a_secret_that_can_not_be_read_keeps_no_provider_from_being_opened(
+def test_an_unreadable_secret_does_not_prevent_other_providers_from_opening(
     installation, directory, secret, opened, monkeypatch
 ):
     def fail(*arguments, **more):
@@ -86,7 +88,7 @@ def test_a_secret_that_can_not_be_read_keeps_no_provider_from_being_opened(
     assert opened == ["work"]
 
 
-def test_a_provider_that_can_not_be_opened_yet_is_told_when_it_is_needed(
+def test_a_provider_that_fails_to_open_is_reported_on_first_use(
     installation, directory, secret, monkeypatch
 ):
     def fail(name):
@@ -98,7 +100,7 @@ def test_a_provider_that_can_not_be_opened_yet_is_told_when_it_is_needed(
         directory.provider(directory.find("shop"))
 
 
-def test_a_plugin_that_hangs_keeps_no_other_from_being_opened(
+def test_a_hanging_plugin_does_not_prevent_other_providers_from_opening(
     installation, directory, create, monkeypatch
 ):
     create("shop")
@@ -122,7 +124,7 @@ def test_a_plugin_that_hangs_keeps_no_other_from_being_opened(
     hanging.join()
 
 
-def test_the_server_starts_beside_a_plugin_that_hangs(installation, monkeypatch):
+def test_the_server_starts_despite_a_hanging_plugin(installation, monkeypatch):
     released = threading.Event()
     application = create_application(installation)
     monkeypatch.setattr(serving, "_WARM_SECONDS", 0.05)
@@ -134,7 +136,7 @@ def test_the_server_starts_beside_a_plugin_that_hangs(installation, monkeypatch)
     application.close()
 
 
-def test_what_is_old_is_read_again_for_the_one_application(
+def test_an_expired_entry_is_reloaded_for_that_application_only(
     installation, directory, secret, clock, monkeypatch
 ):
     entry = directory.find("shop")
@@ -152,7 +154,7 @@ def test_what_is_old_is_read_again_for_the_one_application(
     assert not directory.is_known("nothing")
 
 
-def test_an_ignored_delivery_reads_its_own_application_alone(
+def test_an_ignored_delivery_reads_only_its_own_application(
     installation, directory, secret, monkeypatch
 ):
     directory.warm_up()

@@ -100,7 +100,7 @@ def test_the_list_has_deployments_and_requests_newest_first(read, store):
     assert items[2]["request"]["actor"] == "ada"
 
 
-def test_pages_of_the_list_leave_nothing_out(read, store, client, token, create):
+def test_pages_of_the_list_skip_nothing(read, store, client, token, create):
     create("blog")
     for number in range(7):
         store.triggers.add(("shop", "blog")[number % 2], cause="push")
@@ -115,7 +115,7 @@ def test_pages_of_the_list_leave_nothing_out(read, store, client, token, create)
         assert len(found) == len(set(found)) == count
 
 
-def test_an_unknown_application_and_a_wrong_place_are_refused(client, token):
+def test_an_unknown_application_and_an_invalid_position_are_rejected(client, token):
     header = token("read")
     for query, status in (("application=nothing", 404), ("before=x", 422), ("after=1", 422)):
         assert client.get(f"{V1}/events?{query}", headers=header).status_code == status
@@ -192,7 +192,7 @@ def judged(store, outcome="ignored", **more):
     store.deliveries.add([DeliveryRecord("shop", outcome, **given)])
 
 
-def test_deliveries_are_listed_with_how_they_were_judged(read, store):
+def test_deliveries_are_listed_with_their_verdict(read, store):
     judged(store)
     judged(store, "refused", reason="bad_signature")
     store.triggers.add("shop", cause="push")
@@ -229,12 +229,12 @@ def test_a_stream_has_deliveries_too(feed, store, installation, secret):
     assert told == ["refused"]
 
 
-def test_a_position_of_an_earlier_version_misses_no_delivery_that_it_does_not_know():
+def test_a_position_from_an_earlier_version_misses_no_delivery():
     assert Position.of("0123abcd.5.6.7").mark == Mark(6, 7, 2**31 - 1)
     assert Position.of("0123abcd.5.6.7.8").mark == Mark(6, 7, 8)
 
 
-def test_after_a_restart_the_present_state_is_sent(installation, store, secret):
+def test_after_a_restart_the_current_state_is_sent(installation, store, secret):
     record = store.deployments.request("shop", ref="main")
     place = position_text(store.changes.mark())
     store.deployments.advance(record.id, "failed")
@@ -249,7 +249,9 @@ def test_after_a_restart_the_present_state_is_sent(installation, store, secret):
     assert told == [(record.id, "failed"), (later.id, "queued")]
 
 
-def test_who_was_away_for_too_long_is_told_to_load_again(installation, store, secret, monkeypatch):
+def test_a_client_that_was_away_too_long_is_asked_to_reload(
+    installation, store, secret, monkeypatch
+):
     monkeypatch.setattr("deploycore.store.changes.MOST", 3)
     place = Position.of(position_text(store.changes.mark()))
     for _ in range(5):
@@ -263,11 +265,11 @@ def test_who_was_away_for_too_long_is_told_to_load_again(installation, store, se
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.2.3", "zzzzzzzz.1.1.1", "٣" * 8, "0" * 500])
-def test_a_position_that_makes_no_sense_means_from_now_on(text):
+def test_an_invalid_position_starts_from_the_present(text):
     assert Position.of(text) is None
 
 
-def test_however_many_follow_the_store_is_asked_once(feed, store, installation, secret):
+def test_many_followers_cause_only_one_store_query(feed, store, installation, secret):
     """Of fifty clients of everything and fifty of a log, and of one each, as many statements."""
     record = store.deployments.request("shop", ref="main")
     followers = Followers(installation, most=100)
@@ -309,7 +311,7 @@ async def _drain(stream) -> None:
         pass
 
 
-def test_who_is_slow_reads_the_log_for_itself_and_misses_nothing(
+def test_a_slow_client_reads_the_log_itself_and_misses_nothing(
     installation, store, secret, monkeypatch
 ):
     monkeypatch.setattr(subscribers, "_WAITING_MOST", 2)
@@ -339,7 +341,7 @@ def test_who_is_slow_reads_the_log_for_itself_and_misses_nothing(
     log.close()
 
 
-def test_a_queue_has_an_end(monkeypatch):
+def test_the_queue_of_a_client_is_bounded(monkeypatch):
     monkeypatch.setattr(subscribers, "_WAITING_MOST", 3)
 
     async def fill():
@@ -352,7 +354,7 @@ def test_a_queue_has_an_end(monkeypatch):
     assert (texts, client.is_behind) == (["1", "2", "3"], True)
 
 
-def test_a_stream_needs_a_token_and_ends_with_it(client, token, installation):
+def test_a_stream_requires_a_token_and_ends_when_it_is_removed(client, token, installation):
     events = {"Accept": "text/event-stream"}
     headers = events | token("read", name="reader")
     assert client.get(f"{V1}/events", headers=events).status_code == 401
@@ -368,7 +370,7 @@ def test_a_stream_needs_a_token_and_ends_with_it(client, token, installation):
     assert seen[-1][2] == {"code": "authentication_failed"}
 
 
-def test_only_so_many_may_follow(serving, secret, token):
+def test_the_number_of_followers_is_limited(serving, secret, token):
     headers = {**token("read"), "Accept": "text/event-stream"}
     answer = serving(followers_most=0).get(f"{V1}/events", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
@@ -383,7 +385,9 @@ def test_clients_are_disconnected_when_the_server_stops(feed):
     asyncio.run(asyncio.wait_for(follow_and_stop(), 30))
 
 
-def test_a_client_that_claims_to_be_further_keeps_nobody_from_the_log(installation, store, secret):
+def test_a_client_with_a_future_position_does_not_block_the_log_for_others(
+    installation, store, secret
+):
     record = store.deployments.request("shop", ref="main")
     log = installation.engine.logs.open("shop", record.id)
     followers = Followers(installation, most=9)

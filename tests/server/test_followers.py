@@ -82,7 +82,7 @@ def test_a_finished_log_is_sent_whole_and_ends_with_the_state(running, follow):
     assert events[-1][2] == {"deployment": running.number, "state": "failed"}
 
 
-def test_lines_that_come_later_are_followed(running, follow):
+def test_new_lines_are_streamed_as_they_are_written(running, follow):
     running.say("first")
 
     def go_on():
@@ -97,7 +97,7 @@ def test_lines_that_come_later_are_followed(running, follow):
     assert texts_of(events) == ["first", "second", "ein Wort wie größe\nund eine Zeile"]
 
 
-def test_whoever_lost_the_connection_goes_on_from_any_event(running, follow):
+def test_a_reconnecting_client_resumes_from_any_event(running, follow):
     running.say(*(f"line {number} – é" for number in range(20)))
     running.end()
     events = follow(running.number)
@@ -107,7 +107,7 @@ def test_whoever_lost_the_connection_goes_on_from_any_event(running, follow):
 
 
 @pytest.mark.parametrize("last", ["", "x", "-1", "1e3", "٣", "9" * 30, "0"])
-def test_an_id_that_makes_no_sense_means_from_the_beginning(running, follow, last):
+def test_an_invalid_event_id_starts_from_the_beginning(running, follow, last):
     running.say("first")
     running.end()
     encoded = last.encode().decode("latin-1")
@@ -115,19 +115,19 @@ def test_an_id_that_makes_no_sense_means_from_the_beginning(running, follow, las
     assert position_of(last) == 0
 
 
-def test_a_place_within_a_line_gives_no_part_of_it(running, follow):
+def test_a_position_inside_a_line_skips_the_rest_of_that_line(running, follow):
     running.say("first", "second")
     running.end()
     assert texts_of(follow(running.number, "5")) == ["second"]
 
 
-def test_a_place_behind_the_end_gives_the_end_alone(running, follow):
+def test_a_position_past_the_end_sends_only_the_end_event(running, follow):
     running.say("first")
     running.end()
     assert [kind for kind, _, _ in follow(running.number, "99999")] == ["end"]
 
 
-def test_who_claims_to_be_further_keeps_nobody_from_the_shared_reader(installation, running):
+def test_a_client_with_a_future_position_does_not_move_the_shared_reader(installation, running):
     followers = Followers(installation, most=2)
     running.say("one")
     size = running.log_size()
@@ -153,20 +153,20 @@ async def _all(events):
     return [text async for text in events]
 
 
-def test_the_log_of_what_is_not_there_is_a_problem_and_no_stream(client, token):
+def test_the_log_of_an_unknown_deployment_is_a_problem_response(client, token):
     headers = {**token("read"), "Accept": "text/event-stream"}
     answer = client.get(LOG.format(99), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_only_so_many_may_follow(serving, secret, running, token):
+def test_the_number_of_followers_is_limited(serving, secret, running, token):
     headers = {**token("read"), "Accept": "text/event-stream"}
     client = serving(followers_most=0)
     answer = client.get(LOG.format(running.number), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "too_many_followers")
 
 
-def test_one_user_leaves_half_of_all_streams_to_others():
+def test_one_user_cannot_use_more_than_half_of_all_streams():
     async def none():
         return
         yield
@@ -197,7 +197,7 @@ def test_clients_that_follow_a_log_are_disconnected_when_the_server_stops(instal
     assert "first" in seen[-1]
 
 
-def test_a_deployment_that_is_forgotten_ends_its_followers(installation, running):
+def test_deleting_a_deployment_disconnects_its_followers(installation, running):
     async def follow_forgotten():
         followers = Followers(installation, most=1)
         events = followers.events(running.record, 0, lambda: True)
@@ -210,7 +210,7 @@ def test_a_deployment_that_is_forgotten_ends_its_followers(installation, running
     assert last.startswith("event: error")
 
 
-def test_of_many_who_come_at_once_only_so_many_may_follow(serving, secret, running, token):
+def test_the_limit_holds_when_many_followers_connect_at_once(serving, secret, running, token):
     reader = token("read")
     header = [(name.lower().encode(), value.encode()) for name, value in reader.items()]
     path = LOG.format(running.number)
@@ -253,7 +253,7 @@ def test_a_head_request_for_a_log_is_answered_at_once(client, token, running):
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_whose_token_is_removed_is_let_go(client, installation, token, running):
+def test_a_follower_is_disconnected_when_its_token_is_removed(client, installation, token, running):
     running.say("first")
     headers = {**token("read", name="reader"), "Accept": "text/event-stream"}
 

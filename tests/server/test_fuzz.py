@@ -58,7 +58,7 @@ def small(serving, secret):
 
 @RELAXED
 @given(name=names, body=bodies, headers=st.lists(st.tuples(header_names, header_values)))
-def test_nothing_unsigned_makes_a_trigger(small, installation, name, body, headers):
+def test_unsigned_requests_create_no_trigger(small, installation, name, body, headers):
     given_headers = [(each.encode(), value) for each, value in headers]
     answer = small.post(f"/webhooks/{name}", content=body, headers=given_headers)
     assert answer.status_code in REFUSALS
@@ -84,7 +84,7 @@ def test_a_signed_body_with_one_byte_changed_is_refused(
 
 @RELAXED
 @given(body=bodies)
-def test_whatever_is_signed_is_answered_and_only_pushes_make_triggers(
+def test_signed_requests_are_answered_and_only_pushes_create_triggers(
     small, installation, secret, body
 ):
     answer = small.post("/webhooks/shop", content=body, headers=signed(body, secret))
@@ -94,7 +94,7 @@ def test_whatever_is_signed_is_answered_and_only_pushes_make_triggers(
 
 
 @pytest.mark.parametrize("right", [None, 0, 1, 2])
-def test_all_secrets_are_compared_whichever_is_right(monkeypatch, right):
+def test_all_secrets_are_compared_even_after_a_match(monkeypatch, right):
     compared = []
 
     original = hmac.compare_digest
@@ -112,7 +112,7 @@ def test_all_secrets_are_compared_whichever_is_right(monkeypatch, right):
 
 
 @pytest.mark.parametrize("module", [events, access], ids=["events", "access"])
-def test_secrets_and_digests_are_compared_in_constant_time_alone(module):
+def test_secrets_and_digests_are_compared_only_in_constant_time(module):
     """A structural check: no ``==`` between what is given and what is kept, and no early end."""
     tree = ast.parse(Path(module.__file__).read_text())
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
@@ -131,7 +131,7 @@ def test_secrets_and_digests_are_compared_in_constant_time_alone(module):
     assert equalities == []
 
 
-def test_no_digest_or_secret_is_compared_by_equality_in_the_server():
+def test_the_server_never_compares_secrets_or_digests_with_equality():
     suspicious = []
     for path in (Path(deploycore.__file__).parent / "server").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

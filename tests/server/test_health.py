@@ -29,12 +29,12 @@ def value(text: str, name: str) -> float:
     return float(found[1])
 
 
-def test_health_is_told_without_asking_anything(client, monkeypatch):
+def test_the_health_check_queries_nothing(client, monkeypatch):
     monkeypatch.setattr("deploycore.store.database.Database.reading", None)
     assert client.get("/healthz").json() == {"status": "ok", "checks": {}, "missing": {}}
 
 
-def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch):
+def test_the_health_check_responds_while_all_threads_are_busy(client, monkeypatch):
     async def wait(*arguments):
         raise AssertionError("it waited for a thread")
 
@@ -42,7 +42,7 @@ def test_health_is_told_while_all_threads_wait_for_something(client, monkeypatch
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_server_is_ready_when_all_it_needs_is_there(client):
+def test_a_server_is_ready_when_all_requirements_are_met(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json()["checks"] == {"database": "ok", "disk": "ok", "key": "ok"}
@@ -96,7 +96,7 @@ def test_a_server_whose_disk_cannot_be_written_is_not_ready(
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_server_whose_database_can_be_read_alone_is_not_ready(client, installation):
+def test_a_server_with_a_read_only_database_is_not_ready(client, installation):
     with installation.store._database.reading() as connection:
         connection.connection.dbapi_connection.execute("PRAGMA query_only = ON")
     answer = client.get("/readyz")
@@ -113,7 +113,7 @@ def test_the_check_of_the_database_writes_to_the_disk_and_changes_nothing(client
     assert client.get("/readyz").status_code == 200
 
 
-def test_deliveries_are_refused_at_once_while_the_disk_is_full(client, installation, deliver):
+def test_deliveries_are_rejected_immediately_while_the_disk_is_full(client, installation, deliver):
     assert deliver(push()).status_code == 202
     with installation.store._database.reading() as connection:
         own = connection.connection.dbapi_connection
@@ -123,16 +123,14 @@ def test_deliveries_are_refused_at_once_while_the_disk_is_full(client, installat
     assert 503 in statuses
 
 
-def test_readiness_follows_the_worker(serving, secret, worker):
+def test_readiness_includes_the_worker(serving, secret, worker):
     assert serving(worker=worker).get("/readyz").json()["checks"]["workers"] == "ok"
     worker.stop(0)
     answer = serving(worker=worker).get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["workers"]) == (503, "failed")
 
 
-def test_a_worker_is_well_when_it_is_done_with_what_waited_for_it(
-    installation, secret, monkeypatch
-):
+def test_a_worker_is_healthy_once_it_has_processed_the_backlog(installation, secret, monkeypatch):
     def settle(installation, *rest):
         installation.store.triggers.settle([trigger.id])
 
@@ -143,16 +141,14 @@ def test_a_worker_is_well_when_it_is_done_with_what_waited_for_it(
         assert worker.is_well
 
 
-def test_a_worker_with_a_dead_thread_is_not_well(installation, monkeypatch):
+def test_a_worker_with_a_dead_thread_is_not_healthy(installation, monkeypatch):
     monkeypatch.setattr(Worker, "_dispatch", lambda self: None)
     with Worker(installation) as worker:
         worker._running[0].join(60)
         assert not worker.is_well
 
 
-def test_readiness_is_looked_at_once_a_second_however_often_it_is_asked(
-    client, installation, monkeypatch
-):
+def test_readiness_is_checked_at_most_once_a_second(client, installation, monkeypatch):
     asked = []
     original = installation.store.triggers.seconds_to_next
     monkeypatch.setattr(
@@ -164,14 +160,14 @@ def test_readiness_is_looked_at_once_a_second_however_often_it_is_asked(
     assert len(asked) == 1
 
 
-def test_metrics_want_a_token_unless_they_are_open(client, serving, token):
+def test_metrics_require_a_token_unless_they_are_public(client, serving, token):
     header = token("read")
     assert client.get("/metrics").status_code == 401
     assert client.get("/metrics", headers=header).status_code == 200
     assert serving(metrics_open=True).get("/metrics").status_code == 200
 
 
-def test_metrics_tell_what_is_so(serving, create, installation, worker):
+def test_metrics_report_the_current_state(serving, create, installation, worker):
     from tests.server.acme import body_of, signed
 
     secret = create("shop")
@@ -202,7 +198,7 @@ def test_metrics_tell_what_is_so(serving, create, installation, worker):
     assert secret not in text
 
 
-def test_metrics_without_the_database_are_those_of_the_process(
+def test_without_a_database_only_process_metrics_are_reported(
     serving, secret, installation, monkeypatch
 ):
     def fail():

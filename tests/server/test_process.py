@@ -62,7 +62,7 @@ def server(command):
         process.communicate()
 
 
-def test_a_push_is_accepted_and_sigterm_ends_it_gently(server, secret, triggers):
+def test_a_push_is_accepted_and_sigterm_stops_the_server_gracefully(server, secret, triggers):
     url = server()
     body = body_of(push())
     answer = httpx2.post(f"{url}/webhooks/shop", content=body, headers=signed(body, secret))
@@ -76,9 +76,7 @@ def test_a_push_is_accepted_and_sigterm_ends_it_gently(server, secret, triggers)
     assert "Traceback" not in logged
 
 
-def test_a_follower_of_a_log_does_not_keep_the_server_from_stopping(
-    server, installation, secret, token
-):
+def test_a_log_follower_does_not_delay_server_shutdown(server, installation, secret, token):
     record = installation.store.deployments.request("shop", ref="main")
     headers = {**token("read"), "Accept": "text/event-stream"}
     url, began, ended = server(), threading.Event(), threading.Event()
@@ -99,7 +97,7 @@ def test_a_follower_of_a_log_does_not_keep_the_server_from_stopping(
     assert (server.process.returncode, ended.is_set()) == (0, True)
 
 
-def test_what_is_under_way_when_it_is_told_to_stop_is_answered(server, secret, triggers):
+def test_a_request_in_progress_is_answered_during_shutdown(server, secret, triggers):
     url = server()
     host, port = url.removeprefix("http://").split(":")
     body = body_of(push())
@@ -117,7 +115,7 @@ def test_what_is_under_way_when_it_is_told_to_stop_is_answered(server, secret, t
     assert len(triggers()) == 1
 
 
-def test_many_at_once_are_each_accepted_once(server, secret, triggers):
+def test_concurrent_deliveries_are_each_accepted_once(server, secret, triggers):
     url = server()
     bodies = [body_of(push(after=f"{number:040x}")) for number in range(40)]
     statuses = []
@@ -153,7 +151,7 @@ def test_many_at_once_are_each_accepted_once(server, secret, triggers):
     ],
     ids=range(6),
 )
-def test_what_is_no_http_is_refused_and_the_server_goes_on(server, secret, sent):
+def test_invalid_http_is_rejected_and_the_server_continues(server, secret, sent):
     url = server()
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
@@ -167,7 +165,7 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(server, secret, sent)
     assert httpx2.get(f"{url}/healthz").status_code == 200
 
 
-def test_whatever_strangers_send_is_logged_a_bounded_number_of_times(server):
+def test_unauthenticated_requests_are_logged_a_bounded_number_of_times(server):
     url = server()
     host, port = url.removeprefix("http://").split(":")
     upgrade = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -189,14 +187,14 @@ def test_whatever_strangers_send_is_logged_a_bounded_number_of_times(server):
     ],
     ids=["open", "proxy", "loopback"],
 )
-def test_who_lets_others_read_tokens_on_the_way_is_warned(server, arguments, warned):
+def test_serving_without_tls_beyond_this_machine_logs_a_warning(server, arguments, warned):
     server(*arguments)
     server.process.send_signal(signal.SIGTERM)
     _, logged = server.process.communicate(timeout=60)
     assert ("without TLS" in logged) == warned
 
 
-def test_a_port_that_is_taken_is_told_with_the_next_step(command):
+def test_a_port_in_use_is_reported_with_the_next_step(command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = command("serve", "--port", port, "--workers", "0")
@@ -207,7 +205,7 @@ def test_a_port_that_is_taken_is_told_with_the_next_step(command):
         assert listener.getsockname()[1] == int(port)
 
 
-def test_without_the_extra_it_is_said_how_to_install_it(command, tmp_path):
+def test_a_missing_extra_is_reported_with_the_install_command(command, tmp_path):
     (tmp_path / "site" / "starlette.py").write_text(
         "raise ModuleNotFoundError('no', name='starlette')"
     )
@@ -222,7 +220,7 @@ def test_without_the_extra_it_is_said_how_to_install_it(command, tmp_path):
     assert "[server]" in done.stderr  # of the package, or of the directory it was installed from
 
 
-def test_other_commands_import_nothing_of_the_server(command):
+def test_other_commands_do_not_import_the_server(command):
     program = (
         "import sys; sys.argv[1:] = ['token', 'list']\n"
         "from deploycore.cli import main\n"
@@ -235,7 +233,7 @@ def test_other_commands_import_nothing_of_the_server(command):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_link_for_the_first_administrator_is_printed_until_there_is_one(
+def test_a_link_for_the_first_administrator_is_printed_until_one_exists(
     command, server, installation
 ):
     url = server()
@@ -251,7 +249,7 @@ def test_a_link_for_the_first_administrator_is_printed_until_there_is_one(
     assert link.rpartition("/")[2] not in logged
 
 
-def test_a_token_is_shown_once_and_opens_what_its_role_may(command, server, secret):
+def test_a_token_is_shown_once_and_grants_its_role(command, server, secret):
     made = command("token", "add", "ci", "--role", "deploy", "--expires", "30d", "--json")
     found = json.loads(made.stdout)
     assert found["expires_at"] > found["created_at"]
@@ -275,7 +273,7 @@ def test_a_token_is_shown_once_and_opens_what_its_role_may(command, server, secr
     ],
     ids=["role", "name", "expires"],
 )
-def test_a_wrong_token_command_makes_no_token(command, installation, arguments):
+def test_an_invalid_token_command_creates_no_token(command, installation, arguments):
     assert command("token", *arguments).returncode in (2, 3)
     assert installation.store.tokens.list() == []
 
@@ -309,7 +307,7 @@ def test_a_webhook_is_registered_rotated_and_removed_without_showing_its_secret(
     assert command("webhook", "show", "shop").returncode == 3
 
 
-def test_without_a_public_address_it_is_asked_for(command, secret):
+def test_a_missing_public_address_is_requested(command, secret):
     done = command("webhook", "register", "shop")
     assert done.returncode == 3
     assert "DEPLOYCORE_PUBLIC_URL" in done.stderr
@@ -318,7 +316,7 @@ def test_without_a_public_address_it_is_asked_for(command, secret):
 @pytest.mark.parametrize(
     "url", ["ftp://x", "deploy", "https://user:its-secret@x", "https://x?y=1", "https://"]
 )
-def test_a_malformed_address_is_refused_and_not_repeated(command, secret, url):
+def test_an_invalid_address_is_rejected_and_not_echoed(command, secret, url):
     done = command("webhook", "register", "shop", "--url", url)
     assert done.returncode == 3
     assert "its-secret" not in done.stderr

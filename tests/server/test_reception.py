@@ -60,7 +60,7 @@ def owed(installation):
     return owed
 
 
-def test_all_are_checked_when_a_server_starts_and_then_no_more(reception, owed, clock):
+def test_all_applications_are_checked_once_at_server_start(reception, owed, clock):
     reception.look()
     assert owed() == {"shop"}
     for _ in range(20):
@@ -78,7 +78,7 @@ def test_all_are_checked_when_a_server_starts_and_then_no_more(reception, owed, 
     ],
     ids=["stopped", "suspended", "paused"],
 )
-def test_all_are_checked_after_time_in_which_this_process_did_not_run(reception, owed, clock, gap):
+def test_all_applications_are_checked_after_the_process_was_suspended(reception, owed, clock, gap):
     reception.look()
     owed()
     gap(clock)
@@ -86,7 +86,7 @@ def test_all_are_checked_after_time_in_which_this_process_did_not_run(reception,
     assert owed() == {"shop"}
 
 
-def test_a_clock_that_is_set_back_is_no_reason(reception, owed, clock):
+def test_a_clock_set_back_triggers_no_check(reception, owed, clock):
     reception.look()
     owed()
     clock.wall -= 5000
@@ -94,7 +94,7 @@ def test_a_clock_that_is_set_back_is_no_reason(reception, owed, clock):
     assert owed() == set()
 
 
-def test_all_are_checked_once_the_database_is_back(
+def test_all_applications_are_checked_when_the_database_returns(
     reception, owed, clock, installation, monkeypatch, caplog
 ):
     reception.look()
@@ -116,7 +116,7 @@ def test_all_are_checked_once_the_database_is_back(
     assert owed() == {"shop"}
 
 
-def test_that_it_receives_is_noted_now_and_then(reception, installation, clock, monkeypatch):
+def test_reception_is_recorded_periodically(reception, installation, clock, monkeypatch):
     noted = []
     monkeypatch.setattr(installation.store.reception, "note", lambda: noted.append(clock.up))
     for _ in range(21):
@@ -125,7 +125,7 @@ def test_that_it_receives_is_noted_now_and_then(reception, installation, clock, 
     assert len(noted) == 5
 
 
-def test_who_was_turned_away_is_checked_alone(reception, owed, missed, create):
+def test_only_an_application_with_a_rejected_delivery_is_checked(reception, owed, missed, create):
     create("blog")
     reception.look()
     owed()
@@ -134,7 +134,7 @@ def test_who_was_turned_away_is_checked_alone(reception, owed, missed, create):
     assert owed() == {"blog"}
 
 
-def test_what_never_deploys_by_itself_is_not_checked(reception, owed, create):
+def test_applications_without_auto_deploy_are_not_checked(reception, owed, create):
     create("manual", auto_deploy=None)
     create("frozen", ref="1" * 40)
     create("silent", auto_deploy={"push": False, "poll": "off"})
@@ -144,7 +144,7 @@ def test_what_never_deploys_by_itself_is_not_checked(reception, owed, create):
     assert owed() == {"shop", "hooked", "polled"}
 
 
-def test_turning_away_again_and_again_is_one_check_a_minute():
+def test_repeated_rejections_cause_one_check_a_minute():
     now = [0.0]
     missed = Missed(clock=lambda: now[0])
     seen = []
@@ -157,7 +157,9 @@ def test_turning_away_again_and_again_is_one_check_a_minute():
     assert missed.take() == {"shop"}
 
 
-def test_a_delivery_that_could_not_be_kept_is_missed(serving, secret, installation, monkeypatch):
+def test_a_delivery_that_could_not_be_stored_counts_as_missed(
+    serving, secret, installation, monkeypatch
+):
     client = serving()
     acceptor = client.application.acceptor
 

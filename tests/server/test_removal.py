@@ -94,7 +94,7 @@ def logs(installation, name: str = "shop") -> list[str]:
     return sorted(os.listdir(directory)) if directory.exists() else []
 
 
-def test_without_a_terminal_nothing_is_removed_unless_that_is_said(command, installation, deployed):
+def test_without_a_terminal_removal_requires_explicit_confirmation(command, installation, deployed):
     deployed()
     done = command("app", "remove", "shop")
     assert (done.returncode, names(installation)) == (2, ["shop"])
@@ -109,7 +109,9 @@ def test_without_a_terminal_nothing_is_removed_unless_that_is_said(command, inst
 
 
 @pytest.mark.parametrize(("typed", "code", "left"), [("n\n", 130, ["shop"]), ("y\n", 0, [])])
-def test_at_a_terminal_a_person_is_asked(command, installation, secret, typed, code, left):
+def test_at_a_terminal_removal_asks_for_confirmation(
+    command, installation, secret, typed, code, left
+):
     done = command("app", "remove", "shop", typed=typed)
     assert (done.returncode, names(installation)) == (code, left)
     assert "Remove the application shop?" in done.stderr
@@ -132,25 +134,25 @@ def moved(installation, registered):
     return "shop"
 
 
-def test_the_webhook_of_a_former_repository_is_removed_there(command, moved, told):
+def test_the_webhook_of_the_previous_repository_is_removed_there(command, moved, told):
     done = command("app", "remove", "shop", "--yes")
     assert done.returncode == 0
     assert told()[-1] == ["remove", "acme/shop", "hook-1"]
 
 
-def test_a_webhook_that_stays_at_a_former_repository_is_named(command, installation, moved):
+def test_a_webhook_left_at_a_previous_repository_is_reported(command, installation, moved):
     done = command("app", "remove", "shop", "--yes", ACME_FAILS="1")
     assert (done.returncode, names(installation)) == (0, [])
     assert "the repository acme/shop (provider work)" in done.stderr
     assert "acme/other" not in done.stderr
 
 
-def test_removing_a_webhook_alone_asks_the_former_repository(installation, moved, told):
+def test_removing_only_a_webhook_contacts_the_previous_repository(installation, moved, told):
     assert installation.webhooks.remove("shop") is True
     assert told()[-1] == ["remove", "acme/shop", "hook-1"]
 
 
-def test_registering_for_another_repository_removes_the_former_webhook(installation, moved, told):
+def test_registering_for_another_repository_removes_the_previous_webhook(installation, moved, told):
     record = installation.webhooks.register("shop", URL)
     assert (record.provider, record.repository) == ("work", "acme/other")
     registered, removed = told()[-2:]
@@ -158,7 +160,7 @@ def test_registering_for_another_repository_removes_the_former_webhook(installat
     assert removed[:2] == ["remove", "acme/shop"]
 
 
-def test_the_webhook_of_a_renamed_repository_is_not_taken_for_a_former_one(
+def test_the_webhook_of_a_renamed_repository_is_not_treated_as_previous(
     installation, moved, told, monkeypatch
 ):
     monkeypatch.setenv("ACME_RENAMED", "1")  # the host finds it by either name
@@ -167,7 +169,7 @@ def test_the_webhook_of_a_renamed_repository_is_not_taken_for_a_former_one(
     assert told()[-1][:2] == ["register", "acme/other"]
 
 
-def test_a_former_webhook_is_known_until_the_new_one_is_noted(
+def test_a_previous_webhook_is_remembered_until_the_new_one_is_stored(
     installation, moved, told, monkeypatch
 ):
     """Else a database that refuses just then would leave it at the host for good."""
@@ -188,7 +190,7 @@ def test_a_former_webhook_is_known_until_the_new_one_is_noted(
 
 
 @pytest.mark.parametrize("what", ["locked", "read-only"])
-def test_a_database_that_refuses_keeps_application_and_webhook(
+def test_a_database_error_keeps_the_application_and_its_webhook(
     installation, home, registered, told, monkeypatch, what
 ):
     before = told()
@@ -205,7 +207,7 @@ def test_a_database_that_refuses_keeps_application_and_webhook(
     assert installation.store.webhooks.find("shop") is not None
 
 
-def test_a_database_that_refuses_after_the_host_was_asked_says_what_is_gone(
+def test_a_database_error_after_the_host_call_reports_what_was_removed(
     installation, registered, told, monkeypatch
 ):
     store = type(installation.store)
@@ -224,7 +226,7 @@ def test_a_database_that_refuses_after_the_host_was_asked_says_what_is_gone(
 
 
 @pytest.mark.parametrize("when", ["with it", "afterwards"])
-def test_logs_that_cannot_be_removed_are_named(
+def test_logs_that_cannot_be_removed_are_reported(
     command, installation, deployed, monkeypatch, capsys, when
 ):
     deployed()
@@ -253,7 +255,7 @@ def damage(home, statement: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["'soon'", "x'ff'"])
-def test_a_damaged_unfinished_deployment_is_dropped_if_that_is_said(
+def test_a_damaged_unfinished_deployment_is_removed_on_request(
     command, installation, home, secret, value
 ):
     store = installation.store.deployments
@@ -269,7 +271,9 @@ def test_a_damaged_unfinished_deployment_is_dropped_if_that_is_said(
     assert store.history() == []
 
 
-def test_force_removes_nothing_that_is_being_deployed(command, installation, home, secret):
+def test_force_does_not_remove_an_application_during_a_deployment(
+    command, installation, home, secret
+):
     store = installation.store.deployments
     damaged, running = (store.request("shop", ref="main").id for _ in range(2))
     damage(home, f"UPDATE deployments SET state = 'building', seconds = '' WHERE id = {damaged}")
@@ -303,7 +307,7 @@ def test_an_application_with_a_damaged_record_can_be_removed(
     assert command("app", "show", "shop").returncode == 3
 
 
-def test_what_remains_at_a_host_that_is_down_is_named_and_the_rest_goes(
+def test_leftovers_at_an_unreachable_host_are_reported_and_the_rest_is_removed(
     command, installation, registered
 ):
     done = command("app", "remove", "shop", "--yes", ACME_FAILS="1")
@@ -312,7 +316,9 @@ def test_what_remains_at_a_host_that_is_down_is_named_and_the_rest_goes(
         assert part in done.stderr
 
 
-def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered, told, monkeypatch):
+def test_removal_does_not_wait_for_an_unresponsive_host(
+    installation, registered, told, monkeypatch
+):
     monkeypatch.setattr("deploycore.installation.application_removal.HOST_SECONDS", 0.1)
     answered = threading.Event()
     monkeypatch.setattr(installation.webhooks, "remove_at_host", lambda _: answered.wait(60))
@@ -327,7 +333,9 @@ def test_a_host_that_does_not_answer_is_not_waited_for(installation, registered,
     assert told()[-1][0] == "remove"
 
 
-def test_the_host_is_not_asked_if_that_is_said(command, installation, registered, told):
+def test_an_option_removes_the_application_without_contacting_the_host(
+    command, installation, registered, told
+):
     before = told()
     done = command("app", "remove", "shop", "--yes", "--keep-webhook")
     assert done.returncode == 0
@@ -344,7 +352,9 @@ def test_an_application_that_is_being_deployed_keeps_its_webhook(installation, r
     assert installation.store.webhooks.find("shop") is not None
 
 
-def test_history_and_logs_of_a_removed_application_are_still_found(command, installation, deployed):
+def test_history_and_logs_of_a_removed_application_remain_available(
+    command, installation, deployed
+):
     number = deployed()
     installation.removals.remove("shop")
     assert "shop (removed)" in command("deployments", "shop").stdout
@@ -356,7 +366,7 @@ def test_history_and_logs_of_a_removed_application_are_still_found(command, inst
         installation.engine.cancel(number)
 
 
-def test_a_new_application_of_the_name_begins_afresh_beside_the_former_history(
+def test_a_new_application_of_the_same_name_starts_its_own_history(
     command, installation, deployed, create
 ):
     former = deployed()
@@ -394,7 +404,7 @@ def test_purging_erases_history_and_logs(command, installation, deployed, when):
             find()
 
 
-def test_rest_says_what_remains(serving, installation, registered, token, monkeypatch):
+def test_the_api_reports_what_remains(serving, installation, registered, token, monkeypatch):
     client, admin = serving(), token("admin")
     monkeypatch.setenv("ACME_FAILS", "1")
     answer = client.delete(f"{V1}/applications/shop", headers=admin)
@@ -403,7 +413,7 @@ def test_rest_says_what_remains(serving, installation, registered, token, monkey
     assert answer.json()["error"] == "Acme is down."
 
 
-def test_rest_drops_a_damaged_unfinished_deployment_if_that_is_said(
+def test_the_api_removes_a_damaged_unfinished_deployment_on_request(
     serving, installation, home, secret, token
 ):
     client, admin = serving(), token("admin")
@@ -417,7 +427,7 @@ def test_rest_drops_a_damaged_unfinished_deployment_if_that_is_said(
     assert names(installation) == []
 
 
-def test_rest_removes_an_application_with_a_damaged_record(serving, home, secret, token):
+def test_the_api_removes_an_application_with_a_damaged_record(serving, home, secret, token):
     client, admin = serving(), token("admin")
     damage(home, "UPDATE applications SET definition = x'ff'")
     assert client.get(f"{V1}/applications/shop", headers=admin).status_code == 503
@@ -429,7 +439,9 @@ def test_rest_removes_an_application_with_a_damaged_record(serving, home, secret
     assert client.get(f"{V1}/applications", headers=admin).json()["items"] == []
 
 
-def test_rest_purges_the_history_of_a_removed_application(serving, installation, deployed, token):
+def test_the_api_purges_the_history_of_a_removed_application(
+    serving, installation, deployed, token
+):
     client, admin = serving(), token("admin")
     deployed()
     installation.removals.remove("shop")
@@ -439,7 +451,9 @@ def test_rest_purges_the_history_of_a_removed_application(serving, installation,
     assert (logs(installation), client.delete(purging, headers=admin).status_code) == ([], 404)
 
 
-def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deployed, token):
+def test_the_api_keeps_the_history_unless_purge_is_requested(
+    serving, installation, deployed, token
+):
     client, admin = serving(), token("admin")
     number = deployed()
     assert client.delete(f"{V1}/applications/shop", headers=admin).status_code == 204
@@ -459,7 +473,7 @@ def test_rest_keeps_the_history_unless_it_is_purged(serving, installation, deplo
     ],
     ids=["webhook", "provider", "token", "secret"],
 )
-def test_other_removals_ask_at_a_terminal_and_obey(
+def test_other_removals_ask_for_confirmation_at_a_terminal(
     command, installation, registered, token, arguments, question
 ):
     installation.add_provider("spare", "acme", {}, {"token": SecretStr("hunter2-of-acme")})
@@ -472,7 +486,7 @@ def test_other_removals_ask_at_a_terminal_and_obey(
     assert command(*arguments, "--yes", typed="").returncode == 0
 
 
-def test_a_webhook_that_the_host_can_not_remove_is_named(command, installation, registered):
+def test_a_webhook_that_the_host_cannot_remove_is_reported(command, installation, registered):
     done = command("webhook", "remove", "shop", ACME_FAILS="1")
     assert done.returncode != 0
     for part in ("hook-1", URL, "--keep-at-host"):
@@ -480,7 +494,7 @@ def test_a_webhook_that_the_host_can_not_remove_is_named(command, installation, 
     assert installation.store.webhooks.find("shop") is not None
 
 
-def test_a_webhook_whose_key_is_lost_is_removed_and_registered_again(
+def test_a_webhook_with_a_lost_key_can_be_removed_and_registered_again(
     installation, registered, tmp_path
 ):
     """As the hint about a lost key has it, once the provider's secret is in a file."""

@@ -23,7 +23,7 @@ def told(installation):
     return record
 
 
-def test_a_delivery_under_a_new_name_is_accepted_by_its_identifier_and_stored_nowhere_as_true(
+def test_a_delivery_under_a_new_name_is_accepted_by_the_repository_identifier(
     known, installation, deliver
 ):
     for _ in range(2):
@@ -35,7 +35,7 @@ def test_a_delivery_under_a_new_name_is_accepted_by_its_identifier_and_stored_no
 
 
 @pytest.mark.parametrize("name", ["acme/shop", "acme/store"])
-def test_another_repository_is_ignored_whatever_its_name(known, installation, deliver, name):
+def test_another_repository_is_ignored_even_under_the_same_name(known, installation, deliver, name):
     answer = deliver(push(repository=name, repository_host_id="18"))
     assert answer.status_code == 202
     assert answer.json() == {"status": "ignored", "reason": "another_repository"}
@@ -46,7 +46,7 @@ def test_another_repository_is_ignored_whatever_its_name(known, installation, de
 
 
 @pytest.mark.parametrize(("learned", "identified"), [(True, False), (False, True), (False, False)])
-def test_where_an_identifier_is_missing_the_host_is_asked_once(
+def test_a_missing_identifier_is_requested_from_the_host_once(
     definition, installation, deliver, learned, identified
 ):
     if learned:
@@ -64,18 +64,18 @@ def test_where_an_identifier_is_missing_the_host_is_asked_once(
 
 
 @pytest.mark.parametrize("name", ["acme/a\0b", "acme/\x1b[31m", "acme/" + "x" * 5000])
-def test_a_name_that_no_database_holds_is_another_repository(known, installation, deliver, name):
+def test_a_name_that_cannot_be_stored_is_another_repository(known, installation, deliver, name):
     answer = deliver(push(repository=name, repository_host_id="17"))
     assert answer.json() == {"status": "ignored", "reason": "another_repository"}
     assert told(installation).told_name is None
 
 
-def test_without_any_identifier_a_name_in_another_case_is_the_same(deliver, installation):
+def test_without_an_identifier_names_are_compared_case_insensitively(deliver, installation):
     assert deliver(push(repository="Acme/SHOP")).json()["status"] == "accepted"
     assert installation.store.repositories.list() == []
 
 
-def test_a_wrong_signature_renames_nothing(known, installation, client):
+def test_an_invalid_signature_renames_nothing(known, installation, client):
     body = body_of(push(repository="guild/store", repository_host_id="17"))
     headers = signed(body, "a guess")
     assert client.post("/webhooks/shop", content=body, headers=headers).status_code == 401
@@ -94,15 +94,13 @@ def test_a_wrong_signature_renames_nothing(known, installation, client):
         (None, False),
     ],
 )
-def test_only_a_push_to_the_repository_is_a_sign_that_its_webhook_works(
-    installation, deliver, event, is_sign
-):
+def test_only_a_push_to_the_repository_confirms_its_webhook(installation, deliver, event, is_sign):
     assert deliver(*([event] if event else [])).status_code == 202
     heard = installation.store.webhooks.get("shop").delivered_at
     assert (heard is not None) == is_sign
 
 
-def test_what_was_ignored_asks_for_no_check_of_others(installation, deliver, create):
+def test_an_ignored_delivery_requests_no_check_of_other_applications(installation, deliver, create):
     create("blog")
     deliver(push(repository="acme/store"))
     assert installation.store.polls.requested().keys() == {"shop"}

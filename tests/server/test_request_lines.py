@@ -31,7 +31,7 @@ def line(client, caplog):
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_deliveries_name_the_application(line, deliver, caplog, signed):
+def test_delivery_log_lines_name_the_application(line, deliver, caplog, signed):
     if not signed:
         found = line("POST", "/webhooks/shop", content=b"{}")
         assert found.startswith("POST /webhooks/{application} for shop from ")
@@ -41,7 +41,7 @@ def test_deliveries_name_the_application(line, deliver, caplog, signed):
     assert "POST /webhooks/{application} for shop from " in caplog.text
 
 
-def test_requests_of_the_api_name_the_application(line, installation, admin):
+def test_api_request_log_lines_name_the_application(line, installation, admin):
     deployment = installation.store.deployments.request("shop", ref="main")
     trigger = installation.store.triggers.add("shop", cause="request", ref="main")
     prefix = "/api/v1"
@@ -60,7 +60,7 @@ def test_requests_of_the_api_name_the_application(line, installation, admin):
     assert " for " not in line("GET", f"{prefix}/applications", headers=admin)
 
 
-def test_a_refused_request_names_it_and_what_is_no_name_is_left_out(line):
+def test_a_rejected_request_is_logged_with_a_valid_application_name_only(line):
     assert " for shop from " in line("GET", "/api/v1/applications/shop")
     assert " for nope from " in line("POST", "/webhooks/nope", content=b"{}")
     assert " for " not in line("POST", "/webhooks/%1b%5b31mred", content=b"{}")

@@ -51,14 +51,14 @@ def test_variables_of_each_kind_are_set_changed_and_removed(
     assert installation.store.get_application("shop").secrets == {}
 
 
-def test_a_secret_that_becomes_plain_is_erased(put, listed, installation):
+def test_a_secret_that_becomes_a_plain_value_is_erased(put, listed, installation):
     put("TOKEN", secret=SECRET)
     put("TOKEN", value="public")
     assert listed()["TOKEN"]["value"] == "public"
     assert installation.store.get_application("shop").secrets == {}
 
 
-def test_stored_and_declared_variables_are_told_apart(listed, installation, create):
+def test_stored_and_declared_variables_are_distinguished(listed, installation, create):
     from pydantic import SecretStr
 
     installation.keep_application_secret("shop", "LEFT", SecretStr(SECRET))
@@ -86,7 +86,7 @@ def test_stored_and_declared_variables_are_told_apart(listed, installation, crea
         ("TOKEN", {"value": f"{SECRET}\0"}),
     ],
 )
-def test_a_wrong_variable_is_refused_without_its_value(put, installation, name, body):
+def test_an_invalid_variable_is_rejected_without_showing_its_value(put, installation, name, body):
     answer = put(name, **body)
     assert answer.status_code == 422
     is_name = SECRET in body

@@ -64,7 +64,7 @@ def release(installation, secret):
     return make
 
 
-def test_the_overview_has_all_that_a_list_shows_in_one_response(read, release):
+def test_one_response_has_all_the_overview_shows(read, release):
     release(1)
     release(2, state="failed", error_code="step_failed", error="The step failed.")
     found = read("/overview")
@@ -92,18 +92,18 @@ def test_pages_of_the_overview_are_followed_by_their_links(read, create):
 
 
 @pytest.mark.parametrize("path", ["overview", "previews", "releases", "statistics"])
-def test_what_is_asked_of_an_application_that_is_not_there_is_not_found(read, path):
+def test_requests_for_an_unknown_application_return_not_found(read, path):
     for name in ("nothing", "a%20b"):
         assert read(f"/applications/{name}/{path}", status=404)["code"] == "not_found"
 
 
-def test_a_search_has_only_so_many_words(read):
+def test_the_number_of_search_words_is_limited(read):
     assert read("/overview", search="shop main work acme s h o p m a")["items"]
     problem = read("/overview", status=422, search="a b c d e f g h i j k")
     assert problem["details"]["fields"] == ["search: should have at most 10 words"]
 
 
-def test_releases_are_listed_with_what_made_them(read, release):
+def test_releases_are_listed_with_the_deployment_that_created_them(read, release):
     names = [
         release(1, {"a": "1"}),
         release(2, {"a": "2"}, state="failed"),
@@ -119,12 +119,12 @@ def test_releases_are_listed_with_what_made_them(read, release):
     ]
 
 
-def test_releases_of_another_machine_are_not_looked_for(read, create, client, token):
+def test_releases_on_another_machine_are_not_read(read, create, client, token):
     create("far", host="elsewhere")
     assert read("/applications/far/releases") == {"items": [], "is_here": False, "count": 0}
 
 
-def test_what_a_rollback_would_change_is_told_by_commits_and_files(read, release):
+def test_a_rollback_preview_lists_commits_and_files(read, release):
     same = {"same": "0", "sub/same": "0"}
     first = release(1, {**same, "old": "1", "changed": "1"})
     release(2)
@@ -138,7 +138,7 @@ def test_what_a_rollback_would_change_is_told_by_commits_and_files(read, release
     assert (files["counts"], files["is_all"]) == ({"added": 1, "changed": 1, "removed": 2}, True)
 
 
-def test_comparisons_of_releases_leave_threads_for_others(read, release, monkeypatch):
+def test_release_comparisons_do_not_use_all_threads(read, release, monkeypatch):
     first = release(1, {"a": "1"})
     release(2, {"a": "2"}, live=True)
     path = f"/applications/shop/releases/{first}/changes"
@@ -156,7 +156,7 @@ def test_comparisons_of_releases_leave_threads_for_others(read, release, monkeyp
     assert read(path)["files"]["is_all"]
 
 
-def test_a_release_that_is_newer_than_the_live_one_brings_commits_back(read, release):
+def test_rolling_forward_to_a_newer_release_lists_the_commits_it_restores(read, release):
     release(1, {"a": "1"}, live=True)
     newer = release(2, {"a": "1"})
     found = read(f"/applications/shop/releases/{newer}/changes")
@@ -165,7 +165,7 @@ def test_a_release_that_is_newer_than_the_live_one_brings_commits_back(read, rel
     assert sum(found["files"]["counts"].values()) == 0
 
 
-def test_a_release_that_is_not_there_is_named(read, release):
+def test_an_unknown_release_is_named_in_the_error(read, release):
     release(1, {"a": "1"}, live=True)
     problem = read("/applications/shop/releases/20990101T000000Z-none/changes", status=404)
     assert "20990101T000000Z-none" in problem["message"]
@@ -174,7 +174,7 @@ def test_a_release_that_is_not_there_is_named(read, release):
         assert read(f"/applications/shop/releases/{name}/changes", status=404)
 
 
-def test_statistics_are_of_the_deployments_that_ended(read, release, installation):
+def test_statistics_cover_only_finished_deployments(read, release, installation):
     release(4)
     release(5, state="failed")
     release(6, state="cancelled")
@@ -204,13 +204,13 @@ def log(installation, release):
     return make
 
 
-def test_a_deployment_tells_the_next_step_after_its_error(read, log):
+def test_a_failed_deployment_includes_the_next_step(read, log):
     number = log("one", hint="Correct the step.")
     assert read(f"/deployments/{number}")["hint"] == "Correct the step."
     assert read("/deployments")["items"][0]["hint"] is None
 
 
-def test_the_end_of_a_log_and_what_it_contains_are_found(read, log):
+def test_a_log_can_be_read_from_its_end_and_searched(read, log):
     number = log(*(f"Line {each}" for each in range(3000)))
     path = f"/deployments/{number}/log"
     last = read(path, last=2)
@@ -241,7 +241,7 @@ def test_a_log_is_downloaded_as_plain_text(client, token, log):
     ]
 
 
-def test_responses_have_no_secret(client, token, release, installation):
+def test_responses_contain_no_secrets(client, token, release, installation):
     release(1, {"a": "1"}, live=True)
     header = token("admin")
     for path in ("overview", "applications/shop/overview", "applications/shop/releases", "events"):

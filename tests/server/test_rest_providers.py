@@ -102,7 +102,7 @@ def test_a_plugin_that_cannot_be_imported_is_listed_with_the_reason(api, install
     assert "no luck" in broken["problem"]
 
 
-def test_an_address_tells_the_kind_and_fields(api):
+def test_an_address_determines_the_kind_and_fields(api):
     found = api("POST", "/provider-kinds/recognize", {"url": "https://bitbucket.org/acme/shop?x=1"})
     assert found.json() == {
         "url": "https://bitbucket.org/acme/shop",
@@ -111,14 +111,14 @@ def test_an_address_tells_the_kind_and_fields(api):
 
 
 @pytest.mark.parametrize("url", ["acme", "https://ada:hunter2@git.example.com/a/b", "javascript:1"])
-def test_what_is_no_address_is_refused_without_repeating_it(api, url):
+def test_an_invalid_address_is_rejected_and_not_echoed(api, url):
     answer = api("POST", "/provider-kinds/recognize", {"url": url})
     assert answer.status_code == 422
     assert answer.json()["details"]["fields"][0].startswith("url: ")
     assert "hunter2" not in answer.text
 
 
-def test_a_provider_is_added_if_its_host_accepts_it(api, bitbucket, installation):
+def test_a_provider_is_added_if_its_host_accepts_the_credentials(api, bitbucket, installation):
     connection = next(each for each in bitbucket.connections if each.title == "API token")
     body = {
         "name": "team",
@@ -138,7 +138,7 @@ def test_a_provider_is_added_if_its_host_accepts_it(api, bitbucket, installation
     assert installation.secrets.reveal(stored).get_secret_value() == body["secrets"]["token"]
 
 
-def test_a_wrong_secret_is_not_stored_unless_the_check_is_skipped(api, bitbucket, installation):
+def test_a_rejected_secret_is_not_stored_unless_the_check_is_skipped(api, bitbucket, installation):
     connection = next(each for each in bitbucket.connections if each.title == "API token")
     body = {
         "name": "team",
@@ -171,7 +171,7 @@ def test_a_wrong_secret_is_not_stored_unless_the_check_is_skipped(api, bitbucket
         ({"secrets": {"token": "x", "ssh_private_key": "hunter9"}}, "ssh_private_key"),
     ],
 )
-def test_what_is_wrong_is_told_by_field_and_without_its_value(api, change, field):
+def test_errors_are_reported_by_field_without_the_value(api, change, field):
     given = {"name": "team", "kind": "acme", "secrets": {"token": "x"}, **change}
     answer = api("POST", "/providers", given)
     assert answer.status_code == 422
@@ -186,7 +186,7 @@ def test_a_kind_that_does_not_exist_is_refused(api):
     assert "nope" in answer.json()["detail"]
 
 
-def test_a_reference_is_stored_as_one(api, monkeypatch):
+def test_a_secret_reference_is_stored_as_a_reference(api, monkeypatch):
     monkeypatch.setenv("ACME_TOKEN", "hunter4")
     body = {"name": "team", "kind": "acme", "references": {"token": "env:ACME_TOKEN"}}
     answer = api("POST", "/providers", body)
@@ -206,7 +206,7 @@ def test_providers_are_listed_in_pages_with_their_applications(api, installation
     assert rest["next"] is None
 
 
-def test_a_secret_is_rotated_and_the_former_one_kept(api, installation, client, caplog):
+def test_a_secret_is_rotated_and_the_previous_one_is_kept(api, installation, client, caplog):
     caplog.set_level(logging.DEBUG)
     before = installation.store.get_provider("work")
     body = {"secrets": {"token": NEW_SECRET}, "keep_old": 3600, "generation": before.generation}
@@ -224,7 +224,7 @@ def test_a_secret_is_rotated_and_the_former_one_kept(api, installation, client, 
     assert NEW_SECRET not in answer.text + caplog.text
 
 
-def test_a_change_of_what_somebody_else_has_changed_is_refused(api):
+def test_a_change_based_on_an_outdated_version_is_rejected(api):
     body = {"settings": {"read_timeout": "20"}, "generation": 1}
     assert api("PATCH", "/providers/work", body).status_code == 200
     again = api("PATCH", "/providers/work", {**body, "settings": {"read_timeout": "30"}})
@@ -234,7 +234,7 @@ def test_a_change_of_what_somebody_else_has_changed_is_refused(api):
     assert repeated.json()["provider"]["settings"] == {"read_timeout": "30"}
 
 
-def test_a_change_is_shown_and_not_stored_if_that_is_wanted(api):
+def test_a_dry_run_shows_the_change_and_stores_nothing(api):
     body = {"settings": {"read_timeout": "20"}, "dry_run": True}
     found = api("PATCH", "/providers/work", body).json()
     assert (found["is_stored"], len(found["differences"])) == (False, 1)
@@ -248,7 +248,7 @@ def test_a_field_is_removed_by_null(api):
     assert found["provider"]["settings"] == {}
 
 
-def test_a_provider_that_applications_use_is_not_removed(api, installation):
+def test_a_provider_in_use_is_not_removed(api, installation):
     answer = api("DELETE", "/providers/work")
     assert answer.status_code == 409
     assert "shop" in answer.json()["detail"]
@@ -257,7 +257,7 @@ def test_a_provider_that_applications_use_is_not_removed(api, installation):
     assert api("GET", "/providers/spare").status_code == 404
 
 
-def test_a_test_tells_account_scopes_and_repositories(api, bitbucket, installation):
+def test_a_connection_test_reports_account_scopes_and_repositories(api, bitbucket, installation):
     connection = next(each for each in bitbucket.connections if each.title == "API token")
     settings = connection.settings
     secrets = {name: SecretStr(each) for name, each in secret_values(settings).items()}
@@ -269,7 +269,9 @@ def test_a_test_tells_account_scopes_and_repositories(api, bitbucket, installati
     assert not found["has_more"]
 
 
-def test_a_test_of_rejected_credentials_tells_the_next_step(api, bitbucket, installation):
+def test_a_connection_test_with_rejected_credentials_suggests_the_next_step(
+    api, bitbucket, installation
+):
     connection = next(each for each in bitbucket.connections if each.title == "API token")
     secrets = {"token": SecretStr("ATATT-wrong-one")}
     installation.add_provider("team", "bitbucket", plain(connection.settings), secrets)
@@ -279,7 +281,7 @@ def test_a_test_of_rejected_credentials_tells_the_next_step(api, bitbucket, inst
     assert "ATATT-wrong-one" not in answer.text
 
 
-def test_more_repositories_than_are_counted_are_told(api, monkeypatch):
+def test_the_repository_count_says_when_there_are_more(api, monkeypatch):
     monkeypatch.setattr("deploycore.server.rest.providers._COUNTED_MOST", 2)
     found = api("POST", "/providers/work/test").json()
     assert (found["repositories"], found["has_more"]) == (2, True)
@@ -292,7 +294,7 @@ def test_a_provider_that_does_not_exist_is_not_found(api, name):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_a_host_that_answers_too_late_prevents_that_anything_is_stored(api, monkeypatch):
+def test_nothing_is_stored_if_the_host_responds_too_late(api, monkeypatch):
     told, asked = threading.Event(), threading.Event()
 
     def ask(hosts, action, **options):
@@ -314,7 +316,7 @@ def test_a_host_that_answers_too_late_prevents_that_anything_is_stored(api, monk
     assert api("GET", "/providers/late").status_code == 404
 
 
-def test_a_plugin_that_cannot_tell_how_to_sign_in_is_named(api, install_distribution):
+def test_a_plugin_that_cannot_describe_its_sign_in_is_named(api, install_distribution):
     broken = """
     @property
     def sign_in(self):
@@ -329,7 +331,7 @@ class AcmeProvider:"""
     assert "hunter9" not in answer.text
 
 
-def test_what_a_provider_lacks_is_told_without_a_request(api, installation, monkeypatch):
+def test_missing_provider_fields_are_reported_without_a_request(api, installation, monkeypatch):
     monkeypatch.setenv("ACME_TOKEN", "x")
     body = {"name": "team", "kind": "acme", "references": {"token": "env:ACME_TOKEN"}}
     api("POST", "/providers", body)
@@ -377,7 +379,9 @@ def test_a_person_signs_in_with_a_browser(api, gitea, installation):
         assert provider.authenticate().username == gitea.OWNER
 
 
-def test_a_response_is_accepted_once_and_from_who_has_begun(api, gitea, token, monkeypatch):
+def test_a_sign_in_response_is_accepted_once_and_only_from_its_initiator(
+    api, gitea, token, monkeypatch
+):
     monkeypatch.setattr("deploycore.server.access._FRESH_SECONDS", 0)
     other = token("admin", name="other")
     begun = api("POST", "/providers/team/sign-ins").json()
@@ -398,7 +402,7 @@ def test_a_response_is_accepted_once_and_from_who_has_begun(api, gitea, token, m
         (None, "needs the response"),
     ],
 )
-def test_a_wrong_response_ends_the_sign_in(api, gitea, answer, said):
+def test_an_invalid_response_ends_the_sign_in(api, gitea, answer, said):
     begun = api("POST", "/providers/team/sign-ins").json()
     body = {"answer": answer.format(id=begun["id"])} if answer else {}
     refused = api("POST", finish_of(begun), body)
@@ -408,7 +412,7 @@ def test_a_wrong_response_ends_the_sign_in(api, gitea, answer, said):
     assert api("GET", "/providers/team").json()["must_sign_in"]
 
 
-def test_a_code_is_not_sent_to_a_server_that_the_provider_got_meanwhile(api, gitea):
+def test_a_code_is_not_sent_after_the_provider_changed_its_server(api, gitea):
     begun = api("POST", "/providers/team/sign-ins").json()
     answer = signed_in_at(begun["address"])
     api("PATCH", "/providers/team", {"settings": {"client_id": "another"}, "verify": False})
@@ -433,13 +437,13 @@ def test_a_person_enters_a_code(api, installation):
         assert (done["is_done"], done["account"]) == (True, sandbox.OWNER)
 
 
-def test_a_provider_that_needs_no_sign_in_says_so(api):
+def test_a_provider_that_requires_no_sign_in_is_reported_as_such(api):
     answer = api("POST", "/providers/work/sign-ins")
     assert answer.status_code == 422
     assert "does not need to be authorized" in answer.json()["detail"]
 
 
-def test_an_address_that_a_browser_would_run_is_refused(api, installation, monkeypatch):
+def test_a_sign_in_address_with_a_script_scheme_is_rejected(api, installation, monkeypatch):
     with GitHubSandbox() as sandbox:
         installation.add_provider("hub", "github", plain(sandbox.add_sign_in()), {})
         monkeypatch.setattr(
@@ -463,7 +467,7 @@ def test_a_code_is_polled_no_more_often_than_the_host_allows():
         polling.poll(None)
 
 
-def test_sign_ins_are_forgotten_in_time_and_when_there_are_too_many():
+def test_sign_ins_expire_and_their_number_is_limited():
     at = [0.0]
     sign_ins = SignIns(clock=lambda: at[0])
     flow = DeviceFlow(device_path="d", token_path="t", client_id="c")

@@ -43,7 +43,7 @@ def get(many, token):
     return send
 
 
-def test_a_page_asks_the_host_for_no_more_than_it_needs(get, asked):
+def test_a_page_requests_no_more_from_the_host_than_it_needs(get, asked):
     first = get(REPOSITORIES)
     assert [each["repository"] for each in first["items"]][::49] == [
         "acme/repository-00000",
@@ -57,7 +57,7 @@ def test_a_page_asks_the_host_for_no_more_than_it_needs(get, asked):
     assert len(asked()) == 3
 
 
-def test_all_of_ten_thousand_repositories_are_reached_page_by_page(get, asked):
+def test_all_of_ten_thousand_repositories_can_be_paged_through(get, asked):
     found, page = [], get(REPOSITORIES, limit=100)
     found += page["items"]
     while page["next"]:
@@ -68,7 +68,7 @@ def test_all_of_ten_thousand_repositories_are_reached_page_by_page(get, asked):
     assert [each for each in asked() if each[0] == "list_repos"] == [("list_repos", None)]
 
 
-def test_a_search_that_becomes_longer_asks_the_host_once(get, asked):
+def test_extending_a_search_queries_the_host_only_once(get, asked):
     for search in ("0999", "09998", "09998"):
         found = get(REPOSITORIES, search=search)
     assert [each["repository"] for each in found["items"]] == ["acme/repository-09998"]
@@ -81,7 +81,7 @@ def test_a_search_that_becomes_longer_asks_the_host_once(get, asked):
 @pytest.mark.parametrize(
     "search", ["acme/repository-00007", "ACME/Repository_00007", "repository 00007"]
 )
-def test_a_repository_is_found_by_its_name_in_any_spelling(get, search):
+def test_a_repository_search_is_case_insensitive(get, search):
     assert [each["repository"] for each in get(REPOSITORIES, search=search)["items"]] == [
         "acme/repository-00007"
     ]
@@ -93,7 +93,7 @@ def test_names_of_a_host_are_data_and_links_are_links(get):
     assert {each["url"] for each in found} == {None}
 
 
-def test_nothing_endless_of_a_host_is_remembered():
+def test_overlong_values_from_a_host_are_not_cached():
     endless = "x" * 1_000_000
     found = Repository(
         name=endless,
@@ -129,14 +129,14 @@ def test_branches_tags_and_owners_are_listed(get):
         ("/api/v1/providers/work/repositories?limit=101", 422, "configuration"),
     ],
 )
-def test_what_cannot_be_listed_is_refused(client, token, path, status, code):
+def test_unsupported_listings_are_rejected(client, token, path, status, code):
     answer = client.get(path, headers=token("admin"))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["hint"]
 
 
 @pytest.mark.parametrize("kind", ["owners", "repositories", "branches", "tags"])
-def test_only_administrators_list_what_a_provider_reads(client, token, kind):
+def test_only_administrators_can_list_the_repositories_of_a_provider(client, token, kind):
     path = f"/api/v1/providers/work/{kind}?repository=acme/shop"
     for header in [token(role) for role in ("read", "deploy")]:
         assert client.get(path, headers=header).status_code == 403
@@ -156,7 +156,7 @@ def memory(upgrade, installation):
 memory_clock = [0.0]
 
 
-def test_a_listing_is_forgotten_after_minutes_and_with_new_credentials(memory, installation, asked):
+def test_a_cached_listing_expires_and_is_dropped_with_new_credentials(memory, installation, asked):
     def read():
         memory.page(installation.store.get_provider("work"), Wanted("repositories"), limit=1)
         return len([each for each in asked() if each[0] == "list_repos"])
@@ -169,7 +169,7 @@ def test_a_listing_is_forgotten_after_minutes_and_with_new_credentials(memory, i
     assert read() == 3
 
 
-def test_what_is_remembered_is_bounded(memory, installation, monkeypatch):
+def test_the_listing_cache_is_bounded(memory, installation, monkeypatch):
     record = installation.store.get_provider("work")
     for number in range(listings._LISTINGS_MOST + 20):
         memory.page(record, Wanted("branches", f"acme/{number}"), limit=1)
@@ -193,7 +193,7 @@ def test_one_request_at_a_time_reads_a_listing(memory, installation, monkeypatch
     assert memory.page(record, Wanted("repositories"), limit=1).items
 
 
-def test_who_waited_for_a_listing_that_was_forgotten_reads_another_one(
+def test_a_request_that_waited_for_a_dropped_listing_reads_a_new_one(
     memory, installation, monkeypatch
 ):
     record = installation.store.get_provider("work")
@@ -211,7 +211,7 @@ def test_who_waited_for_a_listing_that_was_forgotten_reads_another_one(
     assert [each[0] for each in page.items] == [f"acme/repository-0000{n}" for n in range(3)]
 
 
-def test_a_listing_is_not_closed_under_the_request_that_reads_it(memory, installation, monkeypatch):
+def test_a_listing_is_not_closed_while_a_request_reads_it(memory, installation, monkeypatch):
     record = installation.store.get_provider("work")
     read, held = listings._item, []
 
@@ -227,7 +227,7 @@ def test_a_listing_is_not_closed_under_the_request_that_reads_it(memory, install
     assert held[0].provider is None
 
 
-def test_a_listing_that_fails_is_not_remembered(upgrade, client, token, monkeypatch):
+def test_a_failed_listing_is_not_cached(upgrade, client, token, monkeypatch):
     failing = """
 def fail(self, query):
     note()
@@ -243,7 +243,7 @@ AcmeProvider.list_repos = hookimpl(fail)
     assert len(client.get(REPOSITORIES, headers=header).json()["items"]) == 1
 
 
-def test_a_host_that_hangs_is_given_up(upgrade, until_the_end, client, token, monkeypatch):
+def test_a_request_to_a_hanging_host_times_out(upgrade, until_the_end, client, token, monkeypatch):
     hanging = f"""
 def hang(self, query):
     {until_the_end}
@@ -259,7 +259,7 @@ AcmeProvider.list_repos = hookimpl(hang)
     assert client.get("/api/v1/applications", headers=header).status_code == 200
 
 
-def test_requests_for_hosts_leave_threads_for_others(monkeypatch):
+def test_requests_to_hosts_do_not_use_all_threads(monkeypatch):
     monkeypatch.setattr("deploycore.server.hosts._BUSY_SECONDS", 0.0)
     hosts = Hosts()
     with pytest.raises(Refusal) as caught:
@@ -268,7 +268,7 @@ def test_requests_for_hosts_leave_threads_for_others(monkeypatch):
     assert hosts.ask(lambda: 1) == 1
 
 
-def test_of_many_requests_for_hosts_only_some_wait(monkeypatch):
+def test_the_number_of_requests_waiting_for_hosts_is_limited(monkeypatch):
     monkeypatch.setattr("deploycore.server.hosts._BUSY_SECONDS", 3600.0)
     monkeypatch.setattr("deploycore.server.hosts._WAITING_MOST", 0)
     hosts = Hosts()

@@ -70,7 +70,7 @@ def test_a_password_is_stored_as_a_hash_and_never_returned(api, installation, ca
         ({"name": "ada", "role": "read", "password": ["a"]}, "password"),
     ],
 )
-def test_a_wrong_user_is_refused(api, installation, body, why):
+def test_an_invalid_user_is_rejected(api, installation, body, why):
     answer = api("POST", "/users", json=body)
     assert (answer.status_code, why in answer.json()["message"]) == (422, True)
     assert installation.store.users.list() == []
@@ -128,7 +128,7 @@ def _eventually(ask, status) -> bool:
     return any(ask().status_code == status for _ in range(2000))
 
 
-def test_an_account_is_who_asks(api):
+def test_the_account_endpoint_returns_the_caller(api):
     account = api("GET", "/account").json()
     assert (account["kind"], account["name"], account["role"]) == ("token", "boss", "admin")
     assert api("GET", "/account/sessions").json() == {"items": []}
@@ -147,7 +147,7 @@ def test_a_token_has_neither_sessions_nor_a_password(api, method, path, body):
     assert (answer.status_code, answer.json()["code"]) == (409, "configuration")
 
 
-def test_what_changes_something_is_in_the_audit_log(api, client, token):
+def test_every_change_is_in_the_audit_log(api, client, token):
     api("POST", "/users", json={"name": "ada", "role": "read", "password": PASSWORD})
     api("PATCH", "/users/ada", json={"role": "deploy"})
     api("DELETE", "/users/nobody")
@@ -177,7 +177,7 @@ def test_what_changes_something_is_in_the_audit_log(api, client, token):
     assert PASSWORD not in answer.text
 
 
-def test_the_request_of_an_entry_is_the_one_of_the_answer(api):
+def test_an_audit_entry_has_the_request_id_of_the_response(api):
     answer = api("POST", "/tokens", json={"name": "ci", "role": "read"})
     [entry] = api("GET", "/audit").json()["items"]
     assert entry["request"] == answer.headers["x-request-id"]
@@ -205,7 +205,7 @@ def test_a_wrong_filter_is_refused(api, query):
     assert api("GET", f"/audit?{query}").status_code == 422
 
 
-def test_refusals_cannot_push_everything_else_out_of_the_audit_log(api, client):
+def test_rejected_requests_cannot_displace_other_audit_entries(api, client):
     for _ in range(40):
         api("DELETE", "/users/nobody")
     api("POST", "/tokens", json={"name": "ci", "role": "read"})
@@ -215,7 +215,7 @@ def test_refusals_cannot_push_everything_else_out_of_the_audit_log(api, client):
     assert entries[0]["operation"] == "add_token"
 
 
-def test_an_operation_is_not_undone_if_the_audit_log_cannot_be_written(api, client, monkeypatch):
+def test_an_operation_stands_if_the_audit_log_cannot_be_written(api, client, monkeypatch):
     from deploycore.errors import StoreError
 
     def fail(entry):
@@ -225,7 +225,7 @@ def test_an_operation_is_not_undone_if_the_audit_log_cannot_be_written(api, clie
     assert api("POST", "/tokens", json={"name": "ci", "role": "read"}).status_code == 201
 
 
-def test_secrets_are_in_no_model_of_the_responses():
+def test_no_response_model_contains_secrets():
     shown = {
         name
         for operation in OPERATIONS

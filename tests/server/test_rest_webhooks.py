@@ -73,7 +73,7 @@ def test_a_webhook_is_registered_rotated_revealed_and_removed(
         assert getattr(client, method)(path, headers=admin).status_code == 404
 
 
-def test_a_webhook_that_a_person_sets_up_has_a_secret_only(client, admin, create):
+def test_a_manually_configured_webhook_only_has_a_secret(client, admin, create):
     create("blog")
     path = PATH.replace("shop", "blog")
     client.delete(path, headers=admin)
@@ -87,7 +87,7 @@ def test_a_webhook_that_a_person_sets_up_has_a_secret_only(client, admin, create
     assert "set up by hand" in removed["remains"]
 
 
-def test_a_host_that_fails_keeps_the_webhook(client, admin, monkeypatch):
+def test_an_error_of_the_host_keeps_the_webhook(client, admin, monkeypatch):
     body = {"server_url": "https://deploy.example.com"}
     client.post(PATH, json=body, headers=admin)
     monkeypatch.setenv("ACME_FAILS", "1")
@@ -98,7 +98,7 @@ def test_a_host_that_fails_keeps_the_webhook(client, admin, monkeypatch):
     assert client.get(PATH, headers=admin).json()["hosts_id"] == "hook-1"
 
 
-def test_only_administrators_change_webhooks_and_see_the_secret(client, token):
+def test_only_administrators_can_change_webhooks_and_see_the_secret(client, token):
     for header in [token(role) for role in ("read", "deploy")]:
         assert client.get(PATH, headers=header).status_code == 200
         assert client.get(DELIVERIES, headers=header).status_code == 200
@@ -143,7 +143,7 @@ def test_each_delivery_is_recorded_with_its_verdict(deliver, deliveries, install
     assert deliveries()["items"][-1]["deployment"] == deployment.id
 
 
-def test_refused_deliveries_are_counted_with_their_reason(client, secret, deliver, deliveries):
+def test_rejected_deliveries_are_counted_by_reason(client, secret, deliver, deliveries):
     body = body_of(push())
     for _ in range(3):
         client.post("/webhooks/shop", content=body, headers=signed(body, "wrong"))
@@ -170,7 +170,7 @@ def test_deliveries_are_read_page_by_page(deliver, deliveries):
     assert refs == [f"branch-{number}" for number in range(4, -1, -1)]
 
 
-def test_a_flood_of_refused_deliveries_writes_nothing_for_a_request(
+def test_a_flood_of_rejected_deliveries_does_not_write_per_request(
     client, deliveries, installation
 ):
     body, recorder = body_of(push()), client.application.recorder
@@ -185,7 +185,7 @@ def test_a_flood_of_refused_deliveries_writes_nothing_for_a_request(
     assert [each["count"] for each in deliveries()["refused"]] == [200]
 
 
-def test_a_flood_of_signed_deliveries_keeps_the_last_ones(installation, create):
+def test_a_flood_of_signed_deliveries_keeps_the_most_recent_ones(installation, create):
     create("shop")
     recorder = Recorder(installation.store, now=lambda: AT)
     for number in range(1000):
@@ -201,7 +201,7 @@ def test_a_flood_of_signed_deliveries_keeps_the_last_ones(installation, create):
     assert (dropped.outcome, dropped.count) == ("dropped", 1000 - DELIVERIES_MOST)
 
 
-def test_what_gathers_in_memory_is_bounded_for_any_number_of_applications(installation):
+def test_buffered_deliveries_are_bounded_for_any_number_of_applications(installation):
     recorder = Recorder(installation.store, now=lambda: AT)
     for number in range(5000):
         recorder.note(f"app-{number}", ignored("main"), "")
@@ -212,7 +212,7 @@ def test_what_gathers_in_memory_is_bounded_for_any_number_of_applications(instal
     assert len(seen) < 20  # none of these applications exists
 
 
-def test_a_database_that_fails_loses_no_count(installation, create, monkeypatch, caplog):
+def test_no_count_is_lost_on_a_database_error(installation, create, monkeypatch, caplog):
     create("shop")
     recorder, store = Recorder(installation.store, now=lambda: AT), installation.store.deliveries
     original = store.add
@@ -232,7 +232,7 @@ def test_a_database_that_fails_loses_no_count(installation, create, monkeypatch,
     assert [each.count for each in store.list_refused("shop")] == [3]
 
 
-def test_texts_of_a_delivery_are_printable_and_short(installation, create):
+def test_delivery_texts_are_printable_and_short(installation, create):
     create("shop")
     recorder = Recorder(installation.store, now=lambda: AT)
     hostile = "\x1b[31m\0\ud83d\u202e" + "x" * 10_000
@@ -257,7 +257,7 @@ def ignored(ref):
     return Verdict(202, "ignored", "another_ref", subject=Subject("push", ref))
 
 
-def test_no_secret_of_a_webhook_is_in_what_clients_read(client, token, secret, installation):
+def test_responses_never_contain_a_webhook_secret(client, token, secret, installation):
     installation.add_provider("other", "acme", {}, {"token": SecretStr("hunter2-of-other")})
     header = token("read")
     for path in (PATH, DELIVERIES, "/api/v1/applications/shop", "/api/v1/providers"):

@@ -32,7 +32,7 @@ def held(installation):
     return find
 
 
-def test_a_secret_is_long_and_kept_encrypted(installation, secret, home):
+def test_a_secret_is_long_and_stored_encrypted(installation, secret, home):
     record = installation.store.webhooks.get("shop")
     assert len(secret) >= 43
     assert record.secret.startswith("fernet:")
@@ -47,14 +47,14 @@ def test_preparing_again_keeps_the_secret(installation, secret, held):
     assert held() == [secret]
 
 
-def test_registering_again_tells_the_host_the_same(installation, secret, told):
+def test_registering_again_sends_the_same_secret_to_the_host(installation, secret, told):
     for _ in range(2):
         record = installation.webhooks.register("shop", URL)
     assert told() == [["register", "acme/shop", URL, secret]] * 2
     assert (record.hosts_id, record.url) == ("hook-1", URL)
 
 
-def test_the_former_secret_holds_for_its_grace(installation, secret, held, told):
+def test_the_previous_secret_is_valid_during_the_grace_period(installation, secret, held, told):
     installation.webhooks.register("shop", URL)
     installation.webhooks.rotate("shop", grace=timedelta(hours=2))
     new = told()[-1][-1]
@@ -62,13 +62,13 @@ def test_the_former_secret_holds_for_its_grace(installation, secret, held, told)
     assert held(timedelta(hours=3)) == [new]
 
 
-def test_without_the_host_the_grace_begins_at_once(installation, secret, held):
+def test_without_a_host_call_the_grace_period_starts_at_once(installation, secret, held):
     installation.webhooks.rotate("shop", grace=timedelta(hours=2))
     assert len(held()) == 2
     assert secret not in held(timedelta(hours=3))
 
 
-def test_while_the_host_may_have_either_secret_both_hold_however_often_it_fails(
+def test_both_secrets_are_valid_while_it_is_unclear_which_one_the_host_has(
     installation, secret, held, told, monkeypatch
 ):
     installation.webhooks.register("shop", URL)
@@ -84,7 +84,7 @@ def test_while_the_host_may_have_either_secret_both_hold_however_often_it_fails(
     assert held(timedelta(days=2)) == [between[0]]
 
 
-def test_registering_ends_a_rotation_that_failed(installation, secret, held, monkeypatch):
+def test_registering_completes_a_failed_rotation(installation, secret, held, monkeypatch):
     installation.webhooks.register("shop", URL)
     monkeypatch.setenv("ACME_FAILS", "1")
     with pytest.raises(ProviderUnavailable):
@@ -102,7 +102,7 @@ def test_a_second_rotation_replaces_the_first(installation, secret, held):
     assert (former, third != second) == (second, True)
 
 
-def test_removing_asks_the_host_and_where_that_fails_forgets_nothing(
+def test_removal_contacts_the_host_and_keeps_the_webhook_on_failure(
     installation, secret, held, told, monkeypatch
 ):
     installation.webhooks.register("shop", URL)
@@ -117,24 +117,26 @@ def test_removing_asks_the_host_and_where_that_fails_forgets_nothing(
         installation.store.webhooks.get("shop")
 
 
-def test_what_was_set_up_by_hand_is_removed_here_alone(installation, secret, told, tmp_path):
+def test_a_manually_configured_webhook_is_only_removed_locally(
+    installation, secret, told, tmp_path
+):
     assert installation.webhooks.remove("shop") is False
     assert not (tmp_path / "notes").exists()
 
 
 @pytest.mark.parametrize("operation", ["rotate", "remove", "prepare"])
-def test_an_application_that_is_not_there_has_no_webhook(installation, operation):
+def test_an_unknown_application_has_no_webhook(installation, operation):
     with pytest.raises(ConfigurationError, match="no application 'blog'"):
         getattr(installation.webhooks, operation)("blog")
 
 
-def test_the_secret_of_a_webhook_keeps_a_second_key_from_being_made(installation, secret):
+def test_an_existing_webhook_secret_prevents_creation_of_a_second_key(installation, secret):
     (installation.settings.home / "secret.key").unlink()
     with pytest.raises(StoreError, match="key"):
         installation.webhooks.rotate("shop")
 
 
-def test_a_secret_is_sent_to_the_host_and_seen_by_no_observer(installation, secret, told):
+def test_a_secret_is_sent_to_the_host_but_not_to_observers(installation, secret, told):
     seen = []
     with installation.open_provider("work") as provider:
         provider._observers.tell = lambda hook, **more: seen.append(repr(more))

@@ -34,7 +34,7 @@ ESCAPE = "\x1b[31m"
         (["203.0.113.7, "], None),
     ],
 )
-def test_the_address_is_the_one_that_the_proxy_saw(values, address):
+def test_the_sender_is_the_client_address_seen_by_the_proxy(values, address):
     assert forwarded_address(values) == address
 
 
@@ -54,7 +54,7 @@ def test_an_ipv6_network_counts_as_one_sender(one, other, is_same):
 
 @pytest.mark.parametrize("behind_proxy", [True, False])
 @pytest.mark.parametrize("given", [ESCAPE, "x" * 60_000, f"1.2.3.4{ESCAPE}", "a\nb"])
-def test_what_a_stranger_sends_as_address_is_not_logged(
+def test_an_address_header_from_an_untrusted_sender_is_not_logged(
     serving, secret, caplog, given, behind_proxy
 ):
     with caplog.at_level(logging.DEBUG):
@@ -93,7 +93,7 @@ def test_a_traceback_keeps_its_lines_and_is_printable():
     assert all(each.isprintable() for each in lines)
 
 
-def test_a_sender_has_a_share_of_the_room():
+def test_a_sender_can_use_only_a_share_of_the_body_memory():
     room = Room(100, 40)
     with room.share("one") as first, room.share("one") as second, room.share("other") as other:
         first.take(30)
@@ -103,7 +103,7 @@ def test_a_sender_has_a_share_of_the_room():
         other.take(40)
 
 
-def test_where_the_room_is_full_a_body_of_who_has_most_makes_way():
+def test_when_memory_is_full_the_sender_with_the_most_loses_a_body():
     async def held(room: Room, sender: str, count: int, has_begun: asyncio.Event) -> None:
         with room.share(sender) as share:
             async with share.arriving(3600):
@@ -138,7 +138,7 @@ def test_where_the_room_is_full_a_body_of_who_has_most_makes_way():
     asyncio.run(go())
 
 
-def test_a_senders_own_oldest_body_makes_way_for_its_newest():
+def test_the_newest_body_of_a_sender_replaces_its_oldest():
     async def go() -> None:
         room = Room(100, 40)
         with room.share("one") as held, room.share("one") as newest:
@@ -153,13 +153,13 @@ def test_a_senders_own_oldest_body_makes_way_for_its_newest():
     asyncio.run(go())
 
 
-def test_without_a_room_nothing_is_taken():
+def test_without_a_memory_limit_no_memory_is_reserved():
     share = Share()
     share.take(10**12)
     assert share.taken == 0
 
 
-def test_a_command_that_sets_up_no_log_writes_printable_lines(monkeypatch, capsys):
+def test_a_command_without_log_setup_writes_printable_lines(monkeypatch, capsys):
     monkeypatch.setattr(logging.lastResort, "formatter", None)
     with pytest.raises(SystemExit):
         run(["plugins"], commands=["plugins"])

@@ -41,7 +41,7 @@ class FakeWorker:
         self.stopped = True
 
 
-def test_a_signal_that_comes_before_the_server_runs_ends_it_too(serve):
+def test_a_signal_before_the_server_runs_stops_it(serve):
     worker = FakeWorker()
     last_resort = threading.Timer(20, os.kill, (os.getpid(), signal.SIGTERM))
     last_resort.start()

@@ -53,7 +53,7 @@ def stopped(server):
     return stop
 
 
-def test_a_stopped_database_is_told_in_time_and_all_recovers(
+def test_a_stopped_database_is_reported_in_time_and_recovers(
     client, deliver, stopped, installation, monkeypatch
 ):
     assert {deliver(name).status_code for name in ("shop", "blog")} == {202}
@@ -75,9 +75,7 @@ def test_a_stopped_database_is_told_in_time_and_all_recovers(
     wait_for(lambda: client.get("/readyz").status_code == 200)
 
 
-def test_an_operation_that_is_under_way_ends_too_and_a_migration_does_not(
-    installation, stopped, monkeypatch
-):
+def test_a_running_operation_times_out_but_a_migration_does_not(installation, stopped, monkeypatch):
     monkeypatch.setattr(waiting, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(database, "_SILENT_SECONDS", 60)
     with pytest.raises(StoreError, match="did not answer in time"):

@@ -64,7 +64,7 @@ def holding(postgresql):
     engine.dispose()
 
 
-def test_the_row_of_one_application_holds_up_its_own_deliveries_alone(
+def test_a_locked_application_row_delays_only_its_own_deliveries(
     client, deliver, holding, installation
 ):
     for name in ("shop", "blog"):
@@ -93,12 +93,12 @@ def test_the_row_of_one_application_holds_up_its_own_deliveries_alone(
     assert deliver("shop").status_code == 202
 
 
-def test_a_deployment_that_is_being_recorded_keeps_no_delivery_waiting(deliver, holding):
+def test_recording_a_deployment_does_not_block_deliveries(deliver, holding):
     holding("FOR NO KEY UPDATE")
     assert {deliver(name).status_code for name in ("shop", "blog", "shop")} == {202}
 
 
-def test_without_a_connection_deliveries_are_refused_at_once(
+def test_without_a_database_connection_deliveries_are_rejected_at_once(
     client, deliver, installation, monkeypatch
 ):
     assert deliver("blog").status_code == 202
@@ -110,7 +110,7 @@ def test_without_a_connection_deliveries_are_refused_at_once(
     assert deliver("blog").status_code == 202
 
 
-def test_a_server_whose_database_takes_no_changes_is_not_ready(client, installation):
+def test_a_server_with_a_read_only_database_is_not_ready(client, installation):
     with installation.store._database.writing() as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))

@@ -36,7 +36,7 @@ def code_of(answer) -> str:
     return found["code"]
 
 
-def test_a_push_to_the_applications_ref_is_accepted_with_its_triggers_id(deliver, triggers):
+def test_a_push_to_the_configured_ref_is_accepted_with_its_trigger_id(deliver, triggers):
     answer = deliver(push(), delivery="d-1")
     [trigger] = triggers()
     assert (answer.status_code, answer.json()) == (
@@ -47,14 +47,14 @@ def test_a_push_to_the_applications_ref_is_accepted_with_its_triggers_id(deliver
     assert (trigger.actor, trigger.delivery, trigger.settled_at) == ("ada", "d-1", None)
 
 
-def test_what_is_accepted_is_on_the_disk_when_it_is_answered(deliver, home):
+def test_an_accepted_delivery_is_on_disk_before_the_response(deliver, home):
     number = deliver(push()).json()["trigger"]
     with closing(sqlite3.connect(home / "deploycore.db")) as other:
         found = other.execute("SELECT application FROM triggers WHERE id = ?", [number])
         assert found.fetchall() == [("shop",)]
 
 
-def test_a_tag_that_is_the_applications_ref_is_accepted(create, serving, triggers):
+def test_a_tag_that_is_the_configured_ref_is_accepted(create, serving, triggers):
     secret = create("shop", ref="v1")
     body = body_of(push("v1", kind="tag", before=None))
     answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
@@ -100,7 +100,7 @@ def test_a_ref_may_be_written_in_full(create, serving, triggers, ref, kind, is_i
     assert [trigger.ref for trigger in triggers()] == [ref] * is_it
 
 
-def test_a_branch_that_is_made_again_where_it_was_made_before_is_news(deliver, triggers):
+def test_a_branch_recreated_at_its_previous_commit_creates_a_trigger(deliver, triggers):
     made = push(before=None, after="a" * 40)
     deliver(made, delivery="d-1")
     deliver(push(before="a" * 40, after="b" * 40), delivery="d-2")
@@ -115,9 +115,7 @@ def test_an_unknown_application_is_refused(client, name):
     assert (answer.status_code, code_of(answer)) == (404, "unknown_application")
 
 
-def test_an_application_without_a_webhook_is_refused_as_if_there_were_none(
-    installation, client, tmp_path
-):
+def test_an_application_without_a_webhook_is_rejected_as_unknown(installation, client, tmp_path):
     installation.add_application(
         "bare", provider="work", repository="acme/bare", ref="main", target=tmp_path / "bare"
     )
@@ -145,7 +143,7 @@ def test_the_body_for_an_unknown_application_is_not_read(client):
     ],
     ids=["none", "empty", "no digest", "another kind", "wrong", "not hexadecimal", "long"],
 )
-def test_a_wrong_or_missing_signature_is_refused(client, secret, triggers, headers):
+def test_an_invalid_or_missing_signature_is_rejected(client, secret, triggers, headers):
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     answer = client.post("/webhooks/shop", content=body_of(push()), headers=encoded)
     assert (answer.status_code, code_of(answer)) == (401, "bad_signature")
@@ -156,14 +154,14 @@ def test_a_wrong_or_missing_signature_is_refused(client, secret, triggers, heade
     assert (answer.status_code, len(triggers())) == (202, 1)
 
 
-def test_the_signature_of_another_applications_secret_is_refused(create, client, triggers):
+def test_a_signature_with_the_secret_of_another_application_is_rejected(create, client, triggers):
     other = create("blog", repository="acme/blog")
     body = body_of(push())
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, other))
     assert (answer.status_code, triggers()) == (401, [])
 
 
-def test_two_signatures_are_no_right_one(client, secret):
+def test_two_signatures_are_rejected(client, secret):
     body = body_of(push())
     right = signed(body, secret)["X-Acme-Signature"]
     headers = [("X-Acme-Signature", right), ("X-Acme-Signature", "sha256=" + "0" * 64)]
@@ -171,7 +169,7 @@ def test_two_signatures_are_no_right_one(client, secret):
 
 
 @pytest.mark.parametrize("size", [1024 * 1024 + 1, 5_000_000])
-def test_a_body_that_says_it_is_too_large_is_refused(client, serving, secret, size):
+def test_a_body_declared_too_large_is_rejected(client, serving, secret, size):
     body = b" " * size
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert (answer.status_code, code_of(answer)) == (413, "too_large")
@@ -182,7 +180,7 @@ def test_a_body_that_says_it_is_too_large_is_refused(client, serving, secret, si
     assert code_of(answer) == "malformed"  # so it was read
 
 
-def test_a_body_of_unknown_size_is_read_no_further_than_the_limit(serving, secret):
+def test_a_body_of_unknown_size_is_read_only_up_to_the_limit(serving, secret):
     taken = []
 
     async def receive():
@@ -193,7 +191,7 @@ def test_a_body_of_unknown_size_is_read_no_further_than_the_limit(serving, secre
     assert sum(taken) == 11_000
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(client):
+def test_a_body_declared_too_large_is_not_read(client):
     async def receive():
         raise AssertionError("the body was read")
 
@@ -202,7 +200,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(client):
         assert asgi.post(client.app, "/webhooks/shop", receive, headers) == 413
 
 
-def test_a_body_that_takes_too_long_is_not_waited_for(serving, secret):
+def test_reading_a_slow_body_times_out(serving, secret):
     async def receive():
         await asyncio.sleep(3600)
 
@@ -213,7 +211,7 @@ def test_a_body_that_takes_too_long_is_not_waited_for(serving, secret):
     assert answer.status_code == 202  # sent again, by a faster network
 
 
-def test_bodies_have_so_much_room_together_and_give_it_back(serving, secret):
+def test_request_bodies_share_a_memory_limit_and_release_it(serving, secret):
     client = serving(bodies_bytes_most=1000)
     for _ in range(3):
         answer = client.post("/webhooks/shop", content=b" " * 900)
@@ -233,7 +231,7 @@ def test_the_name_of_the_pusher_is_stored_as_one_line_of_limited_length(
     assert trigger.actor == "Ada" + "x" * 197
 
 
-def test_a_body_that_is_cut_off_makes_no_trigger(client, triggers):
+def test_a_truncated_body_creates_no_trigger(client, triggers):
     async def receive():
         return {"type": "http.disconnect"}
 
@@ -241,7 +239,7 @@ def test_a_body_that_is_cut_off_makes_no_trigger(client, triggers):
     assert triggers() == []
 
 
-def test_a_body_of_exactly_the_limit_is_taken(serving, secret):
+def test_a_body_of_exactly_the_limit_is_accepted(serving, secret):
     body = body_of(push())
     client = serving(body_bytes_most=len(body))
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
@@ -249,20 +247,20 @@ def test_a_body_of_exactly_the_limit_is_taken(serving, secret):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"events": 3}', b"\xff\xfe", b"[" * 50_000])
-def test_what_is_signed_and_yet_not_what_the_host_sends_is_refused(client, secret, triggers, body):
+def test_a_signed_but_malformed_delivery_is_rejected(client, secret, triggers, body):
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert (answer.status_code, code_of(answer)) == (422, "malformed")
     assert triggers() == []
 
 
-def test_why_a_delivery_is_not_understood_is_told_the_host_and_the_log(client, secret, caplog):
+def test_the_reason_for_an_invalid_delivery_is_returned_and_logged(client, secret, caplog):
     body = b'{"events": 3}'
     answer = client.post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert "nothing that Acme sends" in answer.text
     assert "a webhook delivery for shop was rejected: This is nothing that Acme" in caplog.text
 
 
-def test_a_redelivery_is_known_by_the_hosts_identifier(deliver, triggers):
+def test_a_redelivery_is_recognized_by_the_identifier_of_the_host(deliver, triggers):
     first = deliver(push(), delivery="same")
     again = deliver(push(after="c" * 40), delivery="same")
     assert (first.status_code, again.status_code) == (202, 200)
@@ -270,20 +268,20 @@ def test_a_redelivery_is_known_by_the_hosts_identifier(deliver, triggers):
     assert len(triggers()) == 1
 
 
-def test_a_replay_under_another_identifier_is_known_by_its_body(deliver, triggers):
+def test_a_replay_with_another_identifier_is_recognized_by_its_body(deliver, triggers):
     deliver(push())
     assert [deliver(push()).json() for _ in range(3)] == [KNOWN] * 3
     assert len(triggers()) == 1
 
 
-def test_a_replay_after_newer_pushes_is_known_too(deliver, triggers):
+def test_a_replay_after_newer_pushes_is_recognized(deliver, triggers):
     deliver(push(before="a" * 40, after="b" * 40))
     deliver(push(before="b" * 40, after="c" * 40))
     assert deliver(push(before="a" * 40, after="b" * 40)).json() == KNOWN
     assert len(triggers()) == 2
 
 
-def test_a_push_that_was_undone_and_done_again_is_no_replay(deliver, triggers):
+def test_a_push_that_was_undone_and_repeated_is_not_a_replay(deliver, triggers):
     there, back = push(before="a" * 40, after="b" * 40), push(before="b" * 40, after="a" * 40)
     pushed = [there, back, there, back, there]
     assert [deliver(each).status_code for each in pushed] == [202] * 5
@@ -291,7 +289,7 @@ def test_a_push_that_was_undone_and_done_again_is_no_replay(deliver, triggers):
     assert [trigger.commit[0] for trigger in triggers()] == list("babab")
 
 
-def test_two_applications_of_one_repository_each_take_the_same_delivery(create, serving, triggers):
+def test_two_applications_of_one_repository_accept_the_same_delivery(create, serving, triggers):
     secrets = {name: create(name) for name in ("shop", "stage")}
     client, body = serving(), body_of(push())
     for name, secret in secrets.items():
@@ -301,13 +299,13 @@ def test_two_applications_of_one_repository_each_take_the_same_delivery(create, 
 
 
 @pytest.mark.parametrize("hours", [-25, 25])
-def test_a_delivery_of_another_day_is_refused(deliver, triggers, hours):
+def test_an_old_delivery_is_rejected(deliver, triggers, hours):
     at = datetime.now(UTC) + timedelta(hours=hours)
     answer = deliver(push(), sent_at=at.isoformat())
     assert (answer.status_code, code_of(answer), triggers()) == (422, "stale", [])
 
 
-def test_a_delivery_of_today_is_accepted(deliver):
+def test_a_recent_delivery_is_accepted(deliver):
     at = datetime.now(UTC) - timedelta(hours=23)
     assert deliver(push(), sent_at=at.isoformat()).status_code == 202
 
@@ -325,7 +323,7 @@ def test_a_delivery_of_today_is_accepted(deliver):
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_what_is_of_no_interest_is_acknowledged_and_makes_no_trigger(
+def test_an_irrelevant_event_is_acknowledged_and_creates_no_trigger(
     deliver, triggers, events, reason
 ):
     answer = deliver(*events)
@@ -334,36 +332,36 @@ def test_what_is_of_no_interest_is_acknowledged_and_makes_no_trigger(
 
 
 @pytest.mark.parametrize("auto_deploy", [None, {"push": False}])
-def test_where_pushes_deploy_nothing_they_are_acknowledged(create, serving, auto_deploy):
+def test_pushes_are_acknowledged_when_push_deployments_are_disabled(create, serving, auto_deploy):
     secret = create("shop", auto_deploy=auto_deploy)
     body = body_of(push())
     answer = serving().post("/webhooks/shop", content=body, headers=signed(body, secret))
     assert answer.json() == {"status": "ignored", "reason": "auto_deploy_is_off"}
 
 
-def test_a_repository_is_the_same_however_its_name_is_written(deliver):
+def test_repository_names_are_compared_case_insensitively(deliver):
     assert deliver(push(repository="ACME/Shop")).status_code == 202
 
 
-def test_of_more_changes_than_the_host_tells_one_may_be_ours(deliver, triggers):
+def test_a_truncated_list_of_changes_may_include_the_configured_ref(deliver, triggers):
     assert deliver(push("develop", truncated=True)).status_code == 202
     assert [(each.ref, each.commit) for each in triggers()] == [("main", None)]
 
 
-def test_of_several_events_one_of_interest_is_enough(deliver, triggers):
+def test_one_relevant_event_among_several_is_enough(deliver, triggers):
     answer = deliver(push("develop"), push("main"), pull_request())
     assert answer.json()["status"] == "accepted"
     assert len(triggers()) == 1
 
 
-def test_a_branch_that_was_deleted_beside_a_tag_of_its_name_leaves_the_tag(deliver, triggers):
+def test_deleting_a_branch_does_not_affect_a_tag_of_the_same_name(deliver, triggers):
     event = push(after=None)
     event["changes"].append({"kind": "tag", "name": "main", "before": None, "after": "d" * 40})
     assert deliver(event).status_code == 202
     assert [each.commit for each in triggers()] == ["d" * 40]
 
 
-def test_a_pull_request_is_given_to_previews(serving, secret, installation):
+def test_a_pull_request_is_passed_to_previews(serving, secret, installation):
     seen = []
     client = serving(previews=lambda *given: seen.append(given))
     body = body_of(pull_request())
@@ -374,7 +372,7 @@ def test_a_pull_request_is_given_to_previews(serving, secret, installation):
     assert installation.store.triggers.open("shop") == []
 
 
-def test_a_replay_of_a_pull_request_is_known_by_its_body(serving, secret, installation):
+def test_a_replayed_pull_request_is_recognized_by_its_body(serving, secret, installation):
     seen = []
     client = serving(previews=lambda *given: seen.append(given))
     body = body_of(pull_request(), pull_request(number=8))
@@ -388,7 +386,7 @@ def test_a_replay_of_a_pull_request_is_known_by_its_body(serving, secret, instal
     assert installation.store.triggers.open("shop") == []
 
 
-def test_a_pull_request_that_could_not_be_noted_is_not_known_when_it_comes_again(serving, secret):
+def test_a_pull_request_that_could_not_be_stored_is_accepted_when_resent(serving, secret):
     outcomes = iter([StoreError("The database is busy."), "made"])
 
     def previews(*given):
@@ -405,7 +403,7 @@ def test_a_pull_request_that_could_not_be_noted_is_not_known_when_it_comes_again
     assert statuses == [503, 202]
 
 
-def test_what_another_process_has_just_changed_counts_before_a_push_is_ignored(
+def test_a_recent_change_by_another_process_applies_before_a_push_is_ignored(
     installation, client, deliver, monkeypatch, tmp_path
 ):
     now = [1000.0]
@@ -419,7 +417,7 @@ def test_what_another_process_has_just_changed_counts_before_a_push_is_ignored(
     assert deliver(event).json()["status"] == "accepted"
 
 
-def test_a_time_without_its_zone_is_malformed(deliver):
+def test_a_timestamp_without_a_time_zone_is_invalid(deliver):
     answer = deliver(push(), sent_at="2026-11-25T10:15:00")
     assert (answer.status_code, code_of(answer)) == (422, "malformed")
 
@@ -460,9 +458,7 @@ def judge(client, installation, secret):
     return run
 
 
-def test_who_waited_for_one_who_could_not_write_does_not_wait_as_long_once_more(
-    failing, judge, monkeypatch
-):
+def test_a_delivery_does_not_wait_again_after_another_failed_to_write(failing, judge, monkeypatch):
     written, came_at = failing(0.2), time.monotonic()
     assert [judge(number, came_at) for number in range(4)] == [503] * 4
     assert len(written) == 1
@@ -472,13 +468,13 @@ def test_who_waited_for_one_who_could_not_write_does_not_wait_as_long_once_more(
     assert judge(0, time.monotonic()) == 202
 
 
-def test_a_failure_that_took_no_time_is_of_one_delivery_alone(failing, judge):
+def test_an_instant_failure_affects_only_one_delivery(failing, judge):
     written, came_at = failing(0), time.monotonic()
     assert [judge(number, came_at) for number in range(4)] == [503] * 4
     assert len(written) == 4
 
 
-def test_a_plugin_that_hangs_keeps_no_delivery_for_another_waiting(
+def test_a_hanging_plugin_does_not_delay_deliveries_of_other_applications(
     client, installation, create, monkeypatch
 ):
     secret = create("elsewhere", repository="acme/elsewhere")
@@ -514,7 +510,7 @@ def test_a_plugin_that_hangs_keeps_no_delivery_for_another_waiting(
             thread.join()
 
 
-def test_a_changed_secret_holds_at_once_and_the_former_one_for_its_grace(
+def test_a_new_secret_applies_at_once_and_the_previous_one_during_its_grace(
     installation, client, secret
 ):
     def status(with_secret: str, number: int) -> int:
@@ -532,14 +528,14 @@ def test_a_changed_secret_holds_at_once_and_the_former_one_for_its_grace(
     assert [status(new, 4), status(secret, 5)] == [202, 401]
 
 
-def test_a_webhook_that_is_removed_is_unknown(installation, deliver, client):
+def test_a_removed_webhook_is_unknown(installation, deliver, client):
     assert deliver(push()).status_code == 202
     installation.webhooks.remove("shop")
     client.application.directory.invalidate()
     assert deliver(push(after="c" * 40)).status_code == 404
 
 
-def test_a_new_application_is_found_though_others_were_asked_for_before(client, create):
+def test_a_new_application_is_found_after_lookups_of_others(client, create):
     assert client.post("/webhooks/blog", content=b"").status_code == 404
     secret = create("blog", repository="acme/blog")
     client.application.directory.invalidate()
@@ -569,7 +565,7 @@ class Statements:
 
 
 @pytest.mark.parametrize(("name", "status"), [("nope", 404), ("shop", 401)])
-def test_refusing_a_stranger_looks_at_one_row_and_opens_no_provider(
+def test_rejecting_an_unsigned_request_reads_one_row_and_opens_no_provider(
     installation, client, monkeypatch, name, status
 ):
     now = [1000.0]
@@ -592,7 +588,7 @@ def test_refusing_a_stranger_looks_at_one_row_and_opens_no_provider(
     assert statements.seen == []  # no application can have such a name
 
 
-def test_a_webhook_that_another_process_has_just_registered_is_known_at_once(
+def test_a_webhook_registered_by_another_process_is_recognized_at_once(
     installation, client, create, triggers
 ):
     assert client.post("/webhooks/nope", content=b"{}").status_code == 404
@@ -610,7 +606,7 @@ def _counting(function, calls):
     return counted
 
 
-def test_refusals_are_logged_without_what_was_sent_and_not_each(client, caplog):
+def test_rejections_are_logged_without_the_body_and_are_rate_limited(client, caplog):
     with caplog.at_level(logging.INFO):
         for _ in range(200):
             client.post(
@@ -624,7 +620,7 @@ def test_refusals_are_logged_without_what_was_sent_and_not_each(client, caplog):
     assert "very-private" not in caplog.text
 
 
-def test_where_the_database_can_not_be_used_the_host_is_asked_to_send_again(
+def test_the_host_is_asked_to_retry_when_the_database_is_unavailable(
     deliver, installation, monkeypatch
 ):
     deliver(push())
@@ -639,7 +635,7 @@ def test_where_the_database_can_not_be_used_the_host_is_asked_to_send_again(
     assert "private" not in answer.text
 
 
-def test_while_the_database_is_away_strangers_write_nothing_of_theirs_into_the_log(
+def test_unsigned_requests_cannot_write_to_the_log_during_a_database_outage(
     client, installation, monkeypatch, caplog
 ):
     def fail(name):
@@ -661,7 +657,7 @@ def test_while_the_database_is_away_strangers_write_nothing_of_theirs_into_the_l
     assert "forged" not in caplog.text
 
 
-def test_that_nothing_can_be_judged_is_not_logged_for_each_stranger(
+def test_failures_to_verify_deliveries_are_not_logged_for_each_request(
     client, installation, monkeypatch, caplog
 ):
     def fail(*arguments, **more):
@@ -675,7 +671,7 @@ def test_that_nothing_can_be_judged_is_not_logged_for_each_stranger(
     assert 0 < len(ours) <= 10
 
 
-def test_a_provider_that_can_not_be_opened_is_no_error_of_the_server(
+def test_a_provider_that_cannot_be_opened_is_not_a_server_error(
     installation, client, secret, monkeypatch
 ):
     installation.secrets.reveal(installation.store.get_provider("work").secrets["token"])
@@ -685,7 +681,7 @@ def test_a_provider_that_can_not_be_opened_is_no_error_of_the_server(
     assert (answer.status_code, code_of(answer)) == (503, "unavailable")
 
 
-def test_that_a_delivery_came_is_noted(installation, deliver):
+def test_the_time_of_a_delivery_is_recorded(installation, deliver):
     assert installation.store.webhooks.get("shop").delivered_at is None
     deliver(push("develop"))
     assert installation.store.webhooks.get("shop").delivered_at is not None
@@ -698,6 +694,6 @@ def test_other_methods_are_refused(client):
 
 
 @pytest.mark.parametrize("number", [2**63, 10**30])
-def test_a_pull_request_whose_number_can_not_be_stored_is_malformed(deliver, number):
+def test_a_pull_request_with_an_unstorable_number_is_invalid(deliver, number):
     assert deliver(pull_request(number=number)).status_code == 422
     assert deliver(pull_request(number=2**63 - 1)).status_code == 202

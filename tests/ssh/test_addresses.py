@@ -25,7 +25,7 @@ SHOP = RepositoryId(owner="acme", slug="shop")
         ("ssh://ada@[::1]:22/r", "ada", "::1", 22, "/r"),
     ],
 )
-def test_an_ssh_url_is_read_as_git_reads_it(url, user, host, port, path):
+def test_an_ssh_url_is_parsed_as_in_git(url, user, host, port, path):
     server = SshServer.of(url)
     assert (server.user, server.host, server.port, server.path) == (user, host, port, path)
 
@@ -51,7 +51,7 @@ def test_a_path_is_quoted_for_the_servers_shell(path):
         "ssh://h/%ff",
     ],
 )
-def test_what_is_no_address_is_refused(url):
+def test_an_invalid_address_is_rejected(url):
     with pytest.raises(ValueError, match=r".+"):
         SshServer.of(url)
 
@@ -66,7 +66,7 @@ def test_what_is_no_address_is_refused(url):
         ("https://host.example/r.git", None),
     ],
 )
-def test_addresses_are_read_as_hosts_list_them(text, url):
+def test_addresses_are_parsed_as_git_hosts_list_them(text, url):
     if url is None:
         with pytest.raises(ValueError, match="ssh"):
             SshAddress.parse(text)
@@ -87,13 +87,13 @@ def never(repository):
         (gitea("https://codeberg.org", SHOP, never), "codeberg.org", 1),
     ],
 )
-def test_published_keys_come_with_the_plugin(address, host, kinds):
+def test_a_plugin_includes_published_host_keys(address, host, kinds):
     assert address.url == f"ssh://git@{host}/acme/shop.git"
     assert len(KnownHosts(address.host_keys).trusted(host)) == kinds
 
 
 @pytest.mark.parametrize("ssh_address", [gitlab, gitea])
-def test_other_servers_are_asked_for_their_address(ssh_address):
+def test_for_other_servers_the_address_is_requested(ssh_address):
     links = (
         CloneLink(name="https", href="https://git.example/acme/shop.git"),
         CloneLink(name="ssh", href="ssh://git@ssh.git.example:2222/acme/shop.git"),
@@ -111,6 +111,6 @@ def test_other_servers_are_asked_for_their_address(ssh_address):
 
 
 @pytest.mark.parametrize("ssh_address", [bitbucket, github])
-def test_another_host_publishes_no_keys(ssh_address):
+def test_another_host_has_no_published_keys(ssh_address):
     found = ssh_address("https://[::1]:8443", SHOP)
     assert found == SshAddress(url="ssh://git@[::1]/acme/shop.git")

@@ -39,14 +39,14 @@ def parsed(settings=None, **secrets):
     return parse_fields(Config, settings or {}, given, name="work", kind="acme")
 
 
-def test_git_uses_ssh_only_with_a_key_or_the_agent(key):
+def test_git_only_uses_ssh_with_a_key_or_an_agent(key):
     assert not parsed().core.uses_ssh
     assert not parsed({"ssh_agent": "false", "ssh_host_keys": LINE}).core.uses_ssh
     assert parsed({"ssh_agent": "true"}).core.uses_ssh
     assert parsed(ssh_private_key=key, ssh_passphrase="right").core.uses_ssh
 
 
-def test_pinned_keys_come_beside_those_that_the_host_publishes(key):
+def test_pinned_keys_are_added_to_the_published_keys(key):
     found = parsed({"ssh_host_keys": LINE}, ssh_private_key=key, ssh_passphrase="right")
     published = f"host {TWO.text}"
     source = found.core.ssh_source(SshAddress(url="ssh://git@host/x", host_keys=(published,)))
@@ -57,7 +57,7 @@ def test_pinned_keys_come_beside_those_that_the_host_publishes(key):
     assert secrets == [key, "right"]
 
 
-def test_a_file_of_host_keys_is_stored_as_its_lines(tmp_path):
+def test_a_host_key_file_is_stored_as_its_lines(tmp_path):
     known = tmp_path / "known_hosts"
     known.write_text(f"\n# comment\n{LINE}\n")
     assert parsed({"ssh_host_keys": str(known)}).settings == {"ssh_host_keys": LINE}
@@ -66,20 +66,20 @@ def test_a_file_of_host_keys_is_stored_as_its_lines(tmp_path):
 @pytest.mark.parametrize(
     ("passphrase", "said"), [({}, "there is no passphrase"), ({"ssh_passphrase": "no"}, "not open")]
 )
-def test_a_key_that_cannot_be_read_is_refused_when_it_is_given(key, passphrase, said):
+def test_an_unreadable_key_is_rejected_on_input(key, passphrase, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         parsed(ssh_private_key=key, **passphrase)
     assert caught.value.details["provider"] == "work"
 
 
-def test_a_key_of_a_kind_that_is_not_used_is_refused_when_it_is_given():
+def test_a_key_of_an_unsupported_type_is_rejected_on_input():
     kind = asyncssh.generate_private_key("ssh-dss").export_private_key().decode()
     with pytest.raises(ConfigurationError, match="neither Ed25519, ECDSA nor RSA"):
         parsed(ssh_private_key=kind)
 
 
 @pytest.mark.parametrize("option", ["--ssh-private-key", "--ssh-passphrase"])
-def test_a_key_is_never_an_argument(option):
+def test_a_key_is_never_passed_as_an_argument(option):
     with pytest.raises(ConfigurationError, match="would put a secret on the command line"):
         read_fields(Config, [option, "x"])
     plain = {field.name for field in core_fields(Config) if field.may_be_plain}

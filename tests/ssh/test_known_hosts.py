@@ -55,12 +55,12 @@ def hashed(name):
         ("*" + "a*" * 5000 + "b", "a" * 250, 22, False),
     ],
 )
-def test_a_line_is_for_the_hosts_that_it_names(names, host, port, is_known):
+def test_a_line_applies_to_the_hosts_it_names(names, host, port, is_known):
     known = KnownHosts([f"{names} {ONE.text} a comment"])
     assert known.trusted(host, port) == ((ONE,) if is_known else ())
 
 
-def test_a_line_for_the_port_goes_before_one_for_the_host():
+def test_a_line_with_the_port_takes_precedence_over_one_without():
     revoked = f"@revoked * {THREE.text}"
     known = KnownHosts([f"host {ONE.text}", f"[host]:2222 {TWO.text}", revoked])
     assert KnownHosts([f"host {ONE.text}", revoked]).trusted("host", 2222) == (ONE,)
@@ -70,7 +70,7 @@ def test_a_line_for_the_port_goes_before_one_for_the_host():
     assert known.trusted("else") == ()
 
 
-def test_lines_are_read_without_comments():
+def test_comments_are_ignored():
     text = f"# of the host\n\n  host {ONE.text} \r\n"
     assert read_host_keys(text) == (f"host {ONE.text}",)
     assert host_key_line("Host", 2222, ONE) == f"[host]:2222 {ONE.text}"
@@ -90,6 +90,6 @@ def test_lines_are_read_without_comments():
         (f"host {ONE.text} {'x' * 20_000}", "must have a host"),
     ],
 )
-def test_what_is_no_host_key_is_refused(text, problem):
+def test_an_invalid_host_key_is_rejected(text, problem):
     with pytest.raises(ValueError, match=problem):
         read_host_keys(text)

@@ -64,12 +64,12 @@ def _connected():
 
 
 @pytest.mark.parametrize("is_reset", [False, True])
-def test_what_a_server_sends_before_it_leaves_is_handled_first(is_reset):
+def test_data_received_before_a_disconnect_is_processed_first(is_reset):
     noted = asyncio.run(_received(_SMALL, is_reset=is_reset))
     assert noted == [_SMALL, *(["ConnectionResetError"] if is_reset else ["end", "closed"])]
 
 
-def test_what_arrives_is_passed_on_whole_and_in_order():
+def test_received_data_is_passed_on_completely_and_in_order():
     async def all_of(data):
         received = []
         for size in (1, 70_000, 65_536, 3):

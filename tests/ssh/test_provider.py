@@ -27,7 +27,7 @@ def values(**more):
     return {"name": "work", "token": SecretStr("made-up"), **more}
 
 
-def test_with_a_key_the_address_is_that_for_ssh(install_distribution):
+def test_with_a_key_the_ssh_address_is_used(install_distribution):
     install_distribution("deploycore-acme", "acme", GOOD_PROVIDER + HOOK)
     with open_provider("acme", values(ssh_private_key=KEY, ssh_host_keys=LINE)) as provider:
         found = provider.clone_url(SHOP)
@@ -40,7 +40,7 @@ def test_with_a_key_the_address_is_that_for_ssh(install_distribution):
         assert provider.clone_url(SHOP).url == "https://acme.example/ada/shop.git"
 
 
-def test_a_plugin_without_the_hook_is_told_with_the_way_back(install_distribution):
+def test_a_plugin_without_the_hook_is_reported_with_the_next_step(install_distribution):
     install_distribution("deploycore-acme", "acme", GOOD_PROVIDER)
     with (
         open_provider("acme", values(ssh_agent=True)) as provider,
@@ -50,9 +50,7 @@ def test_a_plugin_without_the_hook_is_told_with_the_way_back(install_distributio
     assert "--unset ssh-private-key" in caught.value.hint
 
 
-def test_a_key_of_an_application_that_is_rejected_leaves_the_provider_as_it_is(
-    install_distribution, monkeypatch
-):
+def test_a_rejected_application_key_does_not_change_the_provider(install_distribution, monkeypatch):
     """Its own credentials were not rejected, so no former ones are taken for them."""
     install_distribution("deploycore-acme", "acme", GOOD_PROVIDER + HOOK)
     with open_provider("acme", values()) as provider:

@@ -17,7 +17,7 @@ def shop(store, provider, application):
     return store
 
 
-def test_a_mark_is_before_what_has_not_ended(shop):
+def test_a_mark_precedes_everything_unfinished(shop):
     assert shop.changes.mark() == Mark(0, 0)
     ids = [shop.deployments.request(name, ref="main").id for name in ("shop", "blog", "shop")]
     assert shop.changes.mark().deployment == ids[1] - 1  # the first was superseded
@@ -29,7 +29,7 @@ def test_a_mark_is_before_what_has_not_ended(shop):
     assert shop.changes.mark() == Mark(ids[-1], trigger.id)
 
 
-def test_everything_behind_a_mark_is_found_as_it_is_now(shop):
+def test_everything_after_a_mark_is_found_in_its_current_state(shop):
     mark = shop.changes.mark()
     record = shop.deployments.request("shop", ref="main")
     trigger = shop.triggers.add("shop", cause="push")
@@ -43,7 +43,7 @@ def test_everything_behind_a_mark_is_found_as_it_is_now(shop):
     assert [each.id for each in later.deployments] == [record.id]
 
 
-def test_deliveries_behind_a_mark_are_found(shop):
+def test_deliveries_after_a_mark_are_found(shop):
     at = datetime(2026, 11, 29, tzinfo=UTC)
     texts = dict.fromkeys(("reason", "message", "event", "ref", "actor", "sender", "delivery"), "")
     given = texts | {"commit": None, "trigger": None, "received_at": at, "first_at": at}
@@ -55,7 +55,7 @@ def test_deliveries_behind_a_mark_are_found(shop):
     assert shop.changes.look(shop.changes.mark()).deliveries == []
 
 
-def test_too_much_is_left_out_and_told(shop, monkeypatch):
+def test_an_oversized_result_is_truncated_and_marked(shop, monkeypatch):
     monkeypatch.setattr(changes, "MOST", 3)
     for _ in range(5):
         shop.triggers.add("shop", cause="push", settled=True)

@@ -42,11 +42,11 @@ def test_an_application_is_claimed_once(shop):
     assert shop.claims.take("shop", "w1", lease=60) is None
 
 
-def test_an_application_that_is_gone_can_not_be_claimed(shop):
+def test_a_removed_application_cannot_be_claimed(shop):
     assert shop.claims.take("other", "w1", lease=60) is None
 
 
-def test_what_is_released_can_be_claimed(shop):
+def test_a_released_application_can_be_claimed(shop):
     shop.claims.take("shop", "w1", lease=60)
     shop.claims.release("shop", "w2")
     assert shop.claims.take("shop", "w2", lease=60) is None
@@ -54,7 +54,7 @@ def test_what_is_released_can_be_claimed(shop):
     assert shop.claims.take("shop", "w2", lease=60).taken_from is None
 
 
-def test_an_expired_claim_is_taken_by_another_worker_and_stays_there(shop):
+def test_an_expired_claim_passes_to_another_worker_permanently(shop):
     shop.claims.take("shop", "w1", lease=60)
     lapse(shop)
     assert shop.claims.take("shop", "w2", lease=60).taken_from == "w1"
@@ -63,20 +63,20 @@ def test_an_expired_claim_is_taken_by_another_worker_and_stays_there(shop):
     assert [each.worker for each in shop.claims.list()] == ["w2"]
 
 
-def test_a_sign_of_life_renews_claims_that_nobody_has_taken_over(shop):
+def test_a_heartbeat_renews_claims_not_taken_over(shop):
     shop.claims.take("shop", "w1", lease=60)
     lapse(shop)
     assert beat(shop) == {"shop"}
     assert shop.claims.take("shop", "w2", lease=60) is None
 
 
-def test_a_claim_on_what_its_worker_has_no_longer_in_hand_lapses(shop):
+def test_a_claim_expires_when_its_worker_no_longer_holds_the_application(shop):
     shop.claims.take("shop", "w1", lease=0)
     assert beat(shop, held=()) == set()
     assert shop.claims.take("shop", "w2", lease=60).taken_from == "w1"
 
 
-def test_a_worker_is_known_while_it_gives_signs_of_life(shop):
+def test_a_worker_is_listed_while_it_sends_heartbeats(shop):
     shop.claims.register("w1", host="here", process=42)
     (known,) = shop.claims.workers()
     assert (known.id, known.host, known.process) == ("w1", "here", 42)
@@ -93,7 +93,7 @@ def test_a_worker_that_retires_leaves_nothing(shop):
     assert (shop.claims.workers(), shop.claims.list()) == ([], [])
 
 
-def test_workers_that_are_long_gone_are_forgotten_and_may_come_back(shop):
+def test_old_workers_are_deleted_and_may_return(shop):
     shop.claims.register("w1", host="here", process=1)
     with shop._database.writing() as connection:
         connection.execute(update(workers).values(seen_at=datetime.now(UTC) - timedelta(days=2)))
@@ -103,7 +103,7 @@ def test_workers_that_are_long_gone_are_forgotten_and_may_come_back(shop):
     assert {each.id for each in shop.claims.workers()} == {"w1", "w2"}
 
 
-def test_of_racing_workers_exactly_one_has_an_application_at_a_time(any_settings, shop):
+def test_only_one_of_several_racing_workers_holds_an_application(any_settings, shop):
     """Each notes in memory that it has it, which nothing but the claim keeps from others."""
     holders, seen, taken, barrier = [], [], [], threading.Barrier(6)
 
@@ -149,7 +149,7 @@ def test_only_one_of_several_workers_takes_an_expired_claim(any_settings, shop):
     assert won == ["dead"]
 
 
-def test_who_comes_while_another_one_claims_is_not_kept_waiting(any_settings, shop):
+def test_claiming_does_not_wait_for_a_concurrent_claim(any_settings, shop):
     """Else many workers would go through what there is to do in step, all but one in vain."""
     if not any_settings.database_url.startswith("postgresql"):
         pytest.skip("writers of an SQLite database wait for each other anyway")
@@ -160,9 +160,7 @@ def test_who_comes_while_another_one_claims_is_not_kept_waiting(any_settings, sh
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_machines_whose_clocks_are_wrong_agree_on_who_has_what(
-    any_settings, shop, monkeypatch, hours
-):
+def test_machines_with_wrong_clocks_agree_on_claims(any_settings, shop, monkeypatch, hours):
     """The database's clock counts, where machines share one."""
     if not any_settings.database_url.startswith("postgresql"):
         pytest.skip("an SQLite database has one machine, with one clock")

@@ -60,7 +60,7 @@ def change(store, table, **values) -> None:
 
 
 @jumps
-def test_a_claim_of_a_clock_that_was_ahead_is_void(shop, ahead, jump):
+def test_a_claim_with_a_future_time_is_void(shop, ahead, jump):
     shop.triggers.add("shop", cause="push")
     with ahead(jump):
         assert shop.claims.take("shop", "dead", lease=60)
@@ -74,7 +74,7 @@ def test_a_claim_of_a_clock_that_was_ahead_is_void(shop, ahead, jump):
 
 
 @jumps
-def test_a_claim_that_was_renewed_while_the_clock_was_ahead_is_void(shop, ahead, jump):
+def test_a_claim_renewed_with_a_future_time_is_void(shop, ahead, jump):
     assert shop.claims.take("shop", "dead", lease=3600)
     with ahead(jump):
         shop.claims.beat("dead", host="here", process=1, lease=60, held=["shop"])
@@ -86,14 +86,14 @@ def test_a_claim_that_was_renewed_while_the_clock_was_ahead_is_void(shop, ahead,
 
 
 @jumps
-def test_a_worker_that_lives_keeps_its_claim_with_its_next_heartbeat(shop, ahead, jump):
+def test_a_running_worker_keeps_its_claim_with_its_next_heartbeat(shop, ahead, jump):
     with ahead(jump):
         assert shop.claims.take("shop", "w1", lease=60)
     assert shop.claims.beat("w1", host="here", process=1, lease=60, held=["shop"]) == {"shop"}
     assert shop.claims.take("shop", "w2", lease=60) is None
 
 
-def test_a_claim_without_a_time_at_which_it_was_set_is_void_beyond_the_longest_lease(shop):
+def test_a_claim_without_a_start_time_is_void_after_the_longest_lease(shop):
     assert shop.claims.take("shop", "w1", lease=60)
     for minutes, is_held in ((59, True), (70, False)):
         until = datetime.now(UTC) + timedelta(minutes=minutes)
@@ -102,7 +102,7 @@ def test_a_claim_without_a_time_at_which_it_was_set_is_void_beyond_the_longest_l
 
 
 @pytest.mark.parametrize("seconds", [-30, 30])
-def test_a_clock_that_is_corrected_by_seconds_voids_nothing(shop, ahead, seconds):
+def test_a_small_clock_correction_voids_nothing(shop, ahead, seconds):
     with ahead(timedelta(seconds=seconds)):
         shop.claims.take("shop", "w1", lease=60)
         shop.polls.note("shop", after=60, seconds=60)
@@ -118,7 +118,7 @@ def test_a_clock_that_is_corrected_by_seconds_voids_nothing(shop, ahead, seconds
 
 @jumps
 @pytest.mark.parametrize("after", [30, 86_400])
-def test_a_poll_that_was_set_by_a_clock_that_was_ahead_is_due(shop, ahead, jump, after):
+def test_a_poll_scheduled_with_a_future_time_is_due(shop, ahead, jump, after):
     with ahead(jump):
         assert shop.polls.take(["shop"], lease=60)
         shop.polls.note("shop", after=after, seconds=after, commit="1" * 40)
@@ -132,7 +132,7 @@ def test_a_poll_that_was_set_by_a_clock_that_was_ahead_is_due(shop, ahead, jump,
 
 
 @jumps
-def test_a_check_that_was_requested_while_the_clock_was_ahead_is_due(shop, ahead, jump):
+def test_a_check_requested_with_a_future_time_is_due(shop, ahead, jump):
     with ahead(jump):
         shop.polls.take(["shop"], lease=60)
         shop.polls.note("shop", after=60, seconds=60, not_before=86_400)
@@ -149,7 +149,7 @@ def test_a_check_that_was_requested_while_the_clock_was_ahead_is_due(shop, ahead
 
 
 @jumps
-def test_a_server_that_was_seen_while_the_clock_was_ahead_is_not_seen_now(shop, ahead, jump):
+def test_a_server_heartbeat_with_a_future_time_is_ignored(shop, ahead, jump):
     shop.reception.note()
     assert not shop.reception.is_interrupted()
     change(shop, reception_table, seen_at=datetime.now(UTC) + jump)
@@ -157,7 +157,7 @@ def test_a_server_that_was_seen_while_the_clock_was_ahead_is_not_seen_now(shop, 
     assert "signs of life of servers" in kinds_ahead(shop)
 
 
-def test_an_application_that_is_changed_is_still_owed_its_check(shop, application):
+def test_a_changed_application_still_has_its_pending_check(shop, application):
     shop.polls.request(["shop"])
     for auto in (AutoDeploy(), AutoDeploy(poll="off")):
         shop.put_applications([application(ref="other", auto_deploy=auto)])
@@ -166,7 +166,7 @@ def test_an_application_that_is_changed_is_still_owed_its_check(shop, applicatio
     assert shop.polls.requested() == {}
 
 
-def test_a_poll_without_a_time_at_which_it_was_set_is_due_beyond_the_longest_interval(shop):
+def test_a_poll_without_a_start_time_is_due_after_the_longest_interval(shop):
     for hours, is_due in ((26, False), (28, True)):
         at = datetime.now(UTC) + timedelta(hours=hours)
         change(shop, polls_table, due_at=at, set_at=None)
@@ -176,7 +176,7 @@ def test_a_poll_without_a_time_at_which_it_was_set_is_due_beyond_the_longest_int
 
 @jumps
 @pytest.mark.parametrize("code", ["git", "rate_limited"])
-def test_a_retry_that_was_set_by_a_clock_that_was_ahead_is_due(shop, ahead, jump, code):
+def test_a_retry_scheduled_with_a_future_time_is_due(shop, ahead, jump, code):
     with ahead(jump):
         trigger = shop.triggers.add("shop", cause="push")
         shop.triggers.postpone([trigger.id], seconds=600, error_code=code)
@@ -187,7 +187,7 @@ def test_a_retry_that_was_set_by_a_clock_that_was_ahead_is_due(shop, ahead, jump
     assert shop.triggers.seconds_to_next() is None
 
 
-def test_a_retry_without_a_time_at_which_it_was_set_is_due_beyond_the_longest(shop):
+def test_a_retry_without_a_start_time_is_due_after_the_longest_delay(shop):
     trigger = shop.triggers.add("shop", cause="push")
     shop.triggers.postpone([trigger.id], seconds=60, error_code="git")
     for hours, names in ((24, []), (26, ["shop"])):
@@ -196,7 +196,7 @@ def test_a_retry_without_a_time_at_which_it_was_set_is_due_beyond_the_longest(sh
         assert shop.triggers.pending(host="here") == names
 
 
-def test_nothing_is_set_further_ahead_than_is_believed(shop):
+def test_no_stored_time_exceeds_the_accepted_maximum(shop):
     trigger = shop.triggers.add("shop", cause="push")
     shop.triggers.postpone([trigger.id], seconds=1e9, error_code="git")
     shop.claims.take("shop", "w1", lease=1e9)
@@ -208,7 +208,7 @@ def test_nothing_is_set_further_ahead_than_is_believed(shop):
     assert shop.triggers.pending(host="here") == []
 
 
-def test_a_worker_of_a_clock_that_was_ahead_is_forgotten_and_may_come_back(shop, ahead):
+def test_a_worker_with_a_future_time_is_deleted_and_may_return(shop, ahead):
     with ahead(timedelta(days=3)):
         shop.claims.register("w1", host="here", process=1)
     shop.claims.register("w2", host="here", process=2)
@@ -217,7 +217,7 @@ def test_a_worker_of_a_clock_that_was_ahead_is_forgotten_and_may_come_back(shop,
     assert {each.id for each in shop.claims.workers()} == {"w1", "w2"}
 
 
-def test_a_preview_that_can_not_be_removed_is_told_though_the_clock_was_ahead(shop, application):
+def test_a_preview_that_cannot_be_removed_is_reported_despite_a_future_time(shop, application):
     definition = application("shop-pr-7", target=Path("/srv/previews/7"))
     given = {"parent": application(), "number": 7, "within": Path("/srv/previews")}
     given |= {"limit": 2, "opens": True}
@@ -230,7 +230,7 @@ def test_a_preview_that_can_not_be_removed_is_told_though_the_clock_was_ahead(sh
     assert kinds_ahead(shop) == {"removals of previews": ("shop-pr-7",)}
 
 
-def test_deliveries_and_tokens_of_a_clock_that_was_ahead_are_told(shop):
+def test_deliveries_and_tokens_with_a_future_time_are_reported(shop):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     shop.webhooks.add("shop", "env:SECRET")
     shop.tokens.add("ci", digest="0" * 64, role="read", expires_at=None)
@@ -243,7 +243,7 @@ def test_deliveries_and_tokens_of_a_clock_that_was_ahead_are_told(shop):
 
 
 @jumps
-def test_a_token_that_was_renewed_while_the_clock_was_ahead_is_not_believed_for_longer(shop, jump):
+def test_a_future_renewal_time_does_not_extend_a_token(shop, jump):
     tokens = shop.provider_tokens
     tokens.put("acme", "client", "sealed", 3600)
     assert 0 < tokens.load("acme", "client").seconds_left <= 3600
@@ -253,7 +253,7 @@ def test_a_token_that_was_renewed_while_the_clock_was_ahead_is_not_believed_for_
     assert tokens.load("acme", "endless").seconds_left is None
 
 
-def test_a_few_seconds_of_difference_do_not_have_a_token_renewed(shop):
+def test_a_clock_difference_of_seconds_does_not_renew_a_token(shop):
     tokens = shop.provider_tokens
     tokens.put("acme", "client", "sealed", 3600)
     change(shop, provider_tokens_table, renewed_at=datetime.now(UTC) + timedelta(seconds=20))

@@ -269,7 +269,7 @@ def row_of_shop(connection: sqlite3.Connection, table: str) -> int:
 
 
 @pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
-def test_a_damaged_value_is_named_and_everything_else_is_read(filled, table, caplog, tables_of):
+def test_a_damaged_value_is_named_and_everything_else_is_readable(filled, table, caplog, tables_of):
     caplog.set_level(logging.DEBUG)
     with (
         Store(filled) as store,
@@ -336,7 +336,7 @@ FLIPPED = [
 
 
 @pytest.mark.parametrize(("table", "column", "was", "now"), FLIPPED)
-def test_a_bit_that_flips_in_a_definition_or_a_secret_is_found(filled, table, column, was, now):
+def test_a_flipped_bit_in_a_definition_or_secret_is_detected(filled, table, column, was, now):
     with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
         row = row_of_shop(raw, table)
         raw.execute(
@@ -357,7 +357,7 @@ def test_a_bit_that_flips_in_a_definition_or_a_secret_is_found(filled, table, co
     assert now not in caught.value.message + caught.value.hint
 
 
-def test_a_damaged_application_is_repaired_by_its_file_or_removed(filled, application):
+def test_a_damaged_application_is_fixed_by_reapplying_or_removing_it(filled, application):
     with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
         raw.execute("UPDATE applications SET definition = '{', target = 'x' WHERE name = 'shop'")
         raw.commit()
@@ -381,7 +381,7 @@ def test_a_damaged_provider_is_replaced_by_adding_it_again(filled, provider):
         assert store.get_provider("aaa") == provider("aaa")
 
 
-def test_what_a_damaged_trigger_told_of_is_not_lost(filled):
+def test_a_damaged_trigger_is_replaced_by_a_recovery_trigger(filled):
     with Store(filled) as store, closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
         (was,) = store.triggers.open("shop")
         raw.execute("UPDATE triggers SET actor = CAST(x'ff' AS TEXT) WHERE id = ?", [was.id])
@@ -425,7 +425,7 @@ def output_of(command: str) -> str:
         if column in table.c
     ],
 )
-def test_commands_show_all_that_is_not_damaged(filled, table, column, monkeypatch, caplog):
+def test_commands_show_everything_that_is_not_damaged(filled, table, column, monkeypatch, caplog):
     with closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
         put(raw, (table, column, row_of_shop(raw, table)), NOT_TEXT[0])
     monkeypatch.setenv("DEPLOYCORE_HOME", str(filled.home))
@@ -449,7 +449,7 @@ def test_commands_show_all_that_is_not_damaged(filled, table, column, monkeypatc
     assert SECRET not in shown + caplog.text
 
 
-def test_what_no_database_could_hold_is_refused_before_it_is_stored(store, provider, application):
+def test_an_unstorable_value_is_rejected_before_it_is_stored(store, provider, application):
     store.add_provider(provider())
     store.add_application(application())
     for bad in ("a\0b", "\ud83d", "\udcff"):
@@ -491,7 +491,7 @@ ON_SERVER = [
 
 
 @pytest.mark.parametrize(("table", "column", "value"), ON_SERVER)
-def test_a_damaged_value_of_a_server_is_named_and_everything_else_is_read(
+def test_a_damaged_value_on_a_server_is_named_and_the_rest_is_readable(
     filled_on_server, table, column, value
 ):
     settings = filled_on_server

@@ -38,7 +38,7 @@ def delivery(number=0, *, application="shop", outcome="accepted", count=1, **mor
     return DeliveryRecord(application=application, outcome=outcome, count=count, **given | more)
 
 
-def test_the_last_deliveries_of_an_application_are_kept(shop):
+def test_the_most_recent_deliveries_of_an_application_are_kept(shop):
     shop.deliveries.add([delivery(application="blog")])
     for first in range(0, 120, 40):
         shop.deliveries.add(delivery(number) for number in range(first, first + 40))
@@ -51,7 +51,7 @@ def test_the_last_deliveries_of_an_application_are_kept(shop):
     assert shop.deliveries.list("shop", before=first.id, limit=1) == [second]
 
 
-def test_a_delivery_leads_to_its_trigger_and_deployment(shop):
+def test_a_delivery_links_to_its_trigger_and_deployment(shop):
     trigger = shop.triggers.add("shop", cause="push")
     shop.deliveries.add([delivery(trigger=trigger.id), delivery(outcome="ignored", reason="ping")])
     ignored, accepted = shop.deliveries.list("shop")
@@ -62,7 +62,7 @@ def test_a_delivery_leads_to_its_trigger_and_deployment(shop):
     assert shop.deliveries.list("shop")[1].deployment == deployment.id
 
 
-def test_refused_deliveries_are_counted_by_their_reason(shop):
+def test_rejected_deliveries_are_counted_by_reason(shop):
     wrong = {"outcome": "refused", "reason": "bad_signature"}
     shop.deliveries.add([delivery(1, **wrong, count=7), delivery(2, outcome="dropped")])
     shop.deliveries.add([delivery(9, **wrong, sender="192.0.2.9", count=2)])
@@ -77,21 +77,21 @@ def test_refused_deliveries_are_counted_by_their_reason(shop):
     assert len(shop.deliveries.list("shop", limit=1000)) == DELIVERIES_MOST
 
 
-def test_deliveries_of_unknown_applications_are_left_out(shop):
+def test_deliveries_of_unknown_applications_are_not_stored(shop):
     gone = {"application": "gone", "reason": "stale"}
     shop.deliveries.add([delivery(1), delivery(2, **gone), delivery(3, **gone, outcome="refused")])
     assert [each.ref for each in shop.deliveries.list("shop")] == ["branch-1"]
     assert (shop.deliveries.list("gone"), shop.deliveries.list_refused("gone")) == ([], [])
 
 
-def test_a_removed_application_takes_its_deliveries_along(shop, application):
+def test_removing_an_application_deletes_its_deliveries(shop, application):
     shop.deliveries.add([delivery(1), delivery(2, outcome="refused", reason="stale")])
     shop.remove_application("shop")
     shop.add_application(application("shop"))
     assert (shop.deliveries.list("shop"), shop.deliveries.list_refused("shop")) == ([], [])
 
 
-def test_what_was_refused_again_is_the_newest_of_the_history(shop):
+def test_a_repeated_rejection_moves_to_the_top_of_the_history(shop):
     wrong = {"outcome": "refused", "reason": "bad_signature"}
     shop.deliveries.add([delivery(1, **wrong), delivery(2), delivery(3, application="blog")])
     assert [each.outcome for each in shop.deliveries.history("shop", limit=9)] == [

@@ -31,7 +31,7 @@ def add(keys, owner, repository, number=0):
 
 
 @pytest.mark.parametrize(("owner", "repository"), OWNERS)
-def test_those_who_make_a_key_at_once_get_the_same(keys, owner, repository):
+def test_concurrent_creators_of_a_key_get_the_same_key(keys, owner, repository):
     """Else the host would have one that no process goes on with."""
     barrier = Barrier(TOGETHER)
 
@@ -46,7 +46,7 @@ def test_those_who_make_a_key_at_once_get_the_same(keys, owner, repository):
 
 
 @pytest.mark.parametrize(("owner", "repository"), OWNERS)
-def test_a_key_that_was_replaced_is_not_used_again(keys, owner, repository):
+def test_a_replaced_key_is_not_used_again(keys, owner, repository):
     first = add(keys, owner, repository, 1)
     keys.activate(first)
     keys.activate(first)  # as after a crash
@@ -61,7 +61,7 @@ def test_a_key_that_was_replaced_is_not_used_again(keys, owner, repository):
     assert (left.public_key, left.state) == (second.public_key, "live")
 
 
-def test_only_a_key_that_was_never_used_is_given_up(keys):
+def test_only_an_unused_key_can_be_discarded(keys):
     waiting = add(keys, *OWNERS[0])
     keys.activate(waiting)
     keys.give_up(waiting)

@@ -43,7 +43,7 @@ def through(deployments, deployment, *states):
     return record
 
 
-def test_a_deployment_is_recorded_from_its_request_to_its_end(deployments, request_one):
+def test_a_deployment_is_recorded_from_request_to_completion(deployments, request_one):
     before = datetime.now(UTC)
     asked = request_one()
     assert (asked.application, asked.kind, asked.state) == ("shop", "deploy", "queued")
@@ -60,7 +60,7 @@ def test_a_deployment_is_recorded_from_its_request_to_its_end(deployments, reque
     assert deployments.list() == [done]
 
 
-def test_states_that_can_not_follow_are_refused_and_nothing_changes(deployments, request_one):
+def test_an_invalid_state_transition_is_rejected_and_changes_nothing(deployments, request_one):
     asked = request_one()
     with pytest.raises(StoreError, match="is queued, and cannot become healthy") as caught:
         deployments.advance(asked.id, "healthy")
@@ -75,14 +75,16 @@ def test_states_that_can_not_follow_are_refused_and_nothing_changes(deployments,
     assert deployments.get(asked.id).state == "healthy"
 
 
-def test_nothing_follows_a_final_state():
+def test_a_final_state_cannot_change():
     for state in (*WAY, "failed", "cancelled", "rolled_back", "superseded", "skipped"):
         assert not FINAL_STATES & set(may_precede(state))
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 @pytest.mark.parametrize("after", range(len(WAY)))
-def test_a_deployment_may_fail_from_any_state_and_keeps_why(deployments, request_one, after, state):
+def test_a_deployment_can_fail_in_any_state_and_stores_the_reason(
+    deployments, request_one, after, state
+):
     asked = request_one()
     if after:
         through(deployments, asked, *WAY[:after])
@@ -93,7 +95,7 @@ def test_a_deployment_may_fail_from_any_state_and_keeps_why(deployments, request
     assert ended.finished_at is not None
 
 
-def test_a_newer_request_supersedes_those_that_wait_for_the_same(deployments, request_one):
+def test_a_newer_request_supersedes_queued_requests_of_the_application(deployments, request_one):
     runs = request_one()
     deployments.advance(runs.id, "authenticating")
     waits, other, newer = request_one(), request_one("blog"), request_one()
@@ -104,7 +106,7 @@ def test_a_newer_request_supersedes_those_that_wait_for_the_same(deployments, re
     assert deployments.get(other.id).state == deployments.get(newer.id).state == "queued"
 
 
-def test_of_many_who_would_begin_a_deployment_one_does(deployments, request_one):
+def test_only_one_of_many_concurrent_starts_of_a_deployment_succeeds(deployments, request_one):
     asked = request_one()
     barrier, won = threading.Barrier(8), []
 
@@ -124,7 +126,7 @@ def test_of_many_who_would_begin_a_deployment_one_does(deployments, request_one)
     assert won == [1]
 
 
-def test_one_that_waits_is_cancelled_at_once_and_one_that_runs_is_asked(deployments, request_one):
+def test_a_queued_deployment_is_cancelled_and_a_running_one_is_signaled(deployments, request_one):
     waits = request_one()
     assert not deployments.is_cancelled(waits.id)
     ended = deployments.request_cancellation(waits.id)
@@ -144,7 +146,7 @@ def test_one_that_waits_is_cancelled_at_once_and_one_that_runs_is_asked(deployme
         deployments.request_cancellation(999)
 
 
-def test_an_error_is_noted_while_a_release_is_taken_back(deployments, request_one):
+def test_an_error_is_recorded_while_a_release_is_rolled_back(deployments, request_one):
     asked = request_one()
     error = RateLimited("why")
     with pytest.raises(StoreError):
@@ -172,7 +174,7 @@ def test_deployments_are_listed_newest_first(deployments, request_one):
     assert deployments.unfinished("shop") == []
 
 
-def test_releases_are_known_by_the_deployment_that_made_them(deployments, request_one):
+def test_releases_map_to_the_deployment_that_created_them(deployments, request_one):
     first = request_one()
     through(deployments, first, "authenticating", "resolving")
     deployments.advance(first.id, "fetching", release="r1")
@@ -183,9 +185,7 @@ def test_releases_are_known_by_the_deployment_that_made_them(deployments, reques
     assert deployments.of_releases("blog", ["r1"]) == {}
 
 
-def test_what_ended_long_ago_is_forgotten_but_for_what_has_a_release(
-    deployments, request_one, monkeypatch
-):
+def test_old_deployments_without_a_release_are_deleted(deployments, request_one, monkeypatch):
     from deploycore.store import deployments as module
 
     ids = []
@@ -207,7 +207,7 @@ def test_what_ended_long_ago_is_forgotten_but_for_what_has_a_release(
     assert [record.id for record in deployments.list("shop")] == [ids[3], ids[1]]
 
 
-def test_deployments_go_with_their_application_and_their_numbers_do_not_return(
+def test_removing_an_application_deletes_deployments_but_reuses_no_numbers(
     shop, request_one, application
 ):
     first = request_one()

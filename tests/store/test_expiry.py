@@ -8,7 +8,7 @@ from datetime import timedelta
 from tests.store.conftest import AT
 
 
-def test_of_many_that_would_warn_at_once_one_does(store, provider):
+def test_only_one_of_many_concurrent_processes_sends_a_warning(store, provider):
     store.add_provider(provider(expires_at=AT))
     barrier, taken = threading.Barrier(6), []
 
@@ -25,7 +25,7 @@ def test_of_many_that_would_warn_at_once_one_does(store, provider):
     assert store.get_provider("acme").expiry_warned == 7
 
 
-def test_a_warning_is_taken_in_order_and_of_the_end_that_was_read(store, provider):
+def test_warnings_advance_in_order_and_only_for_the_current_expiry(store, provider):
     store.add_provider(provider(expires_at=AT))
     assert not store.take_expiry_warning("acme", AT + timedelta(seconds=1), 30)
     assert not store.take_expiry_warning("nope", AT, 30)
@@ -34,7 +34,7 @@ def test_a_warning_is_taken_in_order_and_of_the_end_that_was_read(store, provide
     ]  # fmt: skip
 
 
-def test_a_new_expiry_resets_the_warning_and_the_same_one_does_not(store, provider):
+def test_only_a_different_expiry_resets_the_warning(store, provider):
     store.add_provider(provider(expires_at=AT))
     store.take_expiry_warning("acme", AT, 7)
     store.note_expiry("acme", AT)
@@ -48,7 +48,7 @@ def test_a_new_expiry_resets_the_warning_and_the_same_one_does_not(store, provid
     assert (found.expires_at, found.expiry_warned) == (None, None)
 
 
-def test_a_change_of_the_provider_begins_anew(store, provider):
+def test_a_changed_provider_resets_the_warning(store, provider):
     store.add_provider(provider(expires_at=AT))
     store.take_expiry_warning("acme", AT, 0)
     record = store.get_provider("acme")

@@ -51,7 +51,7 @@ def filled(settings, provider, application):
     return settings
 
 
-def test_the_database_is_for_its_owner_alone(settings, provider):
+def test_the_database_is_only_accessible_to_its_owner(settings, provider):
     old = os.umask(0)
     try:
         with Store(settings) as store:
@@ -66,7 +66,7 @@ def test_the_database_is_for_its_owner_alone(settings, provider):
     assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
 
 
-def test_the_database_is_durable_and_readers_do_not_wait(settings):
+def test_the_database_is_durable_and_readers_do_not_block(settings):
     with Store(settings) as store, store._database.writing() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -84,7 +84,7 @@ def test_the_database_is_durable_and_readers_do_not_wait(settings):
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all, but a text" * 100, b"short"])
-def test_a_file_that_is_no_database_is_named_and_kept(settings, database, content):
+def test_a_file_that_is_not_a_database_is_named_and_kept(settings, database, content):
     settings.make_home()
     database.write_bytes(content)
     error = open_store(settings).value
@@ -107,9 +107,7 @@ def test_a_damaged_database_is_named(filled, database):
         assert store.list_providers()
 
 
-def test_a_database_that_is_taken_away_is_not_written_where_nobody_finds_it(
-    filled, provider, database
-):
+def test_a_database_that_was_moved_away_is_not_written(filled, provider, database):
     with Store(filled) as store:
         store.list_providers()
         database.rename(database.with_name("away.db"))
@@ -121,7 +119,7 @@ def test_a_database_that_is_taken_away_is_not_written_where_nobody_finds_it(
         assert len(store.list_providers()) == 2
 
 
-def test_a_database_that_cannot_be_examined_is_not_said_to_be_gone(filled, database, monkeypatch):
+def test_an_unreadable_database_is_not_reported_as_missing(filled, database, monkeypatch):
     with Store(filled) as store:
         store.list_providers()
         real = Path.stat
@@ -138,7 +136,7 @@ def test_a_database_that_cannot_be_examined_is_not_said_to_be_gone(filled, datab
         assert len(store.list_providers()) == 1
 
 
-def test_a_backup_that_is_put_back_is_what_is_written_from_then_on(filled, provider, database):
+def test_after_a_restore_from_backup_writes_go_to_the_restored_file(filled, provider, database):
     backup = database.with_name("backup.db")
     shutil.copy(database, backup)
     with Store(filled) as store:
@@ -152,12 +150,12 @@ def test_a_backup_that_is_put_back_is_what_is_written_from_then_on(filled, provi
         assert "latest" in {each.name for each in store.list_providers()}
 
 
-def test_a_directory_in_the_place_of_the_database_is_said(settings, database):
+def test_a_directory_in_place_of_the_database_is_reported(settings, database):
     database.mkdir(parents=True)
     assert f"{database} cannot be opened" in open_store(settings).value.message
 
 
-def test_a_file_in_the_place_of_the_home_is_said(settings):
+def test_a_file_in_place_of_the_data_directory_is_reported(settings):
     settings.home.write_text("")
     error = open_store(settings).value
     assert (
@@ -166,7 +164,7 @@ def test_a_file_in_the_place_of_the_home_is_said(settings):
     )
 
 
-def test_a_missing_directory_of_a_given_database_is_said(tmp_path):
+def test_a_missing_parent_directory_of_the_database_is_reported(tmp_path):
     error = open_store(on(f"sqlite:///{tmp_path}/missing/shop.db", tmp_path)).value
     assert f"{tmp_path}/missing/shop.db cannot be opened: No such file" in error.message
     assert "DEPLOYCORE_DATABASE_URL" in error.hint
@@ -191,7 +189,7 @@ def give_up_writing(directory: Path) -> None:
         os.seteuid(65534)
 
 
-def test_an_unwritable_home_is_said(unprivileged):
+def test_an_unwritable_data_directory_is_reported(unprivileged):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged)})
     give_up_writing(unprivileged)
     error = open_store(settings).value
@@ -199,14 +197,14 @@ def test_an_unwritable_home_is_said(unprivileged):
     assert "DEPLOYCORE_HOME" in error.hint
 
 
-def test_an_unwritable_place_for_the_home_is_said(unprivileged):
+def test_an_unwritable_parent_of_the_data_directory_is_reported(unprivileged):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged / "home")})
     give_up_writing(unprivileged)
     error = open_store(settings).value
     assert f"{unprivileged}/home cannot be created: Permission denied" in error.message
 
 
-def test_a_read_only_database_is_said(unprivileged, provider):
+def test_a_read_only_database_is_reported(unprivileged, provider):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(unprivileged)})
     with Store(settings) as store:
         store.add_provider(provider())
@@ -230,7 +228,9 @@ def no_room():
     event.remove(Engine, "connect", limit)
 
 
-def test_a_full_disk_is_said_and_nothing_is_half_written(filled, provider, no_room, database):
+def test_a_full_disk_is_reported_and_nothing_is_partially_written(
+    filled, provider, no_room, database
+):
     big = provider(
         "big", settings={"text": "x" * 100_000}, secrets={"token": "fernet:sealed-token"}
     )
@@ -243,7 +243,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(filled, provider, no_ro
     assert "INSERT" not in str(caught.value) + caught.value.hint
 
 
-def test_a_full_disk_while_the_database_is_made_leaves_nothing_that_stops_the_next(settings):
+def test_a_full_disk_during_setup_leaves_nothing_that_blocks_the_next_setup(settings):
     with pytest.MonkeyPatch.context() as patch:
 
         def fail(connection, place):
@@ -260,7 +260,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(waiting, "BUSY_SECONDS", 0.05)
 
 
-def test_a_database_that_another_process_writes_for_long_is_said(
+def test_a_database_locked_for_long_by_another_process_is_reported(
     filled, database, impatient, provider
 ):
     with closing(sqlite3.connect(database, isolation_level=None)) as other, Store(filled) as store:
@@ -273,7 +273,7 @@ def test_a_database_that_another_process_writes_for_long_is_said(
         store.add_provider(provider("other"))
 
 
-def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
+def test_a_database_setup_that_does_not_finish_is_reported(settings, monkeypatch):
     from filelock import FileLock
 
     monkeypatch.setattr(engine_module, "_SET_UP_SECONDS", 0.05)
@@ -297,9 +297,7 @@ def test_a_set_up_that_does_not_end_is_said(settings, monkeypatch):
         ("postgresql+pg8000://u:s3cr3t@host/x", "needs the Python package 'pg8000'", "pip install"),
     ],
 )
-def test_a_database_url_that_leads_nowhere_is_said_without_its_password(
-    tmp_path, url, problem, step
-):
+def test_an_invalid_database_url_is_reported_without_its_password(tmp_path, url, problem, step):
     error = open_store(on(url, tmp_path)).value
     assert problem in error.message
     assert step in error.hint
@@ -308,7 +306,7 @@ def test_a_database_url_that_leads_nowhere_is_said_without_its_password(
         assert store.list_providers() == []
 
 
-def test_a_server_that_was_started_again_refuses_nobody(postgresql, tmp_path):
+def test_after_a_database_restart_no_request_fails(postgresql, tmp_path):
     """It has ended all connections; each would be one webhook that is refused."""
     import psycopg
 
@@ -323,7 +321,7 @@ def test_a_server_that_was_started_again_refuses_nobody(postgresql, tmp_path):
         assert store.list_providers() == []
 
 
-def test_a_servers_refusal_is_quoted_without_the_password():
+def test_an_error_of_the_database_server_is_quoted_without_the_password():
     from sqlalchemy import make_url
 
     place = failures.place_of(make_url("postgresql+psycopg://u:s3cr3t@host:5433/shop"))
@@ -339,7 +337,7 @@ def test_a_servers_refusal_is_quoted_without_the_password():
     )
 
 
-def test_a_database_of_another_version_is_not_taken_for_a_wrong_url():
+def test_a_schema_of_another_version_is_not_reported_as_a_wrong_url():
     from sqlalchemy import make_url
 
     place = failures.place_of(make_url("sqlite:////srv/shop.db"))
@@ -353,7 +351,7 @@ def test_a_database_of_another_version_is_not_taken_for_a_wrong_url():
             assert "restore a backup" in error.hint
 
 
-def test_an_error_that_may_quote_a_row_is_not_quoted():
+def test_an_error_that_may_contain_row_data_is_not_quoted():
     from sqlalchemy import make_url
 
     place = failures.place_of(make_url("sqlite:////srv/shop.db"))
@@ -388,7 +386,7 @@ with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store
 """
 
 
-def test_a_process_killed_in_the_middle_of_a_write_leaves_a_usable_database(filled, database):
+def test_a_process_killed_during_a_write_leaves_a_usable_database(filled, database):
     done = subprocess.run([sys.executable, "-c", KILLED, str(filled.home)])
     assert done.returncode == -9
     with Store(filled) as store:

@@ -33,12 +33,12 @@ def kept(store):
     return store.get_provider("acme").former_secrets
 
 
-def test_they_are_kept_for_the_time_that_was_asked_for(store, rotated):
+def test_previous_secrets_are_kept_for_the_requested_time(store, rotated):
     assert kept(store) == {"token": "env:OLD"}
     assert abs(rotated.former_until - rotated.changed_at - HOUR) < timedelta(seconds=1)
 
 
-def test_a_change_of_other_fields_does_not_end_that(store, rotated):
+def test_changing_other_fields_keeps_the_previous_secrets(store, rotated):
     now = store.change_provider(rotated, settings={"url": "x"}, secrets=rotated.secrets)
     assert kept(store) == {"token": "env:OLD"}
     assert now.former_until == rotated.former_until
@@ -54,7 +54,9 @@ def test_a_change_of_other_fields_does_not_end_that(store, rotated):
         (timedelta(days=1), timedelta(days=1) - HOUR),  # by a clock that was a day ahead
     ],
 )
-def test_what_is_over_or_cannot_be_is_not_used_and_then_forgotten(store, rotated, until, changed):
+def test_expired_or_invalid_previous_secrets_are_not_used_and_then_deleted(
+    store, rotated, until, changed
+):
     set_times(store, until=until, changed=changed)
     assert kept(store) is None
     store.forget_former_secrets()
@@ -64,6 +66,6 @@ def test_what_is_over_or_cannot_be_is_not_used_and_then_forgotten(store, rotated
     assert store.get_provider("acme").secrets == {"token": "env:NEW"}  # and the row can be read
 
 
-def test_what_is_kept_is_not_forgotten(store, rotated):
+def test_unexpired_previous_secrets_are_not_deleted(store, rotated):
     store.forget_former_secrets()
     assert kept(store) == {"token": "env:OLD"}

@@ -97,7 +97,7 @@ def filled(empty_home, settings, provider, application, tmp_path) -> Store:
         yield store
 
 
-def test_statements_and_columns_are_those_of_the_store():
+def test_the_listing_uses_the_statements_and_columns_of_the_store():
     spec = importlib.util.spec_from_file_location("made", ROOT / "docs" / "statements.py")
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
@@ -106,14 +106,14 @@ def test_statements_and_columns_are_those_of_the_store():
 
 
 @pytest.mark.parametrize("question", FROM_STORE)
-def test_a_listing_gives_what_the_store_gives(filled, settings, question):
+def test_a_listing_returns_the_same_as_the_store(filled, settings, question):
     found = read_listing(FROM_LISTING[question], settings)
     assert found
     assert found == FROM_STORE[question](filled)
 
 
 @pytest.mark.parametrize("table", LISTED)
-def test_what_is_damaged_is_left_to_the_store(filled, settings, caplog, table, tables_of):
+def test_a_damaged_row_falls_back_to_the_store(filled, settings, caplog, table, tables_of):
     columns = COLUMNS[table]
     caplog.set_level(logging.WARNING)
     asked = [
@@ -156,7 +156,7 @@ def _compare(raw, change, asked, filled, settings, caplog) -> int:
     return left
 
 
-def test_a_checksum_that_does_not_match_is_left_to_the_store(filled, settings):
+def test_a_wrong_checksum_falls_back_to_the_store(filled, settings):
     with closing(sqlite3.connect(settings.home / "deploycore.db")) as raw:
         changed = '{"name": "shop", "provider": "acme", "repository": "team/shop", "ref": "b", '
         raw.execute("UPDATE applications SET definition = ?", (changed + '"target": "/srv/shop"}',))
@@ -164,7 +164,7 @@ def test_a_checksum_that_does_not_match_is_left_to_the_store(filled, settings):
     assert read_listing(FROM_LISTING["definitions"], settings) is None
 
 
-def test_a_definition_of_another_version_is_left_to_the_store(filled, settings):
+def test_a_definition_of_another_version_falls_back_to_the_store(filled, settings):
     with closing(sqlite3.connect(settings.home / "deploycore.db")) as raw:
         (text,) = raw.execute("SELECT definition FROM applications WHERE name = 'shop'").fetchone()
         newer = json.dumps(json.loads(text) | {"newer": True})
@@ -176,14 +176,14 @@ def test_a_definition_of_another_version_is_left_to_the_store(filled, settings):
 
 
 @pytest.mark.parametrize("revision", ["0001", "9999"])
-def test_a_database_of_another_version_is_left_to_the_store(filled, settings, revision):
+def test_a_database_of_another_version_falls_back_to_the_store(filled, settings, revision):
     with closing(sqlite3.connect(settings.home / "deploycore.db")) as raw:
         raw.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         raw.commit()
     assert read_listing(FROM_LISTING["providers"], settings) is None
 
 
-def test_a_missing_database_is_not_made(settings):
+def test_a_missing_database_is_not_created(settings):
     assert read_listing(FROM_LISTING["providers"], settings) is None
     assert not settings.home.exists()
 
@@ -191,14 +191,14 @@ def test_a_missing_database_is_not_made(settings):
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg://user:secret@nowhere/x", "sqlite:///relative.db", "sqlite://"]
 )
-def test_any_other_database_is_left_to_the_store(tmp_path, settings, url):
+def test_any_other_database_falls_back_to_the_store(tmp_path, settings, url):
     variables = {"DEPLOYCORE_HOME": str(tmp_path), "DEPLOYCORE_DATABASE_URL": url}
     other = type(settings).from_environment(variables)
     assert read_listing(FROM_LISTING["providers"], other) is None
 
 
 @pytest.mark.parametrize("question", ["provider", "target", "deployment", "history of one"])
-def test_a_name_that_is_unknown_is_left_to_the_store(empty_home, settings, question):
+def test_an_unknown_name_falls_back_to_the_store(empty_home, settings, question):
     home = type(settings).from_environment({"DEPLOYCORE_HOME": str(empty_home)})
     assert read_listing(FROM_LISTING["providers"], home) == []
     assert read_listing(FROM_LISTING[question], home) is None

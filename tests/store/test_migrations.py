@@ -28,7 +28,7 @@ def engine(unmade_settings):
     engine.dispose()
 
 
-def test_migrations_make_exactly_the_tables_of_the_code(engine):
+def test_migrations_create_exactly_the_tables_of_the_code(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
@@ -48,13 +48,13 @@ def test_constraints_and_indexes_have_the_names_of_the_code(engine):
         assert indexes >= {one.name for one in table.indexes}
 
 
-def test_the_newest_migration_is_the_one_that_the_code_expects(engine):
+def test_the_latest_migration_is_the_version_the_code_expects(engine):
     assert ScriptDirectory.from_config(migrations.configuration()).get_heads() == [REVISION]
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISION
 
 
-def test_a_database_of_a_newer_version_is_refused_and_kept(settings, database, provider):
+def test_a_database_of_a_newer_version_is_rejected_and_kept(settings, database, provider):
     with Store(settings) as store:
         store.add_provider(provider())
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -99,7 +99,7 @@ INSERT INTO deployments VALUES
 """
 
 
-def test_a_database_of_the_first_version_keeps_all_that_it_holds(settings, database):
+def test_migrating_from_the_first_version_preserves_all_data(settings, database):
     from alembic import command
 
     settings.make_home()
@@ -146,7 +146,7 @@ with Store(Settings.from_environment({"DEPLOYCORE_HOME": home})) as store:
 """
 
 
-def test_processes_that_race_on_a_fresh_home_all_succeed(settings):
+def test_processes_that_race_to_set_up_a_database_all_succeed(settings):
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, str(settings.home), name],
@@ -186,7 +186,9 @@ with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store
     "statement",
     ["CREATE TABLE alembic", "CREATE TABLE applications", "CREATE INDEX ix_dep", "INSERT INTO al"],
 )
-def test_a_process_killed_while_it_migrates_leaves_nothing_of_it(settings, database, statement):
+def test_a_process_killed_during_a_migration_leaves_no_partial_changes(
+    settings, database, statement
+):
     command = [sys.executable, "-c", KILLED, str(settings.home), statement]
     assert subprocess.run(command).returncode == -9
     with closing(sqlite3.connect(database)) as connection:
@@ -210,7 +212,7 @@ INSERT INTO webhooks (application, secret, created_at)
 """
 
 
-def test_rows_of_before_get_checksums_unless_they_are_damaged(settings, database):
+def test_existing_rows_get_checksums_unless_they_are_damaged(settings, database):
     from alembic import command
 
     settings.make_home()
@@ -256,7 +258,7 @@ def schema_of(database) -> list:
 
 
 @pytest.mark.parametrize("reason", REFUSALS)
-def test_a_migration_that_is_refused_at_any_statement_changes_nothing(settings, database, reason):
+def test_a_migration_that_fails_at_any_statement_changes_nothing(settings, database, reason):
     from alembic import command
 
     settings.make_home()
@@ -299,7 +301,7 @@ def test_a_migration_that_is_refused_at_any_statement_changes_nothing(settings, 
         assert store.webhooks.get("shop").repository == "team/shop"
 
 
-def test_webhooks_of_before_belong_to_what_their_applications_deploy(unmade_settings):
+def test_existing_webhooks_are_assigned_the_repository_of_their_application(unmade_settings):
     """Also where the definition of another application is damaged."""
     from alembic import command
 

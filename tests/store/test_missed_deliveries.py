@@ -45,7 +45,7 @@ def take(store, *names):
     return {each.application: each for each in store.polls.take(list(names), lease=300)}
 
 
-def test_checks_are_spread_and_those_who_are_gone_are_left_out(shop, row):
+def test_checks_are_spread_out_and_skip_removed_applications(shop, row):
     shop.polls.request(["wiki", "shop", "blog", "nobody"], spacing=20)
     since = shop.polls.requested()
     assert since.keys() == {"blog", "shop", "wiki"}
@@ -54,7 +54,7 @@ def test_checks_are_spread_and_those_who_are_gone_are_left_out(shop, row):
     assert names_due(shop) == {"blog"}
 
 
-def test_what_was_paused_for_long_is_spread_and_what_is_polled_soon_stays(shop, row):
+def test_long_paused_polls_are_spread_out_and_imminent_ones_are_kept(shop, row):
     take(shop, "blog", "shop", "wiki")
     for name, after in (("blog", -3600), ("shop", 3), ("wiki", -3600)):
         shop.polls.note(name, after=after, seconds=60)
@@ -68,7 +68,7 @@ def test_what_was_paused_for_long_is_spread_and_what_is_polled_soon_stays(shop, 
     ]
 
 
-def test_a_server_that_is_started_again_and_again_puts_no_check_off(shop, row):
+def test_repeated_server_restarts_do_not_postpone_checks(shop, row):
     for _ in range(3):
         shop.polls.request(["shop"])
         before = row("shop")["due_at"]
@@ -76,7 +76,7 @@ def test_a_server_that_is_started_again_and_again_puts_no_check_off(shop, row):
         assert row("shop")["due_at"] <= before
 
 
-def test_a_check_that_is_answered_is_owed_no_longer(shop):
+def test_a_completed_check_is_no_longer_pending(shop):
     shop.polls.request(["shop"])
     taken = take(shop, "shop")["shop"]
     shop.polls.note("shop", after=60, seconds=60, commit="c", checked=taken)
@@ -84,7 +84,7 @@ def test_a_check_that_is_answered_is_owed_no_longer(shop):
     assert names_due(shop) == {"blog", "wiki"}
 
 
-def test_one_that_failed_is_still_owed(shop):
+def test_a_failed_check_is_still_pending(shop):
     shop.polls.request(["shop"])
     take(shop, "shop")
     shop.polls.note("shop", after=60, seconds=120)
@@ -92,7 +92,7 @@ def test_one_that_failed_is_still_owed(shop):
 
 
 @pytest.mark.parametrize("was_requested", [False, True])
-def test_a_question_that_was_under_way_does_not_count(shop, was_requested):
+def test_a_check_already_running_does_not_satisfy_a_new_request(shop, was_requested):
     """The host may have answered before the push that nobody received."""
     if was_requested:
         shop.polls.request(["shop"])
@@ -103,7 +103,7 @@ def test_a_question_that_was_under_way_does_not_count(shop, was_requested):
     assert names_due(shop) == {"blog", "shop", "wiki"}
 
 
-def test_a_host_that_says_when_to_ask_again_is_not_asked_before(shop, row):
+def test_a_host_is_not_polled_before_its_retry_after_time(shop, row):
     take(shop, "shop")
     shop.polls.note("shop", after=5000, seconds=60, not_before=3000)
     shop.polls.request(["shop"])
@@ -111,7 +111,7 @@ def test_a_host_that_says_when_to_ask_again_is_not_asked_before(shop, row):
     assert timedelta(seconds=2900) < wait <= timedelta(seconds=3000)
 
 
-def test_reception_is_interrupted_once_no_server_is_seen_and_not_where_none_ever_was(shop):
+def test_reception_is_interrupted_only_if_a_server_was_running_before(shop):
     assert not shop.reception.is_interrupted()
     shop.reception.note()
     assert not shop.reception.is_interrupted()
@@ -120,9 +120,7 @@ def test_reception_is_interrupted_once_no_server_is_seen_and_not_where_none_ever
     assert shop.reception.is_interrupted()
 
 
-def test_what_is_known_of_a_repository_holds_for_its_names_at_its_provider(
-    shop, provider, application
-):
+def test_an_identity_applies_only_to_its_repository_and_provider(shop, provider, application):
     definition = application("shop")
     assert shop.repositories.find(definition) is None
     shop.repositories.learn(definition, "17")
@@ -135,7 +133,7 @@ def test_what_is_known_of_a_repository_holds_for_its_names_at_its_provider(
         shop.repositories.learn(application("nobody"), "17")
 
 
-def test_a_rename_keeps_revision_and_former_names_and_is_done_once(shop, application):
+def test_a_rename_keeps_revision_and_previous_names_and_happens_once(shop, application):
     definition = shop.get_application("shop").definition
     shop.repositories.learn(definition, "17")
     shop.repositories.note_told_name(definition, "team/store")

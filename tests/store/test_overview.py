@@ -43,7 +43,7 @@ def names(standings) -> list[str]:
     return [each.application.name for each in standings]
 
 
-def test_what_needs_attention_comes_first_then_what_was_deployed_last(shop, deployed):
+def test_applications_that_need_attention_come_first_then_the_latest(shop, deployed):
     for name, state in (("shop", "failed"), ("blog", "healthy"), ("docs", "rolled_back")):
         deployed(name, state)
     deployed("wiki")
@@ -54,7 +54,7 @@ def test_what_needs_attention_comes_first_then_what_was_deployed_last(shop, depl
     assert found.is_last
 
 
-def test_what_is_live_is_shown_beside_what_failed_since(shop, deployed):
+def test_the_live_release_is_shown_next_to_a_later_failure(shop, deployed):
     good = deployed("shop")
     bad = deployed("shop", "failed", error_code="step_failed", error="It failed.")
     [found] = shop.overview.list(search="shop", limit=1).items
@@ -62,14 +62,14 @@ def test_what_is_live_is_shown_beside_what_failed_since(shop, deployed):
     assert shop.overview.get("shop") == found
 
 
-def test_a_later_success_ends_the_attention(shop, deployed):
+def test_a_later_success_clears_the_attention_flag(shop, deployed):
     deployed("shop", "failed")
     deployed("shop")
     assert shop.overview.get("shop").attention is None
 
 
 @pytest.mark.parametrize("state", ["skipped", "superseded"])
-def test_a_deployment_without_anything_to_do_changes_no_state(shop, deployed, state):
+def test_a_skipped_deployment_does_not_change_the_state(shop, deployed, state):
     bad = deployed("shop", "failed", error_code="step_failed", error="It failed.")
     deployed("shop", state)
     [found] = shop.overview.list(search="shop", limit=1).items
@@ -79,7 +79,7 @@ def test_a_deployment_without_anything_to_do_changes_no_state(shop, deployed, st
 @pytest.mark.parametrize(
     "values", [{"attempts": 1}, {"received_at": LONG_AGO}], ids=["fails again", "waits for long"]
 )
-def test_a_request_that_nobody_can_settle_needs_attention(shop, values):
+def test_a_stuck_request_needs_attention(shop, values):
     asked = shop.triggers.add("blog", cause="push")
     assert shop.overview.get("blog").attention is None
     with shop._database.writing() as connection:
@@ -88,7 +88,7 @@ def test_a_request_that_nobody_can_settle_needs_attention(shop, values):
     assert (found.attention, found.request.id) == ("stuck", asked.id)
 
 
-def test_a_deployment_that_does_not_end_needs_attention(shop, deployed):
+def test_a_stuck_deployment_needs_attention(shop, deployed):
     deployed("blog", "building", finished_at=None)
     assert shop.overview.get("blog").attention is None
     with shop._database.writing() as connection:
@@ -122,7 +122,7 @@ def test_lists_are_filtered_and_searched(shop, deployed):
     assert find(provider="none") == []
 
 
-def test_pages_follow_each_other_without_gap_or_repetition(shop, deployed):
+def test_pages_have_no_gaps_or_duplicates(shop, deployed):
     for name, state in (("shop", "failed"), ("blog", "healthy"), ("docs", "failed")):
         deployed(name, state)
     found, after = [], None
@@ -164,7 +164,7 @@ def test_a_damaged_application_does_not_hide_the_others(shop):
     assert len(shop.overview.list(limit=10).items) == 4
 
 
-def test_the_number_of_statements_does_not_grow_with_what_there_is(shop, application, deployed):
+def test_the_number_of_statements_is_independent_of_the_number_of_rows(shop, application, deployed):
     def sent() -> int:
         statements = []
         event.listen(Engine, "before_cursor_execute", listen := lambda *a: statements.append(a[2]))
@@ -187,7 +187,7 @@ def test_the_number_of_statements_does_not_grow_with_what_there_is(shop, applica
     assert sent() <= few <= 12
 
 
-def test_the_newest_deployments_are_found_in_an_index(shop):
+def test_the_latest_deployments_are_found_by_an_index(shop):
     """SQLite tells; a scan of the history would read all of it for each page."""
     if not shop._database.has_one_writer:
         pytest.skip("the plan is SQLite's")

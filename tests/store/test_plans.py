@@ -100,7 +100,7 @@ OFTEN = {
 
 
 @pytest.mark.parametrize("what", OFTEN)
-def test_what_is_asked_all_the_time_goes_through_no_table(shops, what):
+def test_frequent_queries_scan_no_table(shops, what):
     with sent_statements() as seen:
         OFTEN[what](shops)
     for statement, steps in plans(shops.store, seen).items():
@@ -113,7 +113,7 @@ def test_what_is_asked_all_the_time_goes_through_no_table(shops, what):
             assert is_of_one or not step.startswith(_SORTS) or "triggers" not in statement
 
 
-def test_an_idle_look_asks_the_same_few_questions_however_many_there_are(shops):
+def test_an_idle_poll_runs_a_constant_number_of_queries(shops):
     poller = Poller(shops)
     shops.store.polls.pause({f"shop{number}": 600 for number in range(100 * HUNDREDS)})
     with sent_statements() as seen:
@@ -154,7 +154,7 @@ def test_targets_are_compared_in_linear_time(application, monkeypatch):
         ("/srv/shop", "/"),
     ],
 )
-def test_a_target_that_is_not_apart_is_refused_before_anybody_has_to_wait(
+def test_an_overlapping_target_is_rejected_before_the_database_is_locked(
     shops, application, monkeypatch, stored, wanted
 ):
     shops.store.put_applications([application("one", target=stored)])
@@ -176,7 +176,7 @@ def test_a_target_that_is_not_apart_is_refused_before_anybody_has_to_wait(
     ],
 )
 @pytest.mark.parametrize("many", [1, 20])
-def test_a_target_that_leads_into_another_one_is_looked_up_as_it_resolves(
+def test_a_target_inside_another_one_is_found_by_its_resolved_path(
     shops, application, tmp_path, stored, wanted, many
 ):
     (tmp_path / "real").mkdir()
@@ -188,13 +188,17 @@ def test_a_target_that_leads_into_another_one_is_looked_up_as_it_resolves(
         shops.store.put_applications([*new, application("two", target=tmp_path / wanted)])
 
 
-def test_an_unknown_provider_is_told_before_anybody_has_to_wait(shops, application, monkeypatch):
+def test_an_unknown_provider_is_reported_before_the_database_is_locked(
+    shops, application, monkeypatch
+):
     monkeypatch.setattr(shops.store._database, "writing", None)
     with pytest.raises(ConfigurationError, match="no provider 'nobody'"):
         shops.store.put_applications([application("two", provider="nobody")])
 
 
-def test_a_target_that_another_process_took_meanwhile_is_refused(shops, application, monkeypatch):
+def test_a_target_taken_concurrently_by_another_process_is_rejected(
+    shops, application, monkeypatch
+):
     original, taken = shops.store._database.writing, []
 
     def writing():
@@ -208,7 +212,7 @@ def test_a_target_that_another_process_took_meanwhile_is_refused(shops, applicat
         shops.store.put_applications([application("two", target="/srv/taken")])
 
 
-def test_a_name_close_to_one_of_very_many_is_found_among_its_neighbors(shops):
+def test_a_similar_name_is_found_among_very_many(shops):
     with sent_statements() as seen, pytest.raises(ConfigurationError) as caught:
         shops.store.get_application("shop2999")
     assert "Did you mean" in caught.value.hint

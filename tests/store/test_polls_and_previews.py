@@ -41,7 +41,7 @@ def begin(shop, application):
     return begin
 
 
-def test_of_many_who_would_poll_one_does(shop, any_settings):
+def test_only_one_of_many_concurrent_processes_polls(shop, any_settings):
     taken, gate = [], threading.Barrier(4)
 
     def take():
@@ -58,7 +58,7 @@ def test_of_many_who_would_poll_one_does(shop, any_settings):
     assert [each.application for each in taken] == ["shop"]
 
 
-def test_what_was_found_out_is_there_the_next_time(shop):
+def test_a_poll_result_is_available_to_the_next_poll(shop):
     shop.polls.take(["shop"], lease=60)
     shop.polls.note("shop", after=30, seconds=90, commit="1" * 40)
     assert shop.polls.due(host="here") == []
@@ -70,7 +70,7 @@ def test_what_was_found_out_is_there_the_next_time(shop):
     assert shop.polls.take(["shop"], lease=60) == []
 
 
-def test_who_takes_and_dies_has_it_no_longer_than_its_lease(shop):
+def test_a_poll_taken_by_a_crashed_process_is_released_after_its_lease(shop):
     shop.polls.take(["shop"], lease=-1)
     assert [each.application for each in shop.polls.take(["shop"], lease=60)] == ["shop"]
 
@@ -79,7 +79,7 @@ def names(store):
     return [each.name for each in store.list_applications()]
 
 
-def test_a_preview_is_remembered_until_it_is_forgotten(shop, begin):
+def test_a_preview_is_stored_until_it_is_deleted(shop, begin):
     assert begin()
     assert [(each.name, each.parent) for each in shop.previews.list()] == [("shop-pr-7", "shop")]
     assert not shop.previews.begin_removal("shop-pr-7")
@@ -94,7 +94,7 @@ def test_a_preview_is_remembered_until_it_is_forgotten(shop, begin):
     assert shop.previews.list() == []
 
 
-def test_one_that_can_not_be_removed_is_no_reason_to_send_again(shop, begin):
+def test_a_preview_that_cannot_be_removed_returns_an_error_that_is_not_retried(shop, begin):
     """Hosts would send it again and again, and then nothing more."""
     begin()
     shop.previews.end("shop", 7)
@@ -110,7 +110,7 @@ def test_one_that_can_not_be_removed_is_no_reason_to_send_again(shop, begin):
     assert begin()
 
 
-def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
+def test_a_closed_preview_can_be_reopened_and_keeps_its_age(shop, begin):
     begin()
     made = shop.previews.list()
     shop.previews.end("shop", 7)
@@ -120,7 +120,7 @@ def test_one_that_ended_may_begin_again_and_keeps_its_age(shop, begin):
 
 
 @pytest.mark.parametrize("had_one", [True, False])
-def test_what_was_merged_never_begins_again(shop, begin, application, had_one):
+def test_a_merged_pull_request_is_never_reopened(shop, begin, application, had_one):
     if had_one:
         begin()
     assert shop.previews.close(application(), 7, merged=True) == had_one
@@ -131,7 +131,7 @@ def test_what_was_merged_never_begins_again(shop, begin, application, had_one):
     assert begin(parent=application(repository="team/moved"))
 
 
-def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin, application):
+def test_a_declined_pull_request_can_be_reopened(shop, begin, application):
     shop.previews.close(application(), 7, merged=False)
     assert not begin(opens=False)
     assert begin(opens=True)
@@ -140,7 +140,7 @@ def test_what_was_declined_begins_again_where_it_is_opened_again(shop, begin, ap
     assert not shop.previews.close(application(), 7, merged=True)
 
 
-def test_one_that_is_made_and_closed_at_once_has_ended(shop, begin, application):
+def test_a_preview_that_is_opened_and_closed_at_once_is_closed(shop, begin, application):
     for number in range(20):
         name, gate = f"shop-pr-{number}", threading.Barrier(2)
 
@@ -180,7 +180,7 @@ def test_names_limits_and_directories_are_kept(shop, begin, application):
     assert begin("shop-pr-7", "/srv/previews/other", number=7)
 
 
-def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, application):
+def test_an_application_created_by_a_user_in_place_of_a_preview_is_kept(shop, begin, application):
     begin()
     shop.remove_application("shop-pr-7")
     mine = shop.add_application(application("shop-pr-7", target=Path("/mine")))
@@ -189,16 +189,14 @@ def test_what_a_person_made_in_the_place_of_a_preview_stays(shop, begin, applica
     assert shop.get_application("shop-pr-7") == mine
 
 
-def test_those_whose_parent_is_removed_go_and_their_directories_if_that_is_said(shop, begin):
+def test_removing_a_parent_removes_previews_and_on_request_their_directories(shop, begin):
     begin()
     shop.remove_application("shop", end_previews=True)
     assert [each.ended_at is not None for each in shop.previews.list()] == [True]
     assert names(shop) == ["shop-pr-7"]  # until a worker removes it with its directory
 
 
-def test_directories_of_open_pull_requests_belong_to_nobody_once_the_parent_is_removed(
-    shop, begin, application
-):
+def test_removing_the_parent_releases_directories_of_open_pull_requests(shop, begin, application):
     begin()
     begin("shop-pr-8", "/srv/previews/8", number=8)
     shop.previews.close(application(), 8, merged=True)

@@ -22,11 +22,11 @@ def set_row(store, **values):
         connection.execute(update(provider_tokens).values(values))
 
 
-def test_there_is_no_token_at_first(tokens):
+def test_initially_there_is_no_token(tokens):
     assert tokens.load("work", "") is None
 
 
-def test_a_renewal_replaces_the_token_and_keeps_the_former_one(tokens):
+def test_a_renewal_replaces_the_token_and_keeps_the_previous_one(tokens):
     assert tokens.begin_renewal("work", "", 0, 90)
     assert tokens.load("work", "") is None
     assert tokens.finish_renewal("work", "", 1, "sealed-1", 3600)
@@ -41,7 +41,7 @@ def test_a_renewal_replaces_the_token_and_keeps_the_former_one(tokens):
     assert (found.token, found.former, found.seconds_left) == ("sealed-2", "sealed-1", None)
 
 
-def test_one_process_at_a_time_renews(tokens):
+def test_only_one_process_at_a_time_renews_a_token(tokens):
     assert tokens.begin_renewal("work", "", 0, 90)
     assert not tokens.begin_renewal("work", "", 0, 90)
     assert tokens.begin_renewal("work", "other", 0, 90)
@@ -51,12 +51,12 @@ def test_one_process_at_a_time_renews(tokens):
     assert not tokens.begin_renewal("work", "", 0, 90)  # it was renewed meanwhile
 
 
-def test_a_lease_ends_by_itself(tokens):
+def test_a_lease_expires(tokens):
     assert tokens.begin_renewal("work", "", 0, -1)
     assert tokens.begin_renewal("work", "", 0, 90)
 
 
-def test_a_lease_of_a_clock_that_was_ahead_is_void(tokens, store):
+def test_a_lease_with_a_future_time_is_void(tokens, store):
     assert tokens.begin_renewal("work", "", 0, 90)
     ahead = datetime.now(UTC) + timedelta(days=1)
     set_row(store, leased_at=ahead, leased_until=ahead + timedelta(seconds=90))
@@ -69,7 +69,7 @@ def test_a_token_of_the_same_generation_is_not_stored_twice(tokens):
     assert tokens.load("work", "").token == "sealed-1"
 
 
-def test_what_a_person_obtained_replaces_all(tokens):
+def test_a_token_from_a_sign_in_replaces_all_earlier_tokens(tokens):
     tokens.put("work", "", "sealed-1", 60)
     tokens.put("work", "", "sealed-2", None)
     found = tokens.load("work", "")
@@ -86,7 +86,7 @@ def test_a_sign_in_counts_as_a_change_of_the_provider(tokens, store):
         tokens.put("nope", "", "sealed-1", 60)
 
 
-def test_a_former_token_is_not_used_once_that_would_look_like_theft(tokens, store):
+def test_the_previous_token_is_not_used_once_reuse_looks_like_theft(tokens, store):
     tokens.finish_renewal("work", "", 1, "sealed-1", 3600)
     tokens.finish_renewal("work", "", 2, "sealed-2", 3600)
     for minutes, former in ((9, "sealed-1"), (11, None)):
@@ -94,7 +94,7 @@ def test_a_former_token_is_not_used_once_that_would_look_like_theft(tokens, stor
         assert tokens.load("work", "").former == former
 
 
-def test_tokens_of_a_damaged_provider_are_not_given_to_its_successor(tokens, store, provider):
+def test_tokens_of_a_damaged_provider_are_not_given_to_its_replacement(tokens, store, provider):
     """They may be of another host."""
     tokens.put("work", "", "sealed-1", 60)
     with store._database.writing() as connection:
@@ -103,14 +103,14 @@ def test_tokens_of_a_damaged_provider_are_not_given_to_its_successor(tokens, sto
     assert tokens.load("work", "") is None
 
 
-def test_tokens_go_with_their_provider(tokens, store, provider):
+def test_removing_a_provider_deletes_its_tokens(tokens, store, provider):
     tokens.put("work", "", "sealed-1", 60)
     store.remove_provider("work")
     store.add_provider(provider("work"))
     assert tokens.load("work", "") is None
 
 
-def test_a_provider_that_is_gone_has_no_tokens(tokens):
+def test_a_removed_provider_has_no_tokens(tokens):
     with pytest.raises(ConfigurationError, match="nope"):
         tokens.begin_renewal("nope", "", 0, 90)
 
@@ -123,7 +123,7 @@ def test_a_damaged_token_is_named(tokens, store):
     assert "sealed" not in caught.value.message
 
 
-def test_tokens_of_a_former_client_are_forgotten_also_one_that_is_being_renewed(tokens, store):
+def test_tokens_of_a_previous_client_are_deleted_even_during_a_renewal(tokens, store):
     tokens.put("work", "", "sealed-1", 3600)
     assert tokens.begin_renewal("work", "", 1, 90)
     record = store.get_provider("work")

@@ -29,7 +29,7 @@ def names(store, **given) -> list[str]:
     return [each.application for each in store.triggers.queue("here", **given)]
 
 
-def test_what_was_tried_in_vain_goes_behind_all_that_waits(shops):
+def test_a_failed_request_moves_to_the_end_of_the_queue(shops):
     for name in "abcd":
         shops.triggers.add(name, cause="push")
     fail(shops, "a")
@@ -40,7 +40,7 @@ def test_what_was_tried_in_vain_goes_behind_all_that_waits(shops):
     assert names(shops) == ["d", "a", "b", "c", "z"]  # nobody who comes later overtakes them
 
 
-def test_a_new_push_does_not_bring_what_fails_before_others(shops):
+def test_a_new_push_does_not_move_a_failing_application_forward(shops):
     shops.triggers.add("a", cause="push")
     shops.triggers.add("b", cause="push")
     fail(shops, "a")
@@ -48,7 +48,7 @@ def test_a_new_push_does_not_bring_what_fails_before_others(shops):
     assert names(shops) == ["b", "a"]
 
 
-def test_a_request_of_a_high_priority_that_failed_is_one_of_many(shops):
+def test_a_failed_high_priority_request_loses_its_priority(shops):
     shops.triggers.add("a", cause="request", priority=10)
     shops.triggers.add("b", cause="push")
     assert names(shops) == ["a", "b"]
@@ -69,7 +69,7 @@ def test_an_application_that_always_fails_does_not_block_others(shops):
     assert tried == [*"abcd"] * 3
 
 
-def test_one_with_very_many_triggers_hides_no_other(shops):
+def test_an_application_with_many_triggers_does_not_hide_others(shops):
     for number in range(100):
         shops.triggers.add("a", cause="push", delivery=str(number))
     shops.triggers.add("b", cause="push")
@@ -79,7 +79,7 @@ def test_one_with_very_many_triggers_hides_no_other(shops):
     assert names(shops, limit=9) == ["a", "b", "c"]
 
 
-def test_providers_and_retries_are_left_out(shops):
+def test_providers_and_retries_can_be_excluded(shops):
     for name in "abz":
         shops.triggers.add(name, cause="push")
     fail(shops, "a")
@@ -90,7 +90,7 @@ def test_providers_and_retries_are_left_out(shops):
     assert (first.application, first.provider, first.is_retried) == ("a", "acme", True)
 
 
-def test_what_was_there_before_the_queue_had_places_keeps_its_order(shops):
+def test_existing_triggers_keep_their_order_after_the_queue_upgrade(shops):
     for name in "cab":
         shops.triggers.add(name, cause="push")
     with shops._database.writing() as connection:

@@ -23,19 +23,19 @@ def shop(store, provider, application):
     return store
 
 
-def test_a_provider_comes_back_as_it_was_given(store, provider):
+def test_a_provider_is_read_as_it_was_stored(store, provider):
     given = provider(settings={"user": "größe", "mode": "token"}, secrets={"token": "env:TOKEN"})
     store.add_provider(given)
     assert store.get_provider("acme") == given
     assert store.list_providers() == [given]
 
 
-def test_an_application_comes_back_as_it_was_given(shop, application):
+def test_an_application_is_read_as_it_was_stored(shop, application):
     assert shop.get_application("shop").definition == application()
     assert [record.definition for record in shop.list_applications()] == [application()]
 
 
-def test_an_application_is_put_again_only_with_what_has_changed(shop, application):
+def test_only_a_changed_application_is_written_again(shop, application):
     before = shop.get_application("shop")
     shop.keep_application_secret("shop", "TOKEN", "env:TOKEN")
     shop.put_applications([application(ref="main"), application("blog")])
@@ -46,7 +46,7 @@ def test_an_application_is_put_again_only_with_what_has_changed(shop, applicatio
     assert [record.name for record in shop.list_applications()] == ["blog", "shop"]
 
 
-def test_applications_are_put_all_or_none(shop, application):
+def test_applications_are_stored_all_or_none(shop, application):
     with pytest.raises(ConfigurationError, match="'c' already has the target"):
         shop.put_applications(
             [application(ref="x"), application("blog"), application("c", target=Path("/srv/blog"))]
@@ -55,7 +55,7 @@ def test_applications_are_put_all_or_none(shop, application):
     assert [record.definition for record in shop.list_applications()] == [application()]
 
 
-def test_a_secret_of_an_application_is_kept_and_forgotten(shop):
+def test_a_secret_of_an_application_is_stored_and_deleted(shop):
     shop.keep_application_secret("shop", "A", "env:A")
     shop.keep_application_secret("shop", "B", "file:/b")
     shop.keep_application_secret("shop", "A", None)
@@ -64,7 +64,7 @@ def test_a_secret_of_an_application_is_kept_and_forgotten(shop):
     assert "/b" not in repr(record)
 
 
-def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings, application):
+def test_an_unknown_definition_format_is_reported(shop, any_settings, application):
     from sqlalchemy import create_engine, text
 
     engine = create_engine(any_settings.database_url)
@@ -79,14 +79,14 @@ def test_a_definition_that_is_not_known_any_more_is_told(shop, any_settings, app
     assert shop.get_application("shop").definition == application()
 
 
-def test_records_are_there_for_the_next_process(any_settings, provider):
+def test_records_are_visible_to_the_next_process(any_settings, provider):
     with Store(any_settings) as store:
         store.add_provider(provider())
     with Store(any_settings) as store:
         assert store.get_provider("acme") == provider()
 
 
-def test_a_closed_store_opens_again_when_it_is_used(store, provider):
+def test_a_closed_store_reopens_on_use(store, provider):
     store.add_provider(provider())
     store.close()
     assert store.list_providers() == [provider()]
@@ -100,7 +100,7 @@ def test_lists_are_ordered_by_name(store, provider, application):
     assert [record.name for record in store.list_applications()] == ["a", "b", "c"]
 
 
-def test_times_are_kept_in_utc_whatever_their_zone(store, provider):
+def test_times_are_stored_in_utc(store, provider):
     tokyo = datetime(2026, 11, 24, 19, 15, tzinfo=timezone(timedelta(hours=9)))
     store.add_provider(provider(created_at=tokyo))
     kept = store.get_provider("acme").created_at
@@ -130,7 +130,7 @@ def test_a_text_that_cannot_be_stored_is_refused(shop, provider):
     assert shop.get_provider("cafe").name == "cafe"
 
 
-def test_a_taken_name_is_refused_and_what_has_it_is_kept(shop, provider, application):
+def test_a_name_in_use_is_rejected_and_its_record_is_kept(shop, provider, application):
     with pytest.raises(ConfigurationError, match="provider name 'acme' is taken"):
         shop.add_provider(provider(kind="other"))
     with pytest.raises(ConfigurationError, match="application name 'shop' is taken") as caught:
@@ -143,7 +143,7 @@ def test_a_taken_name_is_refused_and_what_has_it_is_kept(shop, provider, applica
     shop.add_provider(provider("another", kind="other"))
 
 
-def test_a_target_has_one_application(shop, application):
+def test_a_target_belongs_to_one_application(shop, application):
     with pytest.raises(ConfigurationError, match="'shop' already has the target /srv/shop"):
         shop.add_application(application("other", target=Path("/srv/shop")))
 
@@ -155,7 +155,7 @@ def test_an_application_of_an_unknown_provider_is_refused(shop, application):
     assert len(shop.list_applications()) == 1
 
 
-def test_unknown_names_are_answered_with_the_closest_and_the_next_command(shop):
+def test_unknown_names_suggest_the_closest_name_and_the_next_command(shop):
     provider_calls = (shop.get_provider, shop.remove_provider)
     application_calls = (
         shop.get_application,
@@ -175,7 +175,7 @@ def test_unknown_names_are_answered_with_the_closest_and_the_next_command(shop):
         assert caught.value.hint == "Did you mean 'shop'? List them: deploycore app list"
 
 
-def test_all_unknown_names_are_told_at_once(shop):
+def test_all_unknown_names_are_reported_at_once(shop):
     with pytest.raises(ConfigurationError) as caught:
         shop.get_applications(["shpo", "shop", "zzz", "shpo"])
     assert caught.value.message == "There are no applications 'shpo' and 'zzz'."
@@ -184,13 +184,13 @@ def test_all_unknown_names_are_told_at_once(shop):
     assert [each.name for each in shop.get_applications(["shop", "shop"])] == ["shop", "shop"]
 
 
-def test_a_name_that_resembles_none_gets_no_guess(shop):
+def test_a_name_with_no_similar_name_gets_no_suggestion(shop):
     with pytest.raises(ConfigurationError) as caught:
         shop.get_provider("zzz")
     assert caught.value.hint == "List them: deploycore provider list"
 
 
-def test_a_provider_in_use_stays_and_its_users_are_named(shop, application):
+def test_a_provider_in_use_is_not_removed_and_its_users_are_named(shop, application):
     shop.add_application(application("blog"))
     with pytest.raises(ConfigurationError, match="'acme' is used by: blog, shop") as caught:
         shop.remove_provider("acme")
@@ -198,13 +198,13 @@ def test_a_provider_in_use_stays_and_its_users_are_named(shop, application):
     assert shop.get_provider("acme")
 
 
-def test_a_provider_out_of_use_is_forgotten(shop):
+def test_an_unused_provider_is_removed(shop):
     shop.remove_application("shop")
     shop.remove_provider("acme")
     assert shop.list_providers() == []
 
 
-def test_sealed_secrets_are_told_from_references(store, provider, any_settings):
+def test_sealed_secrets_are_distinguished_from_references(store, provider, any_settings):
     assert not store.holds_sealed_secrets()
     store.add_provider(provider("referring"))
     assert not store.holds_sealed_secrets()
@@ -224,7 +224,7 @@ def test_secrets_sealed_with_a_second_key_are_refused(store, provider, any_setti
     assert [record.name for record in store.list_providers()] == ["first", "referring"]
 
 
-def test_a_box_that_asks_the_store_never_hides_a_lost_key(store, provider, any_settings):
+def test_a_lost_key_is_reported_while_sealed_secrets_exist(store, provider, any_settings):
     box = SecretBox(any_settings, sealed_secrets_exist=store.holds_sealed_secrets)
     store.add_provider(provider(secrets={"token": box.seal(SecretStr("of-the-shop"))}))
     any_settings.secret_key_file.unlink()
@@ -235,7 +235,7 @@ def test_a_box_that_asks_the_store_never_hides_a_lost_key(store, provider, any_s
     assert box.reveal(box.seal(SecretStr("of-the-blog"))) == SecretStr("of-the-blog")
 
 
-def test_no_secret_is_in_the_clear_in_the_data_directory(settings, provider, monkeypatch):
+def test_the_data_directory_contains_no_plaintext_secret(settings, provider, monkeypatch):
     monkeypatch.setenv("SHOP_TOKEN", "referred-to-secret")
     box = SecretBox(settings)
     with Store(settings) as store:
@@ -277,7 +277,7 @@ def test_threads_share_a_store(shop, application):
     assert len(shop.deployments.list(state="failed")) == 30
 
 
-def test_a_path_that_is_no_text_is_refused(settings, provider, application):
+def test_an_undecodable_path_is_rejected(settings, provider, application):
     with Store(settings) as store:
         store.add_provider(provider())
         with pytest.raises(ConfigurationError, match="valid Unicode"):

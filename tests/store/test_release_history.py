@@ -120,7 +120,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("kind", histories(0))
-def test_a_long_history_is_not_read_to_decide_on_releases(shop, kind, monkeypatch):
+def test_choosing_releases_does_not_read_a_long_history(shop, kind, monkeypatch):
     write(shop, [row(commit="old", release="old1"), row(commit="new", release="new1")])
     counts = []
     with shop._database.writing() as connection:
@@ -170,7 +170,7 @@ def whole(store) -> ReleaseHistory:
     return ReleaseHistory(made, [each for each in records if each.state == "healthy"])
 
 
-def test_what_is_found_decides_as_the_whole_history_would(shop):
+def test_a_partial_history_leads_to_the_same_decision_as_the_whole(shop):
     for seed in range(60):
         with shop._database.writing() as connection:
             connection.execute(deployments.delete())
@@ -193,7 +193,7 @@ def test_what_is_found_decides_as_the_whole_history_would(shop):
             assert (commit in withdrawn_commits(of_commit)) == (commit in withdrawn and was_live)
 
 
-def test_rollbacks_of_former_versions_learn_which_commit_they_left(unmade_settings):
+def test_rollbacks_of_previous_versions_get_the_commit_they_replaced(unmade_settings):
     from alembic import command
     from sqlalchemy import create_engine
 

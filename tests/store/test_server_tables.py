@@ -19,7 +19,7 @@ def shop(store, provider, application):
     return store
 
 
-def test_a_trigger_is_known_by_its_delivery_or_its_digest_within_its_application(shop):
+def test_a_trigger_is_identified_by_delivery_or_digest_per_application(shop):
     first = shop.triggers.add("shop", cause="push", ref="main", delivery="d", digest="x")
     assert first is not None
     assert shop.triggers.add("shop", cause="push", delivery="d", digest="y") is None
@@ -37,7 +37,7 @@ def test_a_trigger_of_an_unknown_application_is_refused(shop):
         shop.triggers.get(9)
 
 
-def test_the_newest_trigger_is_the_one_of_that_ref(shop):
+def test_the_latest_trigger_is_selected_per_ref(shop):
     assert shop.triggers.newest("shop", "main") is None
     shop.triggers.add("shop", cause="push", ref="main", commit="a")
     newest = shop.triggers.add("shop", cause="push", ref="main", commit="b")
@@ -46,7 +46,7 @@ def test_the_newest_trigger_is_the_one_of_that_ref(shop):
     assert shop.triggers.newest("shop", "main") == newest
 
 
-def test_of_threads_that_add_the_same_at_once_one_does(shop):
+def test_only_one_of_several_threads_adds_the_same_trigger(shop):
     found, barrier = [], threading.Barrier(8)
 
     def add():
@@ -76,14 +76,14 @@ def test_deployments_are_counted_by_state(shop):
     assert shop.deployments.count_by_state() == {"superseded": 2, "queued": 1}
 
 
-def test_a_removed_application_takes_its_triggers_and_its_webhook_along(shop):
+def test_removing_an_application_deletes_its_triggers_and_webhook(shop):
     shop.triggers.add("shop", cause="poll")
     shop.webhooks.add("shop", "env:SECRET")
     shop.remove_application("shop")
     assert (shop.triggers.counts().due, shop.webhooks.list()) == (0, [])
 
 
-def test_a_webhooks_delivery_and_host_are_noted(shop):
+def test_the_delivery_and_host_of_a_webhook_are_recorded(shop):
     shop.webhooks.add("shop", "env:SECRET")
     shop.webhooks.note_host("shop", hosts_id="7", url="https://x.example/webhooks/shop")
     shop.webhooks.note_delivery("shop")
@@ -94,7 +94,7 @@ def test_a_webhooks_delivery_and_host_are_noted(shop):
 
 
 @pytest.mark.parametrize("operation", ["note_host", "end_rotation", "begin_rotation", "remove"])
-def test_a_webhook_that_is_not_there_can_not_be_changed(shop, operation):
+def test_an_unknown_webhook_cannot_be_changed(shop, operation):
     arguments = {
         "note_host": {"hosts_id": "7", "url": "u"},
         "end_rotation": {"former_until": datetime.now(UTC)},

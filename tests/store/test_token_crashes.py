@@ -104,7 +104,7 @@ def given(any_settings, provider, host, monkeypatch):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_whoever_comes_next_gets_a_valid_token(given, host, step):
+def test_after_a_crash_the_next_process_gets_a_valid_token(given, host, step):
     def run():
         _, vault, keeper = opened(given, host)
         die_at(step, keeper, vault)
@@ -118,7 +118,7 @@ def test_whoever_comes_next_gets_a_valid_token(given, host, step):
         assert vault.load("").token.refresh_token == found.refresh_token
 
 
-def test_processes_and_threads_renew_one_after_another(given, host, monkeypatch):
+def test_processes_and_threads_renew_one_at_a_time(given, host, monkeypatch):
     """Were a refresh token used after the next one, the host would refuse it."""
     monkeypatch.setattr(module, "_RENEWAL_SECONDS", 90.0)  # nobody dies here, and all may be slow
     host_path = host.path
@@ -150,7 +150,7 @@ def test_processes_and_threads_renew_one_after_another(given, host, monkeypatch)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "not JSON", '{"value": 5}'])
-def test_a_stored_token_of_another_form_is_an_error_that_does_not_show_it(given, host, content):
+def test_an_invalid_stored_token_is_an_error_that_does_not_show_it(given, host, content):
     store, _, keeper = opened(given, host)
     with store:
         sealed = SecretBox(given).seal(SecretStr(content))

@@ -43,7 +43,7 @@ def age(store, days: float) -> None:
             connection.execute(update(table).where(table.c.id == each.id).values(settled_at=at))
 
 
-def test_a_trigger_comes_back_as_it_was_added(shops, add):
+def test_a_trigger_is_read_as_it_was_stored(shops, add):
     added = add(ref="main", commit="ab" * 20, actor="ada", delivery="d1", digest="e" * 64)
     assert shops.triggers.open("shop") == [added]
     assert (added.cause, added.ref, added.actor, added.priority) == ("push", "main", "ada", 0)
@@ -51,13 +51,13 @@ def test_a_trigger_comes_back_as_it_was_added(shops, add):
     assert added.received_at == added.not_before
 
 
-def test_an_application_that_is_not_there_has_no_triggers(add):
+def test_an_unknown_application_has_no_triggers(add):
     with pytest.raises(ConfigurationError, match="no application 'shob'"):
         add("shob")
 
 
 @pytest.mark.parametrize("again", [{"delivery": "d1"}, {"digest": "e" * 64}])
-def test_what_is_sent_again_is_known_however_it_ended(shops, add, again):
+def test_a_redelivery_is_recognized_regardless_of_the_outcome(shops, add, again):
     first = add(delivery="d1", digest="e" * 64)
     assert add(**again) is None
     shops.triggers.settle([first.id], error_code="not_found")
@@ -65,18 +65,18 @@ def test_what_is_sent_again_is_known_however_it_ended(shops, add, again):
     assert len(shops.triggers.list("shop")) == 1
 
 
-def test_what_tells_of_no_delivery_is_never_taken_for_another(add):
+def test_triggers_without_a_delivery_are_never_duplicates(add):
     assert add(cause="poll").id != add(cause="poll").id
     assert add(delivery="", digest="").id
 
 
-def test_one_delivery_concerns_each_application_once(add):
+def test_one_delivery_creates_one_trigger_per_application(add):
     assert add("shop", delivery="d1")
     assert add("blog", delivery="d1")
     assert add("blog", delivery="d1") is None
 
 
-def test_a_delivery_is_forgotten_after_a_while_even_if_nobody_has_pruned(shops, add):
+def test_a_delivery_expires_even_without_pruning(shops, add):
     first = add(delivery="d1", digest="e" * 64)
     shops.triggers.settle([first.id], deployment=1)
     age(shops, REMEMBERED.days - 1)
@@ -86,7 +86,7 @@ def test_a_delivery_is_forgotten_after_a_while_even_if_nobody_has_pruned(shops, 
     assert len(shops.triggers.list("shop")) == 1
 
 
-def test_pruning_forgets_what_was_settled_long_ago_and_nothing_else(shops, add):
+def test_pruning_deletes_only_triggers_settled_long_ago(shops, add):
     old = add(delivery="old")
     shops.triggers.settle([old.id], deployment=1)
     age(shops, REMEMBERED.days + 1)
@@ -96,7 +96,7 @@ def test_pruning_forgets_what_was_settled_long_ago_and_nothing_else(shops, add):
     assert {each.id for each in shops.triggers.list()} == {new.id, still_open.id}
 
 
-def test_of_racing_deliveries_of_the_same_exactly_one_is_added(any_settings, shops):
+def test_only_one_of_several_identical_deliveries_is_added(any_settings, shops):
     added, barrier = [], threading.Barrier(8)
 
     def deliver() -> None:
@@ -117,7 +117,7 @@ def test_of_racing_deliveries_of_the_same_exactly_one_is_added(any_settings, sho
     assert len(shops.triggers.open("shop")) == 10
 
 
-def test_pending_are_applications_by_priority_and_then_by_age(shops, add):
+def test_pending_applications_are_ordered_by_priority_and_age(shops, add):
     add("blog")
     add("shop")
     assert shops.triggers.pending(host="here") == ["blog", "shop"]
@@ -128,14 +128,14 @@ def test_pending_are_applications_by_priority_and_then_by_age(shops, add):
     assert shops.triggers.pending(host="here", application="blog") == ["blog"]
 
 
-def test_an_application_that_names_its_machine_is_pending_there_alone(shops, add):
+def test_an_application_bound_to_a_machine_is_pending_only_there(shops, add):
     add("away")
     add("shop")
     assert shops.triggers.pending(host="here") == ["shop"]
     assert shops.triggers.pending(host="far") == ["away", "shop"]
 
 
-def test_what_somebody_has_in_hand_is_not_pending(shops, add):
+def test_a_claimed_application_is_not_pending(shops, add):
     add()
     shops.claims.take("shop", "w1", lease=60)
     assert shops.triggers.pending(host="here") == []
@@ -143,13 +143,13 @@ def test_what_somebody_has_in_hand_is_not_pending(shops, add):
     assert shops.triggers.pending(host="here") == ["shop"]
 
 
-def test_a_claim_that_has_lapsed_keeps_nothing_from_being_pending(shops, add):
+def test_an_expired_claim_does_not_prevent_pending(shops, add):
     add()
     shops.claims.take("shop", "w1", lease=-1)
     assert shops.triggers.pending(host="here") == ["shop"]
 
 
-def test_what_is_postponed_waits_and_counts_its_attempts(shops, add):
+def test_a_postponed_trigger_waits_and_counts_its_attempts(shops, add):
     first = add()
     shops.triggers.postpone([first.id], seconds=100, error_code="provider_unavailable")
     assert shops.triggers.pending(host="here") == []
@@ -162,19 +162,19 @@ def test_what_is_postponed_waits_and_counts_its_attempts(shops, add):
     assert shops.triggers.seconds_to_next() is None
 
 
-def test_what_is_new_is_a_reason_to_try_at_once(shops, add):
+def test_a_new_trigger_makes_a_postponed_application_due_at_once(shops, add):
     shops.triggers.postpone([add().id], seconds=100, error_code="provider_unavailable")
     add()
     assert shops.triggers.pending(host="here") == ["shop"]
 
 
-def test_a_rate_limit_is_obeyed_whatever_comes_in(shops, add):
+def test_a_rate_limit_is_respected_despite_new_triggers(shops, add):
     shops.triggers.postpone([add().id], seconds=100, error_code="rate_limited")
     add(priority=9)
     assert shops.triggers.pending(host="here") == []
 
 
-def test_settled_triggers_stay_as_they_were_settled(shops, add):
+def test_settled_triggers_never_change(shops, add):
     one, two = add(), add()
     shops.triggers.settle([one.id], deployment=7)
     shops.triggers.settle([one.id, two.id], deployment=8, error_code="step_failed")
@@ -185,7 +185,7 @@ def test_settled_triggers_stay_as_they_were_settled(shops, add):
     assert shops.triggers.open("shop") == []
 
 
-def test_counts_tell_how_much_there_is_to_do(shops, add):
+def test_counts_report_the_size_of_the_backlog(shops, add):
     nothing = shops.triggers.counts()
     assert (nothing.due, nothing.postponed, nothing.oldest_seconds) == (0, 0, 0.0)
     add()
@@ -197,7 +197,7 @@ def test_counts_tell_how_much_there_is_to_do(shops, add):
     assert counts.oldest_seconds > 0
 
 
-def test_triggers_and_claims_go_with_their_application(shops, add):
+def test_removing_an_application_deletes_its_triggers_and_claims(shops, add):
     add()
     shops.claims.take("shop", "w1", lease=60)
     shops.remove_application("shop")
@@ -205,7 +205,7 @@ def test_triggers_and_claims_go_with_their_application(shops, add):
     assert shops.claims.list() == []
 
 
-def test_listeners_are_told_of_what_is_added_and_of_nothing_else(shops, add):
+def test_listeners_are_notified_only_of_added_triggers(shops, add):
     told = []
 
     def broken(application: str) -> None:
@@ -221,7 +221,7 @@ def test_listeners_are_told_of_what_is_added_and_of_nothing_else(shops, add):
     assert told == ["shop", "blog"]
 
 
-def test_what_is_new_is_due_though_the_clock_is_put_back(shops, add, monkeypatch):
+def test_a_new_trigger_is_due_after_the_clock_is_set_back(shops, add, monkeypatch):
     add()
     before = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr("deploycore.store.triggers.present", lambda connection: before)
@@ -248,7 +248,7 @@ def many(shops):
     return shops, count
 
 
-def test_any_number_of_triggers_is_postponed_settled_and_forgotten(many):
+def test_any_number_of_triggers_can_be_postponed_settled_and_deleted(many):
     store, count = many
     triggers = store.triggers
     found = triggers.open("shop")
@@ -268,7 +268,7 @@ def test_any_number_of_triggers_is_postponed_settled_and_forgotten(many):
     assert [each.application for each in triggers.list()] == ["shop", "blog"]
 
 
-def test_any_number_of_releases_is_looked_up(shops):
+def test_any_number_of_releases_can_be_looked_up(shops):
     names = [f"r{number}" for number in range(MANY["postgresql"])]
     asked = shops.deployments.request("shop", ref="main")
     for state in ("authenticating", "resolving"):

@@ -55,19 +55,19 @@ def test_users_are_added_changed_and_removed(ada):
 @pytest.mark.parametrize(
     ("name", "why"), [("ada", "taken"), ("a b", "not a valid name"), ("a/b", "not a valid name")]
 )
-def test_a_name_that_is_taken_or_malformed_is_refused(ada, name, why):
+def test_an_invalid_or_existing_name_is_rejected(ada, name, why):
     with pytest.raises(ConfigurationError, match=why):
         ada.users.add(name, role="read")
 
 
-def test_of_one_identity_there_is_one_user(ada):
+def test_an_identity_belongs_to_one_user(ada):
     ada.users.add("bob", role="read", issuer="https://id.example", subject="17")
     with pytest.raises(StoreError):
         ada.users.add("eve", role="read", issuer="https://id.example", subject="17")
     assert ada.users.find("eve") is None
 
 
-def test_the_last_administrator_stays(ada):
+def test_the_last_administrator_cannot_be_removed(ada):
     for change in (
         lambda: ada.users.change("ada", role="deploy"),
         lambda: ada.users.change("ada", disabled=True),
@@ -84,7 +84,7 @@ def test_the_last_administrator_stays(ada):
     assert ada.users.has_administrator()
 
 
-def test_of_two_administrators_who_remove_each_other_at_once_one_stays(ada):
+def test_when_two_administrators_remove_each_other_one_remains(ada):
     ada.users.add("eve", role="admin")
     barrier, errors = threading.Barrier(2), []
 
@@ -104,7 +104,7 @@ def test_of_two_administrators_who_remove_each_other_at_once_one_stays(ada):
     assert len(ada.users.list()) == 1
 
 
-def test_a_session_is_found_by_its_digest_in_every_process(ada, any_settings):
+def test_a_session_is_found_by_its_digest_from_every_process(ada, any_settings):
     ada.sessions.add("ada", digest="d" * 64, browser="Firefox on Linux", address="192.0.2.x")
     with Store(any_settings) as other:
         found = other.sessions.find("d" * 64)
@@ -117,7 +117,7 @@ def test_a_session_is_found_by_its_digest_in_every_process(ada, any_settings):
 @pytest.mark.parametrize(
     ("column", "age"), [("seen_at", IDLE), ("expires_at", timedelta()), ("seen_at", None)]
 )
-def test_a_session_ends_when_it_is_old_or_was_not_used(ada, sql, column, age):
+def test_a_session_expires_by_age_or_inactivity(ada, sql, column, age):
     ada.sessions.add("ada", digest="d" * 64)
     if age is None:
         ada.users.add("eve", role="admin")
@@ -128,7 +128,7 @@ def test_a_session_ends_when_it_is_old_or_was_not_used(ada, sql, column, age):
     assert ada.sessions.list("ada") == []
 
 
-def test_the_last_request_is_written_once_a_minute(ada, sql):
+def test_the_last_request_is_recorded_at_most_once_a_minute(ada, sql):
     ada.sessions.add("ada", digest="d" * 64)
     written = ada.sessions.find("d" * 64).session.seen_at
     ada.sessions.find("d" * 64)
@@ -138,7 +138,7 @@ def test_the_last_request_is_written_once_a_minute(ada, sql):
     assert ada.sessions.list("ada")[0].seen_at >= written
 
 
-def test_a_new_role_and_a_new_password_reach_sessions(ada):
+def test_a_new_role_and_a_new_password_affect_open_sessions(ada):
     ada.users.add("eve", role="admin")
     for digest in ("d", "e", "f"):
         ada.sessions.add("ada", digest=digest * 64)
@@ -169,7 +169,7 @@ def test_sessions_are_ended_one_by_one_or_all(ada):
     assert len(ada.sessions.list("eve")) == 1
 
 
-def test_of_one_user_so_many_sessions_are_kept(ada, monkeypatch, sql):
+def test_the_number_of_sessions_per_user_is_limited(ada, monkeypatch, sql):
     monkeypatch.setattr("deploycore.store.sessions._SESSIONS_MOST", 3)
     for number in range(5):
         ada.sessions.add("ada", digest=str(number) * 64)
@@ -181,7 +181,7 @@ def test_of_one_user_so_many_sessions_are_kept(ada, monkeypatch, sql):
     assert sql("DELETE FROM sessions") == 1
 
 
-def test_a_link_makes_the_first_administrator_once(store):
+def test_a_link_creates_the_first_administrator_once(store):
     links = store.sign_in_links
     for digest in ("a", "b"):
         links.add(digest=digest * 64, purpose="first-admin", lifetime=HOUR)
@@ -209,7 +209,7 @@ def test_a_link_sets_a_password_once_and_ends_sessions(ada):
     assert ada.sessions.find("d" * 64) is None
 
 
-def test_a_link_expires_and_goes_with_its_user(ada):
+def test_a_link_expires_and_is_deleted_with_its_user(ada):
     links = ada.sign_in_links
     links.add(digest="a" * 64, purpose="reset", lifetime=timedelta(), user="ada")
     assert links.find("a" * 64) is None
@@ -228,7 +228,7 @@ def test_a_link_expires_and_goes_with_its_user(ada):
     assert links.find("c" * 64) is None
 
 
-def test_a_state_is_used_once_and_is_no_link(store):
+def test_a_state_can_be_used_once_and_is_not_a_sign_in_link(store):
     assert store.sign_in_links.use_state("s" * 64, lifetime=HOUR)
     assert not store.sign_in_links.use_state("s" * 64, lifetime=HOUR)
     assert store.sign_in_links.find("s" * 64) is None
@@ -259,7 +259,7 @@ def test_the_audit_log_is_filtered_and_paged(store):
     assert store.audit.list(since=datetime.now(UTC) + HOUR) == []
 
 
-def test_what_is_recorded_is_cut_and_escaped(store):
+def test_recorded_values_are_truncated_and_escaped(store):
     store.audit.add(Entry("user ada", "deploy", "application", "\x1b[31m\0" + "x" * 500))
     [found] = store.audit.list()
     assert found.subject.startswith("\\x1b[31m\\x00xxx")
@@ -280,7 +280,7 @@ def test_old_entries_are_deleted(store, monkeypatch, sql):
     assert [each.subject for each in store.audit.list()] == ["4", "3"]
 
 
-def test_a_session_can_be_read_while_nothing_can_be_written(ada, sql, monkeypatch):
+def test_a_session_can_be_read_from_a_read_only_database(ada, sql, monkeypatch):
     ada.sessions.add("ada", digest="d" * 64)
     sql("UPDATE sessions SET seen_at = :at", at=datetime.now(UTC) - timedelta(minutes=2))
 
@@ -291,7 +291,7 @@ def test_a_session_can_be_read_while_nothing_can_be_written(ada, sql, monkeypatc
     assert ada.sessions.find("d" * 64).user.name == "ada"
 
 
-def test_a_damaged_user_is_not_signed_in(ada, sql):
+def test_a_damaged_user_cannot_sign_in(ada, sql):
     ada.sessions.add("ada", digest="d" * 64)
     assert ada.sessions.find("d" * 64) is not None
     sql("UPDATE users SET role = 'root'")

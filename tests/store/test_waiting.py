@@ -77,7 +77,7 @@ def frozen(settings: Settings, *arguments: str):
         process.communicate()
 
 
-def test_the_row_of_a_frozen_process_keeps_no_push_waiting(store, settings):
+def test_a_row_locked_by_a_frozen_process_does_not_block_a_push(store, settings):
     with frozen(settings):
         for name in ("blog", "shop"):
             assert store.triggers.add(name, cause="push", digest=name)
@@ -93,7 +93,7 @@ def test_the_row_of_a_frozen_process_keeps_no_push_waiting(store, settings):
 
 
 @pytest.mark.parametrize("arguments", [(), ("FOR UPDATE",)])
-def test_waiting_for_a_row_ends(store, settings, arguments, monkeypatch):
+def test_waiting_for_a_row_times_out(store, settings, arguments, monkeypatch):
     monkeypatch.setattr("deploycore.store.triggers.DELIVERY_SECONDS", 0.2)
     store.close()
     limits = {**waiting.SERVER_SETTINGS, "lock_timeout": 200}
@@ -107,7 +107,7 @@ def test_waiting_for_a_row_ends(store, settings, arguments, monkeypatch):
         assert store.deployments.request("blog", ref="main")
 
 
-def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkeypatch):
+def test_the_server_ends_an_idle_transaction(store, settings, monkeypatch):
     limits = {**waiting.SERVER_SETTINGS, "idle_in_transaction_session_timeout": 200}
     held = threading.Event()
     monkeypatch.setattr(drivers, "limit_server", lambda: waiting.limit_server(limits))
@@ -126,7 +126,7 @@ def test_the_server_ends_a_transaction_that_does_nothing(store, settings, monkey
     assert "SELECT" not in caught.value.message
 
 
-def test_every_connection_has_limits(store):
+def test_every_connection_has_timeouts(store):
     with store._database.reading() as connection:
         for name, milliseconds in waiting.SERVER_SETTINGS.items():
             query = text("SELECT setting FROM pg_settings WHERE name = :name")
@@ -137,7 +137,7 @@ def test_every_connection_has_limits(store):
     }
 
 
-def test_an_address_may_say_otherwise(postgresql):
+def test_a_database_url_can_override_the_timeouts(postgresql):
     engine = engine_module.engine_of(f"{postgresql}?connect_timeout=17")
     with engine.connect() as connection:
         said = connection.connection.driver_connection.info.get_parameters()
@@ -145,7 +145,7 @@ def test_an_address_may_say_otherwise(postgresql):
     assert (said["connect_timeout"], said["keepalives_idle"]) == ("17", "15")
 
 
-def test_no_connection_left_is_told_at_once(store, settings, monkeypatch):
+def test_an_exhausted_connection_pool_is_reported_at_once(store, settings, monkeypatch):
     monkeypatch.setattr(
         engine_module, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
     )
@@ -159,7 +159,7 @@ def test_no_connection_left_is_told_at_once(store, settings, monkeypatch):
         assert not small.is_exhausted
 
 
-def test_a_server_without_connections_is_told(store, settings, postgresql):
+def test_a_database_server_without_free_connections_is_reported(store, settings, postgresql):
     role, name = "few", postgresql.rpartition("/")[2]
     engine = create_engine(postgresql)
     with engine.begin() as connection:
@@ -177,7 +177,7 @@ def test_a_server_without_connections_is_told(store, settings, postgresql):
         engine.dispose()
 
 
-def test_a_standby_is_not_written_to(store):
+def test_writing_to_a_standby_is_rejected(store):
     with store._database.reading() as connection:
         name = connection.scalar(text("SELECT current_database()"))
     with store._database.writing() as connection:
@@ -188,7 +188,7 @@ def test_a_standby_is_not_written_to(store):
         store.check_writing(patience=1)
 
 
-def test_of_two_deliveries_of_the_same_at_once_one_is_added(store):
+def test_only_one_of_two_identical_deliveries_is_added(store):
     gate = threading.Barrier(8)
     added = []
 
@@ -205,7 +205,7 @@ def test_of_two_deliveries_of_the_same_at_once_one_is_added(store):
     assert len(store.triggers.open("shop")) == 1
 
 
-def test_sqlite_waits_for_another_writer_no_longer_than_is_said(tmp_path, provider):
+def test_sqlite_waits_for_another_writer_only_up_to_the_timeout(tmp_path, provider):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "sqlite")})
     with Store(settings) as one, Store(settings) as other:
         one.add_provider(provider())

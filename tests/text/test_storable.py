@@ -14,7 +14,7 @@ UNSTORABLE = ["a\0b", "half \ud83d", "\udcff", 1 << 63, -(1 << 63) - 1, float("i
 
 
 @pytest.mark.parametrize("value", UNSTORABLE, ids=ascii)
-def test_a_value_that_a_database_refuses_is_found_wherever_it_is(value):
+def test_an_unstorable_value_is_found_at_any_depth(value):
     assert why_unstorable(value)
     places = {path for path, _ in find_unstorable({"a": [1, {"b": value}], "c": value})}
     assert places == {("a", "1", "b"), ("c",)}
@@ -25,11 +25,11 @@ def test_a_value_that_a_database_refuses_is_found_wherever_it_is(value):
 @pytest.mark.parametrize(
     "value", ["", "größe 🎉", 0, (1 << 63) - 1, -(1 << 63), True, None, 1.5, Path("/ö")], ids=ascii
 )
-def test_anything_else_is_taken(value):
+def test_all_other_values_are_accepted(value):
     assert list(find_unstorable({"a": [value]})) == []
 
 
-def test_values_that_hold_themselves_or_many_of_one_come_to_an_end():
+def test_recursive_and_repeated_values_are_processed_in_finite_time():
     own: list[object] = []
     own.append(own)
     for _ in range(100):
@@ -41,7 +41,7 @@ def test_values_that_hold_themselves_or_many_of_one_come_to_an_end():
 @pytest.mark.parametrize(
     "field", ["name", "provider", "repository", "ref", "target", "host", "watch", "environment"]
 )
-def test_an_application_that_no_database_could_hold_is_refused_by_its_field(field, value):
+def test_an_unstorable_application_is_rejected_with_its_field(field, value):
     given = {
         "name": "shop",
         "provider": "acme",

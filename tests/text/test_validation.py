@@ -129,7 +129,7 @@ Config = Annotated[OneConfig | TwoConfig, Field(discriminator="mode")]
         ({"mode": None}, "mode: should be 'one', 'two'"),
     ],
 )
-def test_every_constraint_of_a_plugins_configuration_is_told_in_words(given, said):
+def test_every_constraint_of_a_plugin_configuration_has_a_readable_message(given, said):
     with pytest.raises(ConfigurationError) as caught:
         parse_config(Config, {"name": "work", "mode": "one", **given}, kind="acme")
     assert said in caught.value.message
@@ -137,7 +137,7 @@ def test_every_constraint_of_a_plugins_configuration_is_told_in_words(given, sai
     assert "s3cret" not in caught.value.message
 
 
-def test_a_field_that_has_the_name_of_a_mode_is_told_apart_from_it():
+def test_a_field_named_like_a_mode_is_distinguished_from_it():
     class ByToken(ProviderConfig):
         mode: Literal["token"]
         token: Annotated[str, Field(min_length=3)]
@@ -153,7 +153,7 @@ def test_a_field_that_has_the_name_of_a_mode_is_told_apart_from_it():
     assert "valid: token: should have at least 3 characters; owner: is missing" in str(caught.value)
 
 
-def test_what_an_author_says_is_kept():
+def test_a_custom_message_of_an_author_is_kept():
     def check(value: str) -> str:
         if value == "custom":
             raise PydanticCustomError("acme", "this is {what}", {"what": "a team's name"})
@@ -167,7 +167,7 @@ def test_what_an_author_says_is_kept():
 
 
 @pytest.mark.parametrize("kind", sorted(get_args(ErrorType)))
-def test_no_type_of_error_is_told_in_pydantics_words(kind):
+def test_no_error_uses_the_wording_of_pydantic(kind):
     context = {
         **dict.fromkeys(("gt", "ge", "lt", "le", "multiple_of", "max_digits"), 1),
         **dict.fromkeys(("min_length", "max_length", "actual_length", "expected_version"), 2),
@@ -185,7 +185,7 @@ def test_no_type_of_error_is_told_in_pydantics_words(kind):
 
 
 @pytest.mark.parametrize("model", [Application, Repository, Branch, PushEvent])
-def test_models_name_all_that_is_missing_at_once(model):
+def test_models_report_all_missing_fields_at_once(model):
     with pytest.raises(ValidationError) as caught:
         model.model_validate({})
     said = describe_problems(caught.value, model, {})

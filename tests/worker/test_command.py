@@ -15,7 +15,7 @@ def worker(environment, *arguments: str) -> subprocess.CompletedProcess[str]:
     return forked.run("deploycore", ["worker", *arguments], environment=variables, directory=ROOT)
 
 
-def test_a_line_for_each_thing_that_happens(add, environment):
+def test_each_event_is_logged_as_one_line(add, environment):
     """There is no git host, nor a token for one: that needs a person."""
     add("one")
     done = worker(environment, "--once", "--threads", "1")
@@ -33,7 +33,7 @@ def test_a_line_for_each_thing_that_happens(add, environment):
     )
 
 
-def test_with_json_each_event_is_a_line_of_standard_output(add, environment):
+def test_with_json_each_event_is_one_line_on_standard_output(add, environment):
     add("one")
     done = worker(environment, "--once", "--threads", "1", "--json")
     claimed, settled = map(json.loads, done.stdout.splitlines())
@@ -43,7 +43,7 @@ def test_with_json_each_event_is_a_line_of_standard_output(add, environment):
     assert settled["at"].endswith("Z")
 
 
-def test_a_database_that_can_not_be_used_is_told_with_its_exit_code(tmp_path):
+def test_an_unusable_database_is_reported_with_its_exit_code(tmp_path):
     (tmp_path / "deploycore.db").write_text("this is no database at all, but a line of text")
     done = worker({"DEPLOYCORE_HOME": str(tmp_path)}, "--once")
     assert done.returncode == 9
@@ -51,6 +51,6 @@ def test_a_database_that_can_not_be_used_is_told_with_its_exit_code(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_line_that_makes_no_sense_is_refused(environment):
+def test_an_invalid_command_line_is_rejected(environment):
     for wrong in (["--threads", "0"], ["--drain", "-1"], ["--lease", "1"]):
         assert worker(environment, *wrong).returncode == 2

@@ -88,7 +88,9 @@ def compare(installation):
 
 
 @pytest.mark.parametrize("end", ["close_pull_request", "merge_pull_request"])
-def test_a_lost_delivery_leaves_no_preview_behind(installation, sandbox, opened, compare, end):
+def test_a_lost_delivery_does_not_leave_a_preview_behind(
+    installation, sandbox, opened, compare, end
+):
     first, _ = opened(2)
     assert compare() == 0
     getattr(sandbox, end)(first)
@@ -99,7 +101,7 @@ def test_a_lost_delivery_leaves_no_preview_behind(installation, sandbox, opened,
     )
 
 
-def test_a_worker_compares_when_it_starts(installation, sandbox, opened, deployments):
+def test_a_worker_compares_previews_at_start(installation, sandbox, opened, deployments):
     (row,) = opened(1)
     sandbox.close_pull_request(row)
     with Worker(installation, threads=1):
@@ -120,7 +122,7 @@ def test_a_worker_compares_when_it_starts(installation, sandbox, opened, deploym
     ids=lambda change: change.name.replace(" ", "-"),
 )
 @pytest.mark.parametrize("path", ["*", PULLS])
-def test_a_host_that_errors_leaves_previews_alone(
+def test_a_host_error_closes_no_preview(
     installation, sandbox, opened, compare, change, path, caplog
 ):
     opened(2)
@@ -133,7 +135,7 @@ def test_a_host_that_errors_leaves_previews_alone(
 @pytest.mark.parametrize(
     "body", ['{"values": []}', '{"values": [{}, {"id": 1}]}', "{}"], ids=["empty", "partial", "no"]
 )
-def test_an_empty_or_partial_list_ends_nothing(installation, sandbox, opened, compare, body):
+def test_an_empty_or_partial_list_closes_nothing(installation, sandbox, opened, compare, body):
     rows = opened(8)
     sandbox.close_pull_request(rows[0])
     listing = faults.answer(200, body, content_type="application/json")
@@ -145,14 +147,16 @@ def test_an_empty_or_partial_list_ends_nothing(installation, sandbox, opened, co
     assert sandbox.request_count - before <= 2 + 5
 
 
-def test_an_unknown_number_ends_nothing(installation, sandbox, opened, compare):
+def test_an_unknown_pull_request_number_closes_nothing(installation, sandbox, opened, compare):
     opened(1)
     sandbox.pull_requests.clear()
     assert compare() == 0
     assert alive(installation) == [1]
 
 
-def test_one_of_another_branch_is_another_pull_request(installation, parent, sandbox, compare):
+def test_a_pull_request_with_another_source_branch_is_a_different_one(
+    installation, parent, sandbox, compare
+):
     row = sandbox.open_pull_request("acme", "shop", "topic-1", "main")
     handle(installation, parent, told(row, source_branch="other"))
     sandbox.close_pull_request(row)
@@ -160,7 +164,9 @@ def test_one_of_another_branch_is_another_pull_request(installation, parent, san
     assert alive(installation) == [1]
 
 
-def test_one_of_another_repository_is_another_pull_request(installation, sandbox, opened, compare):
+def test_a_pull_request_of_another_repository_is_a_different_one(
+    installation, sandbox, opened, compare
+):
     (row,) = opened(1)
     sandbox.close_pull_request(row)
     store = installation.store
@@ -175,7 +181,9 @@ def test_one_of_another_repository_is_another_pull_request(installation, sandbox
     assert alive(installation) == [1]
 
 
-def test_a_replaced_repository_ends_nothing(installation, parent, sandbox, opened, compare, caplog):
+def test_a_replaced_repository_closes_nothing(
+    installation, parent, sandbox, opened, compare, caplog
+):
     (row,) = opened(1)
     installation.store.repositories.learn(
         parent.definition, "{11111111-0000-4000-8000-000000000000}"
@@ -186,14 +194,16 @@ def test_a_replaced_repository_ends_nothing(installation, parent, sandbox, opene
     assert "another repository" in caplog.text
 
 
-def test_one_that_goes_into_another_branch_ends(installation, sandbox, opened, compare):
+def test_a_preview_is_closed_if_its_pull_request_changes_its_target_branch(
+    installation, sandbox, opened, compare
+):
     first, _ = opened(2)
     sandbox.edit_pull_request(first, target_branch="topic-8")
     assert compare() == 1
     assert alive(installation) == [2]
 
 
-def test_a_deleted_fork_does_not_keep_its_preview(installation, parent, sandbox, compare):
+def test_a_preview_is_closed_even_if_its_fork_was_deleted(installation, parent, sandbox, compare):
     auto = {"previews": parent.definition.as_dict()["auto_deploy"]["previews"] | {"forks": True}}
     values = parent.definition.as_dict() | {"auto_deploy": auto}
     shown = {"name": "shop", "provider": "work", "repository": str(SHOP), "ref": "main"}
@@ -212,7 +222,7 @@ def test_a_deleted_fork_does_not_keep_its_preview(installation, parent, sandbox,
     assert compare() == 1
 
 
-def test_it_is_not_due_again_for_an_hour(installation, sandbox, opened):
+def test_a_comparison_is_repeated_after_an_hour(installation, sandbox, opened):
     opened(1)
     comparison = PreviewComparison(installation, "this")
     comparison.look()
@@ -221,7 +231,7 @@ def test_it_is_not_due_again_for_an_hour(installation, sandbox, opened):
     assert sandbox.request_count == before
 
 
-def test_nobody_is_asked_without_previews(installation, parent, sandbox, compare):
+def test_without_previews_the_host_is_not_contacted(installation, parent, sandbox, compare):
     before = sandbox.request_count
     assert compare() == 0
     assert sandbox.request_count == before
@@ -238,7 +248,7 @@ def test_workers_share_the_repositories(installation):
     assert all(len(share) > 5 for share in shares)
 
 
-def test_a_dead_workers_share_is_taken_over(installation, monkeypatch):
+def test_the_share_of_a_dead_worker_is_taken_over(installation, monkeypatch):
     claims = installation.store.claims
     claims.register("a", host="here", process=1)
     claims.register("b", host="here", process=1)

@@ -68,7 +68,7 @@ def look(store, observer, days):
     return [days for _, _, days in observer.told[before:]]
 
 
-def test_each_warning_is_given_once(store, observer, caplog):
+def test_each_warning_is_sent_once(store, observer, caplog):
     caplog.set_level(logging.WARNING)
     seen = {days: look(store, observer, days) for days in (31, 30, 29, 7.5, 7, 6, 1, 0.5, 0, -1)}
     assert seen == {31: [], 30: [30], 29: [], 7.5: [], 7: [7], 6: [], 1: [1], 0.5: [], 0: [0],
@@ -79,12 +79,12 @@ def test_each_warning_is_given_once(store, observer, caplog):
     )
 
 
-def test_one_that_was_late_gives_only_the_last_warning(store, observer):
+def test_a_late_check_sends_only_the_last_warning(store, observer):
     assert look(store, observer, 3) == [7]
     assert look(store, observer, 3) == []
 
 
-def test_of_several_workers_one_gives_it(store, observer, settings, monkeypatch):
+def test_only_one_of_several_workers_sends_a_warning(store, observer, settings, monkeypatch):
     with Store(settings) as other:
         known = other.list_providers()
         assert look(store, observer, 7) == [7]
@@ -94,7 +94,7 @@ def test_of_several_workers_one_gives_it(store, observer, settings, monkeypatch)
         assert look(later, observer, 7) == []
 
 
-def test_another_end_is_warned_of_again(store, observer):
+def test_a_new_expiry_triggers_new_warnings(store, observer):
     assert look(store, observer, 7) == [7]
     store.note_expiry("work", END)
     assert look(store, observer, 7) == []
@@ -104,7 +104,7 @@ def test_another_end_is_warned_of_again(store, observer):
     assert look(store, observer, 7) == []
 
 
-def test_what_was_read_of_former_credentials_is_not_noted(store):
+def test_an_expiry_read_with_previous_credentials_is_not_stored(store):
     record = store.get_provider("work")
     now = store.change_provider(record, settings={}, secrets={}, expires_at=None)
     store.note_expiry("work", END, generation=record.generation)
@@ -113,7 +113,7 @@ def test_what_was_read_of_former_credentials_is_not_noted(store):
     assert store.get_provider("work").expires_at == END
 
 
-def test_the_watch_looks_at_its_start(store, observer):
+def test_expiry_is_checked_at_start(store, observer):
     watch = ExpiryWatch(
         store, observers=Observers([("recorder", observer)]), clock=lambda: END - timedelta(hours=1)
     )
@@ -134,7 +134,7 @@ def test_the_watch_looks_at_its_start(store, observer):
     assert found.former_until is None  # the time of the former secrets is over
 
 
-def test_where_a_person_signs_in_that_is_the_next_step(store, observer, caplog):
+def test_the_next_step_for_a_sign_in_is_to_authorize_again(store, observer, caplog):
     caplog.set_level(logging.WARNING)
     store.provider_tokens.put("work", "client", "sealed", None)
     tell_of_expiry(store, Observers([]), END)

@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("DEPLOYCORE_KILLS", "6"))
 LEASE = 4.0
 
 
-def test_one_worker_does_what_there_is_to_do_and_ends(fleet):
+def test_a_worker_processes_the_queue_and_exits(fleet):
     names = fleet.create(3)
     for name in names:
         fleet.add(name, actor="ada")
@@ -60,7 +60,7 @@ def test_two_workers_build_each_commit_of_each_application_once(fleet):
     assert fleet.installation.store.claims.workers() == []
 
 
-def test_every_push_ends_in_its_commit_or_a_newer_one_while_pushes_go_on(fleet):
+def test_every_push_during_a_burst_leads_to_its_commit_or_a_newer_one(fleet):
     names = fleet.create(3)
     workers = [fleet.start("--threads", "2") for _ in range(2)]
     for number in range(8):
@@ -79,7 +79,7 @@ def test_every_push_ends_in_its_commit_or_a_newer_one_while_pushes_go_on(fleet):
     assert store.deployments.unfinished() == []
 
 
-def test_a_worker_that_is_killed_is_taken_over_when_its_lease_is_over(fleet):
+def test_the_work_of_a_killed_worker_is_taken_over_after_its_lease(fleet):
     (name,) = fleet.create(1, seconds=0.5)
     fleet.add(name)
     victim = fleet.start(lease=LEASE)
@@ -96,7 +96,7 @@ def test_a_worker_that_is_killed_is_taken_over_when_its_lease_is_over(fleet):
     assert fleet.installation.store.deployments.unfinished() == []
 
 
-def test_a_worker_that_sleeps_through_its_lease_gives_way_when_it_wakes(fleet):
+def test_a_worker_suspended_past_its_lease_yields_when_it_resumes(fleet):
     (name,) = fleet.create(1, seconds=2.0)
     fleet.add(name)
     sleeper, claims = fleet.start(lease=LEASE), fleet.installation.store.claims
@@ -118,7 +118,7 @@ def test_a_worker_that_sleeps_through_its_lease_gives_way_when_it_wakes(fleet):
     assert fleet.installation.store.deployments.unfinished() == []
 
 
-def test_workers_that_are_killed_at_any_moment_lose_nothing(fleet):
+def test_workers_killed_at_any_moment_lose_nothing(fleet):
     names = fleet.create(6, seconds=0.02)
     chance = random.Random(os.environ.get("DEPLOYCORE_SEED", "7"))
     workers = [fleet.start("--threads", "2", lease=LEASE) for _ in range(2)]
@@ -146,7 +146,7 @@ def test_workers_that_are_killed_at_any_moment_lose_nothing(fleet):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_is_told_to_stop_finishes_what_it_has_and_takes_up_nothing(fleet, number):
+def test_a_stopping_worker_finishes_its_deployments_and_starts_no_new_ones(fleet, number):
     names = fleet.create(3, seconds=1.0)
     for name in names:
         fleet.add(name)
@@ -161,7 +161,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_and_takes_up_nothing
     assert fleet.installation.store.claims.list() == []
 
 
-def test_what_is_not_done_within_the_drain_time_is_left_to_another(fleet):
+def test_work_not_finished_within_the_drain_time_is_left_to_another_worker(fleet):
     (name,) = fleet.create(1, seconds=30)
     fleet.add(name)
     worker = fleet.start("--drain", "0.2")
@@ -174,7 +174,7 @@ def test_what_is_not_done_within_the_drain_time_is_left_to_another(fleet):
     assert store.claims.list() == []
 
 
-def test_a_second_signal_does_not_wait(fleet):
+def test_a_second_signal_stops_the_worker_immediately(fleet):
     (name,) = fleet.create(1, seconds=30)
     fleet.add(name)
     worker = fleet.start("--drain", "3600")
@@ -185,7 +185,7 @@ def test_a_second_signal_does_not_wait(fleet):
     assert [each["event"] for each in told(worker)] == ["claimed", "interrupted"]
 
 
-def test_a_deployment_of_a_worker_is_cancelled_as_any_other(fleet):
+def test_a_deployment_of_a_worker_can_be_cancelled(fleet):
     (name,) = fleet.create(1, seconds=30)
     fleet.add(name)
     worker = fleet.start()
@@ -199,7 +199,7 @@ def test_a_deployment_of_a_worker_is_cancelled_as_any_other(fleet):
     assert (trigger.deployment, trigger.error_code) == (running.id, "cancelled")
 
 
-def test_a_dead_machine_s_deployment_is_brought_to_its_end_by_who_takes_over(fleet):
+def test_a_takeover_completes_the_deployment_of_a_dead_machine(fleet):
     """On another machine: its record names one that will never come back."""
     from sqlalchemy import update
 
@@ -222,7 +222,7 @@ def test_a_dead_machine_s_deployment_is_brought_to_its_end_by_who_takes_over(fle
     assert len(list((fleet._place / "live" / name / "releases").iterdir())) == 1
 
 
-def test_an_application_that_names_another_machine_is_refused_here(fleet):
+def test_an_application_of_another_machine_is_rejected_here(fleet):
     (name,) = fleet.create(1)
     definition = fleet.installation.store.get_application(name).definition
     fleet.installation.apply([definition.model_copy(update={"host": "elsewhere"})])

@@ -66,7 +66,7 @@ def jobs(query) -> list[tuple[str, str]]:
     return query("SELECT args->>'application', queue_name FROM procrastinate_jobs ORDER BY id")
 
 
-def test_what_is_added_in_another_process_wakes_a_worker_long_before_its_sweep(
+def test_a_trigger_from_another_process_wakes_a_worker_before_its_sweep(
     installation, elsewhere, deployments, add, start
 ):
     worker = start(sweep=HOUR)
@@ -77,7 +77,7 @@ def test_what_is_added_in_another_process_wakes_a_worker_long_before_its_sweep(
     wait_for(lambda: installation.store.triggers.counts().deployed == 1)
 
 
-def test_a_notification_that_comes_before_anybody_listens_is_kept(
+def test_a_notification_sent_before_anybody_listens_is_kept(
     elsewhere, deployments, applications, notifications, start, query
 ):
     notifications().send("one")
@@ -88,7 +88,7 @@ def test_a_notification_that_comes_before_anybody_listens_is_kept(
     wait_for(lambda: jobs(query) == [])
 
 
-def test_one_notification_waits_for_each_application(applications, notifications, query):
+def test_only_one_notification_is_queued_per_application(applications, notifications, query):
     sender = notifications()
     for _ in range(5):
         sender.send("one")
@@ -96,7 +96,7 @@ def test_one_notification_waits_for_each_application(applications, notifications
     assert sorted(name for name, _ in jobs(query)) == ["one", "two"]
 
 
-def test_a_notification_for_a_machine_is_not_for_others(
+def test_a_notification_for_one_machine_is_not_delivered_to_others(
     installation, applications, notifications, query
 ):
     definition = installation.store.get_application("one").definition
@@ -113,7 +113,7 @@ def test_a_notification_for_a_machine_is_not_for_others(
     assert here == ["two"]
 
 
-def test_one_application_is_looked_at_by_one_at_a_time(applications, notifications, query):
+def test_an_application_is_processed_by_one_worker_at_a_time(applications, notifications, query):
     running, most, lock = [], [], threading.Lock()
 
     def look_at(application: str) -> None:
@@ -135,7 +135,7 @@ def test_one_application_is_looked_at_by_one_at_a_time(applications, notificatio
     assert set(most) == {1}
 
 
-def test_a_notification_that_a_dead_worker_had_is_given_to_another(
+def test_a_notification_taken_by_a_dead_worker_is_redelivered(
     applications, notifications, query, monkeypatch
 ):
     monkeypatch.setattr(fleet, "_STALLED_SECONDS", 1.0)
@@ -154,7 +154,7 @@ def test_a_notification_that_a_dead_worker_had_is_given_to_another(
     wait_for(lambda: jobs(query) == [])
 
 
-def test_tables_are_made_once_by_all_who_begin_at_once(applications, installation, query):
+def test_concurrently_starting_workers_create_the_tables_once(applications, installation, query):
     made = [open_notifications(installation) for _ in range(4)]
     threads = [threading.Thread(target=each.send, args=("one",)) for each in made]
     for thread in threads:
@@ -166,7 +166,7 @@ def test_tables_are_made_once_by_all_who_begin_at_once(applications, installatio
     assert jobs(query) == [("one", "deploycore")]
 
 
-def test_a_worker_that_stops_tells_the_fleet_of_what_it_leaves(
+def test_a_stopping_worker_notifies_the_fleet_of_remaining_work(
     elsewhere, deployments, add, start, query, events
 ):
     deployments.gate.clear()
@@ -179,7 +179,7 @@ def test_a_worker_that_stops_tells_the_fleet_of_what_it_leaves(
     assert jobs(query) == [("one", "deploycore")]
 
 
-def test_a_database_that_is_gone_breaks_nobody_and_shows_no_password(caplog):
+def test_a_lost_database_crashes_nothing_and_shows_no_password(caplog):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
@@ -195,7 +195,7 @@ def test_a_database_that_is_gone_breaks_nobody_and_shows_no_password(caplog):
     assert "hunter2" not in repr(vars(gone))
 
 
-def test_listening_ends_whenever_it_is_ended(installation, applications):
+def test_listening_can_be_stopped_at_any_time(installation, applications):
     for number in range(12):
         listener = open_notifications(installation)
         listener.listen(lambda application: None, host="here", threads=2)
@@ -204,7 +204,7 @@ def test_listening_ends_whenever_it_is_ended(installation, applications):
         assert not listener._thread.is_alive()
 
 
-def test_without_the_extra_a_worker_looks_more_often_instead(
+def test_without_the_extra_a_worker_polls_more_often(
     installation, elsewhere, deployments, applications, start, monkeypatch
 ):
     found = importlib.util.find_spec
@@ -218,7 +218,7 @@ def test_without_the_extra_a_worker_looks_more_often_instead(
     wait_for(lambda: deployments.asked == ["two"])
 
 
-def test_sqlite_has_one_machine_and_no_notifications(tmp_path):
+def test_with_sqlite_there_are_no_notifications_between_machines(tmp_path):
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "other")})
     with Installation(settings) as installation:
         assert open_notifications(installation) is None

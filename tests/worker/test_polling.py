@@ -94,7 +94,9 @@ def poll_of(installation, name="site"):
         return rows.one()
 
 
-def test_a_new_commit_is_a_trigger_and_the_same_is_none(installation, create, push, told, hurry):
+def test_a_new_commit_creates_a_trigger_and_a_known_one_does_not(
+    installation, create, push, told, hurry
+):
     first = push("one")
     create("site")
     poller = Poller(installation)
@@ -109,13 +111,15 @@ def test_a_new_commit_is_a_trigger_and_the_same_is_none(installation, create, pu
     assert told() == [("poll", first), ("poll", second)]
 
 
-def test_what_is_not_due_is_not_asked_for(installation, create, push):
+def test_a_poll_that_is_not_due_is_skipped(installation, create, push):
     push("one")
     create("site")
     assert [Poller(installation).look() for _ in range(2)] == [1, 0]
 
 
-def test_a_push_that_the_webhook_told_of_is_no_second_trigger(installation, create, push, told):
+def test_a_push_already_delivered_by_a_webhook_creates_no_second_trigger(
+    installation, create, push, told
+):
     commit = push("one")
     create("site")
     installation.store.triggers.add("site", cause="push", ref="main", commit=commit)
@@ -123,7 +127,7 @@ def test_a_push_that_the_webhook_told_of_is_no_second_trigger(installation, crea
     assert told() == [("push", commit)]
 
 
-def test_what_is_live_already_is_no_trigger(installation, create, push, told):
+def test_a_live_commit_creates_no_trigger(installation, create, push, told):
     push("one")
     create("site")
     installation.deploy("site")
@@ -131,7 +135,7 @@ def test_what_is_live_already_is_no_trigger(installation, create, push, told):
     assert told() == []
 
 
-def test_a_rollback_is_not_undone(installation, create, push, told, hurry):
+def test_polling_does_not_undo_a_rollback(installation, create, push, told, hurry):
     create("site")
     push("one")
     installation.deploy("site")
@@ -145,7 +149,7 @@ def test_a_rollback_is_not_undone(installation, create, push, told, hurry):
     assert told() == [("poll", second)]
 
 
-def test_a_rollback_of_what_a_person_deployed_is_not_undone(installation, create, push, told):
+def test_polling_does_not_undo_a_rollback_of_a_manual_deployment(installation, create, push, told):
     create("site")
     for content in ("one", "two"):
         push(content)
@@ -155,7 +159,7 @@ def test_a_rollback_of_what_a_person_deployed_is_not_undone(installation, create
     assert told() == []
 
 
-def test_what_was_told_long_ago_is_no_news(installation, create, push, hurry):
+def test_a_commit_reported_long_ago_creates_no_trigger(installation, create, push, hurry):
     create("site")
     push("one")
     installation.deploy("site")
@@ -172,7 +176,7 @@ def test_what_was_told_long_ago_is_no_news(installation, create, push, hurry):
     assert installation.store.triggers.open("site") == []
 
 
-def test_a_ref_that_comes_back_to_a_commit_deploys_it_again(
+def test_a_ref_that_returns_to_an_earlier_commit_is_deployed_again(
     installation, create, push, told, demo_sandbox, hurry
 ):
     create("site")
@@ -188,7 +192,7 @@ def test_a_ref_that_comes_back_to_a_commit_deploys_it_again(
     assert [commit for _, commit in told()] == [*seen, seen[0]]
 
 
-def test_applications_of_the_same_ref_share_each_request(
+def test_applications_with_the_same_ref_share_each_request(
     installation, create, push, told, make_due
 ):
     commit = push("one")
@@ -203,7 +207,7 @@ def test_applications_of_the_same_ref_share_each_request(
     assert poll_of(installation, "copy")["seconds"] == poll_of(installation)["seconds"] == 135
 
 
-def test_of_two_processes_one_asks(installation, create, push, hurry):
+def test_only_one_of_two_processes_polls(installation, create, push, hurry):
     push("one")
     create("site")
     one, other = (installation.store.polls.take(["site"], lease=60) for _ in range(2))
@@ -213,7 +217,7 @@ def test_of_two_processes_one_asks(installation, create, push, hurry):
     assert Poller(installation).look() == 1
 
 
-def test_a_webhook_that_delivers_makes_polling_needless(installation, create, push):
+def test_a_webhook_that_delivers_pauses_polling(installation, create, push):
     push("one")
     create("site")
     installation.webhooks.prepare("site")
@@ -228,9 +232,7 @@ def interrupt_reception(installation, seconds=3600):
         connection.execute(update(reception).values(seen_at=long_ago))
 
 
-def test_while_no_server_runs_webhooks_that_delivered_do_not_pause_polling(
-    installation, create, push, told
-):
+def test_without_a_running_server_webhooks_do_not_pause_polling(installation, create, push, told):
     commit = push("one")
     create("site")
     installation.webhooks.prepare("site")
@@ -242,7 +244,7 @@ def test_while_no_server_runs_webhooks_that_delivered_do_not_pause_polling(
     assert told() == [("poll", commit)]
 
 
-def test_a_ref_that_is_back_where_it_was_polled_is_news_after_what_a_webhook_told(
+def test_a_ref_reset_to_its_polled_commit_after_a_webhook_push_is_deployed(
     installation, create, push, told, demo_sandbox, hurry
 ):
     first = push("one")
@@ -262,7 +264,7 @@ def test_a_ref_that_is_back_where_it_was_polled_is_news_after_what_a_webhook_tol
     assert len(told()) == 3
 
 
-def test_a_worker_that_starts_while_no_server_runs_checks_all(installation, create, push):
+def test_a_worker_started_without_a_server_checks_all_applications(installation, create, push):
     push("one")
     create("site", poll="off")
     poller = Poller(installation, look_seconds=3600)
@@ -277,7 +279,7 @@ def test_a_worker_that_starts_while_no_server_runs_checks_all(installation, crea
 
 
 @pytest.mark.parametrize("auto_deploy", [{}, {"poll": "off"}, {"poll": 3600}])
-def test_a_check_that_is_requested_is_done_whatever_the_usual_interval(
+def test_a_requested_check_is_made_regardless_of_the_interval(
     installation, create, push, told, auto_deploy
 ):
     push("one")
@@ -295,7 +297,7 @@ def test_a_check_that_is_requested_is_done_whatever_the_usual_interval(
     assert poller.look() == 0
 
 
-def test_a_check_that_fails_is_owed_until_it_succeeds(
+def test_a_failed_check_stays_pending_until_it_succeeds(
     installation, create, push, demo_sandbox, hurry, told
 ):
     commit = push("one")
@@ -313,7 +315,7 @@ def test_a_check_that_fails_is_owed_until_it_succeeds(
     assert told() == [("poll", commit)]
 
 
-def test_a_ref_that_is_gone_is_an_answer(installation, create, push):
+def test_a_deleted_ref_completes_a_check(installation, create, push):
     push("one")
     create("site", ref="gone", poll="off")
     request_checks(installation)
@@ -340,7 +342,7 @@ def test_previews_are_checked_too(installation, create, push, told, tmp_path, ma
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), OSError("no")])
-def test_a_bug_with_one_repository_keeps_no_other_from_its_news(
+def test_an_error_with_one_repository_does_not_affect_others(
     installation, create, push, told, monkeypatch, error, caplog
 ):
     commit = push("one")
@@ -364,11 +366,11 @@ def test_a_bug_with_one_repository_keeps_no_other_from_its_news(
 
 
 @pytest.mark.parametrize(("count", "spacing"), [(1, 1), (60, 1), (240, 0.25), (10_000, 0.1)])
-def test_checks_are_spread_over_a_minute_and_are_no_flood(count, spacing):
+def test_checks_are_spread_over_a_minute(count, spacing):
     assert spacing_for(count) == spacing
 
 
-def test_a_renamed_repository_that_git_does_not_find_is_followed_by_the_hosts_api(
+def test_a_renamed_repository_unknown_to_git_is_found_by_the_host_api(
     installation, create, push, told, tmp_path, monkeypatch
 ):
     commit = push("one")
@@ -390,7 +392,7 @@ def test_a_renamed_repository_that_git_does_not_find_is_followed_by_the_hosts_ap
     assert installation.deploy("site").commit == commit
 
 
-def test_a_host_that_fails_is_asked_less_and_logged_once(
+def test_a_failing_host_is_polled_less_often_and_logged_once(
     installation, create, push, demo_sandbox, hurry, caplog, told
 ):
     commit = push("one")
@@ -410,7 +412,7 @@ def test_a_host_that_fails_is_asked_less_and_logged_once(
     assert told() == [("poll", commit)]
 
 
-def test_a_host_that_fails_is_asked_once_a_look_and_keeps_no_other_waiting(
+def test_a_failing_host_is_polled_once_per_cycle_and_delays_no_other(
     installation, create, demo_sandbox, tmp_path
 ):
     create("site")
@@ -425,7 +427,7 @@ def test_a_host_that_fails_is_asked_once_a_look_and_keeps_no_other_waiting(
     assert [poller.look() for _ in range(3)] == [2, 1, 0]
 
 
-def test_a_host_that_names_another_century_is_polled_again_after_a_day(
+def test_a_host_with_a_distant_retry_time_is_polled_again_after_a_day(
     installation, create, push, monkeypatch
 ):
     push("one")
@@ -437,11 +439,11 @@ def test_a_host_that_names_another_century_is_polled_again_after_a_day(
     assert timedelta(hours=23) < wait <= timedelta(days=1)
 
 
-def test_an_application_that_is_gone_meanwhile_is_passed_over(installation, create):
+def test_a_removed_application_is_skipped(installation, create):
     assert installation.store.polls.take(["nothing"], lease=60) == []
 
 
-def test_an_application_that_goes_while_the_host_is_asked_keeps_no_other_from_its_news(
+def test_an_application_removed_during_a_poll_does_not_affect_others(
     installation, create, told, monkeypatch
 ):
     create("a-site", "site")
@@ -453,7 +455,7 @@ def test_an_application_that_goes_while_the_host_is_asked_keeps_no_other_from_it
     assert told() == [("poll", commit)]
 
 
-def test_git_is_asked_as_the_installation_says(environment, create, monkeypatch):
+def test_polling_uses_the_git_settings_of_the_installation(environment, create, monkeypatch):
     used = []
     monkeypatch.setattr(polling, "resolve", lambda *_, settings, **__: used.append(settings))
     create("site")
@@ -463,7 +465,7 @@ def test_git_is_asked_as_the_installation_says(environment, create, monkeypatch)
     assert [each.client_certificate for each in used] == [own.client_certificate]
 
 
-def test_a_question_that_can_not_be_ended_keeps_no_worker_from_its_end(
+def test_an_uninterruptible_poll_does_not_block_worker_shutdown(
     installation, create, push, monkeypatch
 ):
     """Looking up a name is the system's, and may take its time."""
@@ -480,7 +482,9 @@ def test_a_question_that_can_not_be_ended_keeps_no_worker_from_its_end(
     poller._thread.join()
 
 
-def test_a_worker_deploys_what_it_finds(installation, create, push, tmp_path, monkeypatch):
+def test_a_worker_deploys_commits_found_by_polling(
+    installation, create, push, tmp_path, monkeypatch
+):
     monkeypatch.setitem(Poller.__init__.__kwdefaults__, "look_seconds", 0.05)
     push("one")
     create("site", poll=10)
@@ -499,7 +503,7 @@ def test_a_worker_deploys_what_it_finds(installation, create, push, tmp_path, mo
         ({"poll": 10}, timedelta(0), True),
     ],
 )
-def test_who_is_polled(auto_deploy, heard, is_it):
+def test_polling_depends_on_settings_ref_and_last_delivery(auto_deploy, heard, is_it):
     now = datetime.now(UTC)
     fields = {"name": "a", "provider": "b", "repository": "c/d", "target": "/e"}
     for ref, expected in (("main", is_it), ("1" * 40, False)):
@@ -507,7 +511,7 @@ def test_who_is_polled(auto_deploy, heard, is_it):
         assert is_polled(definition, heard and now - heard, now) == expected
 
 
-def test_intervals_grow_while_nothing_changes_and_begin_anew_after_a_change():
+def test_intervals_grow_while_nothing_changes_and_reset_after_a_change():
     seconds, seen = 0.0, []
     for _ in range(9):
         seconds = interval_after("auto", seconds)

@@ -62,7 +62,7 @@ def deployed(target: Path) -> None:
     (target / "current").symlink_to("releases/r1")
 
 
-def test_an_opened_pull_request_gets_an_application_and_a_trigger(installation, parent, place):
+def test_an_opened_pull_request_creates_an_application_and_a_trigger(installation, parent, place):
     assert handle(installation, parent(environment={"MODE": "preview"}), event()) == "made"
     record = installation.store.get_application("one-pr-7")
     made = record.definition
@@ -83,13 +83,13 @@ def test_an_opened_pull_request_gets_an_application_and_a_trigger(installation, 
     assert installation.store.triggers.open("one") == []
 
 
-def test_a_preview_knows_its_pull_request(installation, parent):
+def test_a_preview_links_to_its_pull_request(installation, parent):
     handle(installation, parent(), event(number=12))
     assert installation.store.previews.pull_request_of("one-pr-12") == 12
     assert installation.store.previews.pull_request_of("one") is None
 
 
-def test_an_update_is_another_trigger_and_changes_nothing_else(installation, parent):
+def test_an_update_only_creates_another_trigger(installation, parent):
     record = parent()
     handle(installation, record, event())
     before = installation.store.get_application("one-pr-7")
@@ -99,7 +99,7 @@ def test_an_update_is_another_trigger_and_changes_nothing_else(installation, par
 
 
 @pytest.mark.parametrize("action", ["merged", "declined"])
-def test_a_pull_request_that_ends_takes_application_and_directory_with_it(
+def test_closing_a_pull_request_removes_the_application_and_its_directory(
     installation, parent, place, action
 ):
     record = parent()
@@ -114,9 +114,7 @@ def test_a_pull_request_that_ends_takes_application_and_directory_with_it(
 
 @pytest.mark.parametrize("action", ["merged", "declined"])
 @pytest.mark.parametrize("is_removed", [True, False])
-def test_an_update_that_arrives_after_the_end_brings_nothing_back(
-    installation, parent, action, is_removed
-):
+def test_an_update_after_the_end_restores_nothing(installation, parent, action, is_removed):
     record = parent()
     handle(installation, record, event())
     handle(installation, record, event(action=action))
@@ -127,28 +125,26 @@ def test_an_update_that_arrives_after_the_end_brings_nothing_back(
     assert names(installation) == ["one", "three", "two"]
 
 
-def test_what_was_merged_before_it_was_known_to_be_open_gets_none(installation, parent):
+def test_a_pull_request_first_seen_as_merged_gets_no_preview(installation, parent):
     record = parent()
     assert handle(installation, record, event(action="merged")) == "ignored"
     assert handle(installation, record, event(action="opened")) == "ignored"
     assert names(installation) == ["one", "three", "two"]
 
 
-def test_a_pull_request_into_another_branch_is_ignored_and_one_that_goes_there_ends(
-    installation, parent
-):
+def test_a_pull_request_with_another_target_branch_has_no_preview(installation, parent):
     record = parent()
     assert handle(installation, record, event(target_branch="next")) == "ignored"
     handle(installation, record, event())
     assert handle(installation, record, event(action="updated", target_branch="next")) == "ended"
 
 
-def test_an_application_without_previews_gets_none(installation, applications):
+def test_an_application_without_preview_settings_gets_no_previews(installation, applications):
     record = installation.store.get_application("one")
     assert handle(installation, record, event()) == "ignored"
 
 
-def test_forks_get_none_unless_they_are_allowed(installation, parent):
+def test_forks_get_no_previews_unless_they_are_allowed(installation, parent):
     assert handle(installation, parent(), event(source=FORK)) == "ignored"
     assert handle(installation, parent(forks=True), event(source=None)) == "ignored"
     assert names(installation) == ["one", "three", "two"]
@@ -158,7 +154,7 @@ def test_forks_get_none_unless_they_are_allowed(installation, parent):
     assert not made.auto_deploy.report_status
 
 
-def test_previews_of_forks_get_no_credentials_of_further_providers(parent):
+def test_previews_of_forks_get_no_credentials_of_additional_providers(parent):
     record = parent(forks=True)
     named = record.definition.model_copy(update={"credentials": ("team",)})
     for opened, credentials in ((event(), ("team",)), (event(source=FORK), ())):
@@ -166,7 +162,7 @@ def test_previews_of_forks_get_no_credentials_of_further_providers(parent):
         assert made.credentials == credentials
 
 
-def test_there_are_no_more_than_the_limit(installation, parent, caplog):
+def test_the_number_of_previews_is_limited(installation, parent, caplog):
     record = parent(limit=1)
     assert handle(installation, record, event(1)) == "made"
     assert handle(installation, record, event(2)) == "refused"
@@ -193,7 +189,7 @@ def test_there_are_no_more_than_the_limit(installation, parent, caplog):
         "ä" * 300,
     ],
 )
-def test_no_name_of_a_branch_leads_out_of_the_place(installation, parent, place, branch):
+def test_no_branch_name_escapes_the_preview_directory(installation, parent, place, branch):
     record = parent()
     assert handle(installation, record, event(source_branch=branch)) == "made"
     made = installation.store.get_application("one-pr-7").definition
@@ -203,12 +199,12 @@ def test_no_name_of_a_branch_leads_out_of_the_place(installation, parent, place,
     assert made.ref == f"refs/heads/{branch}"
 
 
-def test_a_branch_that_looks_like_a_hash_is_a_branch(installation, parent):
+def test_a_branch_that_looks_like_a_hash_is_treated_as_a_branch(installation, parent):
     handle(installation, parent(), event(source_branch="1" * 40))
     assert installation.store.get_application("one-pr-7").definition.ref == f"refs/heads/{'1' * 40}"
 
 
-def test_names_are_made_fit_and_differ(installation, parent):
+def test_names_are_shortened_and_unique(installation, parent):
     record = parent(name="pr {number} of " + "x" * 100)
     handle(installation, record, event(1))
     handle(installation, record, event(2))
@@ -217,7 +213,9 @@ def test_names_are_made_fit_and_differ(installation, parent):
     assert all(len(each) <= 63 for each in made)
 
 
-def test_an_application_of_the_same_name_is_never_taken(installation, parent, tmp_path, caplog):
+def test_an_existing_application_is_never_replaced_by_a_preview(
+    installation, parent, tmp_path, caplog
+):
     record = parent(name="pr{number}")
     own = installation.store.get_application("two").definition
     mine = own.model_copy(update={"name": "pr7", "target": tmp_path / "mine"})
@@ -229,9 +227,7 @@ def test_an_application_of_the_same_name_is_never_taken(installation, parent, tm
     assert handle(installation, parent(name="preview{number}"), event(action="updated")) == "made"
 
 
-def test_a_target_that_another_application_has_is_refused_and_leaves_nothing(
-    installation, parent, place
-):
+def test_a_target_in_use_is_rejected_and_leaves_nothing_behind(installation, parent, place):
     record = parent()
     own = installation.store.get_application("two").definition
     installation.apply([own.model_copy(update={"target": place / "7-topic"})])
@@ -240,7 +236,7 @@ def test_a_target_that_another_application_has_is_refused_and_leaves_nothing(
     assert "one-pr-7" not in names(installation)
 
 
-def test_a_directory_that_became_somebody_elses_stays(installation, parent, place):
+def test_a_directory_now_used_by_another_application_is_kept(installation, parent, place):
     record = parent()
     handle(installation, record, event())
     deployed(place / "7-topic")
@@ -257,7 +253,7 @@ def test_a_directory_that_became_somebody_elses_stays(installation, parent, plac
     assert list(place.iterdir()) == []
 
 
-def test_a_directory_that_is_a_link_takes_nothing_else_with_it(
+def test_removing_a_preview_does_not_follow_a_linked_directory(
     installation, parent, place, tmp_path
 ):
     record = parent()
@@ -271,7 +267,7 @@ def test_a_directory_that_is_a_link_takes_nothing_else_with_it(
     assert list(place.iterdir()) == []
 
 
-def test_a_place_that_became_a_link_keeps_its_directories(installation, parent, place, tmp_path):
+def test_directories_below_a_link_are_not_removed(installation, parent, place, tmp_path):
     handle(installation, parent(), event())
     deployed(tmp_path / "elsewhere" / "7-topic")
     place.parent.mkdir(exist_ok=True)
@@ -298,7 +294,7 @@ def test_a_place_that_became_a_link_keeps_its_directories(installation, parent, 
     assert not record.target.exists()
 
 
-def test_what_deploycore_did_not_make_stays(installation, parent, place):
+def test_a_directory_with_foreign_files_is_kept(installation, parent, place):
     record = parent()
     handle(installation, record, event())
     (place / "7-topic").mkdir(parents=True)
@@ -317,7 +313,7 @@ def killed(*_):
 @pytest.mark.parametrize(
     "error", [NotImplementedError("no"), OSError(1, "no"), StoreError("no"), ValueError("no")]
 )
-def test_a_preview_that_can_not_be_removed_keeps_no_other_from_removal(
+def test_a_preview_that_cannot_be_removed_does_not_block_other_removals(
     installation, parent, place, monkeypatch, error, place_of_failure
 ):
     record = parent()
@@ -342,7 +338,7 @@ def test_a_preview_that_can_not_be_removed_keeps_no_other_from_removal(
     assert list(place.iterdir()) == []
 
 
-def test_a_removal_that_a_crash_interrupts_goes_on(installation, parent, place, monkeypatch):
+def test_a_removal_interrupted_by_a_crash_is_continued(installation, parent, place, monkeypatch):
     record = parent()
     handle(installation, record, event())
     deployed(place / "7-topic")
@@ -360,7 +356,7 @@ def test_a_removal_that_a_crash_interrupts_goes_on(installation, parent, place, 
     assert handle(installation, record, event()) == "made"
 
 
-def test_one_that_is_opened_again_before_it_is_removed_stays(installation, parent):
+def test_a_preview_reopened_before_its_removal_is_kept(installation, parent):
     record = parent()
     handle(installation, record, event())
     handle(installation, record, event(action="declined"))
@@ -380,7 +376,7 @@ def running(installation):
     return running
 
 
-def test_one_that_is_being_deployed_is_cancelled_and_removed_later(
+def test_a_preview_being_deployed_is_cancelled_and_removed_later(
     installation, parent, place, running
 ):
     record, releases = parent(), Releases(place / "7-topic")
@@ -397,7 +393,7 @@ def test_one_that_is_being_deployed_is_cancelled_and_removed_later(
     assert "one-pr-7" not in names(installation)
 
 
-def test_one_whose_deployment_died_is_removed(installation, parent, place, running):
+def test_a_preview_whose_deployment_died_is_removed(installation, parent, place, running):
     record = parent()
     handle(installation, record, event())
     deployed(place / "7-topic")
@@ -408,7 +404,7 @@ def test_one_whose_deployment_died_is_removed(installation, parent, place, runni
     assert list(place.iterdir()) == []
 
 
-def test_one_that_a_worker_has_in_hand_is_left_to_the_next_time(installation, parent):
+def test_a_preview_claimed_by_a_worker_is_removed_later(installation, parent):
     record = parent()
     handle(installation, record, event())
     installation.store.claims.take("one-pr-7", "somebody", lease=60)
@@ -419,7 +415,7 @@ def test_one_that_a_worker_has_in_hand_is_left_to_the_next_time(installation, pa
 
 
 @pytest.mark.parametrize("with_previews", [False, True])
-def test_previews_of_a_parent_that_is_removed_go_and_their_directories_if_that_is_said(
+def test_removing_a_parent_removes_previews_and_on_request_their_directories(
     installation, parent, place, with_previews
 ):
     handle(installation, parent(), event())
@@ -435,7 +431,7 @@ UNUSABLE = ["relative/{number}", "/a/../b/{number}", "//srv/{number}"]
 
 
 @pytest.mark.parametrize("target", UNUSABLE)
-def test_a_target_that_makes_no_application_is_refused_before_it_is_stored(parent, place, target):
+def test_an_unusable_preview_target_is_rejected_before_it_is_stored(parent, place, target):
     with pytest.raises(
         ConfigurationError, match="auto_deploy/previews/target: should be"
     ) as caught:
@@ -444,7 +440,7 @@ def test_a_target_that_makes_no_application_is_refused_before_it_is_stored(paren
     parent(target=f"{place}/{{application}}-{{number}}")
 
 
-def test_a_target_that_was_stored_and_makes_no_application_is_refused(
+def test_an_unusable_stored_preview_target_is_rejected(
     installation, parent, place, caplog, monkeypatch
 ):
     with monkeypatch.context() as patch:
@@ -460,7 +456,7 @@ def test_a_target_that_was_stored_and_makes_no_application_is_refused(
     assert handle(installation, fixed, event()) == "made"
 
 
-def test_a_preview_of_another_parent_has_its_name_for_itself(installation, parent):
+def test_a_preview_name_belongs_to_one_parent(installation, parent):
     handle(installation, parent(name="pr-{number}"), event())
     made = installation.store.get_application("pr-7").definition
     other = installation.store.get_application("two").definition

@@ -72,14 +72,14 @@ def shown(demo_sandbox):
     return shown
 
 
-def test_a_deployment_that_works_is_successful_on_the_hosts_pages(site, push, deploy, shown):
+def test_a_successful_deployment_is_reported_as_successful(site, push, deploy, shown):
     site()
     commit = push("one")
     deploy()
     assert shown(commit) == [("deploycore/site", "successful")]
 
 
-def test_while_it_runs_it_is_in_progress(installation, site, push, shown, tmp_path):
+def test_a_running_deployment_is_reported_as_in_progress(installation, site, push, shown, tmp_path):
     gate = tmp_path / "gate"
     site(build=["sh", "-c", f"until test -e {gate}; do sleep 0.05; done"])
     commit = push("one")
@@ -91,9 +91,7 @@ def test_while_it_runs_it_is_in_progress(installation, site, push, shown, tmp_pa
     assert shown(commit) == [("deploycore/site", "successful")]
 
 
-def test_a_step_that_fails_fails_on_the_hosts_pages_and_says_no_more_than_its_code(
-    site, push, deploy, shown, demo_sandbox
-):
+def test_a_failed_step_is_reported_with_only_its_code(site, push, deploy, shown, demo_sandbox):
     site(build="sh -c 'echo inner-workings; exit 3'")
     commit = push("one")
     deploy()
@@ -103,7 +101,7 @@ def test_a_step_that_fails_fails_on_the_hosts_pages_and_says_no_more_than_its_co
     assert "inner-workings" not in found.description
 
 
-def test_a_commit_that_was_rolled_back_from_is_not_called_live(
+def test_a_rolled_back_commit_is_not_reported_as_live(
     installation, site, push, deploy, demo_sandbox
 ):
     site()
@@ -117,7 +115,9 @@ def test_a_commit_that_was_rolled_back_from_is_not_called_live(
     assert "nothing had to be done" not in found.description
 
 
-def test_what_is_live_already_is_told_again(installation, site, push, deploy, shown, demo_sandbox):
+def test_the_status_of_a_live_commit_is_reported_again(
+    installation, site, push, deploy, shown, demo_sandbox
+):
     """Who was to tell it may have died."""
     site()
     commit = push("one")
@@ -128,7 +128,7 @@ def test_what_is_live_already_is_told_again(installation, site, push, deploy, sh
 
 
 @pytest.mark.parametrize("host", [None, "a-machine-that-burned-down"])
-def test_what_a_dead_worker_began_has_an_end_there_too(
+def test_the_status_started_by_a_dead_worker_is_completed(
     installation, site, push, deploy, shown, demo_sandbox, host
 ):
     """Also where its commit is not what is deployed next."""
@@ -146,7 +146,7 @@ def test_what_a_dead_worker_began_has_an_end_there_too(
     assert shown(second) == [("deploycore/site", "successful")]
 
 
-def test_who_tells_late_that_it_was_taken_over_hides_no_success(
+def test_a_late_report_of_a_taken_over_deployment_hides_no_success(
     installation, site, push, deploy, shown
 ):
     site()
@@ -162,14 +162,14 @@ def test_who_tells_late_that_it_was_taken_over_hides_no_success(
     assert shown(commit) == [("deploycore/site", "successful")]
 
 
-def test_who_does_not_want_it_is_not_reported(site, push, deploy, shown):
+def test_nothing_is_reported_if_reporting_is_disabled(site, push, deploy, shown):
     site(auto_deploy={"report_status": False})
     commit = push("one")
     deploy()
     assert shown(commit) == []
 
 
-def test_a_plugin_without_the_hook_is_passed_over_in_silence(
+def test_a_plugin_without_the_hook_is_skipped_silently(
     site, push, deploy, shown, monkeypatch, caplog, installation
 ):
     supports = Provider.supports
@@ -185,7 +185,7 @@ def test_a_plugin_without_the_hook_is_passed_over_in_silence(
     assert caplog.records == []
 
 
-def test_a_host_that_has_deployments_is_told_of_them_whatever_it_says_of_statuses(
+def test_a_host_with_deployments_receives_them_regardless_of_statuses(
     installation, site, push, deploy, demo_sandbox, monkeypatch
 ):
     seen = []
@@ -207,7 +207,7 @@ def test_a_host_that_has_deployments_is_told_of_them_whatever_it_says_of_statuse
     assert len({each.deployment for each in seen}) == 1
 
 
-def test_a_host_that_refuses_reports_fails_no_deployment_and_is_logged_once(
+def test_rejected_reports_fail_no_deployment_and_are_logged_once(
     installation, site, push, deploy, demo_sandbox, caplog
 ):
     site()
@@ -224,7 +224,9 @@ def event(phase="healthy", deployment=1):
     return DeployEvent(deployment, "one", datetime.now(UTC), "state", phase)
 
 
-def test_a_host_that_hangs_is_left_behind(installation, applications, monkeypatch, caplog):
+def test_reporting_does_not_wait_for_a_hanging_host(
+    installation, applications, monkeypatch, caplog
+):
     released = threading.Event()
     monkeypatch.setattr(installation, "open_provider", lambda name: released.wait(30))
     definition = installation.store.get_application("one").definition
@@ -246,7 +248,7 @@ def auto_deploy():
     return AutoDeploy()
 
 
-def test_what_is_too_much_is_left_out_and_said_once(installation, caplog):
+def test_excess_reports_are_dropped_and_logged_once(installation, caplog):
     reporter = Reporter(installation, length=1)
     for _ in range(3):
         reporter.listen(event())
@@ -255,7 +257,7 @@ def test_what_is_too_much_is_left_out_and_said_once(installation, caplog):
     ]
 
 
-def test_an_application_that_is_gone_is_told_of_nowhere(installation, caplog):
+def test_a_removed_application_is_not_reported(installation, caplog):
     reporter = Reporter(installation)
     reporter.start()
     reporter.listen(event())
@@ -263,7 +265,7 @@ def test_an_application_that_is_gone_is_told_of_nowhere(installation, caplog):
     assert caplog.records == []
 
 
-def test_a_status_leads_to_the_log_where_the_server_is_known(installation, applications):
+def test_a_status_links_to_the_log_if_the_public_url_is_known(installation, applications):
     record = installation.store.deployments.request("one", ref="main")
     told = status_of(
         record, ref="refs/heads/main", commit="1" * 40, public_url="https://deploy.example.com"
@@ -274,7 +276,7 @@ def test_a_status_leads_to_the_log_where_the_server_is_known(installation, appli
     assert status_of(record, ref="main", commit=None, public_url=None) is None
 
 
-def test_keys_of_long_names_fit_and_differ(installation, applications, tmp_path):
+def test_keys_of_long_names_are_shortened_and_unique(installation, applications, tmp_path):
     keys = set()
     for name in ("x" * 62 + "1", "x" * 62 + "2"):
         definition = installation.store.get_application("one").definition

@@ -30,7 +30,7 @@ URL = "https://git.example/a/b.git"
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_be_well_in_a_while_is_tried_again(error):
+def test_temporary_errors_are_retried(error):
     assert seconds_to_retry(error, 0) is not None
 
 
@@ -57,17 +57,17 @@ def test_what_may_be_well_in_a_while_is_tried_again(error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_needs_a_person_is_not(error):
+def test_permanent_errors_are_not_retried(error):
     assert seconds_to_retry(error, 0) is None
 
 
-def test_every_error_that_there_is_was_thought_of():
+def test_every_error_is_classified():
     """A new one belongs into one of the two lists above."""
     thought_of = {
         each.__class__
         for test in (
-            test_what_may_be_well_in_a_while_is_tried_again,
-            test_what_needs_a_person_is_not,
+            test_temporary_errors_are_retried,
+            test_permanent_errors_are_not_retried,
         )
         for each in test.pytestmark[0].args[1]
     }
@@ -75,7 +75,7 @@ def test_every_error_that_there_is_was_thought_of():
     assert known - thought_of == {errors.ProviderError}
 
 
-def test_each_try_waits_twice_as_long_up_to_a_limit():
+def test_each_attempt_doubles_the_delay_up_to_a_limit():
     waits = [
         seconds_to_retry(errors.ProviderUnavailable("Down."), attempts, jitter=lambda: 1.0)
         for attempts in (0, 1, 2, 3, 50, 5000)
@@ -84,25 +84,25 @@ def test_each_try_waits_twice_as_long_up_to_a_limit():
     assert waits == [first, 2 * first, 4 * first, 8 * first, MOST_SECONDS, MOST_SECONDS]
 
 
-def test_many_that_fail_at_once_are_not_tried_at_once():
+def test_simultaneous_failures_are_not_retried_simultaneously():
     waits = {seconds_to_retry(errors.ProviderUnavailable("Down."), 5) for _ in range(50)}
     assert len(waits) > 40
     assert all(FIRST_SECONDS * 16 <= each <= FIRST_SECONDS * 32 for each in waits)
 
 
-def test_a_host_that_says_when_is_not_asked_before():
+def test_a_retry_respects_the_time_given_by_the_host():
     error = errors.RateLimited("Less.", retry_at=NOW + timedelta(hours=2))
     for jitter in (0.0, 1.0):
         seconds = seconds_to_retry(error, 0, now=NOW, jitter=lambda value=jitter: value)
         assert 7200 <= seconds <= 7200 + FIRST_SECONDS
 
 
-def test_a_host_whose_time_has_passed_is_asked_soon():
+def test_a_retry_time_in_the_past_leads_to_a_prompt_retry():
     error = errors.RateLimited("Less.", retry_at=NOW - timedelta(hours=2))
     assert 0 < seconds_to_retry(error, 9, now=NOW) <= FIRST_SECONDS
 
 
-def test_a_host_that_names_another_century_is_asked_after_a_day():
+def test_a_distant_retry_time_leads_to_a_retry_after_a_day():
     for retry_at in (NOW + timedelta(days=36_500), datetime.max.replace(tzinfo=UTC)):
         error = errors.RateLimited("Less.", retry_at=retry_at)
         assert 86_400 <= seconds_to_retry(error, 0, now=NOW) <= 86_400 + FIRST_SECONDS

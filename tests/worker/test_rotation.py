@@ -42,7 +42,7 @@ def rotate(fleet):
         sandbox.revoke_credential(each)
 
 
-def test_no_deployment_fails_while_its_credentials_are_replaced(fleet, rotate):
+def test_no_deployment_fails_during_a_credential_rotation(fleet, rotate):
     rotate()  # from here on each replaced secret is revoked
     names = fleet.create(APPLICATIONS)
     workers = [fleet.start("--threads", "2") for _ in range(2)]
@@ -65,7 +65,7 @@ def test_no_deployment_fails_while_its_credentials_are_replaced(fleet, rotate):
     assert fleet.installation.store.get_provider("work").generation > ROUNDS
 
 
-def test_a_running_worker_uses_the_new_secret_although_the_former_one_is_valid(
+def test_a_running_worker_uses_the_new_secret_while_the_old_one_is_valid(
     fleet, rotate, monkeypatch
 ):
     sandbox, shown = fleet._sandbox, []
@@ -92,7 +92,7 @@ def test_a_running_worker_uses_the_new_secret_although_the_former_one_is_valid(
     assert not former & set(shown)
 
 
-def test_a_rotation_that_is_killed_leaves_the_former_or_the_new_secret(fleet, rotate):
+def test_a_killed_rotation_leaves_the_previous_or_the_new_secret(fleet, rotate):
     """It is one transaction, after the proof: there is no state between."""
     store, changes = fleet.installation.store, fleet.installation.provider_changes
     before = store.get_provider("work")

@@ -33,7 +33,7 @@ def record(name: str, url: str = "", kind: str = "acme") -> ProviderRecord:
         ({}, "acme"),
     ],
 )
-def test_providers_of_one_host_are_known_by_their_addresses(settings, host):
+def test_providers_of_the_same_host_are_recognized_by_their_addresses(settings, host):
     assert host_of(ProviderRecord("one", "acme", settings, {}, datetime.now(UTC))) == host
 
 
@@ -61,7 +61,7 @@ def test_a_provider_gets_half_of_the_slots_or_all_but_one(threads, per_provider,
             assert shares.full_providers(held, alone=alone) == ({"hung"} if is_full else set())
 
 
-def test_where_there_is_one_provider_it_gets_all_slots_and_retries_leave_one():
+def test_a_single_provider_gets_all_slots_and_its_retries_leave_one_free():
     shares = Shares(4, None, lambda: [record("only")])
     new = PendingApplication("app", "only", is_retried=False)
     again = PendingApplication("app", "only", is_retried=True)
@@ -80,7 +80,7 @@ def test_two_providers_of_one_host_share_its_slots():
     assert shares.full_providers(held, alone=False) == {"one", "two"}
 
 
-def test_a_provider_that_was_added_since_is_known():
+def test_a_provider_added_later_is_recognized():
     providers = [record("one", HUNG)]
     shares = Shares(2, None, lambda: list(providers))
     one, two = (PendingApplication("app", name, is_retried=False) for name in ("one", "two"))
@@ -179,7 +179,7 @@ def push(installation, hosts, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_two_applications_of_a_host_that_hangs_keep_no_other_waiting(hosts, push, start, workers):
+def test_two_applications_of_a_hanging_host_do_not_delay_others(hosts, push, start, workers):
     push("hung-1", "hung-2", "good-1", "good-2", "good-3")
     for _ in range(workers):
         start(threads=2)
@@ -194,7 +194,7 @@ def test_two_applications_of_a_host_that_hangs_keep_no_other_waiting(hosts, push
     assert hosts.most == workers
 
 
-def test_what_comes_while_all_that_is_there_hangs_need_not_wait(hosts, push, start):
+def test_a_new_push_is_deployed_while_all_other_hosts_hang(hosts, push, start):
     push("good-1", "hung-1", "hung-2", "hung-3", "hung-4")
     start(threads=3)
     wait_for(lambda: hosts.hanging.total() == 2)
@@ -205,7 +205,7 @@ def test_what_comes_while_all_that_is_there_hangs_need_not_wait(hosts, push, sta
     assert hosts.most == 2
 
 
-def test_retries_leave_room_also_where_there_is_one_provider(hosts, push, start):
+def test_retries_leave_a_slot_free_even_with_a_single_provider(hosts, push, start):
     hosts.hangs = {"bad"}
     push("bad-1", "bad-2", provider="good")
     start(threads=2)
@@ -218,7 +218,7 @@ def test_retries_leave_room_also_where_there_is_one_provider(hosts, push, start)
     assert hosts.most == 1
 
 
-def test_each_of_many_that_hang_gets_its_turn(hosts, push, start, installation):
+def test_each_of_many_hanging_applications_gets_an_attempt(hosts, push, start, installation):
     names = [f"hung-{number}" for number in range(4)]
     push("good-1", *names)
     start(threads=2)

@@ -25,7 +25,7 @@ def site(tmp_path):
         yield site
 
 
-def test_a_burst_among_unsigned_requests_leaves_all_on_their_newest_commit(site):
+def test_a_burst_of_signed_and_unsigned_requests_deploys_the_newest_commits(site):
     names = site.create(10)
     site.serve("--workers", "2")
     pushes = [site.push(name) for _ in range(3) for name in names]
@@ -48,7 +48,7 @@ def test_a_burst_among_unsigned_requests_leaves_all_on_their_newest_commit(site)
     assert max(site.builds().values()) == 1
 
 
-def test_what_comes_again_is_known_and_deploys_nothing(site):
+def test_redeliveries_are_recognized_and_deploy_nothing(site):
     (name,) = site.create(1)
     site.serve("--workers", "1")
     push = site.push(name)
@@ -60,7 +60,7 @@ def test_what_comes_again_is_known_and_deploys_nothing(site):
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_what_was_accepted_is_deployed_whatever_is_killed_meanwhile(tmp_path, database):
+def test_accepted_deliveries_are_deployed_despite_killed_processes(tmp_path, database):
     """The server, a worker, the database with all its processes."""
     with ExitStack() as stack:
         server = address = None

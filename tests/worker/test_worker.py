@@ -27,7 +27,7 @@ def settled(installation) -> list[tuple[int | None, str | None]]:
     return [(each.deployment, each.error_code) for each in found if each.settled_at]
 
 
-def test_what_was_there_before_it_started_is_done(installation, deployments, add, start):
+def test_triggers_present_at_start_are_processed(installation, deployments, add, start):
     add("one", actor="ada")
     assert start().wait_until_idle(30)
     assert (deployments.asked, deployments.said) == (["one"], ["ada (push)"])
@@ -45,7 +45,7 @@ def test_what_was_there_before_it_started_is_done(installation, deployments, add
         ("recovery", ""),
     ],
 )
-def test_the_cause_of_the_newest_trigger_goes_to_the_deployment(
+def test_the_deployment_gets_the_cause_of_the_newest_trigger(
     installation, applications, deployments, start, told, cause
 ):
     installation.store.triggers.add("one", cause="push")
@@ -54,7 +54,9 @@ def test_the_cause_of_the_newest_trigger_goes_to_the_deployment(
     assert deployments.causes == [cause]
 
 
-def test_what_is_added_in_its_process_wakes_it(installation, deployments, add, start):
+def test_a_trigger_added_in_the_same_process_wakes_the_worker(
+    installation, deployments, add, start
+):
     worker = start()
     worker.wait_until_idle(30)
     add("two")
@@ -62,7 +64,7 @@ def test_what_is_added_in_its_process_wakes_it(installation, deployments, add, s
     assert deployments.asked == ["two"]
 
 
-def test_what_another_process_adds_is_found_by_the_sweep(environment, deployments, add, start):
+def test_a_trigger_from_another_process_is_found_by_the_sweep(environment, deployments, add, start):
     from deploycore import Installation, Settings
 
     start(sweep=0.05).wait_until_idle(30)
@@ -71,7 +73,7 @@ def test_what_another_process_adds_is_found_by_the_sweep(environment, deployment
     wait_for(lambda: deployments.asked == ["two"])
 
 
-def test_one_deployment_settles_all_that_was_there_when_it_began(
+def test_a_deployment_settles_all_triggers_present_at_its_start(
     installation, deployments, add, start
 ):
     for number in range(5):
@@ -81,7 +83,9 @@ def test_one_deployment_settles_all_that_was_there_when_it_began(
     assert settled(installation) == [(1, None)] * 5
 
 
-def test_what_comes_meanwhile_makes_it_run_again(installation, deployments, add, start):
+def test_triggers_added_during_a_deployment_cause_another_one(
+    installation, deployments, add, start
+):
     deployments.gate.clear()
     add("one")
     worker = start(threads=4)
@@ -96,9 +100,7 @@ def test_what_comes_meanwhile_makes_it_run_again(installation, deployments, add,
     assert settled(installation) == [(1, None), (2, None), (2, None), (2, None)]
 
 
-def test_applications_are_in_hand_at_once_but_no_more_than_there_are_threads(
-    deployments, add, start
-):
+def test_concurrent_deployments_are_limited_by_the_number_of_threads(deployments, add, start):
     deployments.gate.clear()
     for name in ("one", "two", "three"):
         add(name)
@@ -111,7 +113,7 @@ def test_applications_are_in_hand_at_once_but_no_more_than_there_are_threads(
     assert sorted(deployments.asked) == ["one", "three", "two"]
 
 
-def test_priority_goes_before_age(deployments, add, start):
+def test_priority_takes_precedence_over_age(deployments, add, start):
     add("one")
     add("two")
     add("three", priority=1)
@@ -119,7 +121,7 @@ def test_priority_goes_before_age(deployments, add, start):
     assert deployments.asked == ["three", "one", "two"]
 
 
-def test_what_becomes_due_while_the_queue_is_read_waits_for_no_sweep(
+def test_a_trigger_due_during_a_queue_read_does_not_wait_for_the_sweep(
     installation, deployments, add, start, monkeypatch
 ):
     monkeypatch.setattr("deploycore.worker.retries.FIRST_SECONDS", 0.05)
@@ -138,7 +140,7 @@ def test_what_becomes_due_while_the_queue_is_read_waits_for_no_sweep(
     assert deployments.asked == ["one"] * 2
 
 
-def test_what_needs_a_person_is_settled_with_its_error(
+def test_a_trigger_with_a_permanent_error_is_settled_with_that_error(
     installation, deployments, add, start, events
 ):
     deployments.errors = [StepFailed("Failed.", deployment=7)]
@@ -149,14 +151,16 @@ def test_what_needs_a_person_is_settled_with_its_error(
     assert events[-1].error == "Failed."
 
 
-def test_what_a_person_has_cancelled_is_settled(installation, deployments, add, start):
+def test_a_cancelled_trigger_is_settled(installation, deployments, add, start):
     deployments.errors = [Cancelled("Stop.", deployment=7)]
     add("one")
     assert start().wait_until_idle(30)
     assert settled(installation) == [(7, "cancelled")]
 
 
-def test_a_bug_settles_too_and_ends_no_worker(installation, deployments, add, start):
+def test_an_unexpected_error_settles_the_trigger_and_keeps_the_worker_running(
+    installation, deployments, add, start
+):
     deployments.errors = [ZeroDivisionError("secret-of-somebody")]
     add("one")
     worker = start()
@@ -166,9 +170,7 @@ def test_a_bug_settles_too_and_ends_no_worker(installation, deployments, add, st
     wait_for(lambda: deployments.asked == ["one", "two"])
 
 
-def test_what_may_be_well_in_a_while_is_tried_again(
-    installation, deployments, add, start, events, monkeypatch
-):
+def test_a_temporary_error_is_retried(installation, deployments, add, start, events, monkeypatch):
     monkeypatch.setattr("deploycore.worker.retries.FIRST_SECONDS", 0.1)
     deployments.errors = [ProviderUnavailable("Down."), ProviderUnavailable("Down.")]
     add("one")
@@ -216,7 +218,7 @@ def host_shows(installation, monkeypatch):
     return host_shows
 
 
-def test_a_push_that_the_host_does_not_show_yet_is_looked_for_again(
+def test_a_push_that_the_host_does_not_show_yet_is_retried(
     installation, add, start, host_shows, events
 ):
     host_shows(OLD, OLD, OLD, NEW)
@@ -235,9 +237,7 @@ def test_a_push_that_the_host_does_not_show_yet_is_looked_for_again(
     assert settled(installation) == [(found[0].id, None)]
 
 
-def test_a_host_that_shows_another_commit_again_and_again_is_believed(
-    installation, add, start, host_shows
-):
+def test_a_host_that_keeps_showing_another_commit_is_trusted(installation, add, start, host_shows):
     host_shows(OLD)
     add("one", commit=NEW)
     start()
@@ -247,7 +247,7 @@ def test_a_host_that_shows_another_commit_again_and_again_is_believed(
 
 
 @pytest.mark.parametrize("told", [OLD, OLD[:12], None])
-def test_what_is_live_already_is_looked_at_once(installation, add, start, host_shows, told):
+def test_a_live_commit_is_checked_once(installation, add, start, host_shows, told):
     host_shows(OLD)
     add("one", commit=NEW)
     add("one", commit=told)
@@ -255,7 +255,7 @@ def test_what_is_live_already_is_looked_at_once(installation, add, start, host_s
     assert settled(installation) == [(2, None), (2, None)]
 
 
-def test_what_is_postponed_waits_for_its_time(installation, deployments, add, start):
+def test_a_postponed_trigger_waits_until_it_is_due(installation, deployments, add, start):
     from datetime import UTC, datetime
 
     at = datetime.now(UTC) + timedelta(hours=1)
@@ -271,7 +271,7 @@ def test_what_is_postponed_waits_for_its_time(installation, deployments, add, st
     assert deployments.asked == ["one"]
 
 
-def test_what_has_failed_for_a_day_is_given_up(installation, deployments, add, start):
+def test_a_trigger_that_failed_for_a_day_is_abandoned(installation, deployments, add, start):
     deployments.errors = [ProviderUnavailable("Down.")]
     old = add("one")
     with installation.store._database.writing() as connection:
@@ -284,9 +284,7 @@ def test_what_has_failed_for_a_day_is_given_up(installation, deployments, add, s
     assert [each.id for each in installation.store.triggers.open("one")] == [new.id]
 
 
-def test_a_store_that_fails_meanwhile_loses_nothing(
-    installation, deployments, add, start, monkeypatch
-):
+def test_a_temporary_store_error_loses_nothing(installation, deployments, add, start, monkeypatch):
     settle = installation.store.triggers.settle
     failures = [StoreError("Busy."), StoreError("Busy.")]
 
@@ -303,9 +301,7 @@ def test_a_store_that_fails_meanwhile_loses_nothing(
     assert deployments.asked == ["one"] * 3
 
 
-def test_a_store_that_can_not_be_read_is_read_again(
-    installation, deployments, add, start, monkeypatch
-):
+def test_an_unreadable_store_is_read_again(installation, deployments, add, start, monkeypatch):
     pending = installation.store.triggers.pending
     failures = [StoreError("Busy.")] * 3
 
@@ -321,7 +317,7 @@ def test_a_store_that_can_not_be_read_is_read_again(
     wait_for(lambda: deployments.asked == ["one"])
 
 
-def test_an_application_that_names_another_machine_is_left_to_that(
+def test_an_application_bound_to_another_machine_is_not_processed(
     installation, deployments, add, start
 ):
     import socket
@@ -335,7 +331,7 @@ def test_an_application_that_names_another_machine_is_left_to_that(
     assert deployments.asked == ["two", "three"]
 
 
-def test_stopping_lets_running_deployments_come_to_their_end(installation, deployments, add, start):
+def test_stopping_lets_running_deployments_finish(installation, deployments, add, start):
     deployments.gate.clear()
     add("one")
     worker = start()
@@ -351,7 +347,7 @@ def test_stopping_lets_running_deployments_come_to_their_end(installation, deplo
     assert (installation.store.claims.list(), installation.store.claims.workers()) == ([], [])
 
 
-def test_what_takes_too_long_to_drain_is_left_to_the_next(
+def test_a_deployment_that_exceeds_the_drain_time_is_left_to_the_next_worker(
     installation, deployments, add, start, events
 ):
     deployments.gate.clear()
@@ -368,13 +364,13 @@ def test_what_takes_too_long_to_drain_is_left_to_the_next(
     assert settled(installation) == [(1, None)]
 
 
-def test_who_stops_twice_stops_once(start, applications):
+def test_stopping_twice_is_harmless(start, applications):
     worker = start()
     worker.stop()
     worker.stop()
 
 
-def test_a_claim_that_is_lost_ends_the_deployment_and_settles_nothing(
+def test_a_lost_claim_ends_the_deployment_and_settles_nothing(
     installation, deployments, add, start, events
 ):
     deployments.gate.clear()
@@ -389,7 +385,7 @@ def test_a_claim_that_is_lost_ends_the_deployment_and_settles_nothing(
     assert [each.worker for each in installation.store.claims.list()] == ["another"]
 
 
-def test_who_can_give_no_sign_of_life_stops_before_its_claims_lapse(
+def test_a_worker_without_heartbeats_stops_before_its_claims_expire(
     installation, deployments, add, start, monkeypatch
 ):
     """However the database hangs: the one who looks after it asks nobody."""
@@ -406,7 +402,7 @@ def test_who_can_give_no_sign_of_life_stops_before_its_claims_lapse(
     released.set()
 
 
-def test_what_others_were_faster_to_take_keeps_nobody_from_the_rest(
+def test_losing_a_claim_to_another_worker_does_not_delay_other_work(
     installation, deployments, add, start, monkeypatch
 ):
     """Its sweep is a minute: it looks again at once, and beyond what it does not get."""
@@ -425,7 +421,7 @@ def test_what_others_were_faster_to_take_keeps_nobody_from_the_rest(
     wait_for(lambda: asked.count("one") > tried)
 
 
-def test_what_is_given_back_is_not_taken_for_lost(
+def test_a_released_claim_is_not_reported_as_lost(
     installation, deployments, add, start, monkeypatch, caplog
 ):
     """A sign of life may come between the release and what the worker remembers of it."""
@@ -443,7 +439,7 @@ def test_what_is_given_back_is_not_taken_for_lost(
     assert "is lost" not in caplog.text
 
 
-def test_signs_of_life_hold_a_claim_for_as_long_as_it_takes(installation, deployments, add, start):
+def test_heartbeats_extend_a_claim_as_long_as_needed(installation, deployments, add, start):
     deployments.gate.clear()
     add("one")
     start(lease=6)
@@ -454,7 +450,7 @@ def test_signs_of_life_hold_a_claim_for_as_long_as_it_takes(installation, deploy
     assert deployments.asked == ["one"]
 
 
-def test_what_a_dead_worker_had_is_taken_over_when_its_claim_lapses(
+def test_work_of_a_dead_worker_is_taken_over_when_its_claim_expires(
     installation, deployments, add, start, events
 ):
     add("one")
@@ -464,7 +460,7 @@ def test_what_a_dead_worker_had_is_taken_over_when_its_claim_lapses(
     assert events[0].taken_from == "dead"
 
 
-def test_a_claim_that_could_not_be_released_lapses_while_its_worker_lives(
+def test_a_claim_that_could_not_be_released_expires(
     installation, deployments, add, start, monkeypatch
 ):
     release, failures = installation.store.claims.release, [StoreError("Busy.")]
@@ -482,7 +478,7 @@ def test_a_claim_that_could_not_be_released_lapses_while_its_worker_lives(
     wait_for(lambda: deployments.asked == ["one", "one"], 10)
 
 
-def test_looking_at_one_application_leaves_the_others(installation, deployments, add, start):
+def test_processing_one_application_does_not_process_others(installation, deployments, add, start):
     import socket
 
     worker = start(sweep=60.0)

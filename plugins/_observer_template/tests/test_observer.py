@@ -61,7 +61,7 @@ def test_a_failed_deployment_is_sent_with_the_token(observer, server):
     assert sent["error"] == "No branch main."
 
 
-def test_a_state_that_is_not_wanted_is_not_sent(observer, server):
+def test_an_unselected_state_is_not_sent(observer, server):
     observer.deploy_finished(make_deployment(state="healthy"), None)
     assert server.received == []
 
@@ -88,7 +88,7 @@ def test_a_service_that_cannot_be_reached_is_logged(observer, server, caplog):
         {"states": 1},
     ],
 )
-def test_settings_that_are_wrong_are_errors(wrong):
+def test_invalid_settings_are_errors(wrong):
     values = {"url": "https://acme.example", "token": SecretStr(TOKEN)}
     with pytest.raises(ValidationError):
         AcmeConfig(**(values | wrong))

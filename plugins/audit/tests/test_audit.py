@@ -59,7 +59,7 @@ def numbers(path):
     return [each["n"] for each in entries(path)]
 
 
-def test_a_deployment_is_logged_from_its_start_to_its_end(observer, path):
+def test_a_deployment_is_logged_from_start_to_end(observer, path):
     observer.deploy_started(make_deployment(state="queued"))
     observer.deploy_state_changed(make_deployment(state="fetching"))
     observer.deploy_state_changed(make_deployment(state="failed"))
@@ -77,12 +77,12 @@ def test_a_deployment_is_logged_from_its_start_to_its_end(observer, path):
     assert started["pid"] == os.getpid()
 
 
-def test_the_code_of_a_deployment_that_was_recovered_is_in_its_record(observer, path):
+def test_the_record_of_a_recovered_deployment_has_its_error_code(observer, path):
     observer.deploy_finished(make_deployment(state="failed", error_code="interrupted"), None)
     assert entries(path)[0]["error_code"] == "interrupted"
 
 
-def test_only_calls_that_change_something_are_logged(observer, path):
+def test_only_calls_that_change_data_are_logged(observer, path):
     listed = make_provider_call(hook="list_repos", arguments={"query": CANARY})
     observer.provider_call_finished(listed, 3, None)
     made = make_provider_call(
@@ -98,27 +98,27 @@ def test_only_calls_that_change_something_are_logged(observer, path):
     ]
 
 
-def test_no_secret_and_no_text_of_an_error_is_logged(observer, path):
+def test_secrets_and_error_texts_are_not_logged(observer, path):
     deployment = make_deployment(error=CANARY, subject=CANARY, author=CANARY)
     observer.deploy_started(deployment)
     observer.deploy_finished(deployment, NotFound(CANARY))
     assert CANARY not in path.read_text()
 
 
-def test_long_and_odd_texts_stay_one_line(observer, path):
+def test_long_and_unusual_texts_stay_on_one_line(observer, path):
     observer.deploy_started(make_deployment(requested_by="\n\u2028ü" + "x" * 5000))
     assert path.read_bytes().count(b"\n") == 1
     assert entries(path)[0]["requested_by"] == "\n\u2028ü" + "x" * 997
 
 
-def test_only_its_owner_can_read_it(observer, path):
+def test_the_log_is_only_readable_by_its_owner(observer, path):
     observer.deploy_started(make_deployment())
     for each in (path, path.with_name("audit.jsonl.lock")):
         assert stat.S_IMODE(each.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_file_that_others_can_read_is_closed_to_them(path):
+def test_a_log_file_readable_by_others_is_made_private(path):
     path.parent.mkdir()
     path.write_text("")
     path.chmod(0o644)
@@ -128,7 +128,7 @@ def test_a_file_that_others_can_read_is_closed_to_them(path):
 
 @pytest.mark.parametrize("place", ["audit.jsonl", "audit.jsonl.lock"])
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "directory"])
-def test_what_is_no_file_of_its_own_is_not_written_to(path, caplog, place, kind):
+def test_a_path_that_is_not_an_own_regular_file_is_not_written(path, caplog, place, kind):
     path.parent.mkdir()
     there, other = path.with_name(place), path.parent / "other"
     other.write_text("precious\n")
@@ -146,12 +146,12 @@ def test_what_is_no_file_of_its_own_is_not_written_to(path, caplog, place, kind)
 
 
 @pytest.mark.parametrize("wrong", [{"path": "audit.jsonl"}, {"path": "/"}, {"keep": 0}, {"max": 1}])
-def test_settings_that_are_wrong_are_errors(wrong, path):
+def test_invalid_settings_are_errors(wrong, path):
     with pytest.raises(ValidationError):
         AuditConfig(**({"path": path} | wrong))
 
 
-def test_it_is_rotated_by_size_and_the_newest_are_kept(path):
+def test_the_log_is_rotated_by_size_and_the_newest_files_are_kept(path):
     log = small(path, keep=3)
     for number in range(60):
         log.write({"n": number, "text": "x" * 20})
@@ -174,7 +174,7 @@ CALLS = ("open", "write", "fsync", "rename", "unlink", "close", "listdir", "lsta
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_kill_at_any_step_loses_nothing_that_was_written(tmp_path, monkeypatch, when):
+def test_a_kill_at_any_step_loses_no_written_entry(tmp_path, monkeypatch, when):
     step, is_over = 0, False
     while not is_over:
         path = tmp_path / f"{step}" / "audit.jsonl"
@@ -235,7 +235,7 @@ class Overlay:
         return getattr(os, name)
 
 
-def test_an_incomplete_line_of_a_killed_process_ends_before_the_next_entry(path):
+def test_an_incomplete_line_of_a_killed_process_is_terminated_first(path):
     log = AuditFile(path, max_bytes=4096, keep=1)
     log.write({"n": 1})
     with path.open("ab") as file:
@@ -265,7 +265,7 @@ def test_a_full_disk_is_logged_once_and_loses_no_entry(path, monkeypatch, caplog
     assert caplog.records[-1].getMessage().endswith("can be written again; 0 entries were lost")
 
 
-def test_entries_that_wait_for_the_disk_have_a_bound(path, monkeypatch, caplog):
+def test_the_number_of_entries_waiting_for_the_disk_is_bounded(path, monkeypatch, caplog):
     monkeypatch.setattr(module, "_MOST_WAITING", 2)
     log = AuditFile(path, max_bytes=4096, keep=1)
     path.mkdir(parents=True)
@@ -277,7 +277,7 @@ def test_entries_that_wait_for_the_disk_have_a_bound(path, monkeypatch, caplog):
     assert "4 entries were lost" in caplog.text
 
 
-def test_a_lock_that_another_process_keeps_is_not_waited_for_long(path, monkeypatch, caplog):
+def test_a_lock_held_by_another_process_is_waited_for_only_briefly(path, monkeypatch, caplog):
     import fcntl
 
     monkeypatch.setattr(module, "_LOCK_SECONDS", 0.1)
@@ -288,7 +288,7 @@ def test_a_lock_that_another_process_keeps_is_not_waited_for_long(path, monkeypa
     assert "another process holds its lock" in caplog.text
 
 
-def test_threads_write_whole_lines(path):
+def test_threads_write_complete_lines(path):
     log = AuditFile(path, max_bytes=2000, keep=100)
 
     def write(start):
@@ -315,7 +315,7 @@ for number in count():
 """
 
 
-def test_what_a_killed_process_had_written_is_there_beside_what_others_write(path, caplog):
+def test_entries_of_a_killed_process_are_kept_beside_those_of_others(path, caplog):
     root = str(Path(module.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
     writers = [

@@ -79,7 +79,7 @@ def test_an_empty_repository_has_no_default_branch():
     assert repository(changed(REPOSITORY, "mainbranch", None)).default_branch is None
 
 
-def test_a_page_for_people_is_built_where_its_link_is_missing():
+def test_the_web_page_url_is_built_if_its_link_is_missing():
     item = changed(REPOSITORY, "links", {})
     assert repository(item).url == "https://bitbucket.org/acme/web-shop"
     assert repository(item).clone_links == ()
@@ -93,7 +93,7 @@ def test_a_page_for_people_is_built_where_its_link_is_missing():
         "HTTPS://x-token-auth:secret-value@bitbucket.org/acme/web-shop.git",
     ],
 )
-def test_clone_links_lose_their_user_information(href):
+def test_user_information_is_removed_from_clone_links(href):
     item = changed(REPOSITORY, "links.clone", [{"name": "https", "href": href}])
     (link,) = repository(item).clone_links
     assert link.href.lower() == "https://bitbucket.org/acme/web-shop.git"
@@ -114,7 +114,7 @@ def test_clone_links_lose_their_user_information(href):
         ("links.clone", "https://bitbucket.org/acme/web-shop.git"),
     ],
 )
-def test_a_malformed_repository_is_refused_by_field(path, value):
+def test_an_invalid_repository_is_rejected_with_the_field(path, value):
     with pytest.raises(UnexpectedAnswer, match=f"a repository.* {path}: it ") as caught:
         repository(changed(REPOSITORY, path, value))
     assert caught.value.details["field"] == path
@@ -130,7 +130,7 @@ def test_a_malformed_repository_is_refused_by_field(path, value):
         ({"href": "git@x:y.git"}, (CloneLink(name="ssh", href="git@x:y.git"),)),
     ],
 )
-def test_a_clone_link_needs_an_address_alone(link, read):
+def test_a_clone_link_only_requires_an_address(link, read):
     assert repository(changed(REPOSITORY, "links.clone", [link])).clone_links == read
 
 
@@ -140,7 +140,7 @@ def test_a_malformed_clone_link_is_refused(link):
         repository(changed(REPOSITORY, "links.clone", [link]))
 
 
-def test_what_is_not_needed_of_a_repository_has_a_default():
+def test_optional_fields_of_a_repository_have_defaults():
     assert repository({"full_name": "acme/web-shop"}) == Repository(
         name="web-shop",
         slug="web-shop",
@@ -196,16 +196,16 @@ def test_a_user(user, account):
         ({"type": "team", "uuid": "{c0b}"}, "{c0b}"),
     ],
 )
-def test_an_account_is_named_by_what_there_is(user, username):
+def test_an_account_is_named_by_the_available_fields(user, username):
     assert account_from(user).username == username
 
 
-def test_an_account_without_any_name_is_no_error():
+def test_an_account_without_any_name_is_not_an_error():
     assert account_from({"type": "user"}) is None
 
 
 @pytest.mark.parametrize("user", [None, [], {}, {"x": 1}, {"username": 7}, {"display_name": []}])
-def test_what_is_no_account_is_refused(user):
+def test_an_invalid_account_is_rejected(user):
     with pytest.raises(UnexpectedAnswer, match="the user"):
         account_from(user)
 
@@ -218,7 +218,7 @@ json_values = st.recursive(
 
 
 @given(st.sampled_from(sorted(REPOSITORY)), json_values)
-def test_any_value_of_a_field_makes_a_repository_or_a_named_refusal(field, value):
+def test_any_field_value_yields_a_repository_or_an_error_naming_the_field(field, value):
     refused = None
     try:
         made = repository({**REPOSITORY, field: value})

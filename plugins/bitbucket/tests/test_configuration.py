@@ -26,7 +26,7 @@ def header_of(configuration):
     return name, value.get_secret_value()
 
 
-def test_app_password_mode_shows_username_and_app_password_to_rest_and_git(config, secrets):
+def test_app_password_mode_uses_username_and_app_password_for_rest_and_git(config, secrets):
     made = config("app-password")
     basic = base64.b64encode(f"dana:{secrets['app-password']}".encode()).decode()
     assert header_of(made) == ("Authorization", f"Basic {basic}")
@@ -34,7 +34,7 @@ def test_app_password_mode_shows_username_and_app_password_to_rest_and_git(confi
     assert made.git_credential.password.get_secret_value() == secrets["app-password"]
 
 
-def test_api_token_mode_shows_the_email_to_rest_and_a_fixed_user_to_git(config, secrets):
+def test_api_token_mode_uses_the_email_for_rest_and_a_fixed_user_for_git(config, secrets):
     made = config("api-token")
     basic = base64.b64encode(f"dana@example.com:{secrets['api-token']}".encode()).decode()
     assert header_of(made) == ("Authorization", f"Basic {basic}")
@@ -42,7 +42,7 @@ def test_api_token_mode_shows_the_email_to_rest_and_a_fixed_user_to_git(config, 
     assert made.git_credential.password.get_secret_value() == secrets["api-token"]
 
 
-def test_access_token_mode_is_a_bearer_for_rest_and_a_fixed_user_for_git(config, secrets):
+def test_access_token_mode_uses_a_bearer_for_rest_and_a_fixed_user_for_git(config, secrets):
     made = config("access-token")
     assert header_of(made) == ("Authorization", f"Bearer {secrets['access-token']}")
     assert made.git_credential.username == "x-token-auth"
@@ -55,30 +55,30 @@ def test_workspace_defaults_to_the_username_in_app_password_mode(config):
 
 
 @pytest.mark.parametrize("mode", ["api-token", "access-token"])
-def test_workspace_is_required_where_no_username_can_stand_for_it(values, mode):
+def test_workspace_is_required_if_there_is_no_username(values, mode):
     given = values(mode)
     del given["workspace"]
     with pytest.raises(ConfigurationError, match="workspace: is missing"):
         parse_config(BitbucketProvider.Config, given, kind="bitbucket")
 
 
-def test_modes_do_not_mix(config):
+def test_fields_of_different_modes_cannot_be_mixed(config):
     assert "email: is not known here" in refusal(config, "access-token", email="dana@example.com")
     assert "username: is not known here" in refusal(config, "api-token", username="dana")
 
 
-def test_an_unknown_mode_is_refused_with_those_that_there_are(config, values):
+def test_the_error_for_an_unknown_mode_lists_the_modes(config, values):
     message = refusal(config, "api-token", mode="oauth")
     assert all(known in message for known in ("app-password", "api-token", "access-token"))
 
 
-def test_white_space_around_values_is_forgiven(config, mode, secrets, secret_field):
+def test_white_space_around_values_is_removed(config, mode, secrets, secret_field):
     made = config(mode, **{secret_field: SecretStr(f"  {secrets[mode]}\n"), "workspace": " acme\n"})
     assert made.git_credential.password.get_secret_value() == secrets[mode]
     assert made.default_workspace == "acme"
 
 
-def test_secrets_without_a_known_prefix_are_taken(config, mode, secret_field):
+def test_secrets_without_a_known_prefix_are_accepted(config, mode, secret_field):
     made = config(mode, **{secret_field: SecretStr(LOOSE_SECRET)})
     assert made.git_credential.password.get_secret_value() == LOOSE_SECRET
 
@@ -94,7 +94,7 @@ def test_secrets_without_a_known_prefix_are_taken(config, mode, secret_field):
         ("nicht-breaking\u00a0space", "white space or control characters"),
     ],
 )
-def test_a_secret_that_can_not_be_one_is_refused(config, mode, bad, why, secret_field):
+def test_an_impossible_secret_is_rejected(config, mode, bad, why, secret_field):
     message = refusal(config, mode, **{secret_field: SecretStr(bad)})
     assert f"{secret_field}: it " in message
     assert why in message
@@ -111,19 +111,19 @@ def test_a_secret_of_another_mode_is_refused(config, mode, secrets, given, secre
         assert secrets[given] not in message
 
 
-def test_an_email_address_is_no_username(config):
+def test_an_email_address_is_not_accepted_as_username(config):
     message = refusal(config, "app-password", username="dana@example.com")
     assert "Bitbucket username" in message
     assert "mode api-token" in message
 
 
 @pytest.mark.parametrize("email", ["dana", "@example.com", "dana@", "a@b@c"])
-def test_a_username_is_no_email_address(config, email):
+def test_a_username_is_not_accepted_as_email_address(config, email):
     assert "email address of the Atlassian account" in refusal(config, "api-token", email=email)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "da na", "da:na", "da\x00na"])
-def test_names_that_can_not_travel_in_basic_authorisation_are_refused(config, name):
+def test_names_that_are_invalid_in_basic_authentication_are_rejected(config, name):
     assert "username: it " in refusal(config, "app-password", username=name)
 
 
@@ -131,14 +131,14 @@ def test_names_that_can_not_travel_in_basic_authorisation_are_refused(config, na
     "workspace",
     ["Acme Corporation", "https://bitbucket.org/acme", "acme/shop", "", "..", "a?b", "a#b", "{x}"],
 )
-def test_a_display_name_or_address_is_no_workspace(config, mode, workspace):
+def test_a_display_name_or_address_is_not_accepted_as_workspace(config, mode, workspace):
     message = refusal(config, mode, workspace=workspace)
     assert "workspace: this is not a workspace slug" in message
     assert "bitbucket.org/<workspace>" in message
 
 
 @pytest.mark.parametrize("workspace", ["acme", "acme-2", "a_b.c", "{1f3a-00}"])
-def test_slugs_and_uuids_are_workspaces(config, workspace):
+def test_slugs_and_uuids_are_accepted_as_workspaces(config, workspace):
     assert config("api-token", workspace=workspace).default_workspace == workspace
 
 
@@ -151,7 +151,7 @@ def test_slugs_and_uuids_are_workspaces(config, workspace):
         "https://bitbucket.example.com/2.0",
     ],
 )
-def test_addresses_are_https_or_loopback(config, url):
+def test_https_and_loopback_addresses_are_accepted(config, url):
     assert config(api_url=f"{url}/").api_base_url == url
 
 
@@ -180,18 +180,18 @@ def test_other_addresses_are_refused(config, url, why):
 
 
 @pytest.mark.parametrize("count", [-1, 17, "many"])
-def test_pages_fetched_at_once_are_bounded(config, count):
+def test_the_number_of_pages_fetched_at_once_is_limited(config, count):
     assert "prefetch_pages: " in refusal(config, "api-token", prefetch_pages=count)
 
 
-def test_no_message_and_no_repr_shows_a_secret(config, mode, secrets, secret_field):
+def test_no_message_or_repr_contains_a_secret(config, mode, secrets, secret_field):
     spoilt = SecretStr(f"{secrets[mode]} \x07 tail")
     assert secrets[mode] not in refusal(config, mode, **{secret_field: spoilt}, workspace="A B")
     assert secrets[mode] not in repr(config(mode))
     assert secrets[mode] not in config(mode).model_dump_json()
 
 
-def test_the_core_can_ask_a_person_for_every_value():
+def test_every_value_can_be_prompted_for():
     fields = {field.name: field for field in config_fields(BitbucketProvider.Config)}
     assert fields["mode"].choices == (
         "app-password",

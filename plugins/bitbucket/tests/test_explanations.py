@@ -56,7 +56,7 @@ REFUSED = [answer(401, "Invalid"), answer(401, text="Unauthorized"), answer(401,
 
 
 @pytest.mark.parametrize("refusal", REFUSED)
-def test_a_wrong_api_token_names_email_expiry_and_scope(explained, refusal):
+def test_a_rejected_api_token_suggests_checking_email_expiry_and_scope(explained, refusal):
     error = explained(refusal, "api-token")
     assert isinstance(error, AuthenticationFailed)
     assert error.message == "Bitbucket does not accept the API token of dana@example.com."
@@ -66,7 +66,7 @@ def test_a_wrong_api_token_names_email_expiry_and_scope(explained, refusal):
 
 
 @pytest.mark.parametrize("refusal", REFUSED)
-def test_a_wrong_app_password_says_that_they_ended_and_how_to_move(explained, refusal):
+def test_a_rejected_app_password_explains_their_removal_and_the_migration(explained, refusal):
     error = explained(refusal, "app-password")
     assert isinstance(error, AuthenticationFailed)
     assert error.message == "Bitbucket does not accept the app password of the user 'dana'."
@@ -75,7 +75,7 @@ def test_a_wrong_app_password_says_that_they_ended_and_how_to_move(explained, re
 
 
 @pytest.mark.parametrize("refusal", REFUSED)
-def test_a_wrong_access_token_names_expiry_and_the_place_where_it_is_made(explained, refusal):
+def test_a_rejected_access_token_names_its_expiry_and_settings_page(explained, refusal):
     error = explained(refusal, "access-token")
     assert isinstance(error, AuthenticationFailed)
     assert "access token for the workspace 'acme'" in error.message
@@ -84,7 +84,7 @@ def test_a_wrong_access_token_names_expiry_and_the_place_where_it_is_made(explai
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_who_am_i_is_not_for_access_tokens_and_that_is_no_wrong_token(explained, status):
+def test_access_tokens_without_a_user_endpoint_are_not_reported_as_invalid(explained, status):
     message = "This API is not accessible by this authentication mechanism"
     for refusal in (answer(status, message), answer(status, text=message)):
         error = explained(refusal, "access-token", about=None)
@@ -110,7 +110,7 @@ def lacking(required, granted):
         ("access-token", "something:new", "select: something:new."),
     ],
 )
-def test_a_missing_scope_is_named_and_what_to_tick_for_it(explained, mode, required, box):
+def test_a_missing_scope_is_named_with_the_checkbox_to_select(explained, mode, required, box):
     error = explained(lacking(["webhook", required], ["webhook"]), mode)
     assert isinstance(error, PermissionDenied)
     assert error.message == (
@@ -124,7 +124,7 @@ def test_a_missing_scope_is_named_and_what_to_tick_for_it(explained, mode, requi
 @pytest.mark.parametrize(
     "detail", [None, "text", [], {}, {"required": "x"}, {"required": [7], "granted": None}]
 )
-def test_a_refusal_without_usable_scopes_is_a_lack_of_access(explained, detail):
+def test_an_error_without_usable_scopes_means_missing_access(explained, detail):
     error = explained(answer(403, "Forbidden", detail=detail), repository=SHOP)
     assert isinstance(error, PermissionDenied)
     assert "access to the repository acme/shop" in error.message
@@ -132,7 +132,7 @@ def test_a_refusal_without_usable_scopes_is_a_lack_of_access(explained, detail):
     assert "read:repository:bitbucket" in error.hint
 
 
-def test_an_access_token_without_access_hears_what_it_belongs_to(explained):
+def test_an_access_token_without_access_is_explained_by_what_it_belongs_to(explained):
     error = explained(answer(403, "Access denied"), "access-token", repository=SHOP)
     assert "token of this repository, or of its project" in error.hint
 
@@ -147,7 +147,7 @@ def test_an_unknown_workspace_may_be_a_display_name(explained):
         assert "display name" in error.hint
 
 
-def test_an_unknown_workspace_that_was_taken_from_the_username_says_so(explained):
+def test_an_unknown_workspace_derived_from_the_username_is_explained(explained):
     refusal = answer(404, "No workspace with identifier 'dana'.")
     error = explained(refusal, "app-password", about="dana", workspace=None)
     assert "the username was used" in error.hint
@@ -156,7 +156,7 @@ def test_an_unknown_workspace_that_was_taken_from_the_username_says_so(explained
 
 
 @pytest.mark.parametrize("message", [NO_REPOSITORY, "Repository acme/shop not found"])
-def test_an_unknown_repository_may_also_be_one_without_access(explained, message):
+def test_an_unknown_repository_may_be_inaccessible(explained, message):
     error = explained(answer(404, message), repository=SHOP)
     assert isinstance(error, NotFound)
     assert "epository acme/shop was not found" in error.message
@@ -165,11 +165,11 @@ def test_an_unknown_repository_may_also_be_one_without_access(explained, message
     assert error.details["repository"] == "acme/shop"
 
 
-def test_a_user_that_is_not_found_is_left_to_the_general_rules(explained):
+def test_a_missing_user_has_the_default_explanation(explained):
     assert explained(answer(404, "Not found"), about=None) is None
 
 
-def test_a_withdrawn_address_is_named_with_its_announcement(explained):
+def test_a_removed_endpoint_is_named_with_its_announcement(explained):
     refusal = answer(
         410,
         "CHANGE-2770 - Functionality has been deprecated",
@@ -186,12 +186,12 @@ def test_a_withdrawn_address_is_named_with_its_announcement(explained):
 
 
 @pytest.mark.parametrize("data", [None, "x", {}, {"announcement_url": 7}])
-def test_a_withdrawn_address_without_announcement_is_still_explained(explained, data):
+def test_a_removed_endpoint_without_an_announcement_is_explained(explained, data):
     error = explained(answer(410, "Gone", data=data))
     assert "announcement" not in error.hint
 
 
-def test_the_end_of_app_passwords_is_no_withdrawn_address(explained):
+def test_the_removal_of_app_passwords_is_not_a_removed_endpoint(explained):
     refusal = answer(410, text="CHANGE-3222 - Functionality has been deprecated")
     error = explained(refusal, "app-password")
     assert isinstance(error, AuthenticationFailed)
@@ -209,7 +209,7 @@ LIMITED = "Rate limit for this resource has been exceeded"
         ("access-token", "1,000 requests in a rolling hour, more in large workspaces"),
     ],
 )
-def test_a_rate_limit_without_a_time_is_over_within_the_hour(explained, mode, known):
+def test_a_rate_limit_without_a_time_ends_within_an_hour(explained, mode, known):
     error = explained(answer(429, text=LIMITED), mode)
     assert isinstance(error, RateLimited)
     assert error.retry_at is None
@@ -217,7 +217,7 @@ def test_a_rate_limit_without_a_time_is_over_within_the_hour(explained, mode, kn
     assert known in error.hint
 
 
-def test_a_rate_limit_that_the_answer_tells_is_repeated(explained):
+def test_a_rate_limit_in_the_response_is_quoted(explained):
     refusal = answer(429, text=LIMITED, headers={"X-RateLimit-Limit": "4500"})
     assert "4500 requests in a rolling hour" in explained(refusal, "access-token").hint
 
@@ -241,13 +241,13 @@ def test_retry_after_is_seconds_or_a_date_or_ignored(explained, header, moment):
 
 
 @pytest.mark.parametrize("status", [400, 405, 500, 502, 503])
-def test_other_refusals_are_left_to_the_general_rules(explained, status):
+def test_other_errors_have_the_default_explanation(explained, status):
     assert explained(answer(status, "Something else")) is None
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 429])
 @pytest.mark.parametrize("body", [[], "text", {"error": None}, {"error": "x"}, {"error": {}}])
-def test_odd_bodies_are_explained_too(explained, mode, status, body):
+def test_unusual_bodies_are_explained(explained, mode, status, body):
     refusal = ErrorAnswer(
         status=status, method="GET", path="/2.0/x", headers={}, text="odd", json=body
     )
@@ -257,13 +257,13 @@ def test_odd_bodies_are_explained_too(explained, mode, status, body):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 429])
-def test_no_explanation_holds_a_secret(explained, mode, secrets, status):
+def test_no_explanation_contains_a_secret(explained, mode, secrets, status):
     error = explained(answer(status, "Refused", detail={"required": ["x"]}), mode)
     assert secrets[mode] not in json.dumps(error.as_dict())
 
 
 @pytest.mark.parametrize("status", [410, None])
-def test_git_refusing_an_app_password_says_that_they_ended(config, status):
+def test_git_rejecting_an_app_password_explains_their_removal(config, status):
     message = "CHANGE-3222 - Functionality has been deprecated" if status is None else "Gone"
     said = explain_git_refusal(config("app-password"), status, message)
     assert "2026-07-28" in said
@@ -271,21 +271,21 @@ def test_git_refusing_an_app_password_says_that_they_ended(config, status):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_git_refusing_credentials_says_what_to_check(config, mode, status):
+def test_git_rejecting_credentials_says_what_to_check(config, mode, status):
     said = explain_git_refusal(config(mode), status, "Authentication failed")
     wanted = {"app-password": "username", "api-token": "email", "access-token": "Access tokens"}
     assert wanted[mode] in said
     assert ("slugs" in said) is (status == 404)
 
 
-def test_git_over_its_rate_limit_says_when_to_try_again(config, mode):
+def test_a_git_rate_limit_says_when_to_retry(config, mode):
     assert "in an hour" in explain_git_refusal(config(mode), 429, "")
 
 
-def test_git_withdrawing_something_else_does_not_blame_app_passwords(config):
+def test_a_removed_git_endpoint_does_not_blame_app_passwords(config):
     assert "App passwords" not in explain_git_refusal(config("api-token"), 410, "Gone")
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])
-def test_nothing_is_added_to_other_refusals_of_git(config, mode, status):
+def test_other_git_errors_have_no_additional_explanation(config, mode, status):
     assert explain_git_refusal(config(mode), status, "broken") is None

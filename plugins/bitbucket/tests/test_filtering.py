@@ -23,7 +23,7 @@ texts = st.text(min_size=1) | st.text(alphabet='ab"\\\n% ', min_size=1)
         (NameFilter(name="main", contains="a"), 'name = "main"', False),
     ],
 )
-def test_what_is_asked_of_bitbucket(names, q, all_in_q):
+def test_a_name_filter_becomes_a_bitbucket_query(names, q, all_in_q):
     assert names.q == q
     assert names.is_all_in_q is all_in_q
 
@@ -39,14 +39,14 @@ def test_a_filter_never_breaks_out_of_its_string(text):
 
 
 @given(texts, st.text(), st.text())
-def test_whatever_is_wanted_passes_what_is_asked_of_bitbucket(text, before, after):
+def test_the_bitbucket_query_matches_every_matching_name(text, before, after):
     name = before + text + after
     asked = NameFilter(contains=text).q
     assert asked is None or asked.split('"')[1] in name
 
 
 @given(texts)
-def test_where_all_is_asked_of_bitbucket_the_whole_name_is(text):
+def test_an_exact_query_contains_the_complete_name(text):
     names = NameFilter(name=text)
     if names.is_all_in_q:
         assert names.q == f'name = "{text}"'

@@ -49,7 +49,7 @@ def connect(provider, sandbox):
     ],
     ids=["rate limit", "no page", "no access", "no account"],
 )
-def test_what_the_host_refuses_for_a_time_works_again(connect, sandbox, path, change, kind, hint):
+def test_a_request_works_again_after_a_temporary_error(connect, sandbox, path, change, kind, hint):
     opened = connect()
 
     def ask():
@@ -87,7 +87,7 @@ def test_a_revoked_credential_is_replaced_by_a_new_one(connect, sandbox, mode):
     assert list(connect(made()).list_repos())
 
 
-def test_what_a_kind_of_credentials_cannot_read_another_can(connect, sandbox):
+def test_the_hint_names_credentials_that_can_read_the_endpoint(connect, sandbox):
     refusal = "This API is not accessible by this authentication mechanism"
     ada = sandbox.add_user("ada")
     opened = connect(sandbox.add_app_password(ada))

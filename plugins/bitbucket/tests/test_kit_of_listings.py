@@ -147,7 +147,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))
-def test_a_wrong_plugin_is_caught(name, tmp_path):
+def test_an_incorrect_plugin_is_detected(name, tmp_path):
     change, check = WRONG[name]
     done = run_broken(tmp_path, MODULE.replace("{change}", change), [check])
     said = done.stdout + done.stderr
@@ -155,6 +155,6 @@ def test_a_wrong_plugin_is_caught(name, tmp_path):
     assert "The contract requires" in said or "AssertionError" in said, said
 
 
-def test_each_check_catches_something():
+def test_each_check_detects_something():
     checks = {name for name in vars(OptionalListings) if name.startswith("test_")}
     assert {check for _, check in WRONG.values()} == checks

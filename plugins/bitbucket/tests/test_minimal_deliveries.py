@@ -28,18 +28,18 @@ def push(change):
         ({"old": BRANCH, "new": None}, HASH, None),
     ],
 )
-def test_a_change_has_one_key_or_both(change, before, after):
+def test_a_change_has_an_old_value_a_new_value_or_both(change, before, after):
     ((found,),) = (event.changes for event in delivered(push(change)).events)
     assert (found.before, found.after) == (before, after)
 
 
-def test_a_change_without_either_is_refused():
+def test_a_change_without_both_values_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="neither old nor new"):
         delivered(push({}))
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
-def test_what_is_no_json_is_refused_with_what_to_do(kind):
+def test_an_invalid_json_body_is_rejected_with_the_next_step(kind):
     sent = push({"new": BRANCH})
     sent = WebhookDelivery({**sent.headers, "content-type": kind}, sent.body)
     with pytest.raises(UnexpectedAnswer, match="must be JSON") as caught:

@@ -94,7 +94,7 @@ def _no_thread_is_left():
     assert threads() == []
 
 
-def test_pages_come_in_order_and_each_is_asked_for_once():
+def test_pages_arrive_in_order_and_each_is_requested_once():
     server = ChainServer(listing([2, 2, 2, 2, 2, 1]))
     assert values(server) == list(range(11))
     assert sorted(server.asked) == sorted(server.answers)
@@ -109,26 +109,26 @@ def test_as_many_pages_as_configured_are_fetched_at_once():
 
 
 @pytest.mark.parametrize("prefetch", [0, 1])
-def test_reading_ahead_can_be_turned_off(prefetch):
+def test_prefetching_can_be_disabled(prefetch):
     server = ChainServer(listing([2, 2, 2]))
     assert values(server, prefetch=prefetch) == list(range(6))
     assert server.sequential == [link_to(2), link_to(3)]
 
 
-def test_nothing_is_asked_before_the_first_page_is_wanted():
+def test_no_request_is_sent_before_the_first_page_is_read():
     server = ChainServer(listing([2, 2, 2]))
     read(server)
     assert server.asked == []
 
 
-def test_nothing_is_read_ahead_while_the_first_page_is_enough():
+def test_no_page_is_prefetched_while_the_first_page_is_enough():
     server = ChainServer(listing([2, 2, 2]))
     with closing(read(server)) as chain:
         assert next(chain).values == [0, 1]
         assert server.asked == [START]
 
 
-def test_a_reader_who_stops_early_leaves_no_thread_and_few_requests():
+def test_a_reader_that_stops_early_leaves_no_thread_and_few_requests():
     server = ChainServer(listing([2] * 50))
     with closing(read(server, prefetch=4)) as chain:
         assert [page.values[0] for page in islice(chain, 3)] == [0, 2, 4]
@@ -138,14 +138,14 @@ def test_a_reader_who_stops_early_leaves_no_thread_and_few_requests():
     assert len(server.asked) == asked
 
 
-def test_a_limit_stops_reading_ahead_at_the_last_page_that_it_needs():
+def test_a_limit_stops_prefetching_at_the_last_page_needed():
     server = ChainServer(listing([2] * 50))
     with closing(read(server, prefetch=8, wanted=5)) as chain:
         assert [page.values[0] for page in islice(chain, 3)] == [0, 2, 4]
     assert sorted(server.asked) == sorted([START, link_to(2), link_to(3)])
 
 
-def test_a_reader_who_wants_more_than_the_limit_said_gets_it_one_by_one():
+def test_a_reader_that_exceeds_the_limit_gets_pages_one_at_a_time():
     server = ChainServer(listing([2] * 5))
     assert values(server, wanted=4) == list(range(10))
     assert server.sequential == [link_to(3), link_to(4), link_to(5)]
@@ -158,7 +158,7 @@ def test_no_request_is_sent_after_the_last_page():
 
 
 @pytest.mark.parametrize("end", [{}, {"next": None}, {"next": ""}])
-def test_a_missing_a_null_and_an_empty_link_end_the_listing(end):
+def test_a_missing_null_or_empty_link_ends_the_listing(end):
     server = ChainServer({START: {"values": [1], **end}})
     assert values(server) == [1]
 
@@ -169,7 +169,7 @@ def test_a_listing_may_be_empty():
 
 
 @pytest.mark.parametrize("missing", ["size", "page", "pagelen"])
-def test_a_collection_that_is_not_random_access_is_read_one_by_one(missing):
+def test_a_collection_without_random_access_is_read_page_by_page(missing):
     answers = listing([2, 2, 2])
     del answers[START][missing]
     server = ChainServer(answers)
@@ -192,12 +192,12 @@ def test_a_collection_that_is_not_random_access_is_read_one_by_one(missing):
         f"{API}?page=",
     ],
 )
-def test_no_link_is_predicted_from_one_of_another_shape(link):
+def test_no_link_is_predicted_from_an_unknown_link_format(link):
     page = Page(values=[1, 2], next=link, size=10, page=1, pagelen=2)
     assert list(predicted_links(page)) == []
 
 
-def test_only_the_number_of_the_page_changes_in_a_predicted_link():
+def test_a_predicted_link_only_differs_in_the_page_number():
     link = f"{API}?fields=next%2Cvalues.name&page=2&q=name+~+%22page%3D2%22&pagelen=2"
     page = Page(values=[1, 2], next=link, size=7, page=1, pagelen=2)
     assert list(predicted_links(page)) == [
@@ -207,7 +207,7 @@ def test_only_the_number_of_the_page_changes_in_a_predicted_link():
     ]
 
 
-def test_another_link_than_predicted_drops_what_was_read_ahead():
+def test_an_unexpected_link_discards_prefetched_pages():
     answers = listing([2] * 6)
     elsewhere = f"{API}?page=3&pagelen=2"  # the same page, written in another way
     answers[link_to(2)]["next"] = elsewhere
@@ -218,27 +218,27 @@ def test_another_link_than_predicted_drops_what_was_read_ahead():
     assert server.sequential == [elsewhere, f"{API}?cursor=z"]
 
 
-def test_a_chain_that_ends_before_its_size_ends_the_listing():
+def test_a_listing_shorter_than_its_stated_size_ends_early():
     answers = listing([2, 2, 2, 2], size=100)
     del answers[link_to(2)]["next"]
     server = ChainServer({link_to(number): {"values": ["past"]} for number in range(90)} | answers)
     assert values(server) == [0, 1, 2, 3]
 
 
-def test_a_chain_longer_than_its_size_is_followed_to_its_end():
+def test_a_listing_longer_than_its_stated_size_is_read_to_its_end():
     server = ChainServer(listing([2, 2, 2, 2], size=4))
     assert values(server) == list(range(8))
     assert server.sequential == [link_to(3), link_to(4)]
 
 
-def test_an_error_of_a_page_that_the_chain_never_reaches_is_not_heard_of():
+def test_an_error_of_an_unneeded_page_is_ignored():
     answers = listing([2, 2, 2, 2])
     answers[link_to(3)] = ProviderUnavailable("down")
     del answers[link_to(2)]["next"]
     assert values(ChainServer(answers)) == [0, 1, 2, 3]
 
 
-def test_an_error_of_a_page_is_raised_when_its_turn_comes():
+def test_an_error_of_a_page_is_raised_when_that_page_is_read():
     answers = listing([2, 2, 2, 2])
     answers[link_to(3)] = ProviderUnavailable("down")
     seen = []
@@ -247,7 +247,7 @@ def test_an_error_of_a_page_is_raised_when_its_turn_comes():
     assert threads() == []
 
 
-def test_the_pages_before_a_failing_one_are_given_out():
+def test_pages_before_a_failed_one_are_returned():
     answers = listing([2, 2, 2, 2])
     answers[link_to(3)] = ProviderUnavailable("down")
     chain = read(ChainServer(answers))
@@ -256,7 +256,7 @@ def test_the_pages_before_a_failing_one_are_given_out():
         next(chain)
 
 
-def test_a_rate_limit_met_while_reading_ahead_turns_to_one_by_one():
+def test_a_rate_limit_during_prefetching_switches_to_page_by_page():
     class LimitedServer(ChainServer):
         def get_json(self, url, *, params=None):
             if url == link_to(3) and self.sequential == []:
@@ -268,7 +268,7 @@ def test_a_rate_limit_met_while_reading_ahead_turns_to_one_by_one():
     assert server.sequential == [link_to(number) for number in (3, 4, 5, 6)]
 
 
-def test_a_rate_limit_that_stays_is_an_error():
+def test_a_lasting_rate_limit_is_an_error():
     answers = listing([2] * 4)
     answers[link_to(2)] = RateLimited("too many")
     with pytest.raises(RateLimited):
@@ -276,7 +276,7 @@ def test_a_rate_limit_that_stays_is_an_error():
 
 
 @pytest.mark.parametrize("answer", [{}, {"values": None}, {"size": 0, "page": 1, "pagelen": 10}])
-def test_a_page_without_values_is_an_empty_one(answer):
+def test_a_page_without_values_is_empty(answer):
     assert values(ChainServer({START: answer})) == []
     more = {START: {**answer, "next": link_to(2)}, link_to(2): {"values": [1]}}
     assert values(ChainServer(more)) == [1]
@@ -286,7 +286,7 @@ def test_a_page_without_values_is_an_empty_one(answer):
     "answer",
     [None, [], "text", {"values": {}}, {"values": "text"}, {"values": [], "next": 7}],
 )
-def test_what_is_not_a_page_is_refused(answer):
+def test_an_invalid_page_is_rejected(answer):
     with pytest.raises(UnexpectedAnswer, match="not a page"):
         values(ChainServer({START: answer}))
     second = {START: {"values": [1], "next": link_to(2)}, link_to(2): answer}
@@ -296,7 +296,7 @@ def test_what_is_not_a_page_is_refused(answer):
 
 @pytest.mark.parametrize("nonsense", ["12", -3, 1.5, True, None, [], 10**30])
 @pytest.mark.parametrize("field", ["size", "page", "pagelen"])
-def test_nonsense_in_what_is_not_guaranteed_does_no_harm(field, nonsense):
+def test_invalid_optional_page_fields_are_harmless(field, nonsense):
     answers = listing([2, 2, 2])
     answers[START][field] = nonsense
     past = {link_to(number): {"values": ["past"]} for number in range(20)}
@@ -386,7 +386,7 @@ def chain_of(answers):
 
 @given(servers(), st.integers(0, 6), st.none() | st.integers(1, 30))
 @example(listing([2] * 12), 6, None)
-def test_reading_ahead_gives_exactly_what_the_chain_gives(answers, prefetch, wanted):
+def test_prefetching_returns_the_same_items_as_following_links(answers, prefetch, wanted):
     server = ChainServer(answers)
     assert values(server, prefetch=prefetch, wanted=wanted) == list(chain_of(answers))
     assert server.most_at_once <= max(prefetch, 1)

@@ -85,7 +85,7 @@ def basic(text):
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
-def test_the_plugin_fulfils_the_contract(plugin):
+def test_the_plugin_conforms_to_the_contract(plugin):
     assert BitbucketProvider.API_VERSION == 1
     assert plugin.hooks == (
         "authenticate",
@@ -119,14 +119,14 @@ def test_a_listing_without_repositories_has_a_hint(provider):
 
 
 @pytest.mark.parametrize("mode", ["app-password", "api-token"])
-def test_credentials_of_a_person_are_proved_by_who_they_belong_to(provider, bitbucket, mode):
+def test_credentials_of_a_person_are_verified_by_the_user_endpoint(provider, bitbucket, mode):
     user = {"username": "dana", "nickname": "Dana", "display_name": "Dana Doe", "type": "user"}
     bitbucket.get(f"{API}/user", json=user)
     assert provider(mode).authenticate() == Account(username="dana", display_name="Dana Doe")
     assert asked(bitbucket) == [("/2.0/user", {"fields": [USER]})]
 
 
-def test_each_mode_authorises_in_its_own_way(provider, bitbucket, mode, secrets):
+def test_each_mode_uses_its_own_authorization_header(provider, bitbucket, mode, secrets):
     bitbucket.get(f"{API}/user", json={"nickname": "dana"})
     bitbucket.get(REPOSITORIES, json={"values": []})
     provider(mode).authenticate()
@@ -138,7 +138,7 @@ def test_each_mode_authorises_in_its_own_way(provider, bitbucket, mode, secrets)
     assert [call.request.headers["Authorization"] for call in bitbucket.calls] == [expected[mode]]
 
 
-def test_an_access_token_is_proved_by_what_it_may_see(provider, bitbucket):
+def test_an_access_token_is_verified_by_listing_repositories(provider, bitbucket):
     bitbucket.get(REPOSITORIES, json={"values": [{"full_name": "acme/shop"}]})
     assert provider("access-token").authenticate() == Account(username="acme")
     assert asked(bitbucket) == [
@@ -160,7 +160,7 @@ def test_an_access_token_is_proved_by_what_it_may_see(provider, bitbucket):
         {"status": 401, "body": MECHANISM, "content_type": "text/plain"},
     ],
 )
-def test_a_token_without_user_scope_is_proved_by_what_it_may_see(
+def test_a_token_without_user_scope_is_verified_by_listing_repositories(
     provider, bitbucket, mode, refusal
 ):
     bitbucket.get(f"{API}/user", **refusal)
@@ -168,7 +168,7 @@ def test_a_token_without_user_scope_is_proved_by_what_it_may_see(
     assert provider(mode).authenticate() == Account(username="acme")
 
 
-def test_a_token_without_any_scope_hears_which_one_it_lacks_for_repositories(provider, bitbucket):
+def test_a_token_without_any_scope_gets_an_error_naming_the_missing_scope(provider, bitbucket):
     user = {"required": ["read:user:bitbucket"], "granted": []}
     repositories = {"required": ["read:repository:bitbucket"], "granted": []}
     bitbucket.get(f"{API}/user", status=403, json=error_body("Scopes.", detail=user))
@@ -177,7 +177,7 @@ def test_a_token_without_any_scope_hears_which_one_it_lacks_for_repositories(pro
         provider().authenticate()
 
 
-def test_wrong_credentials_are_not_asked_twice(provider, bitbucket, mode):
+def test_rejected_credentials_are_not_tried_twice(provider, bitbucket, mode):
     for url in (f"{API}/user", REPOSITORIES):
         bitbucket.get(url, status=401, body="Unauthorized", content_type="text/plain")
     with pytest.raises(AuthenticationFailed) as caught:
@@ -186,7 +186,7 @@ def test_wrong_credentials_are_not_asked_twice(provider, bitbucket, mode):
     assert caught.value.details["provider"] == "work"
 
 
-def test_an_unknown_workspace_is_no_success_of_an_access_token(provider, bitbucket):
+def test_an_unknown_workspace_does_not_verify_an_access_token(provider, bitbucket):
     body = error_body("No workspace with identifier 'acme'.")
     bitbucket.get(REPOSITORIES, status=404, json=body)
     with pytest.raises(NotFound, match="Workspace 'acme' was not found"):
@@ -194,7 +194,7 @@ def test_an_unknown_workspace_is_no_success_of_an_access_token(provider, bitbuck
 
 
 @pytest.mark.parametrize("body", ["7", "[]", "null"])
-def test_a_proof_that_is_no_page_is_no_proof(provider, bitbucket, body):
+def test_a_response_that_is_not_a_page_verifies_nothing(provider, bitbucket, body):
     bitbucket.get(REPOSITORIES, body=body, content_type="application/json")
     with pytest.raises(UnexpectedAnswer):
         provider("access-token").authenticate()
@@ -203,7 +203,7 @@ def test_a_proof_that_is_no_page_is_no_proof(provider, bitbucket, body):
 # list_repos
 
 
-def test_repositories_are_asked_for_in_full_pages_of_only_what_is_read(provider, bitbucket):
+def test_repositories_are_requested_in_full_pages_with_required_fields_only(provider, bitbucket):
     bitbucket.get(REPOSITORIES, json={"values": [repository("shop")]})
     assert list(provider().list_repos()) == [
         Repository(
@@ -230,12 +230,12 @@ def test_repositories_are_asked_for_in_full_pages_of_only_what_is_read(provider,
     }
 
 
-def test_a_workspace_without_repositories_gives_nothing(provider, bitbucket):
+def test_a_workspace_without_repositories_yields_nothing(provider, bitbucket):
     bitbucket.get(REPOSITORIES, json={"values": [], "size": 0, "page": 1, "pagelen": 100})
     assert list(provider().list_repos()) == []
 
 
-def test_the_links_of_the_server_are_followed_to_the_letter(provider, bitbucket):
+def test_links_of_the_server_are_followed_unchanged(provider, bitbucket):
     odd = f"{REPOSITORIES}?ctx=%7Ba%2Fb%7D&x=+1"
     bitbucket.get(
         REPOSITORIES,
@@ -272,7 +272,7 @@ def paged(bitbucket, url, values, *, per_page):
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 2, 8])
-def test_many_pages_come_whole_and_in_order(provider, bitbucket, prefetch):
+def test_many_pages_are_read_completely_and_in_order(provider, bitbucket, prefetch):
     names = [f"repository-{number:03}" for number in range(95)]
     paged(bitbucket, REPOSITORIES, [repository(name) for name in names], per_page=10)
     found = provider(prefetch_pages=prefetch).list_repos()
@@ -280,7 +280,7 @@ def test_many_pages_come_whole_and_in_order(provider, bitbucket, prefetch):
     assert len(bitbucket.calls) == 10
 
 
-def test_the_first_repository_is_there_after_the_first_page(provider, bitbucket):
+def test_the_first_repository_is_available_after_the_first_page(provider, bitbucket):
     paged(bitbucket, REPOSITORIES, [repository(f"r{n}") for n in range(50)], per_page=10)
     listing = provider().list_repos()
     assert len(bitbucket.calls) == 0
@@ -289,7 +289,7 @@ def test_the_first_repository_is_there_after_the_first_page(provider, bitbucket)
     listing.close()
 
 
-def test_a_listing_that_is_given_up_leaves_no_thread(provider, bitbucket):
+def test_an_abandoned_listing_leaves_no_thread(provider, bitbucket):
     paged(bitbucket, REPOSITORIES, [repository(f"r{n}") for n in range(500)], per_page=10)
     listing = provider().list_repos()
     assert len(list(islice(listing, 25))) == 25
@@ -297,7 +297,7 @@ def test_a_listing_that_is_given_up_leaves_no_thread(provider, bitbucket):
     assert [t for t in threading.enumerate() if t.name.startswith("bitbucket-")] == []
 
 
-def test_filter_and_limit_are_pushed_to_the_server(provider, bitbucket):
+def test_filter_and_limit_are_sent_to_the_server(provider, bitbucket):
     bitbucket.get(REPOSITORIES, json={"values": [repository("shop"), repository("shopper")]})
     query = RepositoryQuery(name_contains="shop", limit=1)
     assert [found.slug for found in provider().list_repos(query)] == ["shop"]
@@ -306,7 +306,7 @@ def test_filter_and_limit_are_pushed_to_the_server(provider, bitbucket):
     assert sent["q"] == ['name ~ "shop"']
 
 
-def test_what_a_filter_can_not_say_to_the_server_is_filtered_here(provider, bitbucket):
+def test_a_filter_that_the_server_cannot_express_is_applied_locally(provider, bitbucket):
     quoted = {**repository("quoted"), "name": 'the "big" Shop'}
     values = [repository("the-shop"), quoted]
     bitbucket.get(REPOSITORIES, json={"values": values})
@@ -317,17 +317,17 @@ def test_what_a_filter_can_not_say_to_the_server_is_filtered_here(provider, bitb
     assert sent["q"] == ['name ~ "BIG"']
 
 
-def test_another_owner_than_the_configured_one_may_be_asked_for(provider, bitbucket):
+def test_another_owner_than_the_configured_one_can_be_listed(provider, bitbucket):
     bitbucket.get(f"{API}/repositories/%7B1f-2%7D", json={"values": []})
     assert list(provider().list_repos(RepositoryQuery(owner="{1f-2}"))) == []
 
 
-def test_the_username_is_the_workspace_where_none_is_configured(provider, bitbucket):
+def test_the_username_is_the_default_workspace(provider, bitbucket):
     bitbucket.get(f"{API}/repositories/dana", json={"values": []})
     assert list(provider("app-password", workspace=None).list_repos()) == []
 
 
-def test_a_malformed_repository_does_not_lose_the_others(provider, bitbucket, caplog):
+def test_an_invalid_repository_does_not_lose_the_others(provider, bitbucket, caplog):
     broken = {**repository("broken"), "is_private": "yes"}
     rows = [repository("one"), broken, None, {"type": "repository"}, repository("two")]
     bitbucket.get(REPOSITORIES, json={"values": rows})
@@ -339,7 +339,7 @@ def test_a_malformed_repository_does_not_lose_the_others(provider, bitbucket, ca
     assert "broken" not in said
 
 
-def test_a_listing_of_which_nothing_can_be_read_is_refused(provider, bitbucket):
+def test_a_listing_with_only_unreadable_items_is_rejected(provider, bitbucket):
     broken = {**repository("broken"), "is_private": "yes"}
     bitbucket.get(REPOSITORIES, json={"values": [broken]})
     with pytest.raises(UnexpectedAnswer, match="is_private") as caught:
@@ -350,7 +350,7 @@ def test_a_listing_of_which_nothing_can_be_read_is_refused(provider, bitbucket):
 # list_branches
 
 
-def test_branches_are_asked_for_in_full_pages_of_only_what_is_read(provider, bitbucket):
+def test_branches_are_requested_in_full_pages_with_required_fields_only(provider, bitbucket):
     bitbucket.get(BRANCHES, json={"values": [branch(name) for name in ODD_NAMES]})
     found = list(provider().list_branches(SHOP))
     assert found == [Branch(name=name, commit=HASH) for name in ODD_NAMES]
@@ -365,14 +365,14 @@ def test_branches_are_asked_for_in_full_pages_of_only_what_is_read(provider, bit
     ]
 
 
-def test_all_pages_of_branches_come_in_order(provider, bitbucket):
+def test_all_pages_of_branches_are_read_in_order(provider, bitbucket):
     names = [f"branch/{number:03}" for number in range(55)]
     paged(bitbucket, BRANCHES, [branch(name) for name in names], per_page=10)
     assert [found.name for found in provider().list_branches(SHOP)] == names
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_branch_of_exactly_one_name_is_found(provider, bitbucket, name):
+def test_a_branch_is_found_by_its_exact_name(provider, bitbucket, name):
     others = [name.upper(), f"{name}-2", f"x{name}"]
     bitbucket.get(BRANCHES, json={"values": [branch(other) for other in (*others, name)]})
     assert provider().find_branch(SHOP, name) == Branch(name=name, commit=HASH)
@@ -380,12 +380,12 @@ def test_a_branch_of_exactly_one_name_is_found(provider, bitbucket, name):
     assert sent["q"] == [f'name = "{name}"' if '"' not in name else 'name ~ "say-"']
 
 
-def test_a_branch_that_is_not_there_is_an_empty_answer(provider, bitbucket):
+def test_an_unknown_branch_yields_an_empty_result(provider, bitbucket):
     bitbucket.get(BRANCHES, json={"values": []})
     assert list(provider().list_branches(SHOP, BranchQuery(name="gone"))) == []
 
 
-def test_a_part_of_a_name_is_pushed_to_the_server(provider, bitbucket):
+def test_a_partial_name_filter_is_sent_to_the_server(provider, bitbucket):
     bitbucket.get(BRANCHES, json={"values": [branch("feature/one"), branch("Feature/Two")]})
     query = BranchQuery(name_contains="feature/", limit=2)
     assert len(list(provider().list_branches(SHOP, query))) == 2
@@ -401,7 +401,7 @@ def test_branches_of_an_unknown_repository_are_not_found(provider, bitbucket):
     assert caught.value.details["repository"] == "acme/shop"
 
 
-def test_odd_slugs_do_not_break_out_of_the_path(provider, bitbucket):
+def test_unusual_slugs_do_not_escape_from_the_path(provider, bitbucket):
     bitbucket.get(
         f"{API}/repositories/acme/a%2Fb%3Fc%23d/refs/branches", json={"values": [branch("main")]}
     )
@@ -420,26 +420,28 @@ def test_odd_slugs_do_not_break_out_of_the_path(provider, bitbucket):
         ("access-token", "x-token-auth"),
     ],
 )
-def test_a_clone_url_is_clean_and_its_credential_is_the_one_for_git(provider, secrets, mode, user):
+def test_a_clone_url_has_no_credential_and_comes_with_the_git_credential(
+    provider, secrets, mode, user
+):
     found = provider(mode).clone_url(SHOP)
     assert found.url == "https://bitbucket.org/acme/shop.git"
     assert found.credential.username == user
     assert found.credential.password.get_secret_value() == secrets[mode]
 
 
-def test_the_joined_form_encodes_what_a_token_holds(provider):
+def test_the_url_with_credentials_encodes_special_characters_of_a_token(provider):
     joined = provider("api-token").clone_url(SHOP).reveal_joined()
     assert joined.startswith("https://x-bitbucket-api-token-auth:ATATT")
     assert "%3D" in joined
     assert joined.endswith("@bitbucket.org/acme/shop.git")
 
 
-def test_a_clone_url_encodes_odd_slugs(provider):
+def test_a_clone_url_encodes_unusual_slugs(provider):
     odd = RepositoryId(owner="{1f-2}", slug="a b#c")
     assert provider().clone_url(odd).url == "https://bitbucket.org/%7B1f-2%7D/a%20b%23c.git"
 
 
-def test_git_refusals_are_explained_through_the_core(provider):
+def test_git_errors_are_explained_through_the_core(provider):
     assert "2026-07-28" in provider("app-password").explain_git_refusal(410, "CHANGE-3222")
 
 
@@ -462,7 +464,7 @@ def test_git_refusals_are_explained_through_the_core(provider):
         ({"status": 503, "body": "down"}, ProviderUnavailable),
     ],
 )
-def test_every_answer_out_of_order_is_a_typed_error(provider, bitbucket, secrets, answer, error):
+def test_every_invalid_response_is_a_typed_error(provider, bitbucket, secrets, answer, error):
     bitbucket.get(REPOSITORIES, **answer)
     with pytest.raises(error) as caught:
         list(provider().list_repos())
@@ -471,7 +473,7 @@ def test_every_answer_out_of_order_is_a_typed_error(provider, bitbucket, secrets
     assert secrets["api-token"] not in told
 
 
-def test_nothing_is_sent_to_the_host_of_a_foreign_link(provider, bitbucket):
+def test_no_request_is_sent_to_the_host_of_a_foreign_link(provider, bitbucket):
     foreign = "https://evil.example/2.0/repositories/acme?page=2"
     body = {"values": [repository("a")], "next": foreign, "size": 9, "page": 1, "pagelen": 1}
     bitbucket.get(REPOSITORIES, json=body)

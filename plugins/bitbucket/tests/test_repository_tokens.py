@@ -35,12 +35,12 @@ def connect(sandbox, provider):
     return connect
 
 
-def test_the_named_repository_proves_the_token(connect):
+def test_access_to_the_named_repository_verifies_the_token(connect):
     assert connect(repository="acme/shop").authenticate().username == "acme"
     assert connect(repository="shop").authenticate().username == "acme"
 
 
-def test_the_named_repository_is_the_list(connect):
+def test_only_the_named_repository_is_listed(connect):
     opened = connect(repository="acme/shop")
     assert [each.id for each in opened.list_repos()] == [SHOP]
     assert [each.id for each in opened.list_repos(RepositoryQuery(owner="acme"))] == [SHOP]
@@ -48,7 +48,7 @@ def test_the_named_repository_is_the_list(connect):
     assert [each.username for each in opened.list_owners()] == ["acme"]
 
 
-def test_another_workspace_cannot_be_listed_and_is_not_asked_for(connect, sandbox):
+def test_another_workspace_cannot_be_listed_and_causes_no_request(connect, sandbox):
     opened, before = connect(repository="acme/shop"), sandbox.request_count
     with pytest.raises(PermissionDenied, match="repository acme/shop cannot list") as caught:
         list(opened.list_repos(RepositoryQuery(owner="other")))
@@ -60,7 +60,7 @@ def test_another_workspace_cannot_be_listed_and_is_not_asked_for(connect, sandbo
 
 
 @pytest.mark.parametrize("call", ["authenticate", "list_repos"])
-def test_without_a_name_the_next_step_is_told(connect, call):
+def test_without_a_repository_name_the_next_step_is_suggested(connect, call):
     opened = connect()
     with pytest.raises(PermissionDenied, match="cannot list the repositories") as caught:
         list(getattr(opened, call)())
@@ -68,12 +68,12 @@ def test_without_a_name_the_next_step_is_told(connect, call):
     assert list(getattr(connect(repository="acme/shop"), call)())
 
 
-def test_a_repository_that_the_token_is_not_for_is_not_found(connect):
+def test_a_repository_outside_the_token_is_not_found(connect):
     with pytest.raises(NotFound):
         connect(repository="acme/secret").authenticate()
 
 
 @pytest.mark.parametrize("repository", ["other/shop", "acme/shop/x", "a b", "/", ""])
-def test_what_is_no_repository_of_the_workspace_is_refused(connect, repository):
+def test_an_invalid_repository_is_rejected(connect, repository):
     with pytest.raises(ConfigurationError):
         connect(repository=repository)

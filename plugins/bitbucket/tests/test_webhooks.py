@@ -110,7 +110,7 @@ def event(body, kind="repo:push"):
     return found
 
 
-def test_a_push_says_which_branch_moved_where_and_who_did_it():
+def test_a_push_contains_branch_commits_and_actor():
     found = delivered(delivery(push(change(ref(OLD), ref(NEW)))))
     assert found == Delivered(
         delivery=UUID,
@@ -125,7 +125,7 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
     )
 
 
-def test_one_push_may_make_move_and_delete_branches_and_tags():
+def test_one_push_can_create_move_and_delete_branches_and_tags():
     found = event(
         push(
             change(None, ref(NEW, "feature/größe")),
@@ -144,19 +144,19 @@ def test_one_push_may_make_move_and_delete_branches_and_tags():
     )
 
 
-def test_a_list_of_commits_that_was_cut_leaves_no_change_out():
+def test_a_truncated_list_of_commits_omits_no_change():
     found = event(push(change(ref(OLD), ref(NEW), truncated=True, commits=[{"hash": NEW}])))
     assert found.changes[0].after == NEW
     assert not found.truncated
 
 
-def test_a_push_that_tells_of_no_change_has_more_than_it_tells():
+def test_a_push_without_changes_is_marked_as_truncated():
     found = event(push())
     assert found.changes == ()
     assert found.truncated
 
 
-def test_a_push_by_nobody_in_particular_is_a_push():
+def test_a_push_without_an_actor_is_a_push():
     body = push(change(ref(OLD), ref(NEW)))
     assert event({**body, "actor": None}).actor == ""
     del body["actor"]
@@ -175,7 +175,7 @@ def test_a_push_by_nobody_in_particular_is_a_push():
         ("pullrequest:rejected", "SUPERSEDED", "declined"),
     ],
 )
-def test_a_pull_request_says_what_became_of_it(kind, state, action):
+def test_a_pull_request_event_contains_the_action(kind, state, action):
     found = event(pull_request(state=state), kind)
     assert found == PullRequestEvent(
         repository=SHOP,
@@ -196,12 +196,12 @@ def test_a_pull_request_says_what_became_of_it(kind, state, action):
     ("state", "action"),
     [("MERGED", "merged"), ("DECLINED", "declined"), ("SUPERSEDED", "declined")],
 )
-def test_a_header_which_nobody_signs_opens_no_pull_request_that_is_closed(state, action):
+def test_an_unsigned_header_cannot_open_a_closed_pull_request(state, action):
     assert event(pull_request(state=state), "pullrequest:created").action == action
 
 
 @pytest.mark.parametrize("kind", ["pullrequest:fulfilled", "pullrequest:rejected"])
-def test_a_header_which_nobody_signs_closes_no_pull_request_that_is_open(kind):
+def test_an_unsigned_header_cannot_close_an_open_pull_request(kind):
     with pytest.raises(UnexpectedAnswer, match="is open"):
         delivered(delivery(pull_request(), kind))
 
@@ -213,7 +213,7 @@ def test_a_header_which_nobody_signs_closes_no_pull_request_that_is_open(kind):
         (None, None),
     ],
 )
-def test_a_pull_request_from_a_fork_is_told_apart_also_where_that_is_gone(source, expected):
+def test_a_pull_request_from_a_fork_is_recognized_even_if_the_fork_is_deleted(source, expected):
     body = pull_request()
     body["pullrequest"]["source"]["repository"] = source
     found = event(body, "pullrequest:created")
@@ -221,23 +221,23 @@ def test_a_pull_request_from_a_fork_is_told_apart_also_where_that_is_gone(source
     assert found.is_from_fork
 
 
-def test_a_pull_request_whose_branch_is_gone_has_no_commit():
+def test_a_pull_request_with_a_deleted_branch_has_no_commit():
     body = pull_request(state="DECLINED")
     body["pullrequest"]["source"]["commit"] = None
     assert event(body, "pullrequest:rejected").commit is None
 
 
 @pytest.mark.parametrize("kind", ["repo:fork", "issue:created", "pullrequest:approved", "new:one"])
-def test_what_was_not_asked_for_is_no_event_whatever_it_holds(kind):
+def test_an_unsubscribed_event_is_ignored_whatever_it_contains(kind):
     assert delivered(delivery(b"\xff", kind)) == Delivered(delivery=UUID)
 
 
-def test_a_delivery_without_an_identifier_has_none():
+def test_a_delivery_without_an_identifier_has_no_identifier():
     found = delivered(WebhookDelivery({"x-event-key": "repo:fork"}, b"{}"))
     assert found.delivery == ""
 
 
-def test_a_delivery_that_does_not_say_what_it_is_about_is_refused():
+def test_a_delivery_without_an_event_type_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="X-Event-Key"):
         delivered(WebhookDelivery({}, b"{}"))
 
@@ -267,7 +267,7 @@ PUSHED = push(change(ref(OLD), ref(NEW)))
         (["actor", "display_name"], 7),
     ],
 )
-def test_a_push_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_push_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer) as caught:
         delivered(delivery(broken(PUSHED, path, value)))
     assert caught.value.hint
@@ -288,13 +288,13 @@ def test_a_push_that_is_not_as_documented_is_refused(path, value):
         (["pullrequest", "title"], 7),
     ],
 )
-def test_a_pull_request_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_pull_request_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(broken(pull_request(), path, value), "pullrequest:created"))
 
 
 @pytest.mark.parametrize("body", NO_JSON)
-def test_what_is_no_json_is_refused(body):
+def test_an_invalid_json_body_is_rejected(body):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(body))
 
@@ -303,13 +303,13 @@ SAMPLES = [(PUSHED, "repo:push"), (pull_request(), "pullrequest:updated")]
 
 
 @given(body=anything, kind=st.sampled_from(EVENTS))
-def test_any_json_is_an_event_or_a_typed_error(body, kind):
+def test_any_json_yields_an_event_or_a_typed_error(body, kind):
     with suppress(UnexpectedAnswer):
         delivered(delivery(body, kind))
 
 
 @given(data=st.data(), sample=st.sampled_from(SAMPLES), value=anything | st.just("\ud800"))
-def test_any_damage_to_a_delivery_is_an_event_or_a_typed_error(data, sample, value):
+def test_any_damaged_delivery_yields_an_event_or_a_typed_error(data, sample, value):
     body, kind = sample
     path = data.draw(st.sampled_from(list(paths(body))))
     try:
@@ -320,7 +320,7 @@ def test_any_damage_to_a_delivery_is_an_event_or_a_typed_error(data, sample, val
 
 
 @given(headers=st.dictionaries(st.sampled_from(["x-event-key", "x-request-uuid"]), st.text()))
-def test_any_headers_are_a_delivery_or_a_typed_error(headers):
+def test_any_headers_yield_a_delivery_or_a_typed_error(headers):
     with suppress(UnexpectedAnswer):
         delivered(WebhookDelivery(headers, json.dumps(PUSHED).encode()))
 
@@ -329,7 +329,7 @@ def signed(signature, body=BODY):
     return WebhookDelivery({"x-hub-signature": signature}, body)
 
 
-def test_the_known_answer_of_the_documentation_is_right():
+def test_the_documented_signature_example_is_accepted():
     assert is_signed(signed(f"sha256={KNOWN}"), (SECRET,))
 
 
@@ -357,7 +357,7 @@ def by(algorithm, secret=SECRET):
         "sha256=größe",
     ],
 )
-def test_anything_else_than_the_right_signature_is_refused(signature):
+def test_any_other_signature_is_rejected(signature):
     assert not is_signed(signed(signature), (SECRET,))
 
 
@@ -368,7 +368,7 @@ def test_a_delivery_without_a_signature_is_refused():
     )
 
 
-def test_a_subscription_asks_for_pushes_and_pull_requests_with_its_secret():
+def test_a_subscription_requests_pushes_and_pull_requests_with_its_secret():
     found = subscription("https://deploy.example.com/hook", SecretStr("s" * 128))
     assert found["events"] == [
         "repo:push",
@@ -384,7 +384,7 @@ def test_a_subscription_asks_for_pushes_and_pull_requests_with_its_secret():
 
 
 @pytest.mark.parametrize("secret", ["", "s" * 129])
-def test_a_secret_that_would_not_sign_is_refused_and_not_shown(secret):
+def test_a_secret_that_cannot_sign_is_rejected_and_not_shown(secret):
     with pytest.raises(ConfigurationError) as caught:
         subscription("https://deploy.example.com/hook", SecretStr(secret))
     assert str(len(secret)) in caught.value.message
@@ -392,7 +392,7 @@ def test_a_secret_that_would_not_sign_is_refused_and_not_shown(secret):
     assert subscription("https://deploy.example.com/hook", SecretStr("5e" * 32))
 
 
-def test_a_webhook_is_what_bitbucket_tells_of_it():
+def test_a_webhook_is_parsed_from_the_bitbucket_response():
     found = webhook_from({"uuid": "{1}", "url": "https://x", "active": False, "events": []})
     assert (found.id, found.url, found.active) == ("{1}", "https://x", False)
     assert webhook_from({"uuid": "{1}", "url": "https://x"}).active
@@ -401,6 +401,6 @@ def test_a_webhook_is_what_bitbucket_tells_of_it():
 @pytest.mark.parametrize(
     "item", [None, [], {}, {"uuid": "{1}"}, {"uuid": 1, "url": "x"}, {"uuid": "", "url": "x"}]
 )
-def test_a_webhook_that_is_not_as_documented_is_refused(item):
+def test_an_undocumented_webhook_format_is_rejected(item):
     with pytest.raises(UnexpectedAnswer):
         webhook_from(item)

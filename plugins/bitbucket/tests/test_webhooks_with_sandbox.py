@@ -91,7 +91,7 @@ def test_a_subscription_is_for_pushes_and_pull_requests_and_signed(sandbox, conn
     assert hook.active
 
 
-def test_a_switched_off_webhook_is_switched_on_again(sandbox, connect):
+def test_a_disabled_webhook_is_enabled_again(sandbox, connect):
     provider = connect()
     made = provider.register_webhook(SHOP, URL, SECRET)
     (hook,) = sandbox.webhooks.of("acme/shop")
@@ -103,7 +103,7 @@ def test_a_switched_off_webhook_is_switched_on_again(sandbox, connect):
     assert hook.secret == SECRET
 
 
-def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, connect):
+def test_webhooks_are_listed_lazily_across_all_pages(sandbox, connect):
     provider = connect()
     for number in range(101):
         provider.register_webhook(SHOP, f"{URL}/{number}", SECRET)
@@ -115,7 +115,7 @@ def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, connect):
     assert len(list(listed)) == 100
 
 
-def test_a_push_and_a_pull_request_come_as_events(sandbox, connect):
+def test_a_push_and_a_pull_request_are_received_as_events(sandbox, connect):
     provider = connect()
     before = sandbox.git.branches(sandbox.existing("acme", "shop"))["main"]
     with Listener() as listener:
@@ -142,7 +142,7 @@ def test_a_push_and_a_pull_request_come_as_events(sandbox, connect):
     assert not opened.is_from_fork
 
 
-def test_what_is_told_of_a_fork_says_so(sandbox, connect):
+def test_events_from_a_fork_are_marked(sandbox, connect):
     provider = connect()
     sandbox.add_workspace("ada", members=[sandbox.add_user("ada")])
     fork = sandbox.fork("acme", "shop", into="ada")
@@ -157,7 +157,7 @@ def test_what_is_told_of_a_fork_says_so(sandbox, connect):
     assert all(found.is_from_fork for found in told)
 
 
-def test_an_attempt_again_is_the_same_delivery(sandbox, connect):
+def test_a_retry_is_the_same_delivery(sandbox, connect):
     provider = connect()
     with Listener() as listener:
         provider.register_webhook(SHOP, listener.address, SECRET)
@@ -168,7 +168,7 @@ def test_an_attempt_again_is_the_same_delivery(sandbox, connect):
     assert first == second
 
 
-def test_lacking_scopes_are_named_in_the_words_of_the_form(connect, mode):
+def test_missing_scopes_are_named_as_on_the_settings_page(connect, mode):
     provider = connect(mode, LEAST[mode])
     for call, boxes in (
         (lambda: provider.register_webhook(SHOP, URL, SECRET), BOXES[mode]),
@@ -182,7 +182,7 @@ def test_lacking_scopes_are_named_in_the_words_of_the_form(connect, mode):
             assert box in caught.value.hint
 
 
-def test_a_token_that_may_only_list_webhooks_is_told_what_else_it_takes(connect):
+def test_a_token_that_can_only_list_webhooks_gets_the_missing_scopes(connect):
     provider = connect("api-token", ["read:webhook:bitbucket", "read:repository:bitbucket"])
     with pytest.raises(PermissionDenied) as caught:
         provider.register_webhook(SHOP, URL, SECRET)
@@ -196,7 +196,7 @@ def test_a_token_that_may_only_list_webhooks_is_told_what_else_it_takes(connect)
     )
 
 
-def test_who_is_no_administrator_is_told_to_ask_one(sandbox, connect):
+def test_a_user_who_is_not_an_administrator_is_referred_to_one(sandbox, connect):
     grace = sandbox.add_user("grace")
     sandbox.add_member("acme", grace)
     with pytest.raises(PermissionDenied, match="register a webhook for") as caught:
@@ -206,13 +206,13 @@ def test_who_is_no_administrator_is_told_to_ask_one(sandbox, connect):
     assert connect(user=grace).register_webhook(SHOP, URL, SECRET)
 
 
-def test_a_token_without_any_scope_for_bitbucket_is_told_which_it_takes(connect):
+def test_a_token_without_any_scope_gets_the_required_scopes(connect):
     with pytest.raises(AuthenticationFailed) as caught:
         connect("api-token", ["read:jira-work"]).register_webhook(SHOP, URL, SECRET)
     assert "write:webhook:bitbucket" in caught.value.hint
 
 
-def test_an_address_that_bitbucket_refuses_is_named_without_what_was_sent(sandbox, connect):
+def test_a_webhook_address_rejected_by_bitbucket_is_reported_without_its_value(sandbox, connect):
     with pytest.raises(ProviderError) as caught:
         connect().register_webhook(SHOP, "ftp://deploy.example.com", SECRET)
     assert "url is not valid" in caught.value.message
@@ -221,7 +221,7 @@ def test_an_address_that_bitbucket_refuses_is_named_without_what_was_sent(sandbo
     assert connect().register_webhook(SHOP, URL, SECRET)
 
 
-def test_a_secret_that_is_too_long_is_refused_before_anything_is_asked(sandbox, connect):
+def test_an_overlong_secret_is_rejected_before_any_request(sandbox, connect):
     with pytest.raises(ConfigurationError, match="128"):
         connect().register_webhook(SHOP, URL, SecretStr("s" * 129))
     assert sandbox.request_count == 0
@@ -236,20 +236,20 @@ def test_a_secret_that_is_too_long_is_refused_before_anything_is_asked(sandbox, 
         ("stopped", "STOPPED"),
     ],
 )
-def test_states_are_bitbuckets_own(sandbox, connect, mode, state, shown):
+def test_states_are_mapped_to_those_of_bitbucket(sandbox, connect, mode, state, shown):
     connect(mode).report_status(SHOP, status(sandbox, state=state))
     (found,) = sandbox.statuses("acme", "shop", status(sandbox).commit)
     assert (found.key, found.state, found.name) == ("deploycore/shop", state, "shop")
 
 
-def test_a_status_without_an_address_leads_to_the_commit(sandbox, connect):
+def test_a_status_without_an_address_links_to_the_commit(sandbox, connect):
     told = status(sandbox)
     connect().report_status(SHOP, told)
     (found,) = sandbox.statuses("acme", "shop", told.commit)
     assert found.url == f"{sandbox.url}/acme/shop/commits/{told.commit}"
 
 
-def test_a_status_is_one_line_of_bearable_length_and_an_address_without_variables(sandbox, connect):
+def test_a_status_is_one_short_line_and_its_url_has_no_variables(sandbox, connect):
     url = "https://deploy.example.com/{repository.full_name}"
     told = status(sandbox, description="first\nsecond " * 100, url=url)
     connect().report_status(SHOP, told)
@@ -260,7 +260,7 @@ def test_a_status_is_one_line_of_bearable_length_and_an_address_without_variable
     assert found.url == "https://deploy.example.com/%7Brepository.full_name%7D"
 
 
-def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, connect):
+def test_an_unknown_commit_is_distinguished_from_an_unknown_repository(sandbox, connect):
     provider = connect()
     with pytest.raises(NotFound, match=f"no commit {'0' * 40}"):
         provider.report_status(SHOP, status(sandbox, commit="0" * 40))
@@ -269,7 +269,7 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, con
     provider.report_status(SHOP, status(sandbox))  # of the newest commit, by the slugs
 
 
-def test_a_lacking_scope_for_statuses_is_named(sandbox, connect, mode):
+def test_a_missing_scope_for_statuses_is_named(sandbox, connect, mode):
     with pytest.raises(PermissionDenied, match="report a build status to") as caught:
         connect(mode, OTHER[mode]).report_status(SHOP, status(sandbox))
     box = "read:repository:bitbucket" if mode == "api-token" else "Repositories: Read"

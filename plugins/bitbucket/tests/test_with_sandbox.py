@@ -87,7 +87,7 @@ def threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("bitbucket-")]
 
 
-def test_each_mode_connects_lists_and_says_where_to_clone(sandbox, connect, mode):
+def test_each_mode_connects_lists_and_returns_a_clone_url(sandbox, connect, mode):
     sandbox.add_repository("acme", "shop", files={"README.md": b"# Shop\n"})
     opened = connect(sandbox, mode)
     assert opened.authenticate().username == ("acme" if mode == "access-token" else "ada")
@@ -122,7 +122,7 @@ def test_the_least_privileged_credentials_connect_in_each_mode(sandbox, connect,
     assert [repository.slug for repository in opened.list_repos()] == ["shop"]
 
 
-def test_credentials_without_repository_scope_hear_which_one_they_lack(sandbox, connect, mode):
+def test_the_error_without_repository_scope_names_the_missing_scope(sandbox, connect, mode):
     sandbox.add_repository("acme", "shop")
     opened = connect(sandbox, mode, scopes=OTHER_SCOPES[mode])
     with pytest.raises(PermissionDenied, match="scope") as caught:
@@ -131,7 +131,7 @@ def test_credentials_without_repository_scope_hear_which_one_they_lack(sandbox, 
     assert expected.get(mode, "select: Repositories: Read") in caught.value.hint
 
 
-def test_removed_app_passwords_say_how_to_move_on(make_acme, connect):
+def test_removed_app_passwords_explain_the_migration(make_acme, connect):
     opened = connect(make_acme(app_passwords="removed"), "app-password")
     with pytest.raises(AuthenticationFailed) as caught:
         opened.authenticate()
@@ -149,7 +149,7 @@ def test_removed_app_passwords_say_how_to_move_on(make_acme, connect):
         ("access-token", {"token": SecretStr("ATCTTwrongwrongwrong")}),
     ],
 )
-def test_wrong_credentials_are_named_by_mode(sandbox, connect, mode, wrong):
+def test_rejected_credentials_are_named_by_mode(sandbox, connect, mode, wrong):
     opened = connect(sandbox, mode, **wrong)
     for action in (opened.authenticate, lambda: list(opened.list_repos())):
         with pytest.raises(AuthenticationFailed) as caught:
@@ -157,7 +157,7 @@ def test_wrong_credentials_are_named_by_mode(sandbox, connect, mode, wrong):
         assert mode.replace("-", " ") in caught.value.message.lower()
 
 
-def test_unknown_workspaces_and_repositories_are_told_apart(sandbox, connect):
+def test_unknown_workspaces_and_repositories_are_distinguished(sandbox, connect):
     sandbox.add_repository("acme", "hidden", readers=[])
     opened = connect(sandbox)
     with pytest.raises(NotFound, match="Workspace 'nowhere' was not found"):
@@ -168,7 +168,7 @@ def test_unknown_workspaces_and_repositories_are_told_apart(sandbox, connect):
             opened.find_branch(repository, "main")
 
 
-def test_branches_with_odd_names_are_listed_and_found(sandbox, connect):
+def test_branches_with_unusual_names_are_listed_and_found(sandbox, connect):
     commit = sandbox.commit("acme", "shop", "main", {"a": b"a"}, "Start")
     sandbox.add_branches("acme", "shop", ODD_BRANCHES, at=commit)
     opened = connect(sandbox)
@@ -177,7 +177,7 @@ def test_branches_with_odd_names_are_listed_and_found(sandbox, connect):
         assert opened.find_branch(SHOP, name).commit == commit
 
 
-def test_a_filter_finds_parts_of_odd_names(sandbox, connect):
+def test_a_filter_finds_parts_of_unusual_names(sandbox, connect):
     commit = sandbox.commit("acme", "shop", "main", {"a": b"a"}, "Start")
     sandbox.add_branches("acme", "shop", ODD_BRANCHES, at=commit)
     opened = connect(sandbox)
@@ -193,7 +193,7 @@ def test_a_repository_without_commits_has_no_branches(sandbox, connect):
     assert list(opened.list_branches(SHOP)) == []
 
 
-def test_filter_and_limit_are_the_servers_work(sandbox, connect):
+def test_filter_and_limit_are_applied_by_the_server(sandbox, connect):
     sandbox.listed_repositories("acme", 300)
     sandbox.listed_repositories("acme", 300, prefix="shop")
     query = RepositoryQuery(name_contains="SHOP", limit=5)
@@ -207,9 +207,7 @@ def test_filter_and_limit_are_the_servers_work(sandbox, connect):
 
 @pytest.mark.parametrize("pagination", ["list", "iterator"])
 @pytest.mark.parametrize("prefetch", [0, 8])
-def test_a_long_listing_is_whole_in_order_and_without_doubles(
-    make_acme, connect, pagination, prefetch
-):
+def test_a_long_listing_is_complete_ordered_and_unique(make_acme, connect, pagination, prefetch):
     sandbox = make_acme(pagination=pagination)
     sandbox.listed_repositories("acme", 1_234)
     found = [item.slug for item in connect(sandbox, prefetch_pages=prefetch).list_repos()]
@@ -245,9 +243,7 @@ def large_sandbox():
         process.stdin.close()
 
 
-def test_ten_thousand_repositories_come_whole_in_order_without_doubles_in_bounded_memory(
-    provider, large_sandbox
-):
+def test_ten_thousand_repositories_are_listed_in_order_in_bounded_memory(provider, large_sandbox):
     opened = provider("access-token", **large_sandbox)
     expected = 0
     tracemalloc.start()
@@ -262,7 +258,7 @@ def test_ten_thousand_repositories_come_whole_in_order_without_doubles_in_bounde
     assert peak < 8 * 1024 * 1024
 
 
-def test_a_listing_that_is_given_up_stops_asking(sandbox, connect):
+def test_an_abandoned_listing_sends_no_more_requests(sandbox, connect):
     sandbox.listed_repositories("acme", 10_000)
     listing = connect(sandbox, prefetch_pages=4).list_repos()
     assert len(list(islice(listing, 250))) == 250
@@ -271,7 +267,7 @@ def test_a_listing_that_is_given_up_stops_asking(sandbox, connect):
     assert len(sandbox.requests) <= 3 + 5
 
 
-def test_several_listings_at_once_do_not_disturb_each_other(sandbox, connect):
+def test_concurrent_listings_do_not_affect_each_other(sandbox, connect):
     sandbox.listed_repositories("acme", 900)
     opened = connect(sandbox)
     one, other = opened.list_repos(), opened.list_repos()
@@ -302,7 +298,9 @@ REPOSITORIES = "/2.0/repositories/acme"
     ],
 )
 @pytest.mark.parametrize("query", ["*", "*page=4"], ids=["always", "on page 4"])
-def test_every_fault_is_a_typed_error_and_leaves_no_thread(sandbox, connect, change, error, query):
+def test_every_fault_is_a_typed_error_and_leaves_no_thread_behind(
+    sandbox, connect, change, error, query
+):
     sandbox.listed_repositories("acme", 950)
     opened = connect(sandbox)
     sandbox.faults.add(Fault(change, path=REPOSITORIES, query=query))
@@ -312,14 +310,14 @@ def test_every_fault_is_a_typed_error_and_leaves_no_thread(sandbox, connect, cha
     assert threads() == []
 
 
-def test_pages_without_end_are_an_error_and_not_an_endless_loop(sandbox, connect):
+def test_endless_pages_are_an_error(sandbox, connect):
     sandbox.listed_repositories("acme", 150)
     sandbox.faults.add(Fault(faults.endless_pages(JsonLink()), path=REPOSITORIES))
     with pytest.raises(UnexpectedAnswer, match="does not end"):
         list(connect(sandbox).list_repos())
 
 
-def test_a_passing_fault_is_got_over_in_the_middle_of_a_listing(sandbox, connect):
+def test_a_temporary_fault_during_a_listing_is_retried(sandbox, connect):
     sandbox.listed_repositories("acme", 950)
     settings = HttpSettings(backoff_first=0.001, backoff_most=0.01)
     opened = connect(sandbox, http_settings=settings)
@@ -328,14 +326,14 @@ def test_a_passing_fault_is_got_over_in_the_middle_of_a_listing(sandbox, connect
     assert len(list(opened.list_repos())) == 950
 
 
-def test_a_rate_limit_met_by_reading_ahead_is_waited_for_one_by_one(sandbox, connect):
+def test_a_rate_limit_during_prefetching_is_waited_for_page_by_page(sandbox, connect):
     sandbox.listed_repositories("acme", 950)
     sandbox.faults.add(Fault(faults.rate_limited(), path=REPOSITORIES, query="*page=4", times=1))
     assert len(list(connect(sandbox).list_repos())) == 950
     assert threads() == []
 
 
-def test_no_secret_reaches_a_log_of_the_server_or_an_error(sandbox, connect, mode, caplog):
+def test_no_server_log_or_error_contains_a_secret(sandbox, connect, mode, caplog):
     opened = connect(sandbox, mode)
     secret = sandbox.credentials[-1].secret.get_secret_value()
     sandbox.faults.add(Fault(faults.answer(500, f"you sent {secret}")))

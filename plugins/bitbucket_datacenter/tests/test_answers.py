@@ -100,12 +100,12 @@ def test_a_repository_as_documented():
     assert repository() == MY_REPO
 
 
-def test_a_default_branch_is_read_where_the_answer_has_it():
+def test_the_default_branch_is_read_if_the_response_contains_it():
     assert repository(defaultBranch="refs/heads/trunk").default_branch == "trunk"
     assert repository(defaultBranch="trunk").default_branch == "trunk"
 
 
-def test_a_repository_of_a_person_has_the_pages_of_that_person():
+def test_a_personal_repository_has_personal_page_urls():
     found = repository(project={"key": "~ada", "type": "PERSONAL"})
     assert found.url == f"{URL}/users/ada/repos/my-repo/browse"
     assert found.owner == Owner(username="~ada")
@@ -125,20 +125,20 @@ def test_a_repository_of_a_public_project_is_public(changes, private):
 
 
 @pytest.mark.parametrize("links", [None, {}, {"clone": None}, {"clone": []}, "nonsense"])
-def test_without_links_the_clone_link_is_built(links):
+def test_without_links_the_clone_url_is_built(links):
     assert repository(links=links).clone_links == (
         CloneLink(name="https", href=f"{URL}/scm/prj/my-repo.git"),
     )
 
 
-def test_what_deploycore_does_not_need_may_be_missing():
+def test_fields_that_deploycore_does_not_need_can_be_missing():
     least = {"slug": "my-repo", "project": {"key": "PRJ"}}
     found = parse_answer(RepositoryAnswer, least, what="a repository").repository(URL)
     assert (found.name, found.host_id, found.archived) == ("my-repo", None, None)
 
 
 @pytest.mark.parametrize("changes", [{"slug": ""}, {"slug": 7}, {"project": {}}, {"id": "17"}])
-def test_a_repository_without_its_names_is_unexpected(changes):
+def test_a_repository_without_names_is_unexpected(changes):
     with pytest.raises(UnexpectedAnswer):
         repository(**changes)
 
@@ -174,11 +174,11 @@ def test_a_pull_request_as_documented():
 @pytest.mark.parametrize(
     ("state", "wanted"), [("OPEN", "open"), ("MERGED", "merged"), ("DECLINED", "declined")]
 )
-def test_each_state_of_a_pull_request_is_told(state, wanted):
+def test_each_state_of_a_pull_request_is_mapped(state, wanted):
     assert pull_request(state=state).state == wanted
 
 
-def test_a_pull_request_whose_fork_is_gone_has_no_source():
+def test_a_pull_request_with_a_deleted_fork_has_no_source():
     found = pull_request(fromRef={"id": "refs/heads/x", "latestCommit": COMMIT})
     assert (found.source, found.source_branch) == (None, "x")
 

@@ -12,26 +12,26 @@ from deploycore_bitbucket_datacenter.addresses import repository_of
 from .conftest import PASSWORD, TOKEN
 
 
-def test_a_personal_token_is_shown_as_bearer_to_the_api_and_to_git(config):
+def test_a_personal_token_is_sent_as_bearer_to_the_api_and_to_git(config):
     made = config("personal-token")
     assert made.api_auth.header()[1].get_secret_value() == f"Bearer {TOKEN}"
     assert made.git_credential.scheme == "bearer"
     assert made.git_credential.password.get_secret_value() == TOKEN
 
 
-def test_a_personal_token_with_a_username_is_shown_to_git_with_it(config):
+def test_a_personal_token_with_a_username_is_sent_to_git_with_it(config):
     credential = config("personal-token", username="ada").git_credential
     assert (credential.scheme, credential.username) == ("basic", "ada")
     assert credential.password.get_secret_value() == TOKEN
 
 
-def test_a_project_token_is_never_shown_as_basic(config):
+def test_a_project_token_is_never_sent_with_basic_authentication(config):
     made = config("access-token", project="WEB")
     assert made.api_auth.header()[1].get_secret_value() == f"Bearer {TOKEN}"
     assert made.git_credential.scheme == "bearer"
 
 
-def test_a_password_is_shown_as_basic(config):
+def test_a_password_is_sent_with_basic_authentication(config):
     made = config("password")
     assert made.api_auth.header()[1].get_secret_value().startswith("Basic ")
     assert (made.git_credential.scheme, made.git_credential.username) == ("basic", "ada")
@@ -68,12 +68,12 @@ def test_an_address_that_is_not_the_base_url_is_refused(config, url, said):
 
 
 @pytest.mark.parametrize("project", ["WEB", "web", "~ada", "~ada.lovelace", "A_1"])
-def test_a_project_key_or_a_person_is_taken(config, project):
+def test_a_project_key_or_a_personal_project_is_accepted(config, project):
     assert config(project=project).project == project
 
 
 @pytest.mark.parametrize("project", ["", "~", "..", "a/b", "My Project", "https://x/projects/WEB"])
-def test_what_is_no_project_key_is_refused(config, project):
+def test_an_invalid_project_key_is_rejected(config, project):
     with pytest.raises(ConfigurationError, match="project key"):
         config(project=project)
 
@@ -87,13 +87,13 @@ def test_a_secret_of_another_host_is_refused(config, mode, prefix):
 
 
 @pytest.mark.parametrize("password", ["", "  ", "a\nb"])
-def test_a_password_that_cannot_be_one_is_refused(config, password):
+def test_an_impossible_password_is_rejected(config, password):
     with pytest.raises(ConfigurationError):
         config("password", password=SecretStr(password))
 
 
 @pytest.mark.parametrize("username", ["", "a b", "a:b"])
-def test_a_username_that_cannot_be_one_is_refused(config, username):
+def test_an_impossible_username_is_rejected(config, username):
     with pytest.raises(ConfigurationError):
         config("password", username=username)
 
@@ -117,11 +117,11 @@ def test_the_repository_of_a_token_can_be_named(config, repository, project):
         ("https://x/scm/web/shop.git", None, "not a repository"),
     ],
 )
-def test_a_repository_that_is_none_is_refused(config, repository, project, said):
+def test_an_invalid_repository_is_rejected(config, repository, project, said):
     with pytest.raises(ConfigurationError, match=said):
         config("access-token", repository=repository, project=project)
 
 
 @pytest.mark.parametrize("path", ["scm/web/.git", "scm/web/..", "scm/web/...git", "scm/../shop"])
-def test_an_address_without_a_name_is_of_no_repository(path):
+def test_an_address_without_a_name_belongs_to_no_repository(path):
     assert repository_of(f"https://git.example.com/{path}") is None

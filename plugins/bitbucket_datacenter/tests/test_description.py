@@ -84,7 +84,7 @@ def doctored(exchange, **changes):
         "application-properties",
     ],
 )
-def test_the_sandbox_is_as_described(description, exchange, path):
+def test_the_sandbox_matches_the_api_description(description, exchange, path):
     found = exchange(path)
     assert exemption(found) == ""
     assert description.violation(found) == ""
@@ -102,13 +102,13 @@ def test_the_sandbox_is_as_described(description, exchange, path):
         {"links": []},
     ],
 )
-def test_a_doctored_answer_is_caught(description, exchange, change):
+def test_a_modified_response_is_detected(description, exchange, change):
     found = exchange()
     assert description.violation(found) == ""
     assert "/projects/WEB/repos/shop" in description.violation(doctored(found, **change))
 
 
-def test_a_doctored_part_of_a_page_is_caught(description, exchange):
+def test_a_modified_part_of_a_page_is_detected(description, exchange):
     found = exchange("projects/WEB/repos")
     assert description.violation(doctored(found, nextPageStart="7")) != ""
     assert description.violation(doctored(found, values=[{"slug": 1}])) != ""
@@ -116,16 +116,16 @@ def test_a_doctored_part_of_a_page_is_caught(description, exchange):
 
 
 @pytest.mark.parametrize("params", [{"limmit": "100"}, {"permission": "REPO_WATCH"}])
-def test_a_request_that_is_not_described_is_caught(description, exchange, params):
+def test_an_undocumented_request_is_detected(description, exchange, params):
     assert description.violation(exchange("repos")) == ""
     assert description.violation(exchange("repos", **params)) != ""
 
 
-def test_a_path_that_is_not_described_is_caught(description, exchange):
+def test_an_undocumented_path_is_detected(description, exchange):
     assert description.violation(exchange("nothing/here")) != ""
 
 
-def test_a_refusal_without_errors_is_caught(description, exchange):
+def test_an_error_response_without_errors_is_detected(description, exchange):
     found = exchange("projects/WEB/repos/nowhere")
     assert description.violation(found) == ""
     assert description.violation(doctored(found, errors=[])) != ""
@@ -179,7 +179,7 @@ def _leave_out(value, name):
 
 
 @pytest.mark.parametrize("schema", READERS)
-def test_every_valid_answer_is_read_or_lacks_what_is_needed(schemas, schema):
+def test_every_valid_response_is_parsed_or_lacks_a_required_field(schemas, schema):
     expected, is_enough = READERS[schema]
     read = 0
     for answer in schemas.valid(schema):

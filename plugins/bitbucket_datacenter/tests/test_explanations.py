@@ -48,7 +48,7 @@ def about(config, *mode, action="read", **changes):
     return Question(config(*mode, **changes), "WEB", SHOP, action)
 
 
-def test_401_for_wrong_credentials_names_what_to_check(config, mode):
+def test_401_for_rejected_credentials_says_what_to_check(config, mode):
     error = explain(refusal(401, *WRONG), about(config, mode))
     assert isinstance(error, AuthenticationFailed)
     assert "Authentication failed" in error.message
@@ -57,19 +57,19 @@ def test_401_for_wrong_credentials_names_what_to_check(config, mode):
     ) in error.hint
 
 
-def test_401_for_somebody_who_is_signed_in_is_a_lack_of_permission(config, mode):
+def test_401_for_a_signed_in_user_means_a_missing_permission(config, mode):
     error = explain(refusal(401, *NOT_PERMITTED, **SIGNED_IN), about(config, mode))
     assert isinstance(error, PermissionDenied)
     assert "may not read the repository WEB/shop" in error.message
     assert "Repository read for WEB/shop or its project" in error.hint
 
 
-def test_without_the_header_the_name_of_the_exception_decides(config):
+def test_without_the_user_header_the_exception_name_decides(config):
     error = explain(refusal(401, *NOT_PERMITTED), about(config))
     assert isinstance(error, PermissionDenied)
 
 
-def test_401_where_everybody_may_ask_is_no_lack_of_permission(config):
+def test_401_on_a_public_endpoint_is_not_a_missing_permission(config):
     question = Question(config())
     error = explain(refusal(401, *NOT_PERMITTED), question)
     assert isinstance(error, AuthenticationFailed)
@@ -80,30 +80,30 @@ def test_401_where_everybody_may_ask_is_no_lack_of_permission(config):
 
 
 @pytest.mark.parametrize("body", [None, [], {"errors": None}, {"errors": [7]}, "x"])
-def test_401_that_says_nothing_is_about_the_credentials(config, body):
+def test_401_without_details_is_about_the_credentials(config, body):
     answer = ErrorAnswer(status=401, method="GET", path="/", headers=SIGNED_IN, text="", json=body)
     assert isinstance(explain(answer, about(config)), AuthenticationFailed)
 
 
-def test_403_says_that_passwords_are_turned_off(config):
+def test_403_explains_that_passwords_are_disabled(config):
     error = explain(refusal(403, BASIC_IS_OFF), about(config, "password"))
     assert isinstance(error, AuthenticationFailed)
     assert "mode personal-token" in error.hint
 
 
-def test_403_as_plain_text_says_it_too(config):
+def test_403_in_plain_text_explains_it(config):
     answer = ErrorAnswer(status=403, method="GET", path="/", headers={}, text=BASIC_IS_OFF)
     assert isinstance(explain(answer, about(config, "password")), AuthenticationFailed)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_captcha_is_to_be_solved_in_a_browser(config, status):
+def test_a_captcha_must_be_solved_in_a_browser(config, status):
     error = explain(refusal(status, *CAPTCHA), about(config, "password"))
     assert isinstance(error, AuthenticationFailed)
     assert "https://git.example.com/bitbucket/login" in error.hint
 
 
-def test_another_403_is_a_lack_of_permission(config):
+def test_any_other_403_means_a_missing_permission(config):
     assert isinstance(explain(refusal(403, "XSRF check failed"), about(config)), PermissionDenied)
 
 
@@ -116,14 +116,14 @@ def test_another_403_is_a_lack_of_permission(config):
         ("report status", "may not report a build status to", "Repository read"),
     ],
 )
-def test_each_task_names_its_permission(config, action, said, permission):
+def test_each_operation_names_its_required_permission(config, action, said, permission):
     question = about(config, action=action)
     error = explain(refusal(401, *NOT_PERMITTED, **SIGNED_IN), question)
     assert said in error.message
     assert permission in error.hint
 
 
-def test_the_token_of_a_repository_is_told_to_name_it(config):
+def test_the_hint_for_a_repository_token_is_to_name_the_repository(config):
     refused = refusal(401, *NOT_PERMITTED, **SIGNED_IN)
     error = explain(refused, Question(config("access-token", project="WEB"), "WEB"))
     assert "deploycore provider edit work --repository PROJECT/SLUG" in error.hint
@@ -131,7 +131,7 @@ def test_the_token_of_a_repository_is_told_to_name_it(config):
         assert "--repository" not in explain(refused, question).hint
 
 
-def test_404_names_what_was_asked_for(config):
+def test_404_names_the_requested_resource(config):
     error = explain(refusal(404), about(config))
     assert isinstance(error, NotFound)
     assert "Repository WEB/shop was not found" in error.message
@@ -141,14 +141,14 @@ def test_404_names_what_was_asked_for(config):
     assert "No Bitbucket Data Center was found" in error.message
 
 
-def test_a_webhook_that_is_not_taken_is_told_in_the_servers_words(config):
+def test_a_rejected_webhook_is_reported_with_the_message_of_the_server(config):
     error = explain(refusal(400, "The URL is wrong."), about(config, action="register webhook"))
     assert type(error) is ProviderError
     assert "The URL is wrong." in error.message
 
 
 @pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
-def test_what_the_client_understands_is_left_to_it(config, status):
+def test_statuses_handled_by_the_client_get_no_explanation(config, status):
     assert explain(refusal(status, "x"), about(config)) is None
 
 
@@ -165,10 +165,10 @@ def test_what_the_client_understands_is_left_to_it(config, status):
         ("password", None, "CAPTCHA required", "browser"),
     ],
 )
-def test_git_refusals_have_advice(config, mode, status, message, said):
+def test_git_errors_have_a_hint(config, mode, status, message, said):
     changes = {"username": "ada"} if mode == "personal-token" else {}
     assert said in explain_git_refusal(config(mode, **changes), status, message)
 
 
-def test_git_refusals_without_advice_have_none(config):
+def test_other_git_errors_have_no_hint(config):
     assert explain_git_refusal(config(), 500, "out of order") is None

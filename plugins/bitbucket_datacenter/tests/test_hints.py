@@ -40,7 +40,7 @@ def with_scopes(sandbox, on_sandbox):
     return connect
 
 
-def test_the_permission_that_a_hint_names_is_enough(shop, with_scopes, mode):
+def test_the_permission_named_in_a_hint_is_sufficient(shop, with_scopes, mode):
     with pytest.raises(PermissionDenied, match="may not read the repositories") as caught:
         list(with_scopes(mode).list_repos(RepositoryQuery(owner="WEB")))
     assert "the permission Repository read in the project WEB" in caught.value.hint
@@ -55,14 +55,14 @@ def test_the_permission_that_a_hint_names_is_enough(shop, with_scopes, mode):
 
 
 @pytest.mark.parametrize("access", [Access.EXPIRED, Access.WRONG])
-def test_other_credentials_of_the_same_kind_are_accepted(shop, on_sandbox, mode, access):
+def test_new_credentials_of_the_same_kind_are_accepted(shop, on_sandbox, mode, access):
     with pytest.raises(AuthenticationFailed, match="does not accept") as caught:
         on_sandbox(mode, access).authenticate()
     assert {"password": "the password"}.get(mode, "has not expired") in caught.value.hint
     assert on_sandbox(mode).authenticate()
 
 
-def test_a_token_without_a_username_is_accepted_where_basic_is_off(
+def test_a_token_without_a_username_is_accepted_if_basic_is_disabled(
     sandbox, shop, on_sandbox, tmp_path
 ):
     sandbox.basic = False
@@ -79,7 +79,7 @@ def test_a_token_without_a_username_is_accepted_where_basic_is_off(
     export(unnamed.clone_url(SHOP), shop.default_branch, tmp_path / "a", settings=SETTINGS)
 
 
-def test_a_complete_address_is_taken_for_a_webhook(shop, on_sandbox):
+def test_a_complete_address_is_accepted_for_a_webhook(shop, on_sandbox):
     with Listener() as listener:
         with pytest.raises(ProviderError, match="valid HTTP or HTTPS URL") as caught:
             on_sandbox().register_webhook(SHOP, "ftp://deploy.example.com/1", SECRET)
@@ -87,7 +87,7 @@ def test_a_complete_address_is_taken_for_a_webhook(shop, on_sandbox):
         assert on_sandbox().register_webhook(SHOP, listener.address, SECRET)
 
 
-def test_the_names_in_the_address_are_found(shop, sandbox, on_sandbox):
+def test_the_owner_and_repository_in_the_address_are_found(shop, sandbox, on_sandbox):
     with pytest.raises(NotFound, match="Repository WEB/Web Shop was not found") as caught:
         on_sandbox().find_repository(RepositoryId(owner="WEB", slug="Web Shop"))
     assert "/projects/<PROJECT>/repos/<SLUG>" in caught.value.hint
@@ -109,7 +109,7 @@ def test_a_hidden_repository_is_found_with_the_permission(shop, sandbox, on_sand
     assert on_sandbox().find_repository(hidden).slug == "hidden"
 
 
-def test_the_newest_commit_gets_a_status(shop, on_sandbox):
+def test_the_latest_commit_gets_a_status(shop, on_sandbox):
     status = CommitStatus(commit="1" * 40, state="successful", key="deploy", name="Deployment")
     with pytest.raises(NotFound, match="has no commit") as caught:
         on_sandbox().report_status(SHOP, status)

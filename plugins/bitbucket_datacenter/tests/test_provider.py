@@ -53,7 +53,7 @@ def not_permitted(**headers):
     return refuses(401, "You are not permitted", "AuthorisationException", **headers)
 
 
-def test_the_header_says_who_is_signed_in(serve):
+def test_the_user_header_identifies_the_account(serve):
     provider, host = serve({RECENT: says(page(), **{"X-AUSERNAME": "ada%40example.com"})})
     assert provider.authenticate().username == "ada@example.com"
     assert asked(host) == [f"{API}/profile/recent/repos?limit=1"]
@@ -68,25 +68,27 @@ def test_the_header_says_who_is_signed_in(serve):
         ("personal-token", {}, "unknown"),
     ],
 )
-def test_without_the_header_the_configuration_says_it(serve, mode, changes, name):
+def test_without_the_user_header_the_configuration_identifies_the_account(
+    serve, mode, changes, name
+):
     provider, _ = serve({RECENT: says(page())}, mode=mode, **changes)
     assert provider.authenticate().username == name
 
 
-def test_a_server_that_takes_nobody_to_be_signed_in_has_refused_the_credentials(serve):
+def test_a_response_without_a_user_means_rejected_credentials(serve):
     provider, _ = serve({RECENT: not_permitted()})
     with pytest.raises(AuthenticationFailed, match="does not accept"):
         provider.authenticate()
 
 
-def test_the_wrong_context_path_is_told(serve):
+def test_a_wrong_context_path_is_reported(serve):
     provider, _ = serve({})
     with pytest.raises(NotFound, match="No Bitbucket Data Center") as caught:
         provider.authenticate()
     assert "context path" in caught.value.hint
 
 
-def test_a_server_that_is_too_old_is_named_by_its_version(serve):
+def test_an_outdated_server_is_reported_with_its_version(serve):
     version = {f"GET {API}/application-properties": says({"version": "4.14.3"})}
     with pytest.raises(NotFound, match=r"Bitbucket 4\.14\.3") as caught:
         serve(version)[0].authenticate()
@@ -97,7 +99,7 @@ def test_a_server_that_is_too_old_is_named_by_its_version(serve):
     assert upgraded.authenticate()
 
 
-def test_the_token_of_a_project_is_proved_by_its_repositories(serve):
+def test_a_project_token_is_verified_by_listing_its_repositories(serve):
     provider, host = serve(
         {f"GET {API}/projects/{{project}}/repos": says(page())}, mode="access-token", project="PRJ"
     )
@@ -105,14 +107,14 @@ def test_the_token_of_a_project_is_proved_by_its_repositories(serve):
     assert asked(host) == [f"{API}/projects/PRJ/repos?limit=1"]
 
 
-def test_a_token_without_a_project_is_proved_by_all_that_it_reads(serve):
+def test_a_token_without_a_project_is_verified_by_listing_all_repositories(serve):
     header = {"X-AUSERNAME": "access-token-user%2F1%2F2"}
     provider, host = serve({f"GET {API}/repos": says(page(), **header)}, mode="access-token")
     assert provider.authenticate().username == "access-token-user/1/2"
     assert asked(host) == [f"{API}/repos?limit=1"]
 
 
-def test_the_token_of_a_repository_is_proved_by_it_and_lists_it_alone(serve):
+def test_a_repository_token_is_verified_by_its_repository_and_only_lists_it(serve):
     provider, host = serve(
         {f"GET {REPO}": says({**REPOSITORY, "defaultBranch": "main"})},
         mode="access-token",
@@ -131,7 +133,7 @@ def test_the_token_of_a_repository_is_proved_by_it_and_lists_it_alone(serve):
         assert len(list(wider.list_repos(RepositoryQuery(owner="OPS")))) == 1
 
 
-def test_a_server_below_a_context_path_is_asked_there(serve):
+def test_requests_include_the_context_path(serve):
     url = "https://git.example.com/bitbucket"
     routes = {f"GET /bitbucket{API}/projects/{{project}}/repos": says(page(REPOSITORY))}
     provider, host = serve(routes, path="/bitbucket", project="PRJ")
@@ -141,25 +143,25 @@ def test_a_server_below_a_context_path_is_asked_there(serve):
     assert clone.url == f"{host.url}/bitbucket/scm/prj/my-repo.git"
 
 
-def test_personal_repositories_are_cloned_from_their_own_place(serve):
+def test_personal_repositories_are_cloned_from_their_own_path(serve):
     provider, host = serve({})
     found = provider.clone_url(RepositoryId(owner="~Ada.L", slug="notes"))
     assert found.url == f"{host.url}/scm/~ada.l/notes.git"
 
 
-def test_all_that_can_be_read_is_listed_without_a_project(serve):
+def test_without_a_project_all_readable_repositories_are_listed(serve):
     provider, host = serve({f"GET {API}/repos": says(page(REPOSITORY))})
     assert [row.slug for row in provider.list_repos()] == ["my-repo"]
     assert asked(host) == [f"{API}/repos?limit=500&permission=REPO_READ"]
 
 
-def test_an_owner_takes_the_place_of_the_project(serve):
+def test_an_owner_overrides_the_project(serve):
     provider, host = serve({f"GET {API}/projects/{{project}}/repos": says(page())}, project="PRJ")
     list(provider.list_repos(RepositoryQuery(owner="~ada", limit=3)))
     assert asked(host) == [f"{API}/projects/~ada/repos?limit=3"]
 
 
-def test_the_next_page_starts_where_the_server_says_and_nowhere_else(serve):
+def test_the_next_page_starts_only_where_the_server_says(serve):
     """The server caps the limit, and leaves out items that it has counted."""
 
     def listing(request, project):
@@ -176,7 +178,7 @@ def test_the_next_page_starts_where_the_server_says_and_nowhere_else(serve):
     assert asked(host) == [address, f"{address}&start=7", f"{address}&start=40"]
 
 
-def test_the_last_page_is_the_last_whatever_else_it_says(serve):
+def test_the_last_page_ends_the_listing_whatever_else_it_contains(serve):
     provider, host = serve({f"GET {API}/repos": says(page(REPOSITORY, nextPageStart=1))})
     assert len(list(provider.list_repos())) == 1
     assert len(asked(host)) == 1
@@ -193,7 +195,7 @@ def test_the_last_page_is_the_last_whatever_else_it_says(serve):
         {"isLastPage": "no"},
     ],
 )
-def test_a_page_that_does_not_say_where_the_next_one_starts_is_unexpected(serve, more):
+def test_a_page_without_the_start_of_the_next_page_is_unexpected(serve, more):
     answers = [says({**page(REPOSITORY), **more}), says(page(REPOSITORY))]
     provider, _ = serve({f"GET {API}/repos": lambda request: answers.pop(0)(request)})
     with pytest.raises(UnexpectedAnswer) as caught:
@@ -204,14 +206,14 @@ def test_a_page_that_does_not_say_where_the_next_one_starts_is_unexpected(serve,
 
 
 @pytest.mark.parametrize("body", [{}, {"isLastPage": True}, {"message": "Sign in"}])
-def test_an_answer_without_values_is_no_empty_listing(serve, body):
+def test_a_response_without_values_is_not_an_empty_listing(serve, body):
     provider, _ = serve({f"GET {REPO}/branches": says(body)})
     with pytest.raises(UnexpectedAnswer):
         list(provider.list_branches(SHOP))
 
 
 @pytest.mark.parametrize("following", [0, 1])
-def test_pages_that_lead_in_a_circle_are_left(serve, following):
+def test_a_loop_of_pages_is_stopped(serve, following):
     rows = page(REPOSITORY, isLastPage=False, nextPageStart=following)
     provider, host = serve({f"GET {API}/repos": says(rows)})
     with pytest.raises(UnexpectedAnswer):
@@ -219,7 +221,7 @@ def test_pages_that_lead_in_a_circle_are_left(serve, following):
     assert len(asked(host)) <= 3
 
 
-def test_a_branch_of_an_exact_name_is_filtered_for_and_the_listing_left(serve):
+def test_a_branch_search_by_exact_name_reads_one_page(serve):
     rows = [{"id": f"refs/heads/{name}", "latestCommit": COMMIT} for name in ("main", "main-line")]
     more = {"isLastPage": False, "nextPageStart": 2}
     provider, host = serve({f"GET {REPO}/branches": says({**page(*rows), **more})})
@@ -232,14 +234,14 @@ def test_a_branch_of_an_exact_name_is_filtered_for_and_the_listing_left(serve):
     ("name", "quoted"),
     [("a&b=c#", "a%26b%3Dc%23"), ("größe%", "gr%C3%B6%C3%9Fe%25"), ("🚀", "%F0%9F%9A%80")],
 )
-def test_what_is_filtered_for_is_quoted_once(serve, name, quoted):
+def test_a_filter_is_encoded_once(serve, name, quoted):
     provider, host = serve({f"GET {REPO}/branches": says(page()), f"GET {REPO}/tags": says(page())})
     list(provider.list_branches(SHOP, BranchQuery(name_contains=name)))
     list(provider.list_tags(SHOP, TagQuery(name=name)))
     assert all(f"filterText={quoted}" in request for request in asked(host))
 
 
-def test_a_repository_that_is_hidden_is_not_found(serve):
+def test_a_hidden_repository_is_not_found(serve):
     """The server says the same of credentials that can read nothing."""
     provider, host = serve(
         {
@@ -265,7 +267,7 @@ def test_credentials_that_can_read_nothing_lack_a_permission(serve, others):
         list(provider.list_branches(SHOP))
 
 
-def test_the_default_branch_is_asked_for_where_the_repository_does_not_have_it(serve):
+def test_the_default_branch_is_requested_if_the_repository_lacks_it(serve):
     provider, host = serve(
         {
             f"GET {REPO}": says(REPOSITORY),
@@ -282,7 +284,7 @@ def test_an_empty_repository_has_no_default_branch(serve, default):
     assert provider.find_repository(SHOP).default_branch is None
 
 
-def test_an_unknown_pull_request_is_nothing_and_an_unknown_repository_an_error(serve):
+def test_an_unknown_pull_request_is_none_and_an_unknown_repository_an_error(serve):
     number = PullRequestQuery(number=9)
     provider, _ = serve({f"GET {REPO}": says(REPOSITORY)})
     assert list(provider.list_pull_requests(SHOP, number)) == []
@@ -291,13 +293,13 @@ def test_an_unknown_pull_request_is_nothing_and_an_unknown_repository_an_error(s
         list(provider.list_pull_requests(SHOP, number))
 
 
-def test_open_pull_requests_are_asked_for(serve):
+def test_open_pull_requests_are_requested(serve):
     provider, host = serve({f"GET {REPO}/pull-requests": says(page(PULL_REQUEST))})
     assert [row.number for row in provider.list_pull_requests(SHOP)] == [101]
     assert asked(host)[0].endswith("/pull-requests?limit=500&state=OPEN")
 
 
-def test_too_many_requests_say_until_when(serve):
+def test_a_rate_limit_error_has_its_end_time(serve):
     provider, _ = serve({f"GET {API}/repos": refuses(429, **{"Retry-After": "1800"})})
     with pytest.raises(RateLimited) as caught:
         list(provider.list_repos())
@@ -333,7 +335,7 @@ def taking():
     return Taking()
 
 
-def test_a_status_links_to_the_commit_if_there_is_no_better_place(serve, taking):
+def test_a_status_without_a_url_links_to_the_commit(serve, taking):
     provider, host = serve({BUILDS: taking("CANCELLED")})
     provider.report_status(SHOP, STATUS)
     provider.report_status(SHOP, STATUS.model_copy(update={"url": f"https://x/{'y' * 450}"}))
@@ -342,26 +344,26 @@ def test_a_status_links_to_the_commit_if_there_is_no_better_place(serve, taking)
     assert "ref" not in taking.seen[0]
 
 
-def test_a_server_that_does_not_know_cancelled_is_told_failed(serve, taking):
+def test_a_server_without_the_cancelled_state_receives_failed(serve, taking):
     provider, _ = serve({BUILDS: taking("FAILED"), **THERE})
     provider.report_status(SHOP, STATUS)
     assert [body["state"] for body in taking.seen] == ["CANCELLED", "FAILED"]
 
 
-def test_another_state_that_is_refused_is_an_error(serve, taking):
+def test_any_other_rejected_state_is_an_error(serve, taking):
     provider, _ = serve({BUILDS: taking(), **THERE})
     with pytest.raises(ProviderError, match="400"):
         provider.report_status(SHOP, STATUS.model_copy(update={"state": "failed"}))
     assert len(taking.seen) == 1
 
 
-def test_an_older_server_is_told_in_the_older_way(serve, taking):
+def test_an_older_server_receives_the_older_status_format(serve, taking):
     provider, _ = serve({OLDER: taking("FAILED"), **THERE})
     provider.report_status(SHOP, STATUS)
     assert [body["state"] for body in taking.seen] == ["FAILED"]
 
 
-def test_a_server_with_neither_way_is_named_by_its_version(serve):
+def test_a_server_without_either_status_api_is_reported_with_its_version(serve):
     version = {f"GET {API}/application-properties": says({"version": "4.1.0"})}
     provider, _ = serve({**THERE, **version})
     with pytest.raises(NotFound, match=r"Bitbucket 4\.1\.0"):
@@ -369,13 +371,13 @@ def test_a_server_with_neither_way_is_named_by_its_version(serve):
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_commit_that_is_gone_is_not_found(serve, status):
+def test_a_deleted_commit_is_not_found(serve, status):
     provider, _ = serve({BUILDS: refuses(status), f"GET {REPO}": says(REPOSITORY)})
     with pytest.raises(NotFound, match="has no commit"):
         provider.report_status(SHOP, STATUS)
 
 
-def test_the_address_for_ssh_is_the_repositorys_link(serve):
+def test_the_ssh_address_is_the_link_of_the_repository(serve):
     provider, host = serve({f"GET {REPO}": says(REPOSITORY)})
     found = provider.ssh_clone_url(SHOP)
     assert found.url == "ssh://git@git.example.com:7999/prj/my-repo.git"
@@ -383,7 +385,7 @@ def test_the_address_for_ssh_is_the_repositorys_link(serve):
     assert len(asked(host)) == 1
 
 
-def test_without_a_link_there_is_no_address_for_ssh(serve):
+def test_without_a_link_there_is_no_ssh_address(serve):
     provider, _ = serve({f"GET {REPO}": says({**REPOSITORY, "links": {"clone": []}})})
     with pytest.raises(NotFound, match="names no SSH address") as caught:
         provider.ssh_clone_url(SHOP)
@@ -393,7 +395,7 @@ def test_without_a_link_there_is_no_address_for_ssh(serve):
     assert provider.clone_url(SHOP).url.startswith("http://")
 
 
-def test_a_link_that_is_not_for_ssh_is_unexpected(serve):
+def test_a_link_with_another_scheme_is_unexpected(serve):
     links = {"clone": [{"name": "ssh", "href": "https://git.example.com/prj/my-repo.git"}]}
     provider, _ = serve({f"GET {REPO}": says({**REPOSITORY, "links": links})})
     with pytest.raises(UnexpectedAnswer):

@@ -37,7 +37,7 @@ def get(sandbox):
     return ask
 
 
-def test_pages_are_capped_and_say_where_the_next_one_starts(sandbox, get):
+def test_pages_are_limited_and_contain_the_start_of_the_next_one(sandbox, get):
     sandbox.arrange(MANY)
     first = get("projects/WEB/repos", limit=1000).json()
     assert (first["size"], first["limit"], first["nextPageStart"]) == (100, 100, 100)
@@ -49,12 +49,12 @@ def test_pages_are_capped_and_say_where_the_next_one_starts(sandbox, get):
     assert get("projects/WEB/repos", start="x").status_code == 400
 
 
-def test_keys_of_projects_are_the_same_in_any_case(sandbox, get):
+def test_project_keys_are_case_insensitive(sandbox, get):
     sandbox.arrange(ONE)
     assert get("projects/web/repos/shop").json()["project"]["key"] == "WEB"
 
 
-def test_links_hold_the_callers_username_and_the_plugin_takes_it_off(sandbox, get, on_sandbox):
+def test_links_contain_the_username_and_the_plugin_removes_it(sandbox, get, on_sandbox):
     sandbox.arrange(ONE)
     (link, _) = get("projects/WEB/repos/shop").json()["links"]["clone"]
     assert "//ada@127.0.0.1" in link["href"]
@@ -65,7 +65,7 @@ def test_links_hold_the_callers_username_and_the_plugin_takes_it_off(sandbox, ge
 
 
 @pytest.mark.parametrize("path", ["projects/WEB/repos", "projects/WEB/repos/shop", "projects"])
-def test_who_is_not_signed_in_is_refused(sandbox, get, path):
+def test_unauthenticated_requests_are_rejected(sandbox, get, path):
     sandbox.arrange(ONE)
     refused = get(path, None)
     assert refused.status_code == 401
@@ -74,7 +74,7 @@ def test_who_is_not_signed_in_is_refused(sandbox, get, path):
     assert row["exceptionName"].endswith("IncorrectPasswordAuthenticationException")
 
 
-def test_what_is_hidden_is_refused_as_a_lack_of_permission(sandbox, get):
+def test_hidden_resources_are_rejected_as_a_missing_permission(sandbox, get):
     sandbox.arrange(ONE)
     for path in ("projects/rival/repos/hidden", "projects/rival/repos"):
         refused = get(path)
@@ -84,7 +84,7 @@ def test_what_is_hidden_is_refused_as_a_lack_of_permission(sandbox, get):
     assert get("projects/WEB/repos/nowhere").status_code == 404
 
 
-def test_hidden_and_lacking_a_permission_are_told_apart(sandbox, on_sandbox, mode):
+def test_hidden_resources_and_missing_permissions_are_distinguished(sandbox, on_sandbox, mode):
     sandbox.arrange(ONE)
     hidden = RepositoryId(owner="rival", slug="hidden")
     with pytest.raises(NotFound):
@@ -100,7 +100,7 @@ def raise_with_hint(call, *arguments):
         raise PermissionDenied(f"{error.message} {error.hint}") from None
 
 
-def test_with_basic_turned_off_tokens_alone_are_taken(sandbox, on_sandbox, tmp_path):
+def test_with_basic_authentication_disabled_only_tokens_are_accepted(sandbox, on_sandbox, tmp_path):
     (shop,) = sandbox.arrange(ONE)
     sandbox.basic = False
     for mode in ("personal-token", "access-token"):
@@ -113,7 +113,7 @@ def test_with_basic_turned_off_tokens_alone_are_taken(sandbox, on_sandbox, tmp_p
     assert "personal-token" in caught.value.hint
 
 
-def test_with_basic_turned_off_git_says_so(sandbox, on_sandbox, tmp_path):
+def test_with_basic_authentication_disabled_git_reports_it(sandbox, on_sandbox, tmp_path):
     (shop,) = sandbox.arrange(ONE)
     sandbox.basic = False
     source = on_sandbox("password").clone_url(RepositoryId(owner=shop.owner, slug=shop.slug))
@@ -121,7 +121,7 @@ def test_with_basic_turned_off_git_says_so(sandbox, on_sandbox, tmp_path):
         export(source, shop.default_branch, tmp_path / "clone", settings=SETTINGS)
 
 
-def test_the_token_of_a_project_is_no_password(sandbox, on_sandbox):
+def test_a_project_token_is_not_accepted_as_a_password(sandbox, on_sandbox):
     secret = sandbox.add_credential("access-token").secret
     with pytest.raises(AuthenticationFailed):
         on_sandbox("password", password=secret).authenticate()
@@ -129,7 +129,7 @@ def test_the_token_of_a_project_is_no_password(sandbox, on_sandbox):
     assert on_sandbox("password", password=secret).authenticate().username == "ada"
 
 
-def test_a_personal_token_clones_with_its_username_too(sandbox, on_sandbox, tmp_path):
+def test_a_personal_token_can_clone_with_its_username(sandbox, on_sandbox, tmp_path):
     (shop,) = sandbox.arrange(ONE)
     source = on_sandbox(username="ada").clone_url(RepositoryId(owner=shop.owner, slug=shop.slug))
     assert source.credential.scheme == "basic"
@@ -137,7 +137,7 @@ def test_a_personal_token_clones_with_its_username_too(sandbox, on_sandbox, tmp_
     assert done.commit == shop.branches[shop.default_branch]
 
 
-def test_everything_that_is_read_is_as_described(sandbox, on_sandbox, mode):
+def test_every_response_read_matches_the_documentation(sandbox, on_sandbox, mode):
     sandbox.arrange(TWO)
     sandbox.publish("~ada", "diary", "main", {"a": b"1"}, "Start")
     engine = sandbox.existing("WEB", "engine")
@@ -171,14 +171,14 @@ def test_personal_repositories_are_listed_and_cloned(sandbox, on_sandbox, tmp_pa
     assert export(source, "main", tmp_path / "clone", settings=SETTINGS).commit == commit
 
 
-def test_without_a_project_all_that_can_be_read_is_listed(sandbox, on_sandbox):
+def test_without_a_project_all_readable_repositories_are_listed(sandbox, on_sandbox):
     sandbox.arrange(ONE)
     sandbox.publish("~ada", "diary", "main", {"a": b"1"}, "Start")
     provider = on_sandbox(project=None)
     assert [str(row.id) for row in provider.list_repos()] == ["WEB/shop", "~ada/diary"]
 
 
-def test_answers_without_a_default_branch_have_it_asked_for(sandbox, on_sandbox):
+def test_the_default_branch_is_requested_if_responses_lack_it(sandbox, on_sandbox):
     sandbox.arrange(TWO)
     sandbox.tells_default_branch = False
     provider = on_sandbox()
@@ -200,7 +200,7 @@ def status(commit: CommitHash, state="in_progress"):
         ({"has_builds": False}, ["in_progress", "successful", "failed", "failed"]),
     ],
 )
-def test_statuses_are_shown_by_servers_of_all_ages(sandbox, on_sandbox, settings, shown):
+def test_statuses_work_with_servers_of_all_versions(sandbox, on_sandbox, settings, shown):
     (shop,) = sandbox.arrange(ONE)
     commit = shop.branches[shop.default_branch]
     for name, value in settings.items():

@@ -74,7 +74,7 @@ def test_a_push_as_documented():
     )
 
 
-def test_all_refs_of_a_push_are_told():
+def test_all_refs_of_a_push_are_reported():
     (event,) = events(
         push(
             change("refs/heads/made", ZEROS, COMMIT, "ADD"),
@@ -91,7 +91,7 @@ def test_all_refs_of_a_push_are_told():
 
 
 @pytest.mark.parametrize("time", TIMES.values(), ids=TIMES)
-def test_commits_of_a_push_have_times_in_either_form(time):
+def test_commit_times_of_a_push_have_either_format(time):
     commits = [{"id": COMMIT, "authorTimestamp": time, "committerTimestamp": time}]
     (event,) = events(push(change(), commits=commits, toCommit=commits[0], date=time))
     assert event.changes[0].after == COMMIT
@@ -129,33 +129,33 @@ def test_each_event_of_a_pull_request(kind, state, action, time):
     )
 
 
-def test_a_fork_that_is_gone_is_no_source():
+def test_a_deleted_fork_is_no_source():
     source = {key: value for key, value in PULL_REQUEST["fromRef"].items() if key != "repository"}
     (event,) = events(pull_request("pr:declined", state="DECLINED", fromRef=source))
     assert event.source is None
 
 
 @pytest.mark.parametrize("kind", ["pr:merged", "pr:declined"])
-def test_an_end_that_the_body_denies_is_refused(kind):
+def test_a_closing_event_that_its_body_contradicts_is_rejected(kind):
     with pytest.raises(UnexpectedAnswer, match="is open"):
         events(pull_request(kind))
 
 
-def test_a_pull_request_into_nothing_is_refused():
+def test_a_pull_request_without_a_target_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="toRef"):
         events(pull_request("pr:opened", toRef={"id": "refs/heads/main"}))
 
 
 @pytest.mark.parametrize("kind", ["repo:modified", "pr:comment:added", "pr:reviewer:approved"])
-def test_other_events_are_passed_over(kind):
+def test_other_events_are_ignored(kind):
     assert events({"eventKey": kind}) == ()
 
 
-def test_a_test_delivery_says_nothing():
+def test_a_test_delivery_contains_no_event():
     assert events({"test": True}, "diagnostics:ping") == ()
 
 
-def test_the_signed_body_says_what_kind_it_is():
+def test_the_event_type_is_read_from_the_signed_body():
     (event,) = events(push(change()), kind="pr:merged")
     assert isinstance(event, PushEvent)
 
@@ -170,12 +170,12 @@ def test_the_signed_body_says_what_kind_it_is():
         {**push(change()), "eventKey": 7},
     ],
 )
-def test_what_is_not_as_documented_is_refused(body):
+def test_an_undocumented_format_is_rejected(body):
     with pytest.raises(UnexpectedAnswer):
         events(body, "repo:refs_changed")
 
 
-def test_without_the_header_it_is_no_delivery():
+def test_without_the_header_it_is_not_a_delivery():
     with pytest.raises(UnexpectedAnswer, match="X-Event-Key"):
         delivered(WebhookDelivery({}, json.dumps(push(change())).encode()))
 
@@ -194,7 +194,7 @@ def test_a_form_is_refused():
     ),
     st.sampled_from([*EVENTS, "diagnostics:ping"]),
 )
-def test_any_json_is_an_event_or_a_typed_error(body, kind):
+def test_any_json_yields_an_event_or_a_typed_error(body, kind):
     try:
         found = delivered(WebhookDelivery({"x-event-key": kind}, json.dumps(body).encode()))
     except UnexpectedAnswer:
@@ -216,12 +216,12 @@ SECRET = SecretStr("It's a Secret to Everybody")
         ("", False),
     ],
 )
-def test_the_signature_is_that_of_the_vendors_example(header, is_right):
+def test_the_signature_matches_the_documented_example(header, is_right):
     found = WebhookDelivery({"x-hub-signature": header}, b"Hello World!")
     assert is_signed(found, (SECRET,)) is is_right
 
 
-def test_a_subscription_asks_for_signed_deliveries_of_pushes_and_pull_requests():
+def test_a_subscription_requests_signed_pushes_and_pull_requests():
     body = subscription("https://deploy.example.com/1", SECRET)
     assert body["configuration"] == {"secret": SECRET}
     assert body["events"] == list(EVENTS)

@@ -38,7 +38,9 @@ def told(sandbox, listener):
 
 
 @pytest.mark.parametrize("times", ["milliseconds", "iso"])
-def test_pushes_and_pull_requests_are_told(sandbox, shop, on_sandbox, mode, listener, told, times):
+def test_pushes_and_pull_requests_are_delivered(
+    sandbox, shop, on_sandbox, mode, listener, told, times
+):
     sandbox.times = times
     provider = on_sandbox(mode)
     provider.register_webhook(SHOP, listener.address, FIRST)
@@ -87,7 +89,7 @@ def test_registering_again_rotates_the_secret(sandbox, shop, on_sandbox, listene
     assert told(provider, SECOND) == []
 
 
-def test_a_test_delivery_is_signed_and_says_nothing(sandbox, shop, on_sandbox, listener, told):
+def test_a_test_delivery_is_signed_and_contains_no_event(sandbox, shop, on_sandbox, listener, told):
     provider = on_sandbox()
     provider.register_webhook(SHOP, listener.address, FIRST)
     (hook,) = sandbox.webhooks.of(shop.full_name)
@@ -97,6 +99,6 @@ def test_a_test_delivery_is_signed_and_says_nothing(sandbox, shop, on_sandbox, l
     assert told(provider) == []
 
 
-def test_an_address_that_the_server_does_not_take_is_told(shop, on_sandbox):
+def test_an_address_rejected_by_the_server_is_reported(shop, on_sandbox):
     with pytest.raises(ProviderError, match="valid HTTP or HTTPS URL"):
         on_sandbox().register_webhook(SHOP, "ftp://deploy.example.com/1", FIRST)

@@ -26,7 +26,7 @@ def test_repositories_are_separated_by_spaces_commas_or_lines(config):
     assert given.path_of(RepositoryId(owner="acme", slug="ü")) == "acme/%C3%BC"
 
 
-def test_a_path_of_one_segment_has_an_underscore_for_its_owner(config):
+def test_a_path_of_one_segment_gets_an_underscore_as_owner(config):
     given = config(repositories="site.git _/real.git")
     site, real = given.repository_ids
     assert (str(site), str(real)) == ("_/site", "_/real")
@@ -52,7 +52,7 @@ def test_a_path_of_one_segment_has_an_underscore_for_its_owner(config):
         ("shop.git _/shop", "'_/shop'; keep one of them"),
     ],
 )
-def test_a_path_that_is_none_is_refused(config, text, said):
+def test_an_invalid_path_is_rejected(config, text, said):
     with pytest.raises(ConfigurationError, match="repositories") as caught:
         config(repositories=text)
     assert said in caught.value.message
@@ -69,21 +69,21 @@ def test_a_path_that_is_none_is_refused(config, text, said):
         "ssh://git@git.example.com/srv?x",
     ],
 )
-def test_mode_ssh_takes_ssh_urls_alone(config, url):
+def test_mode_ssh_only_accepts_ssh_urls(config, url):
     with pytest.raises(ConfigurationError, match="url") as caught:
         config("ssh", url=url)
     assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", ["anonymous", "basic", "bearer"])
-def test_other_modes_take_https_alone(config, mode):
+def test_other_modes_only_accept_https(config, mode):
     for url in ("ssh://git@git.example.com/srv", "http://git.example.com"):
         with pytest.raises(ConfigurationError, match="url"):
             config(mode, url=url)
 
 
 @pytest.mark.parametrize("branch", ["", "a b", "a..b", "/a", "a~1"])
-def test_a_default_branch_is_one_that_git_allows(config, branch):
+def test_a_default_branch_must_be_allowed_by_git(config, branch):
     with pytest.raises(ConfigurationError, match="default_branch"):
         config(default_branch=branch)
     assert config(default_branch="refs/heads/trunk").default_branch == "trunk"
@@ -98,12 +98,12 @@ def test_a_default_branch_is_one_that_git_allows(config, branch):
         ("bearer", "token", SecretStr("a b")),
     ],
 )
-def test_credentials_that_cannot_be_right_are_refused(config, mode, field, value):
+def test_impossible_credentials_are_rejected(config, mode, field, value):
     with pytest.raises(ConfigurationError, match=field):
         config(mode, **{field: value})
 
 
-def test_mode_ssh_is_refused_without_a_key_and_taken_with_the_agent(values):
+def test_mode_ssh_requires_a_key_or_an_agent(values):
     given = values("ssh", repositories="acme/shop")
     name = given.pop("name")
     with pytest.raises(ConfigurationError, match="mode ssh requires") as caught:
@@ -124,13 +124,13 @@ def test_mode_ssh_is_refused_without_a_key_and_taken_with_the_agent(values):
         ("git@git.example.com:site.git", "_/site"),
     ],
 )
-def test_the_address_of_a_repository_without_an_owner_is_read(address, name):
+def test_a_repository_address_without_an_owner_is_parsed(address, name):
     by_host = partial(repository_by, load_plugin("git"))
     found = read_repository(address, lambda: ["https://git.example.com/git"], by_host)
     assert str(found) == name
 
 
-def test_the_host_of_an_ssh_url_is_where_the_provider_is(config):
+def test_the_host_of_an_ssh_url_identifies_the_provider(config):
     assert config("ssh").api_base_url == "https://git.example.com"
     assert config("ssh", url="ssh://[::1]:22/srv").api_base_url == "https://[::1]"
     assert config("ssh").account == "git"

@@ -29,7 +29,7 @@ def shop(sandbox):
     return arranged
 
 
-def test_repositories_are_those_of_the_configuration_in_its_order(sandbox, on_sandbox):
+def test_repositories_are_listed_in_the_configured_order(sandbox, on_sandbox):
     arranged = sandbox.arrange(ODD)
     slugs = [row.slug for row in reversed(arranged)]
     provider = on_sandbox(repositories=" ".join(f"acme/{slug}" for slug in slugs))
@@ -41,7 +41,7 @@ def test_repositories_are_those_of_the_configuration_in_its_order(sandbox, on_sa
     assert len(list(provider.list_repos(RepositoryQuery(owner="acme", limit=2)))) == 2
 
 
-def test_each_repository_is_asked_for_when_it_is_wanted(sandbox, on_sandbox):
+def test_each_repository_is_requested_when_it_is_read(sandbox, on_sandbox):
     sandbox.arrange(MANY)
     provider = on_sandbox()
     before = sandbox.request_count
@@ -62,7 +62,7 @@ def test_an_empty_repository_has_no_default_branch(sandbox, on_sandbox):
     assert found == {"engine": "main", "notes": "main", "vacant": "trunk"}
 
 
-def test_what_is_not_found_is_told_after_what_is(sandbox, on_sandbox):
+def test_missing_repositories_are_reported_after_the_others(sandbox, on_sandbox):
     sandbox.arrange(TWO)
     provider = on_sandbox(repositories="acme/typo acme/engine acme/notes")
     found = []
@@ -74,7 +74,7 @@ def test_what_is_not_found_is_told_after_what_is(sandbox, on_sandbox):
     assert caught.value.details["repository"] == "acme/typo"
 
 
-def test_the_hint_of_a_mistyped_path_helps(sandbox, shop, on_sandbox):
+def test_the_hint_for_a_mistyped_path_works(sandbox, shop, on_sandbox):
     with pytest.raises(NotFound, match="Repository acme/typo was not found"):
         on_sandbox(repositories="acme/typo").authenticate()
     assert on_sandbox(repositories="acme/shop").authenticate().username == "acme"
@@ -90,7 +90,7 @@ def test_an_owner_without_repositories_is_unknown(sandbox, shop, on_sandbox):
     assert [row.slug for row in wider.list_repos(RepositoryQuery(owner="other"))] == ["tool"]
 
 
-def test_branches_and_tags_are_those_of_the_server(sandbox, shop, on_sandbox):
+def test_branches_and_tags_are_read_from_the_server(sandbox, shop, on_sandbox):
     [commit] = set(shop.branches.values())
     sandbox.add_branches("acme", "shop", ["topic", "topics"], at=commit)
     sandbox.add_tag("acme", "shop", "v1.0", at=commit)
@@ -108,7 +108,7 @@ def test_branches_and_tags_are_those_of_the_server(sandbox, shop, on_sandbox):
     ("mode", "said"),
     [("basic", "replace the password"), ("bearer", "bearer token")],
 )
-def test_rejected_credentials_are_told_by_mode(shop, on_sandbox, mode, said):
+def test_rejected_credentials_are_reported_by_mode(shop, on_sandbox, mode, said):
     with pytest.raises(AuthenticationFailed) as caught:
         on_sandbox(mode, Access.WRONG).authenticate()
     assert said in caught.value.hint
@@ -121,13 +121,13 @@ def test_a_server_that_requires_credentials_says_so(shop, on_sandbox):
     assert "mode basic, bearer or ssh" in caught.value.hint
 
 
-def test_what_is_forbidden_is_told_so(sandbox, shop, on_sandbox):
+def test_a_forbidden_request_is_reported_as_such(sandbox, shop, on_sandbox):
     sandbox.faults.add(Fault(answer(403, "no")))
     with pytest.raises(PermissionDenied, match="does not allow"):
         on_sandbox().authenticate()
 
 
-def test_a_clone_url_is_the_url_and_the_path(config, open_provider):
+def test_a_clone_url_consists_of_the_url_and_the_path(config, open_provider):
     odd = RepositoryId(owner="größe & co", slug="a?b.git")
     found = open_provider(config("basic")).clone_url(odd)
     assert found.url == "https://git.example.com/git/gr%C3%B6%C3%9Fe%20%26%20co/a%3Fb.git"
@@ -150,7 +150,7 @@ def test_over_ssh_the_core_adds_the_key(config, open_provider):
     assert "ssh_private_key" in caught.value.hint
 
 
-def test_a_key_is_of_no_use_over_https(config, open_provider):
+def test_a_key_cannot_be_used_over_https(config, open_provider):
     provider = open_provider(config("basic"), core=CoreFields(ssh_agent=True))
     with pytest.raises(ConfigurationError, match="its mode is basic") as caught:
         provider.clone_url(SHOP)
@@ -161,7 +161,7 @@ def test_a_key_is_of_no_use_over_https(config, open_provider):
 
 
 @pytest.mark.parametrize("mode", ["anonymous", "basic", "bearer", "ssh"])
-def test_refusals_of_clones_are_explained(config, open_provider, mode):
+def test_clone_errors_are_explained(config, open_provider, mode):
     provider = open_provider(config(mode))
     assert provider.explain_git_refusal(404, "").startswith("Check the repository's path")
     assert provider.explain_git_refusal(401, "") == provider.explain_git_refusal(403, "")

@@ -27,7 +27,7 @@ def sent(body, *, secret=SECRET, headers=None, **changes):
     return WebhookDelivery(headers=given if headers is None else headers, body=body)
 
 
-def test_only_who_knows_a_secret_signs():
+def test_only_a_known_nonempty_secret_verifies_a_signature():
     assert is_signed(sent(PUSH), (SECRET,))
     assert is_signed(sent(PUSH), (OTHER, SECRET))
     assert not is_signed(sent(PUSH, secret=OTHER), (SECRET,))
@@ -36,7 +36,7 @@ def test_only_who_knows_a_secret_signs():
     assert not is_signed(sent(PUSH, secret=empty), (empty,))
 
 
-def test_another_body_header_or_algorithm_proves_nothing():
+def test_another_body_header_or_algorithm_fails_verification():
     found = sent(PUSH)
     proof = found.headers["x-deploycore-signature"]
     assert not is_signed(WebhookDelivery(headers=found.headers, body=found.body + b" "), (SECRET,))
@@ -46,7 +46,7 @@ def test_another_body_header_or_algorithm_proves_nothing():
     assert not is_signed(sent(PUSH, headers={}), (SECRET,))
 
 
-def test_a_push_moves_a_ref():
+def test_a_push_reports_the_new_commit_of_a_ref():
     told = delivered(sent(PUSH, actor="Ada", delivery="7", sent_at="2027-01-31T12:00:00+01:00"))
     change = RefChange(kind="branch", name="main", after=COMMIT)
     shop = RepositoryId(owner="acme", slug="shop")
@@ -58,7 +58,7 @@ def test_a_push_moves_a_ref():
     assert (change.kind, change.name, change.before) == ("tag", "v1/2", "0" * 39 + "1")
 
 
-def test_without_a_commit_the_server_is_asked():
+def test_without_a_commit_the_server_is_queried():
     [event] = delivered(sent(PUSH, commit=None)).events
     assert event.unresolved == ("refs/heads/main",)
     assert (event.changes, event.truncated) == ((), False)
@@ -92,13 +92,13 @@ def test_a_commit_of_zeros_is_a_deleted_ref(before):
         ({"sent_at": "2027-01-31T12:00:00"}, "sent_at"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(changes, field):
+def test_an_invalid_field_is_named(changes, field):
     with pytest.raises(UnexpectedAnswer, match=f"these fields are wrong: {field}"):
         delivered(sent(PUSH, **changes))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b"\xff", b"7"])
-def test_what_is_no_push_is_refused(body):
+def test_an_invalid_push_is_rejected(body):
     with pytest.raises(UnexpectedAnswer):
         delivered(sent(body))
 

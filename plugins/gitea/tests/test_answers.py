@@ -130,33 +130,33 @@ def repository(**changes):
     return answer.repository()
 
 
-def test_a_repository_as_gitea_describes_it():
+def test_a_documented_repository_is_parsed():
     assert repository() == SHOP
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", {}, ["x", 1], None])
-def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
+def test_invalid_display_fields_are_none(wrong):
     found = repository(archived=wrong, size=wrong, topics=wrong, updated_at=wrong)
     nothing = {"archived": None, "size": None, "updated_at": None}
     assert found == SHOP.model_copy(update=nothing)
 
 
-def test_an_empty_repository_has_no_default_branch_although_one_is_named():
+def test_an_empty_repository_has_no_default_branch_even_if_one_is_named():
     assert repository(empty=True).default_branch is None
 
 
 @pytest.mark.parametrize("what", [{"archived": True}, {"mirror": True}, {"object_format_name": ""}])
-def test_archived_repositories_and_mirrors_are_repositories_as_others_are(what):
+def test_archived_repositories_and_mirrors_are_normal_repositories(what):
     archived = what.get("archived", False)
     assert repository(**what) == SHOP.model_copy(update={"archived": archived})
 
 
-def test_what_belongs_to_a_hidden_organisation_is_not_public():
+def test_a_repository_of_a_hidden_organization_is_not_public():
     assert repository(private=False, internal=True).private
     assert not repository(private=False).private
 
 
-def test_a_server_without_ssh_has_no_link_for_it():
+def test_a_server_without_ssh_has_no_ssh_link():
     assert [link.name for link in repository(ssh_url="").clone_links] == ["https"]
 
 
@@ -193,7 +193,7 @@ MINIMAL = {
 @pytest.mark.parametrize(
     "more", [{}, {"clone_url": None, "default_branch": None, "empty": None, "internal": None}]
 )
-def test_a_repository_of_the_fields_that_are_needed(more):
+def test_a_repository_with_only_the_required_fields_is_parsed(more):
     found = parse_answer(RepositoryAnswer, {**MINIMAL, **more}, what="a repository").repository()
     assert (found.slug, found.default_branch, found.clone_links) == ("shop", None, ())
 
@@ -213,7 +213,7 @@ def test_a_search_that_finds_nothing(answer):
         {"url": "https://x", "config": {"url": "https://x"}, "type": "forgejo"},
     ],
 )
-def test_the_address_of_a_webhook_is_in_either_place(answer):
+def test_the_webhook_address_is_read_from_either_field(answer):
     found = parse_answer(HookAnswer, {"id": 3, "active": True, **answer}, what="a webhook")
     assert found.webhook().url == "https://x"
     assert found.is_ours("https://x")

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from deploycore_gitea import GiteaProvider
 
 
-def test_there_is_no_address_unless_it_is_given():
+def test_there_is_no_default_address():
     (url,) = [field for field in config_fields(GiteaProvider.Config) if field.name == "url"]
     assert url.required
 
@@ -39,7 +39,7 @@ def test_the_api_is_below_the_address_and_its_path(config, url, api):
         "https://git.example.com/api/v1/",
     ],
 )
-def test_an_address_that_would_not_do_is_refused(config, url):
+def test_an_unusable_address_is_rejected(config, url):
     with pytest.raises(ConfigurationError, match="url: "):
         config(url=url)
 
@@ -47,7 +47,7 @@ def test_an_address_that_would_not_do_is_refused(config, url):
 @pytest.mark.parametrize(
     "owner", ["", "Ada Lovelace", "https://codeberg.org/ada", "ada/shop", ".."]
 )
-def test_an_owner_that_can_be_none_is_refused(config, owner):
+def test_an_impossible_owner_is_rejected(config, owner):
     with pytest.raises(ConfigurationError, match="owner: .*<url>/<owner>"):
         config(owner=owner)
 
@@ -61,28 +61,28 @@ def test_an_owner_that_can_be_none_is_refused(config, owner):
     ],
     ids=["oauth2-secret", "github", "gitlab"],
 )
-def test_what_is_no_access_token_of_gitea_is_named_and_not_shown(config, token, said):
+def test_a_secret_that_is_not_an_access_token_is_rejected_and_not_shown(config, token, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         config(token=SecretStr(token))
     assert token not in str(caught.value)
 
 
 @pytest.mark.parametrize("token", ["x", "a" * 64, "eyJhbGciOi.eyJnbnQi.c2ln"])
-def test_no_form_of_a_token_is_demanded(config, token):
+def test_no_particular_token_format_is_required(config, token):
     assert config(token=SecretStr(token)).token.get_secret_value() == token
 
 
-def test_a_password_keeps_its_blanks(config):
+def test_spaces_in_a_password_are_kept(config):
     made = config("basic", password=SecretStr(" two words "))
     assert made.password.get_secret_value() == " two words "
 
 
 @pytest.mark.parametrize("username", ["", "ada:lovelace", "ada lovelace"])
-def test_a_username_that_can_not_stand_before_a_password_is_refused(config, username):
+def test_a_username_that_is_invalid_in_basic_authentication_is_rejected(config, username):
     with pytest.raises(ConfigurationError, match="username: "):
         config("basic", username=username)
 
 
-def test_the_modes_can_not_be_mixed(config):
+def test_fields_of_different_modes_cannot_be_mixed(config):
     with pytest.raises(ConfigurationError, match="password"):
         config("token", password=SecretStr("of no use"))

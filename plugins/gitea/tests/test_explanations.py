@@ -47,7 +47,7 @@ def refused(config):
         "token is required",
     ],
 )
-def test_a_token_that_is_not_accepted(refused, message):
+def test_a_rejected_token_is_explained(refused, message):
     error = refused(401, message)
     assert isinstance(error, AuthenticationFailed)
     assert "does not accept the token" in error.message
@@ -71,14 +71,14 @@ def test_the_error_for_two_factor_authentication_suggests_a_token(refused, messa
     assert TOKENS in error.hint
 
 
-def test_a_wrong_password_may_also_be_a_second_factor(refused):
+def test_a_rejected_password_may_be_due_to_two_factor_authentication(refused):
     error = refused(401, "invalid username, password or token", "basic")
     assert "the username 'ada'" in error.message
     assert "two-factor" in error.hint
     assert "mode token" in error.hint
 
 
-def test_a_server_that_wants_everybody_to_sign_in_does_not_accept_the_credentials(refused):
+def test_a_server_that_requires_sign_in_means_rejected_credentials(refused):
     error = refused(403, "Only signed in user is allowed to call APIs.", "basic")
     assert isinstance(error, AuthenticationFailed)
 
@@ -91,7 +91,7 @@ def test_a_server_that_wants_everybody_to_sign_in_does_not_accept_the_credential
         "token scope=read:user",
     ],
 )
-def test_a_missing_scope_is_named_with_where_to_make_a_token(refused, message):
+def test_a_missing_scope_is_named_with_the_page_to_create_a_token(refused, message):
     error = refused(403, message, owner="ada")
     assert isinstance(error, PermissionDenied)
     assert "read:repository" in error.message
@@ -105,7 +105,7 @@ def test_several_missing_scopes_are_named(refused):
     assert missing_scopes(error) == ["read:user", "read:organization"]
 
 
-def test_a_token_for_public_repositories_only_is_named_as_such(refused):
+def test_a_token_limited_to_public_repositories_is_reported_as_such(refused):
     error = refused(403, "token scope is limited to public repos", repository=SHOP)
     assert isinstance(error, PermissionDenied)
     assert "public repositories only" in error.message
@@ -136,7 +136,7 @@ def test_a_token_for_public_repositories_only_is_named_as_such(refused):
         ),
     ],
 )
-def test_what_an_account_is_not_entitled_to_says_who_is(refused, action, message, what, hint):
+def test_a_missing_permission_names_who_can_grant_it(refused, action, message, what, hint):
     for mode in ("token", "basic"):
         error = refused(403, message, mode, repository=SHOP, action=action)
         assert isinstance(error, PermissionDenied)
@@ -149,7 +149,7 @@ def test_what_an_account_is_not_entitled_to_says_who_is(refused, action, message
 
 
 @pytest.mark.parametrize("action", ["list webhooks", "report status"])
-def test_a_scope_that_is_missing_to_write_is_asked_for_anew(refused, action):
+def test_a_missing_write_scope_requires_a_new_token(refused, action):
     said = "token does not have at least one of required scope(s): [write:repository]"
     error = refused(403, said, repository=SHOP, action=action)
     assert "lacks the scope write:repository" in error.message
@@ -157,7 +157,7 @@ def test_a_scope_that_is_missing_to_write_is_asked_for_anew(refused, action):
     assert missing_scopes(error) == ["write:repository"]
 
 
-def test_a_webhook_that_is_not_taken_is_told_in_the_servers_words(refused):
+def test_a_rejected_webhook_is_reported_with_the_message_of_the_server(refused):
     error = refused(422, "Invalid url", repository=SHOP, action="register webhook")
     assert (
         "refuses to register a webhook for the repository ada/shop (Invalid url)" in error.message
@@ -165,23 +165,23 @@ def test_a_webhook_that_is_not_taken_is_told_in_the_servers_words(refused):
     assert refused(422, "Invalid url", repository=SHOP, action="report status") is None
 
 
-def test_other_denials_are_told_in_the_servers_words(refused):
+def test_other_denials_are_reported_with_the_message_of_the_server(refused):
     said = "You must change your password. Change it at: https://git.example.com/x"
     error = refused(403, said)
     assert isinstance(error, PermissionDenied)
     assert said in error.message
 
 
-def test_a_long_text_is_left_out_rather_than_cut(refused):
+def test_a_long_message_is_omitted_instead_of_truncated(refused):
     assert "xxx" not in refused(401, "x" * 5000).message
 
 
-def test_what_is_not_there_is_named(refused):
+def test_a_missing_resource_is_named(refused):
     assert "epository ada/shop was not found" in refused(404, "not found", repository=SHOP).message
     assert "organization 'ada'" in refused(404, "not found", owner="ada").message
 
 
-def test_an_address_without_gitea_is_said_to_be_the_fault(refused):
+def test_an_address_without_gitea_is_reported_as_the_cause(refused):
     error = refused(404, "404 page not found")
     assert isinstance(error, NotFound)
     assert "No Gitea or Forgejo was found at https://git.example.com" in error.message
@@ -189,7 +189,7 @@ def test_an_address_without_gitea_is_said_to_be_the_fault(refused):
 
 
 @pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
-def test_what_the_status_says_itself_is_left_to_the_core(refused, status):
+def test_other_statuses_have_the_default_explanation(refused, status):
     assert refused(status, "whatever") is None
 
 
@@ -206,10 +206,10 @@ def test_what_the_status_says_itself_is_left_to_the_core(refused, status):
         ("basic", 403, "Your account is disabled.", "active"),
     ],
 )
-def test_a_refusal_of_the_git_server_says_what_to_do(config, mode, status, message, said):
+def test_a_git_error_has_a_hint(config, mode, status, message, said):
     assert said in explain_git_refusal(config(mode), status, message)
 
 
 @pytest.mark.parametrize("status", [None, 500])
-def test_other_failures_of_the_git_server_are_left_alone(config, status):
+def test_other_git_errors_are_not_changed(config, status):
     assert explain_git_refusal(config(), status, "") is None

@@ -21,7 +21,7 @@ def start(sandbox):
         ("user is deactivated", "account is active and has read access"),
     ],
 )
-def test_what_was_denied_is_allowed_once_the_hint_is_followed(sandbox, on_sandbox, message, hint):
+def test_a_denied_request_is_allowed_after_following_the_hint(sandbox, on_sandbox, message, hint):
     refused = json_answer({"message": message}, 403)
     sandbox.faults.add(Fault(answer(403, refused.body.decode(), content_type="application/json")))
     with pytest.raises(PermissionDenied) as caught:
@@ -31,14 +31,14 @@ def test_what_was_denied_is_allowed_once_the_hint_is_followed(sandbox, on_sandbo
     assert list(on_sandbox().list_repos())
 
 
-def test_the_name_in_the_address_finds_the_owner(on_sandbox):
+def test_the_owner_named_in_the_web_address_is_found(on_sandbox):
     with pytest.raises(NotFound) as caught:
         list(on_sandbox(owner="Ada-Lovelace").list_repos())
     assert "not the display name" in caught.value.hint
     assert list(on_sandbox(owner="ada").list_repos())
 
 
-def test_the_address_of_the_start_page_finds_the_server(sandbox, on_sandbox):
+def test_the_start_page_address_identifies_the_server(sandbox, on_sandbox):
     with pytest.raises(NotFound, match="No Gitea or Forgejo was found") as caught:
         on_sandbox(url=f"{sandbox.url}/git").authenticate()
     assert "shows on the start page" in caught.value.hint
@@ -46,7 +46,7 @@ def test_the_address_of_the_start_page_finds_the_server(sandbox, on_sandbox):
 
 
 @pytest.mark.parametrize("mode", ["token", "basic"])
-def test_new_credentials_replace_those_that_are_not_accepted(on_sandbox, mode):
+def test_new_credentials_replace_rejected_ones(on_sandbox, mode):
     with pytest.raises(AuthenticationFailed) as caught:
         on_sandbox(mode, Access.WRONG).authenticate()
     assert "/user/settings/applications" in caught.value.hint

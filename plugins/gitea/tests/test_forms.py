@@ -40,7 +40,7 @@ def delivery(body, signed, content_type=FORM, *, program="gitea"):
 
 @pytest.mark.parametrize("program", ["gitea", "forgejo"])
 @pytest.mark.parametrize("content_type", [FORM, "Application/X-WWW-Form-URLEncoded; charset=utf-8"])
-def test_a_form_is_signed_by_its_payload_and_says_the_same_as_json(program, content_type):
+def test_a_form_is_signed_by_its_payload_and_equals_the_json_form(program, content_type):
     form = urlencode({"payload": CONTENT}).encode()
     sent = delivery(form, CONTENT, content_type, program=program)
     assert is_signed(sent, (SecretStr("another"), SECRET))
@@ -67,7 +67,7 @@ def test_another_form_is_not_signed(body, signed):
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x"])
-def test_another_content_type_is_refused_with_what_to_do(content_type):
+def test_another_content_type_is_rejected_with_the_next_step(content_type):
     with pytest.raises(UnexpectedAnswer, match="must be JSON") as caught:
         delivered(delivery(CONTENT, CONTENT, content_type))
     assert "application/json" in caught.value.hint

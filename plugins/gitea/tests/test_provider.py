@@ -54,7 +54,7 @@ def test_a_token_is_sent_as_gitea_documents_it(serve):
     assert seen == ["token 9fcb1158165773dd010fca5f0cf7174316c3e37d"]
 
 
-def test_signing_in_also_sees_whether_repositories_may_be_read(serve):
+def test_authentication_checks_whether_repositories_are_readable(serve):
     lacks = "token does not have at least one of required scope(s): [read:repository]"
     provider, _ = serve(
         {"GET /api/v1/user": says(USER), "GET /api/v1/repos/search": refuses(403, lacks)}
@@ -63,7 +63,7 @@ def test_signing_in_also_sees_whether_repositories_may_be_read(serve):
         provider.authenticate()
 
 
-def test_a_token_that_may_not_say_whose_it_is_is_named_by_the_owner(serve):
+def test_a_token_without_user_scope_is_identified_by_its_owner(serve):
     provider, host = serve(
         {
             "GET /api/v1/user": refuses(403, LACKS_USER),
@@ -75,7 +75,7 @@ def test_a_token_that_may_not_say_whose_it_is_is_named_by_the_owner(serve):
     assert asked(host)[1] == "/api/v1/repos/search?limit=1&q=engines%2F"
 
 
-def test_another_refusal_of_the_user_is_not_passed_over(serve):
+def test_any_other_error_of_the_user_endpoint_is_raised(serve):
     provider, host = serve(
         {"GET /api/v1/user": refuses(403, "This account is prohibited from signing in")}
     )
@@ -84,7 +84,7 @@ def test_another_refusal_of_the_user_is_not_passed_over(serve):
     assert len(asked(host)) == 1
 
 
-def test_a_server_below_a_path_is_asked_there_and_its_links_are_followed(serve):
+def test_a_server_below_a_path_is_requested_there_and_its_links_are_followed(serve):
     def page(request, owner):
         if request.query.get("page") == "2":
             return json_answer([REPOSITORY])
@@ -96,20 +96,20 @@ def test_a_server_below_a_path_is_asked_there_and_its_links_are_followed(serve):
     assert provider.clone_url(ADA_SHOP).url == f"{host.url}/git/ada/shop.git"
 
 
-def test_a_repository_as_it_is_listed(serve):
+def test_a_listed_repository_is_parsed(serve):
     provider, host = serve({"GET /api/v1/users/{owner}/repos": says([REPOSITORY])})
     assert list(provider.list_repos()) == [SHOP]
     assert asked(host) == ["/api/v1/users/ada/repos?limit=50"]
 
 
 @pytest.mark.parametrize(("limit", "size"), [(1, 1), (50, 50), (51, 50)])
-def test_a_limit_makes_the_page_smaller(serve, limit, size):
+def test_a_limit_reduces_the_page_size(serve, limit, size):
     provider, host = serve({"GET /api/v1/users/{owner}/repos": says([REPOSITORY])})
     list(provider.list_repos(RepositoryQuery(limit=limit)))
     assert asked(host) == [f"/api/v1/users/ada/repos?limit={size}"]
 
 
-def test_a_part_of_a_name_is_searched_for_at_its_owner(serve):
+def test_a_partial_name_is_searched_within_the_owner(serve):
     provider, host = serve(
         {
             "GET /api/v1/users/{owner}": says({**USER, "id": 4}),
@@ -123,7 +123,7 @@ def test_a_part_of_a_name_is_searched_for_at_its_owner(serve):
     ]
 
 
-def test_an_owner_that_has_another_name_now_is_found_by_its_number(serve):
+def test_a_renamed_owner_is_found_by_its_number(serve):
     provider, _ = serve(
         {
             "GET /api/v1/users/{owner}": says({**USER, "login": "lovelace", "id": 9}),
@@ -149,7 +149,7 @@ def test_without_the_scope_for_users_the_owner_is_searched_for_by_name(serve, pa
     assert asked(host)[1:] == [f"/api/v1/repos/search?limit=50&sort=id&q={searched}"]
 
 
-def test_a_refusal_of_a_later_page_does_not_start_a_search(serve):
+def test_an_error_on_a_later_page_does_not_start_a_search(serve):
     def page(request, owner):
         if request.query.get("page") == "2":
             return json_answer({"message": LACKS_USER}, 403)
@@ -164,7 +164,7 @@ def test_a_refusal_of_a_later_page_does_not_start_a_search(serve):
         next(listing)
 
 
-def test_a_branch_of_an_exact_name_is_one_request(serve):
+def test_finding_a_branch_by_its_exact_name_takes_one_request(serve):
     provider, host = serve({"GET /api/v1/repos/{owner}/{slug}/branches/{name*}": says(BRANCH)})
     (found,) = provider.list_branches(ADA_SHOP, BranchQuery(name="release/2.0"))
     assert found.commit == "5b1f" * 16
@@ -182,7 +182,7 @@ def test_a_branch_of_an_exact_name_is_one_request(serve):
         ("größe", "gr%C3%B6%C3%9Fe"),
     ],
 )
-def test_odd_names_of_branches_are_quoted_once_and_keep_their_slashes(serve, name, quoted):
+def test_unusual_branch_names_are_encoded_once_and_keep_their_slashes(serve, name, quoted):
     provider, host = serve(
         {"GET /api/v1/repos/{owner}/{slug}/branches/{name*}": says({**BRANCH, "name": name})}
     )
@@ -191,13 +191,13 @@ def test_odd_names_of_branches_are_quoted_once_and_keep_their_slashes(serve, nam
 
 
 @pytest.mark.parametrize("name", ["..", "../../../user", "a/./b", "main/", "/main", "a//b", "/"])
-def test_a_name_that_git_forbids_is_never_put_into_an_address(serve, name):
+def test_a_name_that_git_forbids_is_never_put_in_a_url(serve, name):
     provider, host = serve({"GET /api/v1/repos/{owner}/{slug}": says(REPOSITORY)})
     assert list(provider.list_branches(ADA_SHOP, BranchQuery(name=name))) == []
     assert asked(host) == ["/api/v1/repos/ada/shop"]
 
 
-def test_an_unknown_branch_is_nothing_and_an_unknown_repository_an_error(serve):
+def test_an_unknown_branch_is_none_and_an_unknown_repository_an_error(serve):
     missing = {"GET /api/v1/repos/{owner}/{slug}/branches/{name*}": refuses(404)}
     query = BranchQuery(name="nowhere")
     provider, _ = serve({**missing, "GET /api/v1/repos/{owner}/{slug}": says(REPOSITORY)})
@@ -208,7 +208,7 @@ def test_an_unknown_branch_is_nothing_and_an_unknown_repository_an_error(serve):
 
 
 @pytest.mark.parametrize("query", [BranchQuery(), BranchQuery(name="main")])
-def test_an_empty_repository_has_no_branches_however_the_server_says_so(serve, query):
+def test_an_empty_repository_has_no_branches_in_any_server_version(serve, query):
     provider, _ = serve(
         {
             "GET /api/v1/repos/{owner}/{slug}/branches": says(None),
@@ -223,7 +223,7 @@ def test_an_empty_repository_has_no_branches_however_the_server_says_so(serve, q
     ("query", "error"),
     [(BranchQuery(), UnexpectedAnswer), (BranchQuery(name="main"), ProviderUnavailable)],
 )
-def test_the_same_answers_are_errors_where_there_are_commits(serve, query, error):
+def test_the_same_responses_are_errors_if_there_are_commits(serve, query, error):
     provider, _ = serve(
         {
             "GET /api/v1/repos/{owner}/{slug}/branches": says(None),
@@ -235,7 +235,7 @@ def test_the_same_answers_are_errors_where_there_are_commits(serve, query, error
         list(provider.list_branches(ADA_SHOP, query))
 
 
-def test_a_proxy_that_asks_for_fewer_requests_is_told_with_its_time(serve):
+def test_a_rate_limit_of_a_proxy_is_reported_with_its_end(serve):
     def later(request, owner):
         return with_headers(text_answer("slow down", 429), {"Retry-After": "90"})
 
@@ -245,20 +245,20 @@ def test_a_proxy_that_asks_for_fewer_requests_is_told_with_its_time(serve):
     assert caught.value.retry_at is not None
 
 
-def test_git_gets_the_token_as_the_password(config, open_provider):
+def test_git_receives_the_token_as_the_password(config, open_provider):
     found = open_provider(config()).clone_url(ADA_SHOP)
     assert found.url == "https://git.example.com/ada/shop.git"
     assert found.credential.username == "token"
     assert found.credential.password.get_secret_value() == config().token.get_secret_value()
 
 
-def test_git_gets_username_and_password(config, open_provider):
+def test_git_receives_username_and_password(config, open_provider):
     found = open_provider(config("basic", username="ada@example.com")).clone_url(ADA_SHOP)
     assert found.credential.username == "ada@example.com"
     assert found.credential.password == config("basic").password
 
 
-def test_a_refusal_shows_no_token_although_the_server_repeats_it(serve, values):
+def test_an_error_shows_no_token_even_if_the_server_repeats_it(serve, values):
     token = values()["token"].get_secret_value()
     says_token = f"access token does not exist [sha: {token}]"
     provider, _ = serve({"GET /api/v1/user": refuses(401, says_token)})

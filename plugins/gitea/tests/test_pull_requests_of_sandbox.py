@@ -85,7 +85,7 @@ def test_a_pull_request_is_closed_edited_and_opened_again(ask):
         ("POST", "/7/merge", {"Do": "merge"}, 404),
     ],
 )
-def test_what_is_not_there_is_refused(ask, method, path, body, status):
+def test_requests_for_unknown_resources_are_rejected(ask, method, path, body, status):
     assert ask(method, path, **body).status_code == status
 
 
@@ -94,7 +94,7 @@ def test_the_same_pull_request_is_not_opened_twice(ask):
     assert ask("POST", head="feature", base="main").status_code == 409
 
 
-def test_who_may_only_read_opens_and_merges_none(sandbox, ask):
+def test_a_read_only_user_cannot_open_or_merge_pull_requests(sandbox, ask):
     reader = sandbox.add_credential("token", Access.LEAST).secret.get_secret_value()
     ask("POST", head="feature", base="main")
     assert ask("GET", "/1", reader).status_code == 200

@@ -26,7 +26,7 @@ def get(sandbox):
     return ask
 
 
-def test_links_are_written_as_gitea_writes_them(sandbox, get):
+def test_links_have_the_format_of_gitea(sandbox, get):
     sandbox.arrange(MANY)
     base = f"{sandbox.url}/api/v1/users/ada/repos?limit=50"
     first, middle = get("users/ada/repos", limit=50), get("users/ada/repos", limit=50, page=2)
@@ -45,19 +45,19 @@ def test_a_page_has_fifty_items_at_most_and_thirty_by_default(sandbox, get):
 
 
 @pytest.mark.parametrize("scheme", ["token", "Bearer"])
-def test_both_schemes_take_a_token(sandbox, get, scheme):
+def test_both_authorization_schemes_accept_a_token(sandbox, get, scheme):
     secret = sandbox.add_credential("token").secret.get_secret_value()
     assert get("user", f"{scheme} {secret}").json()["login"] == "ada"
 
 
-def test_a_password_is_no_token(sandbox, get):
+def test_a_password_is_not_accepted_as_a_token(sandbox, get):
     secret = sandbox.add_credential("basic").secret.get_secret_value()
     refused = get("user", f"token {secret}")
     assert refused.status_code == 401
     assert refused.json()["message"] == "invalid username, password or token"
 
 
-def test_what_is_hidden_is_not_there(sandbox, get):
+def test_hidden_resources_are_not_found(sandbox, get):
     sandbox.arrange(ONE)
     hidden, unknown = get("repos/rival/hidden"), get("repos/ada/nowhere")
     assert hidden.status_code == unknown.status_code == 404
@@ -69,7 +69,7 @@ def test_branches_of_an_empty_repository_are_null(sandbox, get):
     assert get("repos/ada/vacant/branches").json() is None
 
 
-def test_users_and_repositories_have_scopes_of_their_own(sandbox, get):
+def test_users_and_repositories_have_separate_scopes(sandbox, get):
     least = f"token {sandbox.add_credential('token', Access.LEAST).secret.get_secret_value()}"
     assert get("repos/search", least).status_code == 200
     for path in ("user", "users/ada", "users/ada/repos"):
@@ -81,9 +81,7 @@ def test_users_and_repositories_have_scopes_of_their_own(sandbox, get):
         )
 
 
-def test_with_two_factor_authentication_a_password_is_refused_and_a_token_is_not(
-    sandbox, on_sandbox
-):
+def test_with_two_factor_authentication_the_api_only_accepts_tokens(sandbox, on_sandbox):
     sandbox.arrange(ONE)
     sandbox.two_factor = True
     assert on_sandbox("token").authenticate().username == "ada"
@@ -92,7 +90,7 @@ def test_with_two_factor_authentication_a_password_is_refused_and_a_token_is_not
     assert "has two-factor authentication" in caught.value.hint
 
 
-def test_with_two_factor_authentication_git_takes_tokens_only(sandbox, on_sandbox, tmp_path):
+def test_with_two_factor_authentication_git_only_accepts_tokens(sandbox, on_sandbox, tmp_path):
     (shop,) = sandbox.arrange(ONE)
     sandbox.two_factor = True
     repository = RepositoryId(owner=shop.owner, slug=shop.slug)
@@ -106,13 +104,13 @@ def test_with_two_factor_authentication_git_takes_tokens_only(sandbox, on_sandbo
     assert "mode token" in said
 
 
-def test_an_email_address_stands_for_the_username(sandbox, on_sandbox):
+def test_an_email_address_can_replace_the_username(sandbox, on_sandbox):
     assert on_sandbox("basic", username="ada@example.com").authenticate().username == "ada"
     with pytest.raises(AuthenticationFailed):
         on_sandbox("basic", username="eve").authenticate()
 
 
-def test_a_token_without_the_scope_for_repositories_clones_nothing(sandbox, on_sandbox, tmp_path):
+def test_a_token_without_the_repository_scope_cannot_clone(sandbox, on_sandbox, tmp_path):
     (shop,) = sandbox.arrange(ONE)
     provider = on_sandbox("token", Access.UNSCOPED)
     source = provider.clone_url(RepositoryId(owner=shop.owner, slug=shop.slug))

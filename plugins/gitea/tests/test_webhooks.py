@@ -100,7 +100,7 @@ def change(body, kind="push"):
     return found
 
 
-def test_a_push_says_which_branch_moved_where_and_who_did_it():
+def test_a_push_contains_branch_commits_and_actor():
     moved = RefChange(kind="branch", name="main", before=OLD, after=NEW)
     event = PushEvent(
         repository=SHOP, changes=(moved,), actor="Ada Lovelace", repository_host_id="7"
@@ -108,7 +108,7 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
     assert delivered(delivery(push())) == Delivered(delivery=UUID, events=(event,))
 
 
-def test_what_was_made_or_deleted_has_one_side_alone():
+def test_a_created_or_deleted_ref_has_only_one_commit():
     branch = "refs/heads/topic/größe"
     assert change(push(NONE, NEW, branch)) == RefChange(
         kind="branch", name="topic/größe", after=NEW
@@ -117,27 +117,27 @@ def test_what_was_made_or_deleted_has_one_side_alone():
     assert change(push(OLD, NONE, "refs/tags/v1")) == RefChange(kind="tag", name="v1", before=OLD)
 
 
-def test_hashes_of_64_digits_and_their_zeros_are_told_too():
+def test_hashes_of_64_digits_and_zero_hashes_are_supported():
     made = change(push("0" * 64, NEW + "0" * 24))
     assert (made.before, made.after) == (None, NEW + "0" * 24)
 
 
-def test_an_annotated_tag_leads_to_its_commit_and_not_to_its_own_object():
+def test_an_annotated_tag_is_resolved_to_its_commit():
     made = change(push(NONE, TAG, "refs/tags/v1", head_commit={"id": NEW}))
     assert made.after == NEW
 
 
-def test_a_deletion_has_no_sides_since_gitea_does_not_tell_where_it_pointed():
+def test_a_deletion_has_no_commits_as_gitea_does_not_report_them():
     assert change(delete(), "delete") == RefChange(kind="branch", name="topic")
     assert change(delete("v1", "tag"), "delete") == RefChange(kind="tag", name="v1")
 
 
-def test_a_push_by_nobody_in_particular_is_a_push():
+def test_a_push_without_an_actor_is_a_push():
     assert event(push(pusher=None)).actor == ""
     assert event(push(pusher={"login": "robot", "full_name": ""})).actor == "robot"
 
 
-def test_other_refs_than_branches_and_tags_are_no_event():
+def test_refs_other_than_branches_and_tags_are_ignored():
     assert delivered(delivery(push(ref="refs/notes/commits"))).events == ()
 
 
@@ -152,7 +152,7 @@ def test_other_refs_than_branches_and_tags_are_no_event():
         ("closed", False, "declined"),
     ],
 )
-def test_a_pull_request_says_what_became_of_it(action, merged, expected):
+def test_a_pull_request_event_contains_the_action(action, merged, expected):
     found = event(pull_request(action, merged=merged), "pull_request")
     assert found == PullRequestEvent(
         repository=SHOP,
@@ -169,13 +169,13 @@ def test_a_pull_request_says_what_became_of_it(action, merged, expected):
     assert not found.is_from_fork
 
 
-def test_new_commits_are_told_whatever_the_event_is_called():
+def test_new_commits_are_reported_under_any_event_name():
     body = pull_request("synchronized")
     assert event(body, "pull_request") == event(body, "pull_request_sync")
 
 
 @pytest.mark.parametrize("action", ["label_updated", "assigned", "milestoned", "review_requested"])
-def test_what_else_happens_to_pull_requests_is_no_event(action):
+def test_other_pull_request_actions_are_ignored(action):
     assert delivered(delivery(pull_request(action), "pull_request")).events == ()
 
 
@@ -191,36 +191,36 @@ FORK = {"id": 9, "name": "shop", "full_name": "eve/shop"}
     ],
     ids=["fork", "branch is gone", "fork is gone"],
 )
-def test_a_pull_request_from_a_fork_is_told_apart_also_where_that_is_gone(head, source, branch):
+def test_a_pull_request_from_a_fork_is_recognized_even_if_the_fork_is_deleted(head, source, branch):
     found = event(pull_request(head={**head, "sha": NEW}), "pull_request")
     assert found.source == (source and RepositoryId.parse(source))
     assert found.source_branch == branch
     assert found.is_from_fork
 
 
-def test_what_was_pushed_to_refs_for_does_not_pass_for_a_branch_of_the_repository():
+def test_a_pull_request_by_push_to_refs_for_is_not_treated_as_a_branch():
     head = {"label": "", "ref": "refs/pull/7/head", "sha": NEW, "repo": REPOSITORY}
     found = event(pull_request(head=head), "pull_request")
     assert found.source is None
     assert found.is_from_fork
 
 
-def test_a_pull_request_whose_commit_is_not_known_has_none():
+def test_a_pull_request_with_an_unknown_commit_has_none():
     head = {"label": "topic", "ref": "topic", "sha": "", "repo": REPOSITORY}
     assert event(pull_request(head=head), "pull_request").commit is None
 
 
 @pytest.mark.parametrize("kind", ["create", "fork", "issues", "release", "new"])
-def test_what_was_not_asked_for_is_no_event_whatever_it_holds(kind):
+def test_an_unsubscribed_event_is_ignored_whatever_it_contains(kind):
     assert delivered(delivery(b"\xff", kind)) == Delivered(delivery=UUID)
 
 
-def test_a_delivery_that_does_not_say_what_it_is_about_is_refused():
+def test_a_delivery_without_an_event_type_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="X-Gitea-Event"):
         delivered(WebhookDelivery({}, b"{}"))
 
 
-def test_forgejos_own_headers_do_as_well():
+def test_forgejo_headers_are_accepted():
     body = json.dumps(push()).encode()
     proof = hmac.new(SECRET.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
     headers = {"event": "push", "delivery": UUID, "signature": proof}
@@ -247,18 +247,18 @@ def test_forgejos_own_headers_do_as_well():
         (["head_commit", "id"], "short"),
     ],
 )
-def test_a_push_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_push_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer) as caught:
         delivered(delivery(broken(push(), path, value)))
     assert caught.value.hint
 
 
-def test_a_name_of_white_space_is_a_name_and_no_fault():
+def test_a_name_of_white_space_is_valid():
     found = event(push(repository={"full_name": " /shop"}))
     assert (found.repository.owner, found.repository.slug) == (" ", "shop")
 
 
-def test_what_the_button_test_sends_is_a_push_or_tells_nothing():
+def test_the_test_button_sends_a_push_or_an_empty_event():
     assert change(push(NEW, NEW)) == RefChange(kind="branch", name="main", before=NEW, after=NEW)
     assert delivered(delivery(push(NONE, NONE))).events == ()
 
@@ -266,7 +266,7 @@ def test_what_the_button_test_sends_is_a_push_or_tells_nothing():
 @pytest.mark.parametrize(
     ("path", "value"), [(["ref"], ""), (["ref_type"], "note"), (["repository"], {})]
 )
-def test_a_deletion_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_deletion_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(broken(delete(), path, value), "delete"))
 
@@ -287,14 +287,14 @@ def test_a_deletion_that_is_not_as_documented_is_refused(path, value):
         (["pull_request", "base", "ref"], ""),
     ],
 )
-def test_a_pull_request_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_pull_request_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(broken(pull_request(), path, value), "pull_request"))
 
 
 @pytest.mark.parametrize("body", NO_JSON)
 @pytest.mark.parametrize("kind", ["push", "delete", "pull_request"])
-def test_what_is_no_json_is_refused(body, kind):
+def test_an_invalid_json_body_is_rejected(body, kind):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(body, kind))
 
@@ -308,13 +308,13 @@ SAMPLES = [
 
 
 @given(body=anything, kind=st.sampled_from([kind for _, kind in SAMPLES]))
-def test_any_json_is_an_event_or_a_typed_error(body, kind):
+def test_any_json_yields_an_event_or_a_typed_error(body, kind):
     with suppress(UnexpectedAnswer):
         delivered(delivery(body, kind))
 
 
 @given(data=st.data(), sample=st.sampled_from(SAMPLES), value=anything | st.just("\ud800"))
-def test_any_damage_to_a_delivery_is_an_event_or_a_typed_error(data, sample, value):
+def test_any_damaged_delivery_yields_an_event_or_a_typed_error(data, sample, value):
     body, kind = sample
     path = data.draw(st.sampled_from(list(paths(body))))
     try:
@@ -329,7 +329,7 @@ NAMES = ["x-gitea-event", "x-gitea-delivery", "x-forgejo-event", "x-forgejo-deli
 
 
 @given(headers=st.dictionaries(st.sampled_from(NAMES), st.text()))
-def test_any_headers_are_a_delivery_or_a_typed_error(headers):
+def test_any_headers_yield_a_delivery_or_a_typed_error(headers):
     with suppress(UnexpectedAnswer):
         delivered(WebhookDelivery(headers, json.dumps(push()).encode()))
 
@@ -338,7 +338,7 @@ hashes = st.text("0123456789abcdef", min_size=40, max_size=40)
 
 
 @given(before=hashes | st.just(NONE), after=hashes | st.just(NONE), name=st.text(min_size=1))
-def test_every_push_of_a_branch_says_what_git_said(before, after, name):
+def test_every_push_of_a_branch_matches_what_git_reported(before, after, name):
     if before == after == NONE or any("\ud800" <= letter <= "\udfff" for letter in name):
         return
     found = change(push(before, after, f"refs/heads/{name}"))
@@ -350,7 +350,7 @@ def signed(signature, body=BODY):
     return WebhookDelivery({"x-gitea-signature": signature}, body)
 
 
-def test_the_known_answer_is_right():
+def test_the_known_signature_example_is_accepted():
     assert is_signed(signed(KNOWN), (SECRET,))
 
 
@@ -374,17 +374,17 @@ def by(algorithm, secret=SECRET):
         "größe",
     ],
 )
-def test_anything_else_than_the_right_signature_is_refused(signature):
+def test_any_other_signature_is_rejected(signature):
     assert not is_signed(signed(signature), (SECRET,))
 
 
-def test_a_delivery_without_a_signature_of_its_own_is_refused():
+def test_a_delivery_without_its_own_signature_is_rejected():
     assert not is_signed(WebhookDelivery({}, BODY), (SECRET,))
     for name, value in (("x-hub-signature-256", f"sha256={KNOWN}"), ("x-gogs-signature", KNOWN)):
         assert not is_signed(WebhookDelivery({name: value}, BODY), (SECRET,))
 
 
-def test_a_subscription_asks_for_pushes_deletions_and_pull_requests_with_its_secret():
+def test_a_subscription_requests_its_events_with_its_secret():
     found = subscription("https://deploy.example.com/hook", SecretStr("s" * 43))
     assert found["type"] == "gitea"
     assert found["active"] is True
@@ -402,7 +402,7 @@ def test_an_empty_secret_is_refused():
 HOOK = {"id": 3, "type": "gitea", "active": True, "config": {"url": "https://x", "secret": ""}}
 
 
-def test_a_webhook_is_what_gitea_tells_of_it():
+def test_a_webhook_is_parsed_from_the_gitea_response():
     found = parse_answer(HookAnswer, {**HOOK, "active": False}, what="a webhook").webhook()
     assert (found.id, found.url, found.active) == ("3", "https://x", False)
 
@@ -417,7 +417,7 @@ def test_a_webhook_is_what_gitea_tells_of_it():
         ("gitea", "https://x/", False),
     ],
 )
-def test_what_sends_to_the_address_but_in_another_form_is_left_alone(type, url, expected):
+def test_a_webhook_of_another_type_for_the_address_is_not_treated_as_ours(type, url, expected):
     found = parse_answer(HookAnswer, {**HOOK, "type": type}, what="a webhook")
     assert found.is_ours(url) is expected
 
@@ -425,7 +425,7 @@ def test_what_sends_to_the_address_but_in_another_form_is_left_alone(type, url, 
 @pytest.mark.parametrize(
     "item", [None, [], {}, {**HOOK, "id": "3"}, {**HOOK, "config": {}}, {**HOOK, "active": None}]
 )
-def test_a_webhook_that_is_not_as_documented_is_refused(item):
+def test_an_undocumented_webhook_format_is_rejected(item):
     with pytest.raises(UnexpectedAnswer):
         parse_answer(HookAnswer, item, what="a webhook")
 
@@ -444,18 +444,18 @@ def status(**changes):
         ("stopped", "error"),
     ],
 )
-def test_states_are_gitea_s_own(state, expected):
+def test_states_are_mapped_to_those_of_gitea(state, expected):
     assert status(state=state)["state"] == expected
 
 
-def test_a_status_is_one_line_of_bearable_length():
+def test_a_status_is_one_short_line():
     found = status(description="first\nsecond " * 100)["description"]
     assert found.startswith("first second first")
     assert len(found) == 255
     assert found.endswith("…")
 
 
-def test_a_status_without_a_description_has_its_name():
+def test_a_status_without_a_description_uses_its_name():
     assert status() == {
         "context": "deploycore/shop",
         "state": "success",

@@ -84,7 +84,7 @@ def status(start, **changes):
     return CommitStatus(**{**values, **changes})
 
 
-def test_a_subscription_is_for_pushes_deletions_and_pull_requests(sandbox, start, on_sandbox):
+def test_a_subscription_receives_pushes_deletions_and_pull_requests(sandbox, start, on_sandbox):
     on_sandbox().register_webhook(SHOP, URL, SECRET)
     (hook,) = sandbox.webhooks.of("ada/shop")
     assert set(hook.events) == set(WANTED)
@@ -92,7 +92,7 @@ def test_a_subscription_is_for_pushes_deletions_and_pull_requests(sandbox, start
     assert hook.active
 
 
-def test_registering_again_replaces_what_sent_there_since_the_secret_can_not_be_changed(
+def test_registering_again_replaces_the_webhook_as_its_secret_is_immutable(
     sandbox, start, on_sandbox
 ):
     provider = on_sandbox()
@@ -105,7 +105,7 @@ def test_registering_again_replaces_what_sent_there_since_the_secret_can_not_be_
     assert former.id not in left
 
 
-def test_an_answer_that_is_lost_leaves_the_former_webhook_and_the_next_time_makes_it_good(
+def test_a_lost_response_keeps_the_previous_webhook_and_a_retry_replaces_it(
     sandbox, start, on_sandbox
 ):
     provider = on_sandbox()
@@ -119,7 +119,7 @@ def test_an_answer_that_is_lost_leaves_the_former_webhook_and_the_next_time_make
     assert list(provider.list_webhooks(SHOP)) == [made]
 
 
-def test_the_new_webhook_is_there_before_the_former_one_is_removed(sandbox, start, on_sandbox):
+def test_the_new_webhook_is_created_before_the_previous_one_is_removed(sandbox, start, on_sandbox):
     provider = on_sandbox()
     provider.register_webhook(SHOP, URL, SECRET)
     provider.register_webhook(SHOP, URL, OTHER)
@@ -127,9 +127,7 @@ def test_the_new_webhook_is_there_before_the_former_one_is_removed(sandbox, star
     assert sent[-2:] == ["POST", "DELETE"]
 
 
-def test_where_a_delivery_cannot_be_read_a_poll_finds_the_push(
-    sandbox, start, on_sandbox, listener
-):
+def test_a_poll_finds_the_push_of_an_unreadable_delivery(sandbox, start, on_sandbox, listener):
     provider = on_sandbox()
     provider.register_webhook(SHOP, listener.address, SECRET)
     newest = sandbox.publish("ada", "shop", "main", {"README.md": b"More"}, "More")
@@ -141,7 +139,7 @@ def test_where_a_delivery_cannot_be_read_a_poll_finds_the_push(
     assert [each.commit for each in provider.list_branches(SHOP)] == [newest]
 
 
-def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, start, on_sandbox):
+def test_webhooks_are_listed_lazily_across_all_pages(sandbox, start, on_sandbox):
     for number in range(120):
         sandbox.webhooks.put(Hook(str(number), "ada/shop", f"{URL}/{number}", ("push",)))
     provider, before = on_sandbox(), sandbox.request_count
@@ -152,7 +150,7 @@ def test_webhooks_are_listed_over_all_pages_and_lazily(sandbox, start, on_sandbo
     assert len(list(listed)) == 119
 
 
-def test_pages_that_a_server_makes_smaller_are_all_read(serve):
+def test_pages_reduced_by_the_server_are_all_read(serve):
     rows = [
         {"id": number, "active": True, "config": {"url": f"{URL}/{number}"}} for number in range(7)
     ]
@@ -165,7 +163,7 @@ def test_pages_that_a_server_makes_smaller_are_all_read(serve):
     assert [hook.id for hook in provider.list_webhooks(SHOP)] == [str(n) for n in range(7)]
 
 
-def test_each_way_to_sign_in_may_do_what_the_account_may(sandbox, start, on_sandbox):
+def test_each_authentication_mode_has_the_permissions_of_the_account(sandbox, start, on_sandbox):
     for mode in ("token", "basic"):
         provider = on_sandbox(mode)
         made = provider.register_webhook(SHOP, URL, SECRET)
@@ -185,7 +183,7 @@ def test_each_way_to_sign_in_may_do_what_the_account_may(sandbox, start, on_sand
     ],
     ids=["register", "remove", "report"],
 )
-def test_a_lacking_scope_is_named(sandbox, start, on_sandbox, call, what):
+def test_a_missing_scope_is_named(sandbox, start, on_sandbox, call, what):
     with pytest.raises(PermissionDenied) as caught:
         reading = sandbox.add_credential("token", scopes=["read:repository"])
         call(on_sandbox("token", token=reading.secret))
@@ -201,7 +199,7 @@ def test_a_lacking_scope_is_named(sandbox, start, on_sandbox, call, what):
     provider.remove_webhook(SHOP, provider.register_webhook(SHOP, URL, SECRET).id)
 
 
-def test_who_is_no_administrator_is_told_to_ask_one(sandbox, start, on_sandbox):
+def test_a_user_who_is_not_an_administrator_is_referred_to_one(sandbox, start, on_sandbox):
     with pytest.raises(PermissionDenied, match="register a webhook for") as caught:
         on_sandbox("basic", Access.LEAST).register_webhook(SHOP, URL, SECRET)
     assert "administrators of the repository" in caught.value.hint
@@ -217,7 +215,7 @@ def test_who_is_no_administrator_is_told_to_ask_one(sandbox, start, on_sandbox):
     administrator.report_status(SHOP, status(start))
 
 
-def test_an_address_that_gitea_refuses_is_told_in_its_words(sandbox, start, on_sandbox):
+def test_an_address_rejected_by_gitea_is_reported_with_its_message(sandbox, start, on_sandbox):
     with pytest.raises(ProviderError, match="Invalid url") as caught:
         on_sandbox().register_webhook(SHOP, "ftp://deploy.example.com", SECRET)
     assert "https://" in caught.value.hint
@@ -225,7 +223,7 @@ def test_an_address_that_gitea_refuses_is_told_in_its_words(sandbox, start, on_s
     assert on_sandbox().register_webhook(SHOP, URL, SECRET)
 
 
-def test_an_empty_secret_is_refused_before_anything_is_asked(sandbox, on_sandbox):
+def test_an_empty_secret_is_rejected_before_any_request(sandbox, on_sandbox):
     with pytest.raises(ConfigurationError):
         on_sandbox().register_webhook(SHOP, URL, SecretStr(""))
     assert sandbox.request_count == 0
@@ -233,7 +231,7 @@ def test_an_empty_secret_is_refused_before_anything_is_asked(sandbox, on_sandbox
     assert on_sandbox().register_webhook(SHOP, URL, SecretStr("5e" * 32))
 
 
-def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, start, on_sandbox):
+def test_an_unknown_commit_is_distinguished_from_an_unknown_repository(sandbox, start, on_sandbox):
     provider = on_sandbox()
     with pytest.raises(NotFound, match=f"no commit {'0' * 40}"):
         provider.report_status(SHOP, status("0" * 40))
@@ -246,13 +244,13 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(sandbox, sta
     provider.report_status(SHOP, status(start))  # of the newest commit, by the names in the address
 
 
-def test_a_problem_of_the_host_with_a_commit_that_is_there_stays_one(sandbox, start, on_sandbox):
+def test_a_host_error_with_an_existing_commit_is_reported_as_such(sandbox, start, on_sandbox):
     sandbox.faults.add(Fault(answer(500, ""), method="POST"))
     with pytest.raises(ProviderUnavailable):
         on_sandbox().report_status(SHOP, status(start))
 
 
-def test_all_that_happens_to_branches_comes_in_giteas_order(sandbox, start, everything):
+def test_all_branch_events_arrive_in_the_order_of_gitea(sandbox, start, everything):
     after = sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
     made = sandbox.publish("ada", "shop", "topic", {"a": b"2"}, "Topic")
     sandbox.delete_branches("ada", "shop", ["topic", "nothing"])
@@ -267,7 +265,7 @@ def test_all_that_happens_to_branches_comes_in_giteas_order(sandbox, start, ever
     ]
 
 
-def test_a_tag_is_always_new_and_its_deletion_is_told_twice(sandbox, start, everything):
+def test_a_tag_is_always_new_and_its_deletion_is_delivered_twice(sandbox, start, everything):
     after = sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
     sandbox.add_tag("ada", "shop", "v1", at=start)
     sandbox.add_tag("ada", "shop", "v1", at=after)
@@ -283,7 +281,7 @@ def test_a_tag_is_always_new_and_its_deletion_is_told_twice(sandbox, start, ever
     ]
 
 
-def test_a_delivery_has_the_headers_and_proofs_of_gitea(sandbox, everything, listener):
+def test_a_delivery_has_the_headers_and_signatures_of_gitea(sandbox, everything, listener):
     sandbox.publish("ada", "shop", "main", {"a": b"1"}, "Next")
     everything()
     (found,) = listener.received
@@ -294,7 +292,7 @@ def test_a_delivery_has_the_headers_and_proofs_of_gitea(sandbox, everything, lis
     assert UUID(found.headers["x-gitea-delivery"])
 
 
-def test_without_a_secret_the_proof_is_empty_and_proves_nothing(
+def test_without_a_secret_the_signature_is_empty_and_verifies_nothing(
     sandbox, start, listener, on_sandbox
 ):
     sandbox.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",)))
@@ -342,7 +340,7 @@ def test_each_change_of_a_pull_request_is_an_event(sandbox, start, listener, on_
     assert [(change.name, change.after) for change in pushes] == [("topic", after), ("main", after)]
 
 
-def test_what_is_told_of_a_fork_says_so_and_its_branch_takes_the_pull_request_along(
+def test_fork_events_are_marked_and_deleting_the_branch_closes_them(
     sandbox, start, listener, on_sandbox
 ):
     provider = on_sandbox()
@@ -359,7 +357,7 @@ def test_what_is_told_of_a_fork_says_so_and_its_branch_takes_the_pull_request_al
     assert all(event.is_from_fork for event in told)
 
 
-def test_to_change_a_webhook_leaves_its_secret_and_resets_its_events(sandbox, ask):
+def test_changing_a_webhook_keeps_its_secret_and_resets_its_events(sandbox, ask):
     config = {"url": URL, "content_type": "json", "secret": SECRET.get_secret_value()}
     made = ask("POST", "hooks", type="gitea", active=True, config=config, events=["pull_request"])
     assert made.status_code == 201
@@ -386,11 +384,11 @@ def test_to_change_a_webhook_leaves_its_secret_and_resets_its_events(sandbox, as
         {"type": "gitea"},
     ],
 )
-def test_what_gitea_does_not_take_is_refused(ask, body):
+def test_invalid_webhook_requests_are_rejected(ask, body):
     assert ask("POST", "hooks", **body).status_code == 422
 
 
-def test_a_webhook_is_off_unless_it_is_asked_for(ask):
+def test_a_webhook_is_inactive_unless_requested_otherwise(ask):
     made = ask("POST", "hooks", type="gitea", config={"url": URL, "content_type": "json"}).json()
     assert made["active"] is False
     assert made["events"] == ["push"]

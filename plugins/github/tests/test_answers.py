@@ -73,7 +73,7 @@ def test_a_repository():
 
 
 @pytest.mark.parametrize("wrong", ["", "yesterday", -1, [], {}, ["x", 1], None])
-def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
+def test_invalid_display_fields_are_none(wrong):
     fields = ("archived", "size", "topics", "pushed_at", "updated_at")
     answer = {**REPOSITORY, **dict.fromkeys(fields, wrong)}
     found = parse_answer(RepositoryAnswer, answer, what="it").repository()
@@ -82,7 +82,7 @@ def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
     assert (found.archived, found.size if wrong != -1 else None) == (None, None)
 
 
-def test_an_internal_repository_is_hidden_from_the_public():
+def test_an_internal_repository_is_not_public():
     internal = {**REPOSITORY, "private": True, "visibility": "internal"}
     assert parse_answer(RepositoryAnswer, internal, what="it").repository().private
 
@@ -173,13 +173,13 @@ MINIMAL = {
 
 
 @pytest.mark.parametrize("left_out", [None, "default_branch", "clone_url", "ssh_url", "id"])
-def test_a_repository_of_the_fields_that_are_required(left_out):
+def test_a_repository_with_only_the_required_fields_is_parsed(left_out):
     answer = {**MINIMAL["repository"], **({left_out: None} if left_out else {})}
     found = parse_answer(RepositoryAnswer, answer, what="it").repository()
     assert (found.default_branch, found.clone_links) == (None, ())
 
 
-def test_other_answers_of_the_fields_that_are_required():
+def test_other_responses_with_only_the_required_fields_are_parsed():
     branch = parse_answer(BranchAnswer, MINIMAL["branch"], what="it").branch()
     installation = parse_answer(InstallationAnswer, MINIMAL["installation"], what="it")
     hook = parse_answer(HookAnswer, MINIMAL["hook"], what="it")
@@ -196,7 +196,7 @@ def test_other_answers_of_the_fields_that_are_required():
         (None, None),
     ],
 )
-def test_headers_tell_scopes_and_when_the_token_expires(told, expires_at):
+def test_headers_contain_scopes_and_token_expiry(told, expires_at):
     headers = CaseInsensitiveDict({"x-oauth-scopes": "repo, read:org"})
     if told is not None:
         headers["github-authentication-token-expiration"] = told

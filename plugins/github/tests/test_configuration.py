@@ -23,11 +23,11 @@ from deploycore.errors import ConfigurationError
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v3"),
     ],
 )
-def test_where_the_api_is_follows_from_where_github_is(config, url, api):
+def test_the_api_address_is_derived_from_the_github_address(config, url, api):
     assert config(url=url).api_base_url == api
 
 
-def test_github_itself_is_where_it_is_by_default(config):
+def test_github_com_is_the_default_address(config):
     assert config().api_base_url == "https://api.github.com"
 
 
@@ -42,7 +42,7 @@ def test_github_itself_is_where_it_is_by_default(config):
         ("github.com", "not an absolute https URL"),
     ],
 )
-def test_an_address_that_would_not_do_is_refused_with_the_right_one(config, url, said):
+def test_an_unusable_address_is_rejected_with_the_correct_one(config, url, said):
     with pytest.raises(ConfigurationError, match=said):
         config(url=url)
 
@@ -58,7 +58,7 @@ def test_an_address_that_would_not_do_is_refused_with_the_right_one(config, url,
         ("", "token"),
     ],
 )
-def test_a_known_prefix_is_recognised_and_none_is_demanded(config, prefix, title):
+def test_known_token_prefixes_are_recognized_and_none_is_required(config, prefix, title):
     assert config(token=SecretStr(f"{prefix}made-up-secret")).kind.title == title
 
 
@@ -66,25 +66,25 @@ def test_a_known_prefix_is_recognised_and_none_is_demanded(config, prefix, title
     ("beginning", "said"),
     [("ghr_", "a refresh token"), ("eyJhbGciOi.", "use mode app"), ("two words ", "white space")],
 )
-def test_what_is_no_token_for_the_api_is_refused_and_not_shown(config, beginning, said):
+def test_a_secret_that_is_not_an_api_token_is_rejected_and_not_shown(config, beginning, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         config(token=SecretStr(f"{beginning}made-up-secret"))
     assert "made-up-secret" not in str(caught.value.as_dict())
 
 
 @pytest.mark.parametrize("owner", ["Ada Lovelace", "https://github.com/ada", "ada/shop", "-", ""])
-def test_an_owner_that_is_no_login_is_refused(config, owner):
+def test_an_owner_that_is_not_a_login_is_rejected(config, owner):
     with pytest.raises(ConfigurationError, match="owner: this is not the login"):
         config(owner=owner)
 
 
 @pytest.mark.parametrize("owner", ["ada", "Ada-Lovelace", "ada_company", " ada "])
-def test_a_login_is_taken(config, owner):
+def test_a_login_is_accepted_as_owner(config, owner):
     assert config(owner=owner).owner == owner.strip()
 
 
 @pytest.mark.parametrize("app_id", ["1001", "Iv1.8a61f9b3a7aba766", "Iv23liabcdefghijklmn"])
-def test_an_app_is_named_by_its_number_or_its_client_id(config, app_id):
+def test_an_app_is_identified_by_its_number_or_client_id(config, app_id):
     assert config("app", app_id=app_id).app_id == app_id
 
 
@@ -97,18 +97,18 @@ def test_an_app_is_named_by_its_number_or_its_client_id(config, app_id):
         ("installation_id", "company"),
     ],
 )
-def test_numbers_of_an_app_that_would_not_do_are_refused(config, field, value):
+def test_invalid_app_numbers_are_rejected(config, field, value):
     with pytest.raises(ConfigurationError, match=f"{field}: "):
         config("app", **{field: value})
 
 
-def test_a_key_with_line_ends_as_environment_variables_hold_them_is_taken(config, private_key):
+def test_a_key_with_escaped_line_breaks_is_accepted(config, private_key):
     pem = private_key.get_secret_value()
     escaped = SecretStr(pem.strip().replace("\n", "\\n"))
     assert config("app", private_key=escaped).private_key == private_key
 
 
-def test_a_key_that_is_cut_or_of_another_kind_is_refused_and_not_shown(config, private_key):
+def test_a_truncated_or_unsupported_key_is_rejected_and_not_shown(config, private_key):
     pem = private_key.get_secret_value()
     other = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
@@ -124,6 +124,6 @@ def test_a_key_that_is_cut_or_of_another_kind_is_refused_and_not_shown(config, p
 
 
 @pytest.mark.parametrize("field", ["token", "owner"])
-def test_the_modes_are_not_mixed(config, field):
+def test_fields_of_different_modes_cannot_be_mixed(config, field):
     with pytest.raises(ConfigurationError, match=f"{field}: is not known here"):
         config("app", **{field: "ada"})

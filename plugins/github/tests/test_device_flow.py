@@ -33,7 +33,7 @@ def signed_in():
         yield opened
 
 
-def test_a_person_enters_the_code_and_the_token_is_renewed(sandbox, signed_in, enter):
+def test_a_user_enters_the_code_and_the_token_is_renewed(sandbox, signed_in, enter):
     provider = signed_in(sandbox.add_sign_in(), enter)
     assert provider.authenticate().username == sandbox.OWNER
     assert provider.clone_url(SHOP).credential.expires_at is not None
@@ -42,9 +42,7 @@ def test_a_person_enters_the_code_and_the_token_is_renewed(sandbox, signed_in, e
     assert sandbox.oauth.issued == 2
 
 
-def test_the_end_of_a_token_that_is_renewed_is_nothing_to_warn_of(
-    sandbox, signed_in, enter, monkeypatch
-):
+def test_the_expiry_of_a_renewable_token_causes_no_warning(sandbox, signed_in, enter, monkeypatch):
     headers = sandbox._headers
 
     def telling(request):
@@ -56,7 +54,7 @@ def test_the_end_of_a_token_that_is_renewed_is_nothing_to_warn_of(
     assert provider.authenticate().expires_at is None
 
 
-def test_a_token_without_an_end_is_used_until_it_is_revoked(sandbox, signed_in, enter):
+def test_a_token_without_an_expiry_is_used_until_it_is_revoked(sandbox, signed_in, enter):
     sandbox.oauth.rules = replace(sandbox.oauth.rules, lifetime=None, refreshes=False)
     provider = signed_in(sandbox.add_sign_in(), enter)
     assert provider.authenticate().username == sandbox.OWNER
@@ -76,6 +74,6 @@ def test_a_revoked_grant_names_the_command(sandbox, signed_in, enter):
     assert "deploycore provider authorize work" in caught.value.hint
 
 
-def test_a_denied_access_is_told(sandbox, signed_in):
+def test_a_denied_authorization_is_reported(sandbox, signed_in):
     with pytest.raises(AuthenticationFailed, match="was denied"):
         signed_in(sandbox.add_sign_in(), lambda code: sandbox.oauth.enter(code, None))

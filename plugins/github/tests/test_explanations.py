@@ -79,7 +79,7 @@ def explained(config):
         ("API rate limit exceeded", {"x-ratelimit-reset": "soon"}, None),
     ],
 )
-def test_a_rate_limit_is_told_by_either_status_and_with_its_end(
+def test_a_rate_limit_is_recognized_by_either_status_and_has_its_end(
     explained, status, message, headers, retry_at
 ):
     error = explained(status, message, headers=headers)
@@ -88,7 +88,7 @@ def test_a_rate_limit_is_told_by_either_status_and_with_its_end(
     assert ("2026-11-25 12:" in error.hint) is (retry_at is not None)
 
 
-def test_the_hint_of_a_rate_limit_says_how_much_is_allowed(explained):
+def test_the_hint_for_a_rate_limit_contains_the_limit(explained):
     headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"}
     headers["X-RateLimit-Reset"] = EPOCH
     assert (
@@ -106,7 +106,7 @@ def test_a_short_secondary_limit_is_waited_for(sandbox, open_provider, config):
     assert provider.authenticate().username == "ada"
 
 
-def test_a_primary_limit_is_not_asked_against(sandbox, open_provider, config):
+def test_a_primary_rate_limit_is_not_retried(sandbox, open_provider, config):
     token = sandbox.add_credential("token").secret
     provider = open_provider(config(url=sandbox.url, token=token), retries=4)
     sandbox.faults.add(Fault(sandbox.rate_limited(1800)))
@@ -115,7 +115,7 @@ def test_a_primary_limit_is_not_asked_against(sandbox, open_provider, config):
     assert sandbox.request_count == 1
 
 
-def test_a_refusal_is_no_rate_limit_because_requests_were_counted(explained):
+def test_counted_requests_alone_do_not_make_an_error_a_rate_limit(explained):
     counted = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999"}
     assert isinstance(explained(403, BY_TOKEN, headers=counted), PermissionDenied)
 
@@ -133,7 +133,7 @@ def test_a_refusal_is_no_rate_limit_because_requests_were_counted(explained):
         ("app", "the GitHub App 1001", "private_key"),
     ],
 )
-def test_wrong_credentials_are_named_by_their_kind(explained, kind, whose, hint):
+def test_rejected_credentials_are_named_by_their_type(explained, kind, whose, hint):
     error = explained(401, "Bad credentials", kind)
     assert isinstance(error, AuthenticationFailed)
     assert whose in error.message
@@ -186,7 +186,7 @@ def test_one_of_several_scopes_is_enough(explained):
     assert "(Repository access blocked)" in error.message
 
 
-def test_single_sign_on_is_explained_with_githubs_link(explained):
+def test_single_sign_on_is_explained_with_the_link_of_github(explained):
     link = "https://github.com/orgs/guild/sso?authorization_request=AZSCKtL4U8yX1H3sCQIVnVgmjmon5f"
     error = explained(
         403, SAML, "classic", {"X-GitHub-SSO": f"required; url={link}"}, owner="guild"
@@ -204,7 +204,7 @@ def test_single_sign_on_is_explained_with_githubs_link(explained):
         "",
     ],
 )
-def test_a_link_for_single_sign_on_that_leads_elsewhere_is_not_shown(explained, header):
+def test_a_single_sign_on_link_to_another_site_is_not_shown(explained, header):
     error = explained(403, SAML, "classic", {"X-GitHub-SSO": header} if header else {})
     assert "evil" not in error.hint
     assert "Configure SSO at https://github.com/settings/tokens" in error.hint
@@ -220,14 +220,14 @@ def test_a_link_for_single_sign_on_that_leads_elsewhere_is_not_shown(explained, 
         "access this resource.",
     ],
 )
-def test_other_refusals_are_told_in_githubs_words(explained, message):
+def test_other_errors_are_reported_with_the_message_of_github(explained, message):
     error = explained(403, message, "classic", owner="guild")
     assert isinstance(error, PermissionDenied)
     assert message.rstrip(".")[:250] in error.message
     assert "owner of the organization" in error.hint
 
 
-def test_a_long_message_is_cut(explained):
+def test_a_long_message_is_truncated(explained):
     assert len(explained(403, "no " * 1000).message) < 500
 
 
@@ -252,7 +252,7 @@ def test_a_long_message_is_cut(explained):
         ("app", REPORTING_DEPLOYMENT, "Give the app the repository permission Deployments: Read"),
     ],
 )
-def test_what_a_task_takes_is_said_for_each_kind_of_credentials(explained, kind, task, hint):
+def test_the_required_permission_is_named_for_each_type_of_credential(explained, kind, task, hint):
     error = explained(403, BY_TOKEN, kind, repository=SHOP, task=task)
     assert isinstance(error, PermissionDenied)
     assert f"may not {task.what} the repository guild/shop: it lacks {task.box}" in error.message
@@ -261,7 +261,7 @@ def test_what_a_task_takes_is_said_for_each_kind_of_credentials(explained, kind,
 
 
 @pytest.mark.parametrize("kind", ["fine-grained", "classic", "app"])
-def test_a_role_that_is_lacking_is_asked_for(explained, kind):
+def test_a_missing_role_is_named(explained, kind):
     said = "Must have admin rights to Repository."
     error = explained(403, said, kind, repository=SHOP, task=REGISTERING_WEBHOOK)
     assert isinstance(error, PermissionDenied)
@@ -269,7 +269,7 @@ def test_a_role_that_is_lacking_is_asked_for(explained, kind):
     assert "administrators of the repository" in error.hint
 
 
-def test_a_lacking_permission_of_an_installation_is_named(explained):
+def test_a_missing_permission_of_an_installation_is_named(explained):
     path = "/app/installations/5001/access_tokens"
     said = "The permissions requested are not granted to this installation."
     error = explained(422, said, "app", path=path, task=REPORTING_STATUS)
@@ -293,7 +293,7 @@ def test_a_lacking_permission_of_an_installation_is_named(explained):
         (None, "(Validation Failed)"),
     ],
 )
-def test_what_is_not_valid_is_told_in_githubs_words(config, errors, said):
+def test_validation_errors_are_reported_with_the_message_of_github(config, errors, said):
     body = {"message": "Validation Failed", "errors": errors}
     given = ErrorAnswer(422, "POST", "/x", {}, json.dumps(body), body)
     error = explain(given, Question(config(), repository=SHOP, task=REGISTERING_WEBHOOK), now=NOW)
@@ -322,14 +322,14 @@ def test_a_repository_that_is_not_found_may_be_hidden(explained, kind, headers, 
 
 
 @pytest.mark.parametrize("message", ["Not Found", "Integration not found"])
-def test_an_installation_that_is_not_found_is_a_wrong_credential(explained, message):
+def test_an_unknown_installation_means_a_wrong_credential(explained, message):
     path = "/app/installations/5001/access_tokens"
     error = explained(404, message, "app", path=path)
     assert isinstance(error, AuthenticationFailed)
     assert f"has no installation 5001 of the GitHub App 1001 ({message})" in error.message
 
 
-def test_what_github_gives_no_meaning_of_its_own_is_left_to_the_core(explained):
+def test_other_statuses_have_the_default_explanation(explained):
     for status in (400, 404, 409, 422, 500, 503):
         assert explained(status, "x") is None
 
@@ -350,16 +350,16 @@ def test_what_github_gives_no_meaning_of_its_own_is_left_to_the_core(explained):
         ("fine-grained", 429, "", "in a few minutes"),
     ],
 )
-def test_refusals_of_the_git_server_are_explained(config, kind, status, message, hint):
+def test_git_errors_are_explained(config, kind, status, message, hint):
     assert hint in explain_git_refusal(config(kind), status, message)
 
 
 @pytest.mark.parametrize("status", [None, 500])
-def test_other_failures_of_the_git_server_get_no_explanation(config, status):
+def test_other_git_errors_have_no_explanation(config, status):
     assert explain_git_refusal(config(), status, "broken") is None
 
 
-def test_a_secret_in_githubs_words_is_masked(sandbox, connect):
+def test_a_secret_in_a_message_of_github_is_masked(sandbox, connect):
     provider = connect("token")
     secret = provider.secrets[0].get_secret_value()
     said = json.dumps({"message": f"{'x' * 290} {secret} is not known"})
@@ -371,7 +371,7 @@ def test_a_secret_in_githubs_words_is_masked(sandbox, connect):
 
 
 @pytest.mark.parametrize("message", [BY_TOKEN, SAML])
-def test_a_denial_that_is_the_last_answer_of_the_hour_is_no_rate_limit(explained, message):
+def test_a_denial_with_no_requests_remaining_is_not_a_rate_limit(explained, message):
     headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"}
     headers["X-RateLimit-Reset"] = EPOCH
     assert isinstance(explained(403, message, headers=headers), PermissionDenied)

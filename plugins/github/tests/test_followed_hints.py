@@ -13,7 +13,7 @@ from deploycore.testing.messages import with_headers
 from deploycore.testing.scenarios import ONE
 
 
-def test_a_token_that_was_authorized_for_single_sign_on_may_read(sandbox, connect):
+def test_a_token_authorized_for_single_sign_on_can_read(sandbox, connect):
     sandbox.arrange(ONE)
     page = f"{sandbox.url}/orgs/guild/sso?authorization_request=1"
     refused = sandbox.refusal(403, "Resource protected by organization SAML enforcement.")
@@ -28,7 +28,7 @@ def test_a_token_that_was_authorized_for_single_sign_on_may_read(sandbox, connec
     assert list(provider.list_repos())
 
 
-def test_the_name_in_the_address_finds_the_owner(sandbox, connect):
+def test_the_owner_named_in_the_web_address_is_found(sandbox, connect):
     sandbox.arrange(ONE)
     with pytest.raises(NotFound) as caught:
         list(connect(owner="The-Guild-Inc").list_repos())

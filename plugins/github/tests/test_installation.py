@@ -24,7 +24,7 @@ def exchanges(sandbox):
     return [f"{r.method} {r.path}" for r in sandbox.requests].count(TOKENS)
 
 
-def test_what_an_app_signs_is_good_for_a_clock_that_differs_a_little(private_key):
+def test_the_app_signature_tolerates_a_small_clock_difference(private_key):
     name, value = AppAuth("1001", private_key, clock=lambda: NOW + 0.9).header()
     assert name == "Authorization"
     scheme, _, signed = value.get_secret_value().partition(" ")
@@ -35,25 +35,25 @@ def test_what_an_app_signs_is_good_for_a_clock_that_differs_a_little(private_key
     assert claims == {"iat": NOW - 60, "exp": NOW + 540, "iss": "1001"}
 
 
-def test_nothing_of_the_key_is_shown(private_key):
+def test_no_part_of_the_key_is_shown(private_key):
     auth = AppAuth("1001", private_key)
     assert private_key.get_secret_value().splitlines()[1] not in f"{auth!r} {auth.header()}"
 
 
-def test_a_token_is_requested_for_reading_alone(sandbox, connect):
+def test_a_token_is_requested_with_read_access_only(sandbox, connect):
     sandbox.arrange(ONE)
     token = connect("app").clone_url(SHOP).credential.password.get_secret_value()
     assert sandbox.credential_of(token).scopes == {"contents=read", "metadata=read"}
 
 
-def test_git_learns_when_the_token_expires(sandbox, connect):
+def test_git_receives_the_expiry_of_the_token(sandbox, connect):
     sandbox.arrange(ONE)
     expires_at = connect("app").clone_url(SHOP).credential.expires_at
     left = expires_at - datetime.now(UTC)
     assert timedelta(minutes=50) < left < timedelta(minutes=70)
 
 
-def test_one_token_serves_the_api_and_git(sandbox, connect):
+def test_the_api_and_git_share_one_token(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect("app")
     assert len(list(provider.list_repos())) == 1
@@ -65,7 +65,7 @@ def test_one_token_serves_the_api_and_git(sandbox, connect):
     assert exchanges(sandbox) == 1
 
 
-def test_many_threads_get_one_token(sandbox, connect):
+def test_concurrent_threads_share_one_token(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect("app")
     sandbox.faults.add(Fault(latency(0.05), path="*/access_tokens"))
@@ -75,7 +75,7 @@ def test_many_threads_get_one_token(sandbox, connect):
     assert exchanges(sandbox) == 1
 
 
-def test_a_token_that_was_revoked_is_replaced_at_once(sandbox, connect):
+def test_a_revoked_token_is_replaced_at_once(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect("app")
     list(provider.list_repos())
@@ -84,7 +84,7 @@ def test_a_token_that_was_revoked_is_replaced_at_once(sandbox, connect):
     assert exchanges(sandbox) == 2
 
 
-def test_a_token_that_was_obtained_is_masked_wherever_it_is_repeated(sandbox, connect):
+def test_an_obtained_token_is_masked_everywhere(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect("app")
     token = provider.clone_url(SHOP).credential.password
@@ -100,7 +100,7 @@ def test_a_token_that_was_obtained_is_masked_wherever_it_is_repeated(sandbox, co
     assert list(provider.list_repos())
 
 
-def test_a_token_is_asked_for_again_where_the_host_was_away_for_a_moment(
+def test_a_token_request_is_repeated_after_a_brief_host_outage(
     sandbox, connect, open_provider, config
 ):
     sandbox.arrange(ONE)
@@ -127,7 +127,7 @@ def test_the_app_may_be_named_by_its_client_id(sandbox, open_provider, config):
         ("installation_id", "4711", "has no installation 4711", "installation_id"),
     ],
 )
-def test_a_wrong_number_is_told_from_a_wrong_key(
+def test_a_wrong_app_number_is_distinguished_from_a_wrong_key(
     sandbox, open_provider, config, field, value, said, hint
 ):
     sandbox.arrange(ONE)
@@ -140,7 +140,7 @@ def test_a_wrong_number_is_told_from_a_wrong_key(
     assert open_provider(config("app", **settings)).authenticate()
 
 
-def test_a_key_that_is_not_the_apps_is_told_in_githubs_words(connect):
+def test_a_key_of_another_app_is_reported_with_the_message_of_github(connect):
     with pytest.raises(AuthenticationFailed, match="could not be decoded") as caught:
         connect("app", Access.WRONG).authenticate()
     assert "private_key" in caught.value.hint
@@ -153,7 +153,7 @@ def test_a_key_that_is_not_the_apps_is_told_in_githubs_words(connect):
 
 
 @pytest.mark.parametrize(("off", "said"), [(700, "too far in the future"), (-700, "assertion exp")])
-def test_a_clock_that_is_wrong_is_named(sandbox, connect, monkeypatch, off, said):
+def test_a_wrong_clock_is_named_as_the_cause(sandbox, connect, monkeypatch, off, said):
     provider = connect("app")
     original = jwt.encode
 
@@ -167,7 +167,7 @@ def test_a_clock_that_is_wrong_is_named(sandbox, connect, monkeypatch, off, said
     assert "clock" in caught.value.hint
 
 
-def test_a_suspended_installation_is_called_so(sandbox, connect):
+def test_a_suspended_installation_is_reported_as_such(sandbox, connect):
     sandbox.suspended = True
     provider = connect("app")
     for attempt in (provider.authenticate, lambda: list(provider.list_repos())):
@@ -178,7 +178,7 @@ def test_a_suspended_installation_is_called_so(sandbox, connect):
     assert provider.authenticate()
 
 
-def test_an_app_without_the_permission_hears_which_one(sandbox, connect):
+def test_an_app_without_the_permission_gets_its_name(sandbox, connect):
     sandbox.arrange(ONE)
     with pytest.raises(PermissionDenied, match="not granted to this installation") as caught:
         connect("app", Access.UNSCOPED).clone_url(SHOP)

@@ -45,7 +45,7 @@ def run(change, check, directory):
 
 
 @pytest.mark.parametrize(("change", "check"), WRONG.values(), ids=WRONG)
-def test_a_wrong_plugin_is_caught_and_told_what_is_asked(tmp_path, change, check):
+def test_an_incorrect_plugin_is_detected_with_the_requirement(tmp_path, change, check):
     done = run(change, check, tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "The contract requires of" in done.stdout

@@ -67,7 +67,7 @@ def names(provider, owner=None):
 # Requests
 
 
-def test_every_request_names_the_version_of_the_api(provider, github):
+def test_every_request_contains_the_api_version(provider, github):
     github.get(f"{API}/user", json={"login": "ada", "name": None})
     assert provider.authenticate() == Account(username="ada")
     headers = github.calls[0].request.headers
@@ -76,13 +76,13 @@ def test_every_request_names_the_version_of_the_api(provider, github):
     assert headers["Authorization"].startswith("Bearer github_pat_")
 
 
-def test_pages_are_as_large_as_github_gives_them(provider, github):
+def test_pages_have_the_maximum_size_of_github(provider, github):
     github.get(f"{API}/user/repos", json=[repository("shop")])
     assert names(provider) == ["ada/shop"]
     assert asked(github) == [("/user/repos", {"per_page": ["100"], "sort": ["full_name"]})]
 
 
-def test_a_limit_makes_the_page_smaller_unless_names_are_filtered_here(provider, github):
+def test_a_limit_reduces_the_page_size_unless_names_are_filtered_locally(provider, github):
     github.get(f"{API}/user/repos", json=[repository("notes"), repository("shop")])
     list(provider.list_repos(RepositoryQuery(limit=3)))
     found = list(provider.list_repos(RepositoryQuery(limit=3, name_contains="SHO")))
@@ -90,7 +90,7 @@ def test_a_limit_makes_the_page_smaller_unless_names_are_filtered_here(provider,
     assert [query["per_page"] for _, query in asked(github)] == [["3"], ["100"]]
 
 
-def test_links_that_name_the_owner_by_number_are_followed_to_the_letter(provider, github):
+def test_links_with_the_owner_number_are_followed_unchanged(provider, github):
     following = f"{API}/organizations/9919/repos?per_page=100&sort=full_name&page=2"
     last = f"{API}/organizations/9919/repos?per_page=100&sort=full_name&page=9"
     github.get(
@@ -115,17 +115,19 @@ def test_links_that_name_the_owner_by_number_are_followed_to_the_letter(provider
         ("rival", ["rival/leaflet"], ["/orgs/rival/repos", "/user", "/users/rival/repos"]),
     ],
 )
-def test_a_token_lists_where_the_owner_is_listed_in_full(full, connect, owner, found, requests):
+def test_a_token_uses_the_endpoint_that_lists_the_owner_completely(
+    full, connect, owner, found, requests
+):
     provider = connect()
     assert names(provider, owner) == found
     assert paths(full) == requests
 
 
-def test_the_configured_owner_is_the_one_that_is_listed(full, connect):
+def test_only_the_configured_owner_is_listed(full, connect):
     assert names(connect(owner="guild")) == ["guild/hall"]
 
 
-def test_ones_own_login_may_be_spelt_in_any_case(full, connect, github, open_provider, config):
+def test_the_own_login_is_case_insensitive(full, connect, github, open_provider, config):
     github.get(f"{API}/orgs/Ada/repos", status=404, json={"message": "Not Found"})
     github.get(f"{API}/user", json={"login": "ada"})
     github.get(f"{API}/user/repos", json=[repository("shop")])
@@ -141,18 +143,18 @@ def test_ones_own_login_may_be_spelt_in_any_case(full, connect, github, open_pro
         ("rival", ["rival/leaflet"], "/users/rival/repos"),
     ],
 )
-def test_an_app_lists_what_its_installation_was_given(full, connect, owner, found, last):
+def test_an_app_lists_the_repositories_of_its_installation(full, connect, owner, found, last):
     provider = connect("app")
     assert names(provider, owner) == found
     assert paths(full)[-1] == last
 
 
-def test_pages_of_an_installation_are_all_read(sandbox, connect):
+def test_all_pages_of_an_installation_are_read(sandbox, connect):
     arranged = sandbox.arrange(MANY)
     assert len(names(connect("app"))) == len(arranged) == 250
 
 
-def test_an_installation_token_that_was_given_is_used_as_one(full, connect, open_provider, config):
+def test_a_configured_installation_token_is_used_as_such(full, connect, open_provider, config):
     token = connect("app").clone_url(SHOP).credential.password
     provider = open_provider(config(url=full.url, token=token))
     assert provider.authenticate() == Account(username="ada")
@@ -160,7 +162,7 @@ def test_an_installation_token_that_was_given_is_used_as_one(full, connect, open
     assert names(provider, "rival") == ["rival/leaflet"]
 
 
-def test_an_installation_token_that_sees_nothing_is_right_all_the_same(
+def test_an_installation_token_without_repositories_is_valid(
     sandbox, connect, open_provider, config
 ):
     token = connect("app").clone_url(SHOP).credential.password
@@ -170,22 +172,22 @@ def test_an_installation_token_that_sees_nothing_is_right_all_the_same(
 
 
 @pytest.mark.parametrize("mode", ["token", "app"])
-def test_an_owner_that_is_not_there_is_named(sandbox, connect, mode):
+def test_an_unknown_owner_is_named(sandbox, connect, mode):
     with pytest.raises(NotFound, match="ser or organization 'nobody' was not found"):
         names(connect(mode), "nobody")
 
 
-def test_a_classic_token_without_scopes_lists_what_is_public(full, connect):
+def test_a_classic_token_without_scopes_lists_public_repositories(full, connect):
     assert names(connect("classic", Access.UNSCOPED)) == ["ada/notes"]
 
 
-def test_a_classic_token_without_scopes_hears_why_a_repository_is_hidden(full, connect):
+def test_a_hidden_repository_is_explained_for_a_classic_token_without_scopes(full, connect):
     with pytest.raises(NotFound, match="epository ada/shop was not found") as caught:
         list(connect("classic", Access.UNSCOPED).list_branches(SHOP))
     assert "lacks the scope repo" in caught.value.hint
 
 
-def test_a_fine_grained_token_without_the_permission_hears_which_one(full, connect):
+def test_a_fine_grained_token_without_the_permission_gets_its_name(full, connect):
     with pytest.raises(PermissionDenied, match="lacks contents=read") as caught:
         list(connect(access=Access.UNSCOPED).list_branches(SHOP))
     assert "Contents: Read-only" in caught.value.hint
@@ -219,13 +221,13 @@ def test_one_branch_costs_one_request_whatever_its_name(sandbox, connect, name):
         ("größe", "gr%C3%B6%C3%9Fe"),
     ],
 )
-def test_the_name_of_a_branch_is_quoted_once(provider, github, name, path):
+def test_the_name_of_a_branch_is_encoded_once(provider, github, name, path):
     github.get(f"{API}/repos/ada/shop/branches/{path}", json=branch(name))
     assert provider.find_branch(SHOP, name).name == name
     assert github.calls[0].request.url == f"{API}/repos/ada/shop/branches/{path}"
 
 
-def test_a_branch_that_is_not_there_costs_a_look_at_the_repository(sandbox, connect):
+def test_looking_up_an_unknown_branch_also_requests_the_repository(sandbox, connect):
     sandbox.arrange(TWO)
     engine = RepositoryId(owner="ada", slug="engine")
     provider = connect()
@@ -233,27 +235,25 @@ def test_a_branch_that_is_not_there_costs_a_look_at_the_repository(sandbox, conn
     assert paths(sandbox) == ["/repos/ada/engine/branches/nowhere", "/repos/ada/engine"]
 
 
-def test_a_repository_without_a_commit_has_no_branch_of_any_name(sandbox, connect):
+def test_a_repository_without_commits_has_no_branches(sandbox, connect):
     sandbox.arrange(TWO)
     vacant = RepositoryId(owner="ada", slug="vacant")
     assert list(connect().list_branches(vacant, BranchQuery(name="main"))) == []
 
 
-def test_another_branch_to_which_github_sends_on_is_not_the_one_that_was_asked_for(
-    sandbox, connect
-):
+def test_a_branch_redirect_to_another_name_is_not_a_match(sandbox, connect):
     sandbox.publish("ada", "shop", "main", {"a": b"a"}, "One")
     assert list(connect().list_branches(SHOP, BranchQuery(name="master"))) == []
     assert [request.status for request in sandbox.requests] == [301, 200]
 
 
-def test_a_limit_of_branches_makes_the_page_smaller(provider, github):
+def test_a_limit_of_branches_reduces_the_page_size(provider, github):
     github.get(f"{API}/repos/ada/shop/branches", json=[branch("a"), branch("b")])
     assert len(list(provider.list_branches(SHOP, BranchQuery(limit=2)))) == 2
     assert asked(github)[0][1] == {"per_page": ["2"]}
 
 
-def test_odd_names_of_repositories_do_not_break_out_of_the_path(provider, github):
+def test_unusual_repository_names_do_not_escape_from_the_path(provider, github):
     github.get(f"{API}/repos/ada/a%2Fb%3Fc%23d/branches", json=[branch("main")])
     odd = RepositoryId(owner="ada", slug="a/b?c#d")
     assert [found.name for found in provider.list_branches(odd)] == ["main"]
@@ -272,7 +272,7 @@ def test_a_renamed_repository_is_found_by_its_old_name(sandbox, connect):
 
 
 @pytest.mark.parametrize("kind", ["fine-grained", "classic", "installation"])
-def test_a_clone_url_is_made_of_the_configuration(open_provider, config, kind):
+def test_a_clone_url_is_built_from_the_configuration(open_provider, config, kind):
     made = config(kind)
     found = open_provider(made).clone_url(SHOP)
     assert found.url == "https://github.com/ada/shop.git"

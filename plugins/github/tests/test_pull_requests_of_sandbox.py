@@ -96,7 +96,7 @@ def test_a_pull_request_is_opened_listed_and_merged(sandbox, shop, ask):
     assert ask("PATCH", "/1", state="open").status_code == 422
 
 
-def test_the_answer_has_what_the_webhook_tells(sandbox, shop, ask):
+def test_the_response_has_the_same_fields_as_the_webhook(sandbox, shop, ask):
     hooks = []
     sandbox.webhooks.put(Hook("1", "ada/shop", "http://127.0.0.1:9/", ("pull_request",)))
     sandbox.webhooks.fire = lambda _, event: hooks.append(event)
@@ -114,7 +114,7 @@ def test_a_pull_request_is_closed_edited_and_opened_again(ask):
     assert (changed["state"], changed["title"], changed["closed_at"]) == ("open", "Another", None)
 
 
-def test_lists_go_by_head_and_base_and_have_pages(sandbox, ask):
+def test_lists_are_filtered_by_head_and_base_and_have_pages(sandbox, ask):
     for name in ("second", "third"):
         sandbox.publish("ada", "shop", name, {"a": name.encode()}, "Change")
         ask("POST", title=name, head=name, base="main")
@@ -130,7 +130,7 @@ def test_lists_go_by_head_and_base_and_have_pages(sandbox, ask):
     assert numbers(following) == [1]
 
 
-def test_one_may_come_from_a_fork_that_goes_away(sandbox, shop, ask):
+def test_a_pull_request_can_come_from_a_fork_that_is_deleted_later(sandbox, shop, ask):
     fork = sandbox.fork("ada", "shop", into="eve")
     sandbox.publish("eve", "shop", "feature", {"a": b"3\n"}, "Change")
     assert ask("POST", title="Fork", head="eve:feature", base="main").status_code == 201
@@ -154,7 +154,7 @@ def test_one_may_come_from_a_fork_that_goes_away(sandbox, shop, ask):
         ("PUT", "/7/merge", {}, 404, "Not Found"),
     ],
 )
-def test_what_is_not_there_is_refused(ask, method, path, body, status, said):
+def test_requests_for_unknown_resources_are_rejected(ask, method, path, body, status, said):
     answer = ask(method, path, **body)
     assert answer.status_code == status
     assert said in answer.text
@@ -169,12 +169,12 @@ def test_what_is_not_there_is_refused(ask, method, path, body, status, said):
         ("PATCH", "/1", {"state": "gone"}, 422),
     ],
 )
-def test_what_cannot_be_done_to_an_open_one_is_refused(ask, method, path, body, status):
+def test_invalid_changes_to_an_open_pull_request_are_rejected(ask, method, path, body, status):
     ask("POST", title="Change it", head="feature", base="main")
     assert ask(method, path, **body).status_code == status
 
 
-def test_who_may_only_read_contents_opens_and_merges_none(sandbox, ask):
+def test_a_user_with_read_access_to_contents_cannot_open_or_merge(sandbox, ask):
     reader = sandbox.add_credential("token", Access.LEAST).secret.get_secret_value()
     ask("POST", title="Change it", head="feature", base="main")
     asked = [

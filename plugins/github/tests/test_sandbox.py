@@ -31,7 +31,7 @@ def ask(sandbox):
     return send
 
 
-def test_links_have_numbers_in_the_place_of_names_and_all_relations(sandbox, ask):
+def test_links_contain_numbers_in_place_of_names_and_all_relations(sandbox, ask):
     sandbox.arrange(MANY)
     link = ask("/repos/ada/branches/branches?per_page=100&page=2").headers["Link"]
     number = sandbox.repository("ada", "branches").number
@@ -42,18 +42,18 @@ def test_links_have_numbers_in_the_place_of_names_and_all_relations(sandbox, ask
     )
 
 
-def test_one_page_has_no_links(sandbox, ask):
+def test_a_single_page_has_no_links(sandbox, ask):
     sandbox.arrange(ONE)
     assert "Link" not in ask("/user/repos").headers
 
 
 @pytest.mark.parametrize(("asked", "given"), [("", 30), ("?per_page=250", 100)])
-def test_pages_have_thirty_items_unless_asked_and_a_hundred_at_most(sandbox, ask, asked, given):
+def test_pages_have_thirty_items_by_default_and_at_most_a_hundred(sandbox, ask, asked, given):
     sandbox.arrange(MANY)
     assert len(ask(f"/user/repos{asked}").json()) == given
 
 
-def test_errors_have_githubs_shape(ask):
+def test_errors_have_the_format_of_github(ask):
     answer = ask("/repos/ada/nowhere")
     assert answer.status_code == 404
     assert answer.json() == {
@@ -63,13 +63,13 @@ def test_errors_have_githubs_shape(ask):
     }
 
 
-def test_every_answer_tells_the_limit(ask):
+def test_every_response_contains_the_rate_limit(ask):
     for path in ("/user", "/nowhere"):
         headers = ask(path).headers
         assert int(headers["X-RateLimit-Remaining"]) < int(headers["X-RateLimit-Limit"]) == 5000
 
 
-def test_scopes_are_told_of_classic_tokens_alone(sandbox, ask):
+def test_scopes_are_only_returned_for_classic_tokens(sandbox, ask):
     sandbox.arrange(ONE)
     assert ask("/repos/ada/shop", "classic").headers["X-OAuth-Scopes"] == "repo"
     hidden = ask("/repos/ada/shop", "classic", Access.UNSCOPED)
@@ -81,12 +81,12 @@ def test_scopes_are_told_of_classic_tokens_alone(sandbox, ask):
     assert "X-OAuth-Scopes" not in refused.headers
 
 
-def test_a_program_without_a_name_and_an_unknown_version_are_refused(ask):
+def test_a_missing_user_agent_and_an_unknown_version_are_rejected(ask):
     assert ask("/user", **{"User-Agent": SKIP_HEADER}).status_code == 403
     assert ask("/user", **{"X-GitHub-Api-Version": "1999-01-01"}).status_code == 400
 
 
-def test_an_app_can_not_be_asked_for_by_its_key_or_a_token(sandbox, ask):
+def test_the_app_endpoint_rejects_a_wrong_key_and_a_token(sandbox, ask):
     answer = ask("/app/installations/5001")
     assert answer.status_code == 401
     assert answer.json()["message"] == "A JSON web token could not be decoded"
@@ -103,7 +103,7 @@ def test_an_app_can_not_be_asked_for_by_its_key_or_a_token(sandbox, ask):
         (None, None, 401, "Repository not found."),
     ],
 )
-def test_the_git_server_refuses_in_githubs_words(sandbox, mode, access, status, said):
+def test_the_git_server_rejects_with_the_messages_of_github(sandbox, mode, access, status, said):
     sandbox.arrange(ONE)
     headers = {}
     if mode is not None:
@@ -133,7 +133,7 @@ def listener():
         yield running
 
 
-def test_a_webhook_is_told_without_its_secret(sandbox, ask):
+def test_a_webhook_is_returned_without_its_secret(sandbox, ask):
     sandbox.arrange(ONE)
     answer = ask("/repos/ada/shop/hooks", method="POST", body=hook("https://x.example/hook"))
     assert answer.status_code == 201
@@ -141,7 +141,7 @@ def test_a_webhook_is_told_without_its_secret(sandbox, ask):
     assert ask(f"/repos/ada/shop/hooks/{answer.json()['id']}").json() == answer.json()
 
 
-def test_a_new_webhook_is_pinged_alone_and_a_changed_one_is_not(sandbox, ask, listener):
+def test_only_a_new_webhook_is_pinged(sandbox, ask, listener):
     sandbox.arrange(ONE)
     for name in ("first", "second"):
         body = hook(f"{listener.url}/{name}")
@@ -165,7 +165,7 @@ def test_a_new_webhook_is_pinged_alone_and_a_changed_one_is_not(sandbox, ask, li
         ({"name": "web"}, "url is missing"),
     ],
 )
-def test_a_webhook_that_can_not_be_is_refused_by_its_field(sandbox, ask, body, said):
+def test_an_invalid_webhook_is_rejected_with_the_field(sandbox, ask, body, said):
     sandbox.arrange(ONE)
     answer = ask("/repos/ada/shop/hooks", method="POST", body=body)
     assert answer.status_code == 422
@@ -173,7 +173,7 @@ def test_a_webhook_that_can_not_be_is_refused_by_its_field(sandbox, ask, body, s
     assert said in answer.json()["errors"][0]["message"]
 
 
-def test_each_ref_of_a_push_is_told_apart_with_both_proofs(sandbox, ask, listener):
+def test_each_ref_of_a_push_is_delivered_separately_with_both_signatures(sandbox, ask, listener):
     (shop,) = sandbox.arrange(ONE)
     commit = shop.branches["trunk"]
     ask("/repos/ada/shop/hooks", method="POST", body=hook(listener.address))
@@ -201,7 +201,7 @@ def test_each_ref_of_a_push_is_told_apart_with_both_proofs(sandbox, ask, listene
     ("kind", "count", "told"),
     [("tag", 3, 3), ("tag", 4, 0), ("branch", 5000, 5000), ("branch", 5001, 0)],
 )
-def test_of_very_many_refs_at_once_nothing_is_told(sandbox, monkeypatch, kind, count, told):
+def test_a_push_of_very_many_refs_is_not_delivered(sandbox, monkeypatch, kind, count, told):
     made = []
     monkeypatch.setattr(
         "deploycore_github.sandbox.events.push",
@@ -214,7 +214,7 @@ def test_of_very_many_refs_at_once_nothing_is_told(sandbox, monkeypatch, kind, c
     assert len(made) == told
 
 
-def test_a_push_says_whether_it_was_forced_and_which_commits_are_new(sandbox, ask, listener):
+def test_a_push_contains_whether_it_was_forced_and_which_commits_are_new(sandbox, ask, listener):
     (shop,) = sandbox.arrange(ONE)
     ask("/repos/ada/shop/hooks", method="POST", body=hook(listener.address))
     newer = sandbox.publish("ada", "shop", "trunk", {"a": b"1"}, "Next")
@@ -227,7 +227,7 @@ def test_a_push_says_whether_it_was_forced_and_which_commits_are_new(sandbox, as
     assert back["head_commit"]["id"] == shop.branches["trunk"]
 
 
-def test_what_is_not_read_is_sent_on_by_another_status(sandbox, ask):
+def test_a_write_request_is_redirected_with_another_status(sandbox, ask):
     sandbox.arrange(ONE)
     sandbox.rename("ada", "old", "shop")
     assert ask("/repos/ada/old/hooks").status_code == 301
@@ -249,7 +249,7 @@ def test_what_is_not_read_is_sent_on_by_another_status(sandbox, ask):
         ("/user", ""),
     ],
 )
-def test_the_scopes_that_would_do_are_told(sandbox, ask, path, accepted):
+def test_an_error_lists_the_scopes_that_would_be_accepted(sandbox, ask, path, accepted):
     sandbox.arrange(ONE)
     assert ask(path, "classic").headers["X-Accepted-OAuth-Scopes"] == accepted
 
@@ -265,7 +265,7 @@ def test_the_scopes_that_would_do_are_told(sandbox, ask, path, accepted):
         ("deployments", {"ref": "trunk"}, "neither merges nor checks"),
     ],
 )
-def test_a_report_that_can_not_be_is_refused(sandbox, ask, path, body, said):
+def test_an_invalid_report_is_rejected(sandbox, ask, path, body, said):
     (shop,) = sandbox.arrange(ONE)
     place = path.format(commit=shop.branches["trunk"])
     answer = ask(f"/repos/ada/shop/{place}", method="POST", body=body)
@@ -273,7 +273,7 @@ def test_a_report_that_can_not_be_is_refused(sandbox, ask, path, body, said):
     assert said in answer.text
 
 
-def test_a_success_takes_the_place_of_the_former_one(sandbox, ask):
+def test_a_successful_deployment_replaces_the_previous_one(sandbox, ask):
     (shop,) = sandbox.arrange(ONE)
     wanted = {"ref": "trunk", "environment": "shop", "auto_merge": False, "required_contexts": []}
     for _ in range(2):

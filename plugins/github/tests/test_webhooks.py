@@ -95,7 +95,7 @@ def event(body, kind="push"):
     return found
 
 
-def test_a_push_says_which_branch_moved_where_and_who_did_it():
+def test_a_push_contains_branch_commits_and_actor():
     assert delivered(delivery(push())) == Delivered(
         delivery=GUID,
         events=(
@@ -119,18 +119,18 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
         ("refs/tags/v0.9", OLD, NOTHING, ("tag", "v0.9", OLD, None)),
     ],
 )
-def test_a_push_may_make_move_or_delete_a_branch_or_a_tag(ref, before, after, expected):
+def test_a_push_can_create_move_or_delete_a_branch_or_a_tag(ref, before, after, expected):
     kind, name, was, now = expected
     found = event(push(ref, before, after))
     assert found.changes == (RefChange(kind=kind, name=name, before=was, after=now),)
 
 
-def test_an_annotated_tag_is_told_by_the_commit_that_it_leads_to():
+def test_an_annotated_tag_is_resolved_to_its_commit():
     found = event(push("refs/tags/v1.0", NOTHING, OLD, head_commit={"id": NEW}))
     assert found.changes[0].after == NEW
 
 
-def test_a_push_by_nobody_in_particular_is_a_push():
+def test_a_push_without_an_actor_is_a_push():
     body = push()
     assert event({**body, "sender": None}).actor == ""
     del body["sender"]
@@ -148,7 +148,7 @@ def test_a_push_by_nobody_in_particular_is_a_push():
         ("closed", {"state": "closed"}, "declined"),
     ],
 )
-def test_a_pull_request_says_what_became_of_it(action, changes, expected):
+def test_a_pull_request_event_contains_the_action(action, changes, expected):
     found = event(pull_request(action, **changes), "pull_request")
     assert found == PullRequestEvent(
         repository=SHOP,
@@ -166,7 +166,7 @@ def test_a_pull_request_says_what_became_of_it(action, changes, expected):
 
 
 @pytest.mark.parametrize("action", ["labeled", "assigned", "ready_for_review", "locked", "new"])
-def test_what_else_happens_to_a_pull_request_is_no_event(action):
+def test_other_pull_request_actions_are_ignored(action):
     found = delivered(delivery({"action": action, "pull_request": "not read"}, "pull_request"))
     assert found == Delivered(delivery=GUID)
 
@@ -178,7 +178,7 @@ def test_what_else_happens_to_a_pull_request_is_no_event(action):
         (None, None),
     ],
 )
-def test_a_pull_request_from_a_fork_is_told_apart_also_where_that_is_gone(repository, expected):
+def test_a_pull_request_from_a_fork_is_recognized_even_if_the_fork_is_deleted(repository, expected):
     head = {"ref": "main", "sha": NEW, "repo": repository}
     found = event(pull_request(head=head), "pull_request")
     assert found.source == expected
@@ -186,21 +186,21 @@ def test_a_pull_request_from_a_fork_is_told_apart_also_where_that_is_gone(reposi
 
 
 @pytest.mark.parametrize("kind", ["ping", "fork", "deployment", "check_run", "new_one"])
-def test_a_ping_and_what_was_not_asked_for_is_no_event_whatever_it_holds(kind):
+def test_pings_and_unsubscribed_events_are_ignored(kind):
     assert delivered(delivery(b"\xff", kind)) == Delivered(delivery=GUID)
 
 
-def test_a_delivery_without_an_identifier_has_none():
+def test_a_delivery_without_an_identifier_has_no_identifier():
     assert delivered(WebhookDelivery({"x-github-event": "ping"}, b"{}")).delivery == ""
 
 
-def test_a_delivery_that_does_not_say_what_it_is_about_is_refused():
+def test_a_delivery_without_an_event_type_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="X-GitHub-Event"):
         delivered(WebhookDelivery({}, b"{}"))
 
 
 @pytest.mark.parametrize("field", ["merged", "title", "draft", "body"])
-def test_null_in_what_is_not_needed_is_its_default(field):
+def test_null_in_an_optional_field_means_its_default(field):
     body = {**pull_request("closed", **{field: None}), "sender": {"login": None}}
     found = event(body, "pull_request")
     assert found.action == "declined"
@@ -214,7 +214,7 @@ def test_null_in_what_is_not_needed_is_its_default(field):
     "kind",
     ["application/x-www-form-urlencoded", "Application/X-WWW-Form-URLEncoded; charset=utf-8"],
 )
-def test_a_form_says_the_same_as_json(kind):
+def test_a_form_equals_the_json_format(kind):
     body = push("refs/heads/größe&100%")
     form = urlencode({"payload": json.dumps(body)}).encode()
     assert delivered(delivery(form, **{"content-type": kind})) == delivered(delivery(body))
@@ -233,7 +233,7 @@ def test_a_form_says_the_same_as_json(kind):
         (json.dumps({"a": 1}).encode(), "exactly one field payload"),
     ],
 )
-def test_a_form_without_a_payload_is_refused_and_said_what_to_send(form, said):
+def test_a_form_without_a_payload_is_rejected_with_the_next_step(form, said):
     with pytest.raises(UnexpectedAnswer, match=said):
         delivered(delivery(form, **{"content-type": "application/x-www-form-urlencoded"}))
 
@@ -263,7 +263,7 @@ def test_a_form_without_a_payload_is_refused_and_said_what_to_send(form, said):
         (["sender", "login"], 7),
     ],
 )
-def test_a_push_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_push_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer) as caught:
         delivered(delivery(broken(push(), path, value)))
     assert caught.value.hint
@@ -292,13 +292,13 @@ def test_a_push_that_changes_nothing_is_refused():
         (["repository"], []),
     ],
 )
-def test_a_pull_request_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_pull_request_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(broken(pull_request(), path, value), "pull_request"))
 
 
 @pytest.mark.parametrize("body", NO_JSON)
-def test_what_is_no_json_is_refused(body):
+def test_an_invalid_json_body_is_rejected(body):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(body))
 
@@ -312,13 +312,13 @@ SAMPLES = [(push(), "push"), (pull_request(), "pull_request")]
 
 
 @given(body=anything, kind=st.sampled_from(EVENTS))
-def test_any_json_is_an_event_or_a_typed_error(body, kind):
+def test_any_json_yields_an_event_or_a_typed_error(body, kind):
     with suppress(UnexpectedAnswer):
         delivered(delivery(body, kind))
 
 
 @given(data=st.data(), sample=st.sampled_from(SAMPLES), value=anything | st.just("\ud800"))
-def test_any_damage_to_a_delivery_is_an_event_or_a_typed_error(data, sample, value):
+def test_any_damaged_delivery_yields_an_event_or_a_typed_error(data, sample, value):
     body, kind = sample
     path = data.draw(st.sampled_from(list(paths(body))))
     try:
@@ -329,7 +329,7 @@ def test_any_damage_to_a_delivery_is_an_event_or_a_typed_error(data, sample, val
 
 
 @given(ref=refs, before=st.sampled_from([NOTHING, OLD]), after=st.sampled_from([NOTHING, NEW]))
-def test_a_ref_is_told_as_it_is_or_not_at_all(ref, before, after):
+def test_a_ref_is_reported_unchanged_or_not_at_all(ref, before, after):
     try:
         (change,) = event(push(ref, before, after)).changes
     except UnexpectedAnswer:
@@ -340,13 +340,13 @@ def test_a_ref_is_told_as_it_is_or_not_at_all(ref, before, after):
 
 
 @given(headers=st.dictionaries(st.sampled_from(["x-github-event", "x-github-delivery"]), st.text()))
-def test_any_headers_are_a_delivery_or_a_typed_error(headers):
+def test_any_headers_yield_a_delivery_or_a_typed_error(headers):
     with suppress(UnexpectedAnswer):
         delivered(WebhookDelivery(headers, json.dumps(push()).encode()))
 
 
 @given(body=st.binary(max_size=200) | st.text().map(lambda text: f"payload={text}".encode()))
-def test_any_form_is_a_delivery_or_a_typed_error(body):
+def test_any_form_yields_a_delivery_or_a_typed_error(body):
     with suppress(UnexpectedAnswer):
         delivered(delivery(body, **{"content-type": "application/x-www-form-urlencoded"}))
 
@@ -358,7 +358,7 @@ def signed(signature, body=BODY):
     return WebhookDelivery({"x-hub-signature-256": signature}, body)
 
 
-def test_the_known_answer_of_the_documentation_is_right():
+def test_the_documented_signature_example_is_accepted():
     assert is_signed(signed(f"sha256={KNOWN}"), (SECRET,))
 
 
@@ -385,11 +385,11 @@ def by(algorithm, secret=SECRET):
         "sha256=größe",
     ],
 )
-def test_anything_else_than_the_right_signature_is_refused(signature):
+def test_any_other_signature_is_rejected(signature):
     assert not is_signed(signed(signature), (SECRET,))
 
 
-def test_a_delivery_without_a_signature_or_with_the_old_one_alone_is_refused():
+def test_a_delivery_with_no_or_only_the_old_signature_is_rejected():
     assert not is_signed(WebhookDelivery({}, BODY), (SECRET,))
     for proof in (f"sha1={by(hashlib.sha1)}", f"sha256={KNOWN}"):
         assert not is_signed(WebhookDelivery({"x-hub-signature": proof}, BODY), (SECRET,))
@@ -398,7 +398,7 @@ def test_a_delivery_without_a_signature_or_with_the_old_one_alone_is_refused():
 # Subscriptions
 
 
-def test_a_subscription_asks_for_json_over_a_verified_connection_with_its_secret():
+def test_a_subscription_requests_json_with_tls_verification_and_its_secret():
     found = subscription("https://deploy.example.com/hook", SecretStr("s" * 128))
     assert found["events"] == ["push", "pull_request"]
     assert found["active"] is True
@@ -412,7 +412,7 @@ def test_a_subscription_asks_for_json_over_a_verified_connection_with_its_secret
     assert "ssss" not in repr(found)
 
 
-def test_an_empty_secret_would_not_sign_and_is_refused():
+def test_an_empty_secret_is_rejected():
     with pytest.raises(ConfigurationError, match="empty secret"):
         subscription("https://deploy.example.com/hook", SecretStr(""))
     assert subscription("https://deploy.example.com/hook", SecretStr("5e" * 32))
@@ -430,6 +430,6 @@ def test_an_empty_secret_would_not_sign_and_is_refused():
         {"id": 1, "config": {"url": 7}},
     ],
 )
-def test_a_webhook_that_is_not_as_documented_is_refused(item):
+def test_an_undocumented_webhook_format_is_rejected(item):
     with pytest.raises(UnexpectedAnswer):
         parse_answer(HookAnswer, item, what="a webhook")

@@ -78,7 +78,7 @@ def test_a_subscription_is_for_pushes_and_pull_requests_and_signed(shop, sandbox
     assert hook.active
 
 
-def test_a_switched_off_webhook_is_switched_on_again(shop, sandbox, connect):
+def test_a_disabled_webhook_is_enabled_again(shop, sandbox, connect):
     provider = connect()
     made = provider.register_webhook(SHOP, URL, SECRET)
     (hook,) = sandbox.webhooks.of("ada/shop")
@@ -90,7 +90,7 @@ def test_a_switched_off_webhook_is_switched_on_again(shop, sandbox, connect):
     assert hook.secret == SECRET
 
 
-def test_webhooks_are_listed_over_all_pages_and_lazily(shop, sandbox, connect):
+def test_webhooks_are_listed_lazily_across_all_pages(shop, sandbox, connect):
     provider = connect()
     for number in range(101):
         provider.register_webhook(SHOP, f"{URL}/{number}", SECRET)
@@ -102,7 +102,7 @@ def test_webhooks_are_listed_over_all_pages_and_lazily(shop, sandbox, connect):
     assert len(list(listed)) == 100
 
 
-def test_a_webhook_without_an_address_is_left_out(shop, sandbox, connect):
+def test_a_webhook_without_an_address_is_omitted(shop, sandbox, connect):
     hooks = [
         {"id": 1, "name": "cli", "active": True, "config": {"content_type": "json"}},
         {"id": 2, "name": "web", "active": True, "config": {"url": URL}},
@@ -112,7 +112,7 @@ def test_a_webhook_without_an_address_is_left_out(shop, sandbox, connect):
     assert [hook.id for hook in connect().list_webhooks(SHOP)] == ["2"]
 
 
-def test_a_ping_a_push_and_a_pull_request_come_as_what_they_are(shop, sandbox, connect):
+def test_a_ping_a_push_and_a_pull_request_are_received(shop, sandbox, connect):
     provider = connect()
     before = commit_of(shop)
     with Listener() as listener:
@@ -137,7 +137,7 @@ def test_a_ping_a_push_and_a_pull_request_come_as_what_they_are(shop, sandbox, c
     assert not opened.is_from_fork
 
 
-def test_the_life_of_a_pull_request_is_told(shop, sandbox, connect):
+def test_all_events_of_a_pull_request_are_received(shop, sandbox, connect):
     provider = connect()
     with Listener() as listener:
         provider.register_webhook(SHOP, listener.address, SECRET)
@@ -167,7 +167,7 @@ def test_the_life_of_a_pull_request_is_told(shop, sandbox, connect):
     assert dict(sandbox.branches(sandbox.repository("ada", "shop")))["trunk"] == newest
 
 
-def test_what_is_told_of_a_fork_says_so(shop, sandbox, connect):
+def test_events_from_a_fork_are_marked(shop, sandbox, connect):
     provider = connect()
     fork = sandbox.fork("ada", "shop", into="grace")
     with Listener() as listener:
@@ -182,7 +182,7 @@ def test_what_is_told_of_a_fork_says_so(shop, sandbox, connect):
     assert all(event.is_from_fork for event in events)
 
 
-def test_who_lists_webhooks_needs_no_more_than_to_read_them(shop, connect):
+def test_listing_webhooks_only_requires_read_access(shop, connect):
     assert list(connect("token", ["repository_hooks=read"]).list_webhooks(SHOP)) == []
     assert list(connect("app", ["repository_hooks=read"]).list_webhooks(SHOP)) == []
     with pytest.raises(PermissionDenied):
@@ -191,7 +191,7 @@ def test_who_lists_webhooks_needs_no_more_than_to_read_them(shop, connect):
         connect("app", ["repository_hooks=read"]).register_webhook(SHOP, URL, SECRET)
 
 
-def test_a_webhook_that_is_there_and_was_not_listed_is_named(shop, sandbox, connect):
+def test_an_existing_webhook_missing_from_the_list_is_named(shop, sandbox, connect):
     connect().register_webhook(SHOP, URL, SECRET)
     nothing = answer(200, "[]", content_type="application/json")
     sandbox.faults.add(Fault(nothing, method="GET"))
@@ -200,7 +200,7 @@ def test_a_webhook_that_is_there_and_was_not_listed_is_named(shop, sandbox, conn
     assert "settings of the repository" in caught.value.hint
 
 
-def test_the_most_webhooks_that_github_allows_are_named(shop, sandbox, connect):
+def test_the_webhook_limit_of_github_is_named(shop, sandbox, connect):
     sandbox.hooks.most = 1
     connect().register_webhook(SHOP, URL, SECRET)
     with pytest.raises(ProviderError, match="cannot have more than 1 hooks") as caught:
@@ -208,7 +208,7 @@ def test_the_most_webhooks_that_github_allows_are_named(shop, sandbox, connect):
     assert "unused webhook" in caught.value.hint
 
 
-def test_an_address_that_github_refuses_is_named_without_what_was_sent(shop, connect):
+def test_a_webhook_address_rejected_by_github_is_reported_without_its_value(shop, connect):
     with pytest.raises(ProviderError, match="url is missing a scheme") as caught:
         connect().register_webhook(SHOP, "deploy.example.com", SECRET)
     assert "the internet can reach" in caught.value.hint
@@ -216,13 +216,13 @@ def test_an_address_that_github_refuses_is_named_without_what_was_sent(shop, con
     assert connect().register_webhook(SHOP, URL, SECRET)
 
 
-def test_an_empty_secret_is_refused_before_anything_is_asked(shop, sandbox, connect):
+def test_an_empty_secret_is_rejected_before_any_request(shop, sandbox, connect):
     with pytest.raises(ConfigurationError, match="empty secret"):
         connect().register_webhook(SHOP, URL, SecretStr(""))
     assert sandbox.request_count == 0
 
 
-def test_a_secret_is_not_sent_after_a_repository_that_was_renamed(shop, sandbox, connect):
+def test_a_secret_is_not_sent_after_a_redirect_to_a_renamed_repository(shop, sandbox, connect):
     provider = connect()
     sandbox.rename("ada", "old", "shop")
     with pytest.raises(UnexpectedAnswer, match="redirect"):
@@ -231,7 +231,7 @@ def test_a_secret_is_not_sent_after_a_repository_that_was_renamed(shop, sandbox,
 
 
 @pytest.mark.parametrize("id", ["4711", "x", "1/2", "1?a=b"])
-def test_a_webhook_that_is_not_there_is_not_removed(shop, sandbox, connect, id):
+def test_an_unknown_webhook_is_not_removed(shop, sandbox, connect, id):
     provider = connect()
     provider.register_webhook(SHOP, URL, SECRET)
     assert provider.remove_webhook(SHOP, id) is False
@@ -285,7 +285,7 @@ CLASSIC = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_lacking_permission_is_named_in_the_words_of_the_page(shop, connect, name):
+def test_a_missing_permission_is_named_as_on_the_settings_page(shop, connect, name):
     call, box, _ = CALLS[name]
     for mode, page in (("token", "/settings/personal-access-tokens"), ("app", "/installations/")):
         with pytest.raises(PermissionDenied) as caught:
@@ -295,7 +295,7 @@ def test_a_lacking_permission_is_named_in_the_words_of_the_page(shop, connect, n
         call(connect(mode, GRANTED[name]), shop)
 
 
-def test_what_was_to_be_done_is_said(shop, connect):
+def test_the_error_names_the_attempted_operation(shop, connect):
     for name, words in WORDS.items():
         with pytest.raises(PermissionDenied, match=f"may not {words} the repository ada/shop"):
             CALLS[name][0](connect("token", [READ]), shop)
@@ -303,7 +303,7 @@ def test_what_was_to_be_done_is_said(shop, connect):
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("granted", [[], ["gist"], ["user", "read:org"]])
-def test_a_lacking_scope_is_named_though_github_says_not_found(shop, connect, name, granted):
+def test_a_missing_scope_is_named_even_if_github_returns_not_found(shop, connect, name, granted):
     call, _, scope = CALLS[name]
     with pytest.raises(PermissionDenied) as caught:
         call(connect("classic", granted), shop)
@@ -314,13 +314,13 @@ def test_a_lacking_scope_is_named_though_github_says_not_found(shop, connect, na
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("mode", MODES)
-def test_the_least_right_is_enough(shop, connect, name, mode):
+def test_the_minimum_permission_is_sufficient(shop, connect, name, mode):
     call, *_ = CALLS[name]
     call(connect(mode, (CLASSIC if mode == "classic" else GRANTED)[name]), shop)
 
 
 @pytest.mark.parametrize("name", ["register", "list", "status", "deployment"])
-def test_a_repository_that_is_not_found_may_want_another_role(shop, connect, name):
+def test_a_repository_not_found_may_require_another_role(shop, connect, name):
     nowhere = RepositoryId(owner="ada", slug="nowhere")
     calls = {
         "register": lambda provider: provider.register_webhook(nowhere, URL, SECRET),
@@ -336,7 +336,7 @@ def test_a_repository_that_is_not_found_may_want_another_role(shop, connect, nam
         CALLS[name][0](connect(mode), shop)
 
 
-def test_a_token_of_an_app_may_do_one_thing_and_no_other(shop, sandbox, connect):
+def test_an_app_token_is_limited_to_one_operation(shop, sandbox, connect):
     provider = connect("app")
     reading = provider.clone_url(SHOP).credential.password
     for call, *_ in CALLS.values():
@@ -357,21 +357,21 @@ def test_a_token_of_an_app_may_do_one_thing_and_no_other(shop, sandbox, connect)
     ]
 
 
-def test_a_token_of_an_app_is_asked_for_once(shop, sandbox, connect):
+def test_an_app_token_is_requested_once(shop, sandbox, connect):
     provider = connect("app")
     for state in ("in_progress", "successful"):
         provider.report_status(SHOP, status(shop, state=state))
     assert len([path for path in asked(sandbox, "POST") if "access_tokens" in path]) == 1
 
 
-def test_after_a_token_of_an_app_was_refused_there_is_a_new_one(shop, sandbox, connect):
+def test_a_rejected_app_token_is_replaced(shop, sandbox, connect):
     provider = connect("app")
     provider.report_status(SHOP, status(shop))
     sandbox.revoke_installation_tokens()
     provider.report_status(SHOP, status(shop))
 
 
-def test_a_limit_says_what_could_not_be_done(shop, sandbox, connect):
+def test_a_rate_limit_error_names_the_attempted_operation(shop, sandbox, connect):
     sandbox.faults.add(Fault(sandbox.rate_limited(None)))
     with pytest.raises(RateLimited, match="to report a status to the repository ada/shop"):
         connect().report_status(SHOP, status(shop))
@@ -391,7 +391,7 @@ def test_a_limit_says_what_could_not_be_done(shop, sandbox, connect):
         ("stopped", "error"),
     ],
 )
-def test_states_are_githubs_own(config, open_provider, github, state, shown):
+def test_states_are_mapped_to_those_of_github(config, open_provider, github, state, shown):
     commit = "6113728f27ae82c7b1a177c8d03f9e96e0adf246"
     url = f"https://api.github.com/repos/ada/shop/statuses/{commit}"
     github.post(url, json={"id": 1}, status=201)
@@ -401,7 +401,7 @@ def test_states_are_githubs_own(config, open_provider, github, state, shown):
     assert body == {"state": shown, "context": "deploycore/shop", "description": "Shop"}
 
 
-def test_a_status_is_one_line_of_bearable_length(shop, sandbox, connect):
+def test_a_status_is_one_short_line(shop, sandbox, connect):
     url = "https://deploy.example.com/deployments/7?a=b"
     told = status(shop, description="first\nsecond größer " * 100, url=url)
     connect().report_status(SHOP, told)
@@ -412,7 +412,7 @@ def test_a_status_is_one_line_of_bearable_length(shop, sandbox, connect):
     assert found.url == url
 
 
-def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(shop, connect):
+def test_an_unknown_commit_is_distinguished_from_an_unknown_repository(shop, connect):
     provider = connect()
     for call in (
         lambda: provider.report_status(SHOP, status(shop, commit="0" * 40)),
@@ -426,7 +426,7 @@ def test_a_commit_that_is_not_there_is_told_apart_from_a_repository(shop, connec
     provider.report_deployment(SHOP, deployed(shop))
 
 
-def test_the_most_statuses_of_a_commit_are_named(shop, sandbox, connect, monkeypatch):
+def test_the_status_limit_of_a_commit_is_named(shop, sandbox, connect, monkeypatch):
     monkeypatch.setattr("deploycore_github.sandbox.reports.STATUSES_MOST", 2)
     told = json.dumps(
         {
@@ -445,7 +445,7 @@ def test_the_most_statuses_of_a_commit_are_named(shop, sandbox, connect, monkeyp
         provider.report_status(SHOP, status(shop))
 
 
-def test_an_address_that_is_none_is_refused_in_githubs_words(shop, connect):
+def test_an_invalid_address_is_rejected_with_the_message_of_github(shop, connect):
     with pytest.raises(ProviderError, match="http") as caught:
         connect().report_status(SHOP, status(shop, url="ftp://deploy.example.com"))
     assert "report a status to" in caught.value.message
@@ -454,9 +454,7 @@ def test_an_address_that_is_none_is_refused_in_githubs_words(shop, connect):
 # Deployments
 
 
-def test_a_deployment_is_added_by_the_first_report_and_changed_by_later_ones(
-    shop, sandbox, connect
-):
+def test_the_first_report_creates_a_deployment_and_later_ones_update_it(shop, sandbox, connect):
     for state in ("in_progress", "successful"):
         connect().report_deployment(SHOP, deployed(shop, state=state, url=f"{URL}/7"))
     (found,) = sandbox.deployments("ada", "shop", commit_of(shop))
@@ -464,9 +462,7 @@ def test_a_deployment_is_added_by_the_first_report_and_changed_by_later_ones(
     assert len([path for path in asked(sandbox, "POST") if path.endswith("/deployments")]) == 1
 
 
-def test_deployments_of_other_environments_and_other_programs_are_left_alone(
-    shop, sandbox, connect
-):
+def test_deployments_of_other_environments_and_programs_are_not_changed(shop, sandbox, connect):
     provider = connect()
     provider.report_deployment(SHOP, deployed(shop, environment="other"))
     provider.report_deployment(SHOP, deployed(shop, deployment=6, state="failed"))
@@ -492,7 +488,7 @@ def test_deployments_of_other_environments_and_other_programs_are_left_alone(
         ([7], False),
     ],
 )
-def test_a_deployment_is_known_by_its_number_whatever_others_have_there(
+def test_a_deployment_is_identified_by_its_number_among_others(
     config, open_provider, github, payload, is_ours
 ):
     commit = "6113728f27ae82c7b1a177c8d03f9e96e0adf246"
@@ -519,7 +515,7 @@ def test_a_deployment_is_known_by_its_number_whatever_others_have_there(
         }
 
 
-def test_a_deployment_that_is_not_as_documented_is_refused(config, open_provider, github):
+def test_an_undocumented_deployment_format_is_rejected(config, open_provider, github):
     place = "https://api.github.com/repos/ada/shop/deployments"
     github.add(responses.GET, place, json=[{"id": "x"}])
     told = DeploymentStatus(deployment=7, commit="a" * 40, environment="shop", state="failed")

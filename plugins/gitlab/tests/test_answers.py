@@ -87,32 +87,32 @@ def test_a_project_of_a_subgroup_is_owned_by_the_full_path():
 @pytest.mark.parametrize(
     ("visibility", "private"), [("private", True), ("internal", True), ("public", False)]
 )
-def test_what_only_signed_in_users_see_is_private(visibility, private):
+def test_a_project_visible_to_signed_in_users_only_is_private(visibility, private):
     assert repository(visibility=visibility).private is private
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", -1, {}, ["x", 1], None])
-def test_what_is_only_shown_is_none_where_it_is_not_valid(wrong):
+def test_invalid_display_fields_are_none(wrong):
     found = repository(archived=wrong, topics=wrong, last_activity_at=wrong)
     assert found.archived is None
     assert (found.topics, found.size) == ((), None)
 
 
-def test_an_empty_project_has_no_default_branch_though_gitlab_names_one():
+def test_an_empty_project_has_no_default_branch_even_if_gitlab_names_one():
     assert repository(empty_repo=True).default_branch is None
 
 
-def test_who_may_not_see_the_code_is_told_no_default_branch():
+def test_an_account_without_code_access_gets_no_default_branch():
     answer = parse_answer(ProjectAnswer, without("default_branch"), what="a project")
     assert answer.repository().default_branch is None
 
 
-def test_a_project_that_can_be_cloned_in_one_way_alone_has_one_link():
+def test_a_project_with_one_clone_protocol_has_one_link():
     assert [link.name for link in repository(http_url_to_repo=None).clone_links] == ["ssh"]
 
 
 @pytest.mark.parametrize("field", ["name", "path", "namespace", "visibility", "web_url"])
-def test_a_project_without_a_field_that_is_read_is_refused_by_its_name(field):
+def test_a_project_without_a_required_field_is_rejected_with_its_name(field):
     with pytest.raises(UnexpectedAnswer, match=field):
         parse_answer(ProjectAnswer, without(field), what="a project")
 
@@ -167,11 +167,11 @@ def test_a_branch_without_a_full_hash_is_refused(commit):
     ],
     ids=["person", "bot"],
 )
-def test_an_account_is_a_person_or_the_bot_of_a_token(user, account):
+def test_an_account_is_a_user_or_the_bot_of_a_token(user, account):
     assert parse_answer(UserAnswer, user, what="the user").account(["read_api"]) == account
 
 
-def test_tokens_tell_their_scopes_in_two_ways():
+def test_scopes_of_a_token_are_read_from_two_formats():
     # https://docs.gitlab.com/api/personal_access_tokens/#self-inform
     own = {"id": 4, "name": "Test Token", "revoked": False, "scopes": ["api"], "active": True}
     assert parse_answer(AccessTokenAnswer, own, what="the token").scopes == ["api"]
@@ -180,7 +180,7 @@ def test_tokens_tell_their_scopes_in_two_ways():
     assert parse_answer(OAuthTokenAnswer, info, what="the token").scope == ["api"]
 
 
-def test_tokens_tell_when_they_expire():
+def test_the_expiry_of_a_token_is_read():
     own = {"scopes": ["api"], "expires_at": "2027-01-31"}
     ends_at = parse_answer(AccessTokenAnswer, own, what="the token").ends_at
     assert ends_at == datetime(2027, 1, 31, tzinfo=UTC)
@@ -194,7 +194,7 @@ def test_tokens_tell_when_they_expire():
 
 @pytest.mark.parametrize("value", [None, ...], ids=["null", "missing"])
 @pytest.mark.parametrize("field", ["id", "default_branch", "empty_repo", "http_url_to_repo"])
-def test_what_is_not_needed_of_a_project_has_a_default(field, value):
+def test_optional_fields_of_a_project_have_defaults(field, value):
     answer = {**PROJECT, field: value} if value is None else without(field)
     found = parse_answer(ProjectAnswer, answer, what="a project").repository()
     assert found.slug == PROJECT["path"]

@@ -45,7 +45,7 @@ def revealed(secret):
     ],
     ids=VALUES,
 )
-def test_each_mode_signs_requests_in_its_own_way(mode, header, value):
+def test_each_mode_uses_its_own_authorization_header(mode, header, value):
     name, shown = config(mode).api_auth.header()
     assert (name, revealed(shown)) == (header, value)
 
@@ -59,7 +59,7 @@ def test_each_mode_signs_requests_in_its_own_way(mode, header, value):
     ],
     ids=VALUES,
 )
-def test_each_mode_has_a_credential_for_git(mode, username, password):
+def test_each_mode_has_a_git_credential(mode, username, password):
     credential = config(mode).git_credential
     assert (credential.username, revealed(credential.password)) == (username, password)
 
@@ -73,23 +73,23 @@ def test_each_mode_has_a_credential_for_git(mode, username, password):
         ("https://example.com:8443", "https://example.com:8443/api/v4"),
     ],
 )
-def test_gitlab_may_be_anywhere_also_below_a_path(url, api):
+def test_gitlab_can_be_at_any_address_and_below_a_path(url, api):
     assert config(url=url).api_base_url == api
 
 
-def test_it_is_gitlab_com_and_all_that_the_account_is_a_member_of_unless_said_otherwise():
+def test_gitlab_com_and_all_member_projects_are_the_defaults():
     made = config()
     assert (made.api_base_url, made.namespace) == ("https://gitlab.com/api/v4", None)
 
 
 @pytest.mark.parametrize("url", ["https://gitlab.com/api/v4", "https://gitlab.com/api/v4/"])
-def test_the_address_of_the_api_is_not_the_address_of_gitlab(url):
+def test_the_api_address_is_not_accepted_as_the_gitlab_address(url):
     with pytest.raises(ConfigurationError, match="url: use the address without /api/v4"):
         config(url=url)
 
 
 @pytest.mark.parametrize("url", ["gitlab.com", "http://gitlab.com", "https://ada@gitlab.com"])
-def test_an_address_that_would_not_do_is_refused(url):
+def test_an_unusable_address_is_rejected(url):
     with pytest.raises(ConfigurationError, match="url: "):
         config(url=url)
 
@@ -98,7 +98,7 @@ def test_an_address_that_would_not_do_is_refused(url):
     ("given", "path"),
     [("acme", "acme"), ("/acme/platform/", "acme/platform"), ("ada.lovelace-2", "ada.lovelace-2")],
 )
-def test_a_namespace_is_a_path_without_slashes_around_it(given, path):
+def test_surrounding_slashes_of_a_namespace_are_removed(given, path):
     assert config(namespace=given).namespace == path
 
 
@@ -106,7 +106,7 @@ def test_a_namespace_is_a_path_without_slashes_around_it(given, path):
     "given",
     ["", "/", "Acme Corporation", "https://gitlab.com/acme", "acme//platform", "acme/..", "a?b"],
 )
-def test_what_is_no_path_of_a_group_is_refused(given):
+def test_an_invalid_group_path_is_rejected(given):
     with pytest.raises(ConfigurationError, match="namespace: this is not the path"):
         config(namespace=given)
 
@@ -125,7 +125,7 @@ def test_what_is_no_path_of_a_group_is_refused(given):
         ("deploy-token", "deploy_token", "glrt-", "token of a runner"),
     ],
 )
-def test_a_known_prefix_in_the_wrong_place_is_refused_with_the_right_one(mode, field, prefix, said):
+def test_a_token_with_the_prefix_of_another_mode_names_the_correct_mode(mode, field, prefix, said):
     value = prefix + "Vu7" * 7
     with pytest.raises(ConfigurationError, match=f"{field}: this is ") as caught:
         config(mode, **{field: value})
@@ -138,17 +138,17 @@ def test_a_known_prefix_in_the_wrong_place_is_refused_with_the_right_one(mode, f
     ["3f" * 10, "SIE-glpat-" + "ab1" * 7, "glpat-" + "ab1" * 9 + ".01.1a2b3c4d5"],
     ids=["without", "of-the-administrators", "routable"],
 )
-def test_no_prefix_is_ever_demanded(value):
+def test_no_token_prefix_is_required(value):
     assert revealed(config(token=value).token) == value
 
 
 @pytest.mark.parametrize("username", ["", " ", "a b", "a:b"])
-def test_a_deploy_tokens_username_is_one_word(username):
+def test_the_username_of_a_deploy_token_is_one_word(username):
     with pytest.raises(ConfigurationError, match="deploy_token_username: "):
         config("deploy-token", deploy_token_username=username)
 
 
-def test_the_deploy_token_and_its_username_go_with_one_mode_alone():
+def test_a_deploy_token_and_its_username_are_only_accepted_in_one_mode():
     fields = {field.name: field for field in config_fields(GitLabProvider.Config)}
     assert fields["deploy_token"].required_for == ("deploy-token",)
     assert fields["deploy_token"].secret

@@ -56,7 +56,7 @@ def explained(status, body=None, *, text="", headers=None, mode="access-token", 
         (None, "is not accepted."),
     ],
 )
-def test_a_token_that_is_refused_is_called_wrong_expired_or_revoked(body, said):
+def test_a_rejected_token_is_reported_as_wrong_expired_or_revoked(body, said):
     error = explained(401, body)
     assert isinstance(error, AuthenticationFailed)
     assert said in error.message
@@ -71,12 +71,12 @@ def test_a_token_that_is_refused_is_called_wrong_expired_or_revoked(body, said):
         ("deploy-token", "scopes=read_api,"),
     ],
 )
-def test_the_page_to_make_a_token_has_the_scopes_ticked_that_the_mode_needs(mode, scopes):
+def test_the_link_to_create_a_token_preselects_the_required_scopes(mode, scopes):
     hint = explained(401, {"message": "401 Unauthorized"}, mode=mode).hint
     assert f"?name=deploycore&{scopes}" in hint
 
 
-def test_oauth_tokens_are_said_to_end_after_two_hours():
+def test_the_two_hour_lifetime_of_oauth_tokens_is_explained():
     assert "two hours" in explained(401, {"message": "401 Unauthorized"}, mode="oauth-token").hint
 
 
@@ -97,7 +97,7 @@ def test_oauth_tokens_are_said_to_end_after_two_hours():
     ],
     ids=["in-the-body", "in-the-header", "nowhere"],
 )
-def test_the_least_scope_that_would_do_is_named(body, headers):
+def test_the_minimum_sufficient_scope_is_named(body, headers):
     error = explained(403, body, headers=headers, namespace="acme")
     assert isinstance(error, PermissionDenied)
     assert "may not read the projects of acme: it lacks the scope read_api." in error.message
@@ -105,13 +105,13 @@ def test_the_least_scope_that_would_do_is_named(body, headers):
     assert "scopes=read_api,read_repository" in error.hint
 
 
-def test_where_reading_is_not_enough_what_gitlab_asks_for_is_named():
+def test_if_read_access_is_not_enough_the_scope_required_by_gitlab_is_named():
     body = {"error": "insufficient_scope", "scope": "api admin_mode"}
     error = explained(403, body)
     assert "api or admin_mode" in error.message
 
 
-def test_a_fine_grained_token_is_told_its_permission_in_gitlabs_words():
+def test_a_fine_grained_token_gets_the_permission_named_by_gitlab():
     said = (
         "Access denied: This operation requires a fine-grained personal access token with the "
         "following project permissions: [Branch: Read]."
@@ -126,19 +126,19 @@ def test_a_fine_grained_token_is_told_its_permission_in_gitlabs_words():
 @pytest.mark.parametrize(
     "said", ["403 Forbidden", "403 Forbidden - Your account has been blocked."]
 )
-def test_another_denial_is_repeated_with_the_role_that_is_needed(said):
+def test_any_other_denial_is_quoted_with_the_required_role(said):
     error = explained(403, {"message": said}, repository=SHOP)
     assert isinstance(error, PermissionDenied)
     assert f"access to the project acme/platform/shop ({said})" in error.message
     assert "Reporter" in error.hint
 
 
-def test_long_words_and_pages_for_people_are_not_repeated():
+def test_long_messages_and_html_pages_are_not_quoted():
     assert "(" not in explained(403, {"message": "x" * 301}).message
     assert "(" not in explained(403, text="<h1>Blocked</h1>").message
 
 
-def test_an_unknown_namespace_is_a_group_a_user_or_hidden():
+def test_an_unknown_namespace_may_be_a_group_a_user_or_hidden():
     error = explained(404, {"message": "404 User Not Found"}, namespace="acmee")
     assert isinstance(error, NotFound)
     assert "Group or user 'acmee' was not found" in error.message
@@ -152,7 +152,7 @@ def test_an_unknown_namespace_is_a_group_a_user_or_hidden():
         ({"error": "404 Not Found"}, "Project acme/platform/shop was not found"),
     ],
 )
-def test_an_unknown_project_is_told_from_one_without_a_repository(body, said):
+def test_an_unknown_project_is_distinguished_from_one_without_a_repository(body, said):
     error = explained(404, body, repository=SHOP)
     assert isinstance(error, NotFound)
     assert said in error.message
@@ -163,14 +163,14 @@ def test_an_unknown_project_is_told_from_one_without_a_repository(body, said):
     ("status", "message"),
     [(404, "404 Branch Not Found"), (400, "The branch refname is invalid")],
 )
-def test_a_branch_that_is_not_there_is_told_apart(status, message):
+def test_an_unknown_branch_is_distinguished(status, message):
     error = explained(status, {"message": message}, repository=SHOP, branch="mian")
     assert isinstance(error, NotFound)
     assert error.details["branch"] == "mian"
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_what_gitlab_has_no_meaning_of_its_own_for_is_left_to_the_status(status):
+def test_other_statuses_have_the_default_explanation(status):
     assert explained(status, {"message": "?"}) is None
 
 
@@ -186,14 +186,14 @@ def test_what_gitlab_has_no_meaning_of_its_own_for_is_left_to_the_status(status)
     ],
     ids=["retry-after", "both", "reset", "far-away", "nonsense", "nothing"],
 )
-def test_a_rate_limit_says_when_to_try_again_where_gitlab_does(headers, retry_at):
+def test_a_rate_limit_says_when_to_retry_if_gitlab_does(headers, retry_at):
     error = explained(429, text="Retry later", headers=headers)
     assert isinstance(error, RateLimited)
     assert error.retry_at == retry_at
     assert (for_people(retry_at) if retry_at else "in a few minutes") in error.hint
 
 
-def test_the_limit_is_told_where_gitlab_does():
+def test_the_rate_limit_is_quoted_if_gitlab_reports_it():
     error = explained(429, text="Retry later", headers={"RateLimit-Limit": "2000"})
     assert "2000 requests per minute" in error.hint
 
@@ -213,7 +213,7 @@ DENIED = "HTTP Basic: Access denied. If a password was provided for Git authenti
         (429, "Retry later", "in a minute"),
     ],
 )
-def test_gits_refusals_are_explained(mode, status, message, said):
+def test_git_errors_are_explained(mode, status, message, said):
     assert said in explain_git_refusal(config(mode), status, message)
 
 
@@ -224,5 +224,5 @@ def test_a_deploy_token_is_checked_by_what_it_alone_has():
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])
-def test_other_errors_of_git_have_no_explanation(status):
+def test_other_git_errors_have_no_explanation(status):
     assert explain_git_refusal(config(), status, "") is None

@@ -55,7 +55,7 @@ def test_colors_become_classes(line, expected):
         "a\u2028b",
     ],
 )
-def test_everything_else_is_dropped(line):
+def test_all_other_control_sequences_are_removed(line):
     assert not any(classes for _, classes in styled(line))
     assert plain_text(line) == "ab"
 
@@ -63,14 +63,14 @@ def test_everything_else_is_dropped(line):
 @pytest.mark.parametrize(
     "line", ["\x1b[", "\x1b[31", "\x1b]0;never ended", "\x1b", "\x1b[38;5m", "\x1b[38;2;1mx"]
 )
-def test_a_sequence_that_is_cut_off_harms_nothing(line):
+def test_a_truncated_sequence_is_harmless(line):
     assert all("\x1b" not in each.text for each in parse_colors(line))
 
 
 @given(st.text(st.sampled_from("\x1b[]0123456789;:mHJ\x07\\ab<>&\"'\u202e\x9b"), max_size=80))
 @example("\x1b[" + "9" * 5000 + "m")
 @example("\x1b[1m" * 1000)
-def test_whatever_is_printed_gives_known_classes_and_no_control_character(line):
+def test_any_output_yields_only_known_classes_and_no_control_characters(line):
     for each in parse_colors(line):
         assert isinstance(each, Segment)
         assert each.text

@@ -66,7 +66,7 @@ def faults_of_answer(response):
     return faults
 
 
-def test_answers_of_all_pages(client, seen, sign_in_as):
+def test_responses_of_all_pages(client, seen, sign_in_as):
     for role in (None, "admin"):
         client.cookies.clear()
         if role is not None:
@@ -77,7 +77,7 @@ def test_answers_of_all_pages(client, seen, sign_in_as):
     assert {200, 303, 403, 404} <= {each.status_code for each in seen}
 
 
-def test_answers_of_all_operations(client, seen, token):
+def test_responses_of_all_operations(client, seen, token):
     for header in ({}, token("admin")):
         for operation in OPERATIONS:
             client.request(operation.method, filled(operation.path), headers=header)
@@ -86,7 +86,7 @@ def test_answers_of_all_operations(client, seen, token):
     assert {415, 422} & statuses
 
 
-def test_answers_that_are_no_pages(client, seen, browser, secret, deployed, token):
+def test_responses_that_are_not_pages(client, seen, browser, secret, deployed, token):
     for name in static_files():
         assert client.get(f"/static/{name}").status_code == 200
     number = deployed("healthy", "a line")
@@ -112,7 +112,9 @@ def test_answers_that_are_no_pages(client, seen, browser, secret, deployed, toke
         assert answer.status_code == status, (path, answer.text)
 
 
-def test_answers_to_too_many(serving, secret, token, seen, client, monkeypatch, cheap_hashes):
+def test_responses_to_too_many_requests(
+    serving, secret, token, seen, client, monkeypatch, cheap_hashes
+):
     client.get("/sign-in")
     page = client.get("/sign-in").text
     form_token = re.search(r'name="form_token" value="([^"]+)"', page).group(1)
@@ -126,7 +128,7 @@ def test_answers_to_too_many(serving, secret, token, seen, client, monkeypatch, 
     assert full.get(f"{V1}/events", headers=token("read") | EVENTS).status_code == 503
 
 
-def test_answers_to_what_nobody_expected(client, seen, sign_in_as, token, monkeypatch):
+def test_responses_to_unexpected_errors(client, seen, sign_in_as, token, monkeypatch):
     def fail(*_arguments, **_more):
         raise RuntimeError("hunter2")
 
@@ -139,7 +141,7 @@ def test_answers_to_what_nobody_expected(client, seen, sign_in_as, token, monkey
         assert (answer.status_code, "hunter2" in answer.text) == (500, False)
 
 
-def test_no_address_leads_to_another_site(client, seen, browser, cheap_hashes):
+def test_no_link_leads_to_another_site(client, seen, browser, cheap_hashes):
     """Neither a part of a path nor what a form or a query holds."""
     names = ("next", "to", "url", "done", "return", "redirect_uri", "state", "kind", "back")
     form_token = browser.form_token()
@@ -158,5 +160,5 @@ def test_no_address_leads_to_another_site(client, seen, browser, cheap_hashes):
             assert faults_of(answer.text) == [], (page.path, away)
 
 
-def test_the_defaults_are_those_that_are_tested():
+def test_the_tested_settings_are_the_defaults():
     assert ServerOptions().body_bytes_most < 2 * 1024 * 1024

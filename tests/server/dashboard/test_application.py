@@ -9,7 +9,7 @@ import pytest
 from tests.server.dashboard.hostile_pages import HOSTILE, faults_of
 
 
-def test_the_page_has_what_is_live_the_history_and_the_releases(browser, released, deployed):
+def test_the_page_shows_the_live_release_the_history_and_the_releases(browser, released, deployed):
     name = released(1, live=True)
     number = deployed("failed", number=2)
     page = browser.get("/applications/shop").text
@@ -19,7 +19,7 @@ def test_the_page_has_what_is_live_the_history_and_the_releases(browser, release
     assert faults_of(page) == []
 
 
-def test_an_application_that_is_not_there_is_not_found(browser):
+def test_an_unknown_application_is_not_found(browser):
     for path in ("", "/releases", "/rollback", "/rollback?to=x"):
         answer = browser.get(f"/applications/nothing{path}")
         assert answer.status_code == 404
@@ -35,7 +35,7 @@ def test_the_form_requests_a_deployment(browser, installation, field, force):
     assert "deployment requested" in answer.text.lower()
 
 
-def test_readers_can_neither_deploy_nor_roll_back(acting_as, released, installation):
+def test_readers_cannot_deploy_or_roll_back(acting_as, released, installation):
     released(1)
     released(2, live=True)
     browser = acting_as("read")
@@ -48,7 +48,7 @@ def test_readers_can_neither_deploy_nor_roll_back(acting_as, released, installat
     assert not installation.store.triggers.list("shop")
 
 
-def test_who_may_deploy_sees_the_forms(acting_as, released):
+def test_users_who_can_deploy_see_the_forms(acting_as, released):
     released(1)
     released(2, live=True)
     page = acting_as("deploy").get("/applications/shop").text
@@ -56,7 +56,7 @@ def test_who_may_deploy_sees_the_forms(acting_as, released):
     assert page.count("/applications/shop/rollback?to=") == 1
 
 
-def test_a_rollback_is_asked_for_once_with_what_it_changes(browser, released, installation):
+def test_a_rollback_is_requested_once_with_its_changes_shown(browser, released, installation):
     first = released(1)
     released(2, live=True)
     page = browser.get(f"/applications/shop/rollback?to={first}").text
@@ -91,7 +91,7 @@ def test_the_chart_has_a_table(browser, deployed):
     assert faults_of(page) == []
 
 
-def test_previews_are_listed_and_know_their_parent(browser, installation, create, tmp_path):
+def test_previews_are_listed_and_link_to_their_parent(browser, installation, create, tmp_path):
     create("shop-pr-7", auto_deploy=None)
     store = installation.store
     definition = store.get_application("shop-pr-7").definition
@@ -120,7 +120,7 @@ def test_releases_that_cannot_be_read_do_not_hide_the_rest(browser, released, in
     assert "Change 1" in page.text
 
 
-def test_what_committers_and_hosts_send_is_text(browser, released):
+def test_text_from_committers_and_hosts_is_escaped(browser, released):
     names = []
     for number, text in enumerate(HOSTILE, start=1):
         values = {"subject": text, "author": text, "ref": text, "requested_by": text}
@@ -132,7 +132,7 @@ def test_what_committers_and_hosts_send_is_text(browser, released):
         assert (page.status_code, faults_of(page.text)) == (200, [])
 
 
-def test_a_file_name_is_text(browser, released, installation):
+def test_a_file_name_is_escaped(browser, released, installation):
     first = released(1)
     released(2, live=True)
     folder = installation.store.get_application("shop").definition.target / "releases" / first

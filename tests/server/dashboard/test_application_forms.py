@@ -59,7 +59,7 @@ def declaration_in(page):
     return html.unescape(found[1])
 
 
-def test_a_new_application_has_what_the_form_says(browser, installation, filled):
+def test_a_new_application_is_created_from_the_form(browser, installation, filled):
     answer = browser.send("/applications/-/new", action="create", **filled)
     assert answer.history[0].headers["location"] == "/applications/blog?done=created"
     definition = installation.store.get_application("blog").definition.as_dict()
@@ -95,7 +95,7 @@ def test_a_new_application_has_what_the_form_says(browser, installation, filled)
         ("poll", "never", "or a number"),
     ],
 )
-def test_each_error_is_at_its_field_and_nothing_typed_is_lost(
+def test_each_error_is_shown_at_its_field_and_input_is_preserved(
     browser, installation, filled, field, value, said
 ):
     answer = browser.send("/applications/-/new", action="create", **filled | {field: value})
@@ -106,7 +106,9 @@ def test_each_error_is_at_its_field_and_nothing_typed_is_lost(
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
 
-def test_a_test_asks_the_host_and_stores_nothing(browser, installation, filled, monkeypatch):
+def test_a_connection_test_contacts_the_host_and_stores_nothing(
+    browser, installation, filled, monkeypatch
+):
     def resolve(source, ref, **options):
         raise GitError(f"The git server has no {ref}.", ref=ref)
 
@@ -124,7 +126,7 @@ def test_a_test_asks_the_host_and_stores_nothing(browser, installation, filled, 
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
 
-def test_a_check_that_is_given_up_stores_nothing_later(
+def test_an_abandoned_check_stores_nothing_later(
     browser, installation, filled, monkeypatch, until_the_end
 ):
     checked = []
@@ -142,7 +144,7 @@ def test_a_check_that_is_given_up_stores_nothing_later(
     assert [each.name for each in installation.store.list_applications()] == ["shop"]
 
 
-def test_steps_that_need_a_shell_are_warned_of(browser, filled):
+def test_a_warning_is_shown_for_steps_that_require_a_shell(browser, filled):
     found = browser.send("/applications/-/new", action="test", **filled | {"build": "a && b"})
     assert "Warning: steps/build/0" in found.text
 
@@ -158,7 +160,7 @@ def test_repositories_are_found_without_a_script(browser, installation, filled):
     assert '<option value="main">' in chosen
 
 
-def test_settings_keep_what_the_form_does_not_show(browser, installation, create):
+def test_saving_settings_keeps_values_not_shown_in_the_form(browser, installation, create):
     previews = {"target": "/srv/previews/{number}"}
     create(
         "rich",
@@ -195,7 +197,7 @@ def test_settings_keep_what_the_form_does_not_show(browser, installation, create
     assert after == before
 
 
-def test_a_change_of_somebody_else_is_not_overwritten(browser, installation):
+def test_a_concurrent_change_is_not_overwritten(browser, installation):
     record = installation.store.get_application("shop")
     page = browser.get("/applications/shop/settings").text
     sent = {
@@ -210,7 +212,7 @@ def test_a_change_of_somebody_else_is_not_overwritten(browser, installation):
     assert installation.store.get_application("shop").definition.keep == 9
 
 
-def test_a_change_during_the_check_at_the_git_host_is_not_overwritten(
+def test_a_change_during_the_check_at_the_host_is_not_overwritten(
     browser, installation, monkeypatch
 ):
     record = installation.store.get_application("shop")
@@ -231,7 +233,7 @@ def test_a_change_during_the_check_at_the_git_host_is_not_overwritten(
     assert (kept.keep, kept.ref) == (9, record.definition.ref)
 
 
-def test_two_who_create_one_application_do_not_overwrite_each_other(
+def test_two_users_who_create_the_same_application_do_not_overwrite_each_other(
     browser, installation, monkeypatch, tmp_path
 ):
     first = installation.store.get_application("shop").definition.model_copy(
@@ -245,7 +247,9 @@ def test_two_who_create_one_application_do_not_overwrite_each_other(
     assert installation.store.get_application("new").definition == first
 
 
-def test_a_variable_does_not_undo_a_change_of_the_settings(browser, installation, monkeypatch):
+def test_changing_a_variable_does_not_undo_a_change_of_the_settings(
+    browser, installation, monkeypatch
+):
     before = installation.store.get_application("shop").definition
 
     def changed_since(record, *given):
@@ -290,7 +294,7 @@ def test_variables_are_set_and_secrets_are_never_shown(browser, installation):
     assert (sorted(record.definition.environment), record.secrets) == (["KEY", "MODE"], {})
 
 
-def test_an_application_is_removed_when_its_name_is_typed(browser, installation):
+def test_an_application_is_removed_after_its_name_is_typed(browser, installation):
     page = browser.get("/applications/shop/remove").text
     assert "<dt>History</dt><dd>none</dd>" in page
     wrong = browser.send("/applications/shop/remove", confirm="blog")
@@ -301,7 +305,7 @@ def test_an_application_is_removed_when_its_name_is_typed(browser, installation)
     assert installation.store.list_applications() == []
 
 
-def test_an_application_that_is_being_deployed_is_not_removed(browser, installation):
+def test_an_application_is_not_removed_during_a_deployment(browser, installation):
     deployment = installation.store.deployments.request("shop", ref="main")
     page = browser.get("/applications/shop/remove")
     assert (page.status_code, f"deployment {deployment.id} has not ended" in page.text) == (
@@ -313,7 +317,7 @@ def test_an_application_that_is_being_deployed_is_not_removed(browser, installat
 
 
 @pytest.mark.parametrize("part", ["environment", "webhook"])
-def test_others_than_administrators_see_the_state_and_no_forms(acting_as, part):
+def test_non_administrators_see_the_state_but_no_forms(acting_as, part):
     forms = len(re.findall("<form", acting_as("admin").get(f"/applications/shop/{part}").text))
     page = acting_as("read").get(f"/applications/shop/{part}").text
     assert forms > 1
@@ -321,12 +325,12 @@ def test_others_than_administrators_see_the_state_and_no_forms(acting_as, part):
     assert "/applications/shop/settings" not in page
 
 
-def test_pages_of_an_application_that_does_not_exist_say_so(browser):
+def test_pages_of_an_unknown_application_return_not_found(browser):
     for part in ("settings", "environment", "webhook", "remove"):
         assert browser.get(f"/applications/nope/{part}").status_code == 404
 
 
-def test_what_a_host_names_is_shown_escaped(browser, upgrade, installation):
+def test_names_from_a_host_are_escaped(browser, upgrade, installation):
     upgrade("deploycore_acme", acme.PLUGIN + MANY)
     page = browser.get("/applications/-/new?provider=work&search=hostile").text
     assert "<script>alert" not in page
@@ -337,7 +341,9 @@ def test_what_a_host_names_is_shown_escaped(browser, upgrade, installation):
     assert len(re.findall(r"<bdi>[^<]{0,400}</bdi>", page)) >= len(HOSTILE_NAMES) - 1
 
 
-def test_with_very_many_providers_the_name_is_typed(browser, installation, monkeypatch):
+def test_with_many_providers_the_name_is_typed_instead_of_selected(
+    browser, installation, monkeypatch
+):
     monkeypatch.setattr("deploycore.server.dashboard.pages.applications._PROVIDERS", 1)
     installation.add_provider("zeta", "acme", {}, {"token": SecretStr("hunter2-of-zeta")})
     page = browser.get("/applications/-/new?provider=zeta&search=x").text
@@ -354,7 +360,7 @@ def test_with_very_many_providers_the_name_is_typed(browser, installation, monke
         {"submodules": True, "lfs": True, "watch": ["a", "b"]},
     ],
 )
-def test_a_form_that_was_not_changed_changes_nothing(declaration):
+def test_submitting_an_unchanged_form_changes_nothing(declaration):
     from deploycore.applications.application import parse_application
 
     fixed = {"provider": "work", "repository": "a/b", "ref": "main", "target": "/srv/x"}

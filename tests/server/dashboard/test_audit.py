@@ -25,7 +25,7 @@ def entries(installation):
     return read
 
 
-def test_what_users_do_is_listed(browser, entries):
+def test_user_actions_are_listed(browser, entries):
     browser.send("/tokens/-/new", name="ci", role="read")
     browser.send("/tokens/ci/remove")
     browser.send("/tokens/ci/remove")
@@ -38,7 +38,7 @@ def test_what_users_do_is_listed(browser, entries):
     assert ("user admin" in page, "Token removed" in page, "not found" in page) == (True,) * 3
 
 
-def test_each_operation_that_is_recorded_has_a_name_for_people():
+def test_each_recorded_operation_has_a_human_readable_name():
     recorded = {
         each.run.__name__ for each in OPERATIONS if each.method != "GET" and each.role is not None
     }
@@ -47,7 +47,7 @@ def test_each_operation_that_is_recorded_has_a_name_for_people():
     assert operation_name("use_password") == "Use password"  # a forged form
 
 
-def test_the_technical_name_is_at_hand(browser):
+def test_the_technical_name_is_available(browser):
     browser.send("/tokens/-/new", name="ci", role="read")
     page = browser.get("/audit?operation=add_token").text
     assert 'title="add_token">Token added</a>' in page
@@ -64,7 +64,7 @@ def test_reading_is_not_recorded(browser, entries):
     assert entries() == []
 
 
-def test_refused_and_forged_forms_of_users_are_recorded(serving, secret, sign_in_as, entries):
+def test_rejected_and_forged_forms_of_users_are_recorded(serving, secret, sign_in_as, entries):
     browser = sign_in_as(serving(), "bob", "read")
     assert browser.send("/users/ada", role="admin").status_code == 403
     assert browser.client.post("/sign-out", data={"form_token": "x"}).status_code == 403
@@ -79,7 +79,7 @@ def test_signing_out_is_recorded(browser, entries):
     assert entries() == [("user admin", "sign_out", "user", "admin", "done")]
 
 
-def test_the_log_is_filtered_by_who_what_and_when(browser, installation):
+def test_the_log_is_filtered_by_user_operation_and_time(browser, installation):
     for actor, operation, subject in (
         ("user ada", "deploy", "shop"),
         ("user ada", "delete_application", "blog"),
@@ -110,19 +110,19 @@ def test_the_log_is_filtered_by_who_what_and_when(browser, installation):
     }
 
 
-def test_the_last_day_belongs_to_the_range(browser, installation):
+def test_the_date_range_includes_its_last_day(browser, installation):
     installation.store.audit.add(Entry("user ada", "deploy", "application", "shop"))
     day = installation.store.audit.list()[0].at.date().isoformat()
     assert "subject=shop" in browser.get(f"/audit?since={day}&until={day}").text
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "until=9999-12-31", "actor=%00", "before=x"])
-def test_a_wrong_filter_is_told_on_the_page(browser, query):
+def test_an_invalid_filter_is_reported_on_the_page(browser, query):
     page = browser.get(f"/audit?{query}")
     assert (page.status_code, 'role="alert"' in page.text) == (422, True)
 
 
-def test_the_log_leads_to_older_entries_of_the_same_filter(browser, installation):
+def test_the_log_links_to_older_entries_with_the_same_filter(browser, installation):
     for number in range(60):
         installation.store.audit.add(Entry("user ada", "deploy", "application", f"app-{number}"))
     page = browser.get("/audit?actor=user+ada").text
@@ -134,7 +134,7 @@ def test_the_log_leads_to_older_entries_of_the_same_filter(browser, installation
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x>', "\u202eevil"])
-def test_what_was_recorded_is_escaped(browser, installation, hostile):
+def test_recorded_values_are_escaped(browser, installation, hostile):
     installation.store.audit.add(Entry(hostile, hostile, hostile, hostile, hostile))
     page = browser.get("/audit").text
     assert hostile not in page

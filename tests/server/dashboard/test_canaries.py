@@ -94,7 +94,7 @@ def addresses():
             yield re.sub(r"{(\w+)}", lambda found: SAMPLES.get(found[1], "none"), route.path)
 
 
-def test_no_answer_has_a_secret_or_what_others_wrote_as_markup(admin, canaries):
+def test_no_response_contains_a_secret_or_unescaped_foreign_text(admin, canaries):
     body = body_of(push(actor=MARKUP))
     secret = canaries[4]
     admin.client.post("/webhooks/shop", content=body, headers=signed(body, secret))
@@ -115,7 +115,7 @@ def test_no_answer_has_a_secret_or_what_others_wrote_as_markup(admin, canaries):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
 
 
-def test_the_pages_of_nobody_have_no_secret(serving, admin, canaries):
+def test_pages_without_a_signed_in_user_contain_no_secret(serving, admin, canaries):
     stranger = Browser(serving())
     for page in PAGES:
         if page.role is None and page.method == "GET":

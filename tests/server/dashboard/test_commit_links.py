@@ -35,7 +35,7 @@ def test_a_commit_is_a_link_wherever_it_is_shown(browser, released):
         "ftp://x.example",
     ],
 )
-def test_without_a_page_on_the_web_there_is_no_link(browser, released, url):
+def test_without_a_web_page_there_is_no_commit_link(browser, released, url):
     released(live=True, commit_url=url)
     for path in PAGES:
         page = browser.get(path).text

@@ -23,11 +23,11 @@ RUNNING = {"kind": "deploy", "seconds": {"queued": 1.0, "authenticating": 0.5, "
         ({"state": "healthy", "kind": "rollback", "seconds": {"activating": 1}}, "done"),
     ],
 )
-def test_phases_are_shown_as_they_went(record, looks):
+def test_phases_are_shown_with_their_result(record, looks):
     assert [each.look for each in phases_of(RUNNING | record)] == looks.split()
 
 
-def test_an_error_has_its_next_step_first(browser, deployed):
+def test_an_error_shows_its_next_step_first(browser, deployed):
     number = deployed("failed", "a line", hint="Correct the step, then deploy again.")
     page = browser.get(f"/deployments/{number}").text
     box = page.partition('class="notice bad"')[2]
@@ -36,7 +36,7 @@ def test_an_error_has_its_next_step_first(browser, deployed):
     assert faults_of(page) == []
 
 
-def test_a_running_deployment_loads_again_without_javascript(browser, deployed):
+def test_a_running_deployment_page_reloads_without_javascript(browser, deployed):
     number = deployed("building", "a line")
     page = browser.get(f"/deployments/{number}").text
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page
@@ -46,14 +46,14 @@ def test_a_running_deployment_loads_again_without_javascript(browser, deployed):
     assert rest["items"] == []
 
 
-def test_colors_are_shown_and_everything_else_is_text(browser, deployed):
+def test_colors_are_shown_and_everything_else_is_escaped(browser, deployed):
     number = deployed("failed", "\x1b[31;1mred\x1b[0m <b>\x1b]0;x\x07", "\x1b[2J\x00\u202e")
     page = browser.get(f"/deployments/{number}").text
     assert '<span class="fg-1 bold">red</span> &lt;b&gt;</span>' in page
     assert not re.search("[\x00\x1b\u202e]", page)
 
 
-def test_whatever_a_program_or_a_committer_writes_is_text(browser, deployed):
+def test_text_from_programs_and_committers_is_escaped(browser, deployed):
     for text in HOSTILE:
         values = {"subject": text, "author": text, "ref": text, "requested_by": text}
         lines = (text, f"\x1b[31m{text}")
@@ -73,7 +73,7 @@ def test_the_log_is_searched_without_javascript(browser, deployed):
     assert "0 lines found" in browser.get(f"/deployments/{number}?search=nothing").text
 
 
-def test_a_page_stays_small_however_long_the_log_is(browser, deployed):
+def test_a_page_stays_small_for_any_log_length(browser, deployed):
     for line in ("x" * 8000, "<" * 8000, "\x1b[31m&\x1b[0m" * 800, "é" * 4000):
         number = deployed("building", *([line] * 100), "the end")
         page = browser.get(f"/deployments/{number}")
@@ -82,7 +82,7 @@ def test_a_page_stays_small_however_long_the_log_is(browser, deployed):
         assert "Open the whole log" in page.text
 
 
-def test_a_deployment_is_canceled_by_those_who_may(browser, acting_as, installation):
+def test_only_users_who_can_deploy_can_cancel_a_deployment(browser, acting_as, installation):
     record = installation.store.deployments.request("shop", ref="main")
     here = f"/deployments/{record.id}"
     reader = acting_as("read")
@@ -96,7 +96,7 @@ def test_a_deployment_is_canceled_by_those_who_may(browser, acting_as, installat
     assert "already ended" in again.text
 
 
-def test_a_deployment_that_is_not_there_is_not_found(browser):
+def test_an_unknown_deployment_is_not_found(browser):
     for number in ("0", "999", "x", "99999999999"):
         answer = browser.get(f"/deployments/{number}")
         assert answer.status_code == 404

@@ -13,7 +13,7 @@ def test_plugins_are_listed_with_their_problems(browser, install_distribution):
     assert "<b>no</b>" not in page
 
 
-def test_the_doctor_tells_problems_first_with_their_hints(browser, installation):
+def test_the_doctor_page_lists_problems_first_with_their_hints(browser, installation):
     installation.settings.home.chmod(0o777)
     page = browser.get("/doctor?offline=true").text
     assert "chmod" in page
@@ -22,13 +22,13 @@ def test_the_doctor_tells_problems_first_with_their_hints(browser, installation)
     assert found["warnings"] == page.count("badge busy")
 
 
-def test_only_administrators_ask(client, token):
+def test_only_administrators_can_run_the_doctor(client, token):
     deploy = token("deploy")
     for path in ("/api/v1/plugins", "/api/v1/doctor"):
         assert client.get(path, headers=deploy).status_code == 403
 
 
-def test_only_one_request_checks_at_a_time(client, token, monkeypatch):
+def test_only_one_request_runs_checks_at_a_time(client, token, monkeypatch):
     class Taken:
         def acquire(self, timeout):
             return False

@@ -29,7 +29,7 @@ def named_like(path: str, word: str) -> str:
     return re.sub(r"{(\w+)}", lambda found: word if found[1] in NAMES else "1", path)
 
 
-def test_no_name_is_a_fixed_part_of_another_path(serving):
+def test_no_resource_name_conflicts_with_a_fixed_path(serving):
     routes = serving().application.asgi.routes
     wrong = []
     for route in TABLES:
@@ -43,7 +43,7 @@ def test_no_name_is_a_fixed_part_of_another_path(serving):
 
 
 @pytest.mark.parametrize("name", ["new", "edit"])
-def test_what_is_called_like_a_form_is_opened(browser, installation, create, name):
+def test_a_resource_named_like_a_form_page_can_be_opened(browser, installation, create, name):
     installation.add_provider(name, "acme", {}, {"token": SecretStr("hunter2-of-acme")})
     create(name)
     installation.store.users.add(name, role="read")

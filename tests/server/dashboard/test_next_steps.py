@@ -41,17 +41,17 @@ def steps(hint, role="admin"):
         ("Wait a minute.", {}),
     ],
 )
-def test_a_hint_has_the_pages_of_its_commands(hint, expected):
+def test_a_hint_links_to_the_pages_of_its_commands(hint, expected):
     assert steps(hint) == expected
 
 
-def test_only_pages_that_the_user_may_see_are_linked():
+def test_only_pages_that_the_user_can_access_are_linked():
     assert steps("deploycore provider edit work", role="deploy") == {}
     assert steps("deploycore rollback shop", role="deploy")
     assert steps("deploycore rollback shop", role="read") == {}
 
 
-def test_each_page_exists_with_its_role():
+def test_each_linked_page_exists_and_has_the_stated_role():
     roles = {page.path: page.role for page in PAGES if page.method == "GET"}
     paths = {
         path.replace("{}", f"{{{path.split('/')[1].rstrip('s')}}}"): role
@@ -60,7 +60,7 @@ def test_each_page_exists_with_its_role():
     assert paths.items() <= roles.items()
 
 
-def test_a_form_that_is_refused_links_the_next_step(browser, tmp_path):
+def test_a_rejected_form_links_to_the_next_step(browser, tmp_path):
     answer = browser.send(
         "/applications/-/new",
         action="create",
@@ -75,6 +75,6 @@ def test_a_form_that_is_refused_links_the_next_step(browser, tmp_path):
     assert '<a href="/providers">Providers</a>' in answer.text
 
 
-def test_each_field_of_the_form_of_an_application_has_help():
+def test_each_field_of_the_application_form_has_help():
     assert values_of({}).keys() <= HELP.keys()
     assert declaration_of({}, {}).keys() <= HELP.keys()

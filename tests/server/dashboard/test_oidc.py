@@ -112,7 +112,7 @@ def sign_in(person, issuer, **claims):
     return person.come(issuer.allow(person.go()))
 
 
-def test_a_subject_is_a_user_whatever_the_name(person, issuer, installation):
+def test_users_are_identified_by_subject_and_not_by_name(person, issuer, installation):
     assert sign_in(person, issuer).status_code == 303
     assert sign_in(person, issuer, preferred_username="lovelace").status_code == 303
     assert [each.name for each in installation.store.users.list()] == ["ada"]
@@ -121,14 +121,16 @@ def test_a_subject_is_a_user_whatever_the_name(person, issuer, installation):
     assert person.name() == "ada-2"
 
 
-def test_a_name_does_not_give_the_account_of_another_user(person, issuer, installation):
+def test_a_matching_name_does_not_grant_access_to_another_account(person, issuer, installation):
     installation.store.users.add("ada", role="admin", password="$argon2id$x")
     assert sign_in(person, issuer).status_code == 303
     assert person.name() == "ada-2"
     assert installation.store.users.get("ada-2").role == "read"
 
 
-def test_of_one_name_there_are_only_so_many_users(person, issuer, installation, monkeypatch):
+def test_the_number_of_users_with_the_same_name_is_limited(
+    person, issuer, installation, monkeypatch
+):
     monkeypatch.setattr(openid_users, "_SAME_NAMES_MOST", 3)
     for name in ("ada", "ada-2"):
         installation.store.users.add(name, role="read")
@@ -136,7 +138,7 @@ def test_of_one_name_there_are_only_so_many_users(person, issuer, installation, 
     assert (answer.status_code, "Too many users are named ada." in answer.text) == (409, True)
 
 
-def test_of_many_who_come_at_once_only_some_wait(person, issuer):
+def test_only_some_concurrent_sign_ins_wait(person, issuer):
     person.client.application.accounts.issuer._threads._count = 40
     answer = person.go()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -152,7 +154,7 @@ def test_of_many_who_come_at_once_only_some_wait(person, issuer):
         ({"preferred_username": "x" * 500}, "x" * 50),
     ],
 )
-def test_a_name_is_made_of_what_the_issuer_says(person, issuer, claims, name):
+def test_a_user_name_is_derived_from_the_claims(person, issuer, claims, name):
     assert sign_in(person, issuer, **claims).status_code == 303
     assert person.name() == name
 
@@ -180,7 +182,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("claims", WRONG.values(), ids=WRONG)
-def test_a_token_that_is_wrong_signs_nobody_in(person, issuer, installation, claims):
+def test_an_invalid_token_signs_nobody_in(person, issuer, installation, claims):
     answer = sign_in(person, issuer, **claims)
     assert (answer.status_code, 'role="alert"' in answer.text) == (403, True)
     assert "deploycore_session" not in answer.headers.get("set-cookie", "")
@@ -190,7 +192,7 @@ def test_a_token_that_is_wrong_signs_nobody_in(person, issuer, installation, cla
 
 
 @pytest.mark.parametrize("how", ["another key", "none", "symmetric", "changed", "no token"])
-def test_a_token_that_the_issuer_has_not_signed_is_refused(person, issuer, how, monkeypatch):
+def test_a_token_not_signed_by_the_issuer_is_rejected(person, issuer, how, monkeypatch):
     if how == "another key":
         issuer.key = other_key()
     elif how == "none":
@@ -214,7 +216,7 @@ def _mixed(one, other):
     return f"{header}.{claims}.{signature}"
 
 
-def test_new_keys_of_the_issuer_are_read_again_at_most_once_a_minute(people, issuer, monkeypatch):
+def test_keys_of_the_issuer_are_reloaded_at_most_once_a_minute(people, issuer, monkeypatch):
     clock = [now()]
     limits = HttpSettings(retries=0)
     defaults = {"limits": limits, "clock": lambda: clock[0]}
@@ -231,7 +233,7 @@ def test_new_keys_of_the_issuer_are_read_again_at_most_once_a_minute(people, iss
     assert issuer.asked.count("/.well-known/openid-configuration") == 1
 
 
-def test_an_answer_with_another_state_is_refused(person, issuer):
+def test_a_response_with_another_state_is_rejected(person, issuer):
     address = issuer.allow(person.go())
     for state in ("x", ""):
         changed = re.sub("state=[^&]*", f"state={state}", address)
@@ -239,7 +241,7 @@ def test_an_answer_with_another_state_is_refused(person, issuer):
     assert "/token" not in issuer.asked
 
 
-def test_a_stranger_cannot_fill_the_audit_log_with_answers(person, issuer, installation):
+def test_unauthenticated_responses_cannot_fill_the_audit_log(person, issuer, installation):
     person.client.application.accounts.attempts._clock = lambda: 0.0
     answers = [person.client.get(f"{ANSWER}?code=x&state=y") for _ in range(20)]
     assert [each.status_code for each in answers] == [403] * 5 + [429] * 15
@@ -247,7 +249,7 @@ def test_a_stranger_cannot_fill_the_audit_log_with_answers(person, issuer, insta
     assert len(installation.store.audit.list()) == 5
 
 
-def test_an_answer_counts_in_the_browser_that_asked_for_it(people, issuer):
+def test_a_response_is_valid_only_in_the_browser_that_started_the_sign_in(people, issuer):
     """Otherwise a link could sign its reader in as somebody else."""
     address = issuer.allow(people().go())
     victim = people()
@@ -257,7 +259,7 @@ def test_an_answer_counts_in_the_browser_that_asked_for_it(people, issuer):
     assert victim.name() is None
 
 
-def test_an_answer_counts_once(person, issuer, installation):
+def test_a_response_is_valid_once(person, issuer, installation):
     page = person.go()
     kept = person.client.cookies["deploycore_issuer"]
     address = issuer.allow(page)
@@ -284,7 +286,7 @@ def test_a_malformed_cookie_signs_nobody_in(person, issuer, cookie):
     assert person.come(f"{ANSWER}?code=x&state=y").status_code == 403
 
 
-def test_where_a_sign_in_leads_is_checked_when_it_comes_back(person, issuer):
+def test_the_redirect_target_is_validated_after_the_sign_in(person, issuer):
     page = person.go()
     started = Started.of_cookie(SecretStr(person.client.cookies["deploycore_issuer"]))
     changed = dataclasses.replace(started, following="//evil.example")
@@ -296,7 +298,7 @@ def test_where_a_sign_in_leads_is_checked_when_it_comes_back(person, issuer):
 @pytest.mark.parametrize(
     "query", ["error=access_denied", "error=<script>alert(1)</script>", "", "code=", "code=x&iss=y"]
 )
-def test_an_issuer_that_refuses_is_told_on_the_sign_in_page(person, issuer, query):
+def test_a_rejection_by_the_issuer_is_shown_on_the_sign_in_page(person, issuer, query):
     state = parse_qs(urlsplit(person.go()).query)["state"][0]
     answer = person.come(f"{ANSWER}?state={state}&{query}")
     assert (answer.status_code, "<h1>Sign in</h1>" in answer.text) == (403, True)
@@ -304,7 +306,7 @@ def test_an_issuer_that_refuses_is_told_on_the_sign_in_page(person, issuer, quer
     assert "/token" not in issuer.asked
 
 
-def test_a_code_that_the_issuer_does_not_know_signs_nobody_in(person, issuer):
+def test_an_unknown_code_signs_nobody_in(person, issuer):
     state = parse_qs(urlsplit(person.go()).query)["state"][0]
     answer = person.come(f"{ANSWER}?state={state}&code=made-up")
     assert (answer.status_code, "cannot be used now" in answer.text) == (502, True)
@@ -312,7 +314,7 @@ def test_a_code_that_the_issuer_does_not_know_signs_nobody_in(person, issuer):
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token", "/keys"])
 @pytest.mark.parametrize("how", ["broken", "no JSON", "no object", "endless", "elsewhere"])
-def test_an_issuer_that_does_not_answer_rightly_is_told(person, issuer, installation, path, how):
+def test_an_invalid_response_of_the_issuer_is_reported(person, issuer, installation, path, how):
     if how == "broken":
         issuer.broken.add(path)
     elif how == "elsewhere":
@@ -337,14 +339,14 @@ def test_an_issuer_that_does_not_answer_rightly_is_told(person, issuer, installa
         b'{"keys": [{"kty": "EC", "crv": "x", "x": "AA", "y": "AA"}]}',
     ],
 )
-def test_keys_of_an_issuer_that_are_none_sign_nobody_in(person, issuer, keys):
+def test_invalid_keys_of_an_issuer_sign_nobody_in(person, issuer, keys):
     issuer.bodies["/keys"] = keys
     answer = sign_in(person, issuer)
     assert (answer.status_code, "<h1>Sign in</h1>" in answer.text) == (403, True)
     assert person.name() is None
 
 
-def test_an_issuer_that_is_down_leaves_the_password(people):
+def test_password_sign_in_works_while_the_issuer_is_down(people):
     with running_issuer() as gone:
         address = gone.url
     person = people(issuer=address)
@@ -366,7 +368,7 @@ def test_an_issuer_that_is_down_leaves_the_password(people):
         {"jwks_uri": ["x"]},
     ],
 )
-def test_addresses_of_the_issuer_are_encrypted_or_on_this_machine(person, issuer, metadata):
+def test_issuer_addresses_must_be_encrypted_or_local(person, issuer, metadata):
     issuer.metadata = metadata
     page = person.go()
     answer = page if not isinstance(page, str) else person.come(issuer.allow(page))
@@ -374,7 +376,7 @@ def test_addresses_of_the_issuer_are_encrypted_or_on_this_machine(person, issuer
     assert person.name() is None
 
 
-def test_a_secret_is_sent_as_the_issuer_wants_it(person, issuer):
+def test_the_client_secret_is_sent_by_the_method_the_issuer_supports(person, issuer):
     issuer.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
     assert sign_in(person, issuer).status_code == 303
     assert issuer.authorizations == [None]
@@ -392,7 +394,7 @@ def test_a_secret_is_sent_as_the_issuer_wants_it(person, issuer):
         ({}, None),
     ],
 )
-def test_groups_give_roles(people, issuer, installation, claims, role):
+def test_groups_determine_roles(people, issuer, installation, claims, role):
     person = people(roles={"ops": "admin", "developers": "deploy"}, default_role=None)
     answer = sign_in(person, issuer, **claims)
     found = installation.store.users.find("ada")
@@ -400,7 +402,7 @@ def test_groups_give_roles(people, issuer, installation, claims, role):
     assert answer.status_code == (303 if role else 403)
 
 
-def test_a_role_follows_the_groups_at_each_sign_in(people, issuer, installation):
+def test_a_role_is_updated_from_the_groups_at_each_sign_in(people, issuer, installation):
     person = people(roles={"ops": "admin"})
     installation.store.users.add("boss", role="admin")
     sign_in(person, issuer, groups=["ops"])
@@ -418,7 +420,7 @@ def test_the_last_administrator_keeps_the_role(people, issuer, installation, cap
     assert "ada keeps the role admin" in caplog.text
 
 
-def test_without_groups_a_role_that_an_administrator_gave_stays(person, issuer, installation):
+def test_without_groups_a_manually_assigned_role_is_kept(person, issuer, installation):
     sign_in(person, issuer)
     installation.store.users.change("ada", role="deploy")
     sign_in(person, issuer)
@@ -426,7 +428,7 @@ def test_without_groups_a_role_that_an_administrator_gave_stays(person, issuer, 
 
 
 @pytest.mark.parametrize("subject", ["ada-1", "another"])
-def test_two_first_sign_ins_at_once_both_succeed(installation, monkeypatch, subject):
+def test_two_concurrent_first_sign_ins_both_succeed(installation, monkeypatch, subject):
     """The other one is stored between the look and the insert: of the same person, or not."""
     settings = OpenIdSettings("https://id.example", "c", default_role="read")
     users = installation.store.users
@@ -446,7 +448,7 @@ def test_two_first_sign_ins_at_once_both_succeed(installation, monkeypatch, subj
     assert len(users.list()) == 1 + (not is_same)
 
 
-def test_a_claim_may_be_within_another():
+def test_a_claim_may_be_nested():
     settings = OpenIdSettings("i", "c", role_claim="realm.roles", roles={"ops": "admin"})
     assert role_of(settings, {"realm": {"roles": ["ops"]}}) == "admin"
     assert role_of(settings, {"realm": "ops"}) is None
@@ -465,7 +467,7 @@ def test_a_claim_may_be_within_another():
         ({}, 403),
     ],
 )
-def test_only_some_users_may_sign_in(people, issuer, claims, status):
+def test_sign_in_can_be_limited_to_certain_users(people, issuer, claims, status):
     person = people(users=frozenset({"ada@example.com", "99"}))
     assert sign_in(person, issuer, **claims).status_code == status
 
@@ -478,7 +480,7 @@ def test_a_disabled_user_cannot_sign_in(person, issuer, installation):
     assert len(installation.store.users.list()) == 1
 
 
-def test_a_server_without_an_issuer_has_no_button(client):
+def test_a_server_without_an_issuer_shows_no_button(client):
     page = client.get("/sign-in")
     assert "/sign-in/issuer" not in page.text
     token = re.search(r'name="form_token" value="([^"]+)"', page.text).group(1)
@@ -486,7 +488,7 @@ def test_a_server_without_an_issuer_has_no_button(client):
     assert client.get(ANSWER).url.path == "/sign-in"
 
 
-def test_the_page_that_leads_to_the_issuer_has_its_address_as_a_link(person, issuer):
+def test_the_redirect_page_contains_a_link_to_the_issuer(person, issuer):
     page = person.client.get("/sign-in")
     token = re.search(r'name="form_token" value="([^"]+)"', page.text).group(1)
     answer = person.client.post("/sign-in/issuer", data={"form_token": token})
@@ -495,7 +497,7 @@ def test_the_page_that_leads_to_the_issuer_has_its_address_as_a_link(person, iss
     assert person.client.post("/sign-in/issuer", data={}).status_code == 403
 
 
-def test_secrets_of_a_sign_in_are_in_no_log(person, issuer, caplog, installation):
+def test_sign_in_secrets_are_never_logged(person, issuer, caplog, installation):
     caplog.set_level(logging.DEBUG)
     page = person.go()
     kept = Started.of_cookie(SecretStr(person.client.cookies["deploycore_issuer"]))
@@ -555,7 +557,7 @@ def test_settings_come_from_the_environment(tmp_path, monkeypatch):
         ({"ROLE": "x"}, "DEPLOYCORE_OIDC_ROLE is not a setting"),
     ],
 )
-def test_wrong_settings_are_told_without_their_secrets(changes, why):
+def test_invalid_settings_are_reported_without_their_secrets(changes, why):
     changed = {f"DEPLOYCORE_OIDC_{name}": value for name, value in changes.items()}
     given = {name: text for name, text in (ENVIRONMENT | changed).items() if text is not None}
     with pytest.raises(ConfigurationError, match=why) as caught:

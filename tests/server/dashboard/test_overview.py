@@ -17,7 +17,7 @@ def cards_of(page) -> list[str]:
     return [each.partition('"')[0] for each in page.text.split('data-card="')[1:]]
 
 
-def test_an_installation_without_providers_says_the_next_step(browser, installation):
+def test_an_installation_without_providers_shows_the_next_step(browser, installation):
     installation.store.remove_application("shop")
     page = browser.get("/").text
     assert 'href="/applications/-/new"' in page
@@ -27,7 +27,7 @@ def test_an_installation_without_providers_says_the_next_step(browser, installat
     assert faults_of(page) == []
 
 
-def test_a_card_has_what_is_live_and_what_is_wrong(browser, deployed):
+def test_a_card_shows_the_live_release_and_problems(browser, deployed):
     deployed(number=1)
     deployed("failed", number=2)
     page = browser.get("/").text
@@ -56,7 +56,7 @@ def test_the_list_is_filtered_searched_and_paged_without_javascript(browser, cre
         assert browser.get(f"/?{query}").status_code in (200, 422)
 
 
-def test_one_card_is_loaded_alone(browser, deployed):
+def test_a_single_card_can_be_loaded(browser, deployed):
     deployed("building")
     page = browser.get("/applications/shop/card").text
     assert 'id="card-shop"' in page
@@ -64,7 +64,7 @@ def test_one_card_is_loaded_alone(browser, deployed):
     assert browser.get("/applications/nothing/card").status_code == 404
 
 
-def test_what_committers_and_hosts_send_is_text(browser, deployed, installation):
+def test_text_from_committers_and_hosts_is_escaped(browser, deployed, installation):
     for text in HOSTILE:
         values = {"subject": text, "author": text, "ref": text, "requested_by": text}
         deployed("healthy", **values)
@@ -129,7 +129,7 @@ def test_the_activity_is_paged(browser, deployed):
     assert "data-live" not in second
 
 
-def test_readers_see_no_way_to_add(acting_as, installation):
+def test_readers_see_no_button_to_add_applications(acting_as, installation):
     browser = acting_as("read")
     page = browser.get("/").text
     assert "/applications/-/new" not in page

@@ -119,7 +119,7 @@ def visit_all(browser, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_mode_of_each_kind_has_a_form_that_works(browser, pages, caplog, kind):
+def test_each_mode_of_each_kind_has_a_working_form(browser, pages, caplog, kind):
     caplog.set_level(logging.DEBUG)
     with running_sandbox(kind) as sandbox:
         for number, connection in enumerate(sandbox.connections):
@@ -138,7 +138,7 @@ def test_each_mode_of_each_kind_has_a_form_that_works(browser, pages, caplog, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_mode_of_a_key_has_a_form_that_compares_the_key_of_the_host(browser, pages, kind):
+def test_the_form_of_the_key_mode_compares_the_host_key(browser, pages, kind):
     asyncssh = pytest.importorskip("asyncssh")
     from deploycore.testing.git_over_ssh import GitOverSsh
 
@@ -168,7 +168,7 @@ def test_the_mode_of_a_key_has_a_form_that_compares_the_key_of_the_host(browser,
             assert line not in "".join(pages)
 
 
-def test_a_third_partys_plugin_has_its_form(browser, pages, tmp_path, monkeypatch):
+def test_a_third_party_plugin_has_a_form(browser, pages, tmp_path, monkeypatch):
     """The provider of the tutorial: nothing of it is about forms."""
     monkeypatch.syspath_prepend(str(HARBOUR))
     metadata = tmp_path / "installed" / "deploycore_harbour-1.dist-info"
@@ -204,7 +204,7 @@ def test_a_third_partys_plugin_has_its_form(browser, pages, tmp_path, monkeypatc
             del sys.modules[name]
 
 
-def test_a_pasted_address_leads_to_the_form_with_its_fields(browser):
+def test_a_pasted_address_opens_the_form_with_prefilled_fields(browser):
     chosen = browser.send("/providers/-/new", url="https://bitbucket.org/acme/shop.git")
     assert chosen.url.path == "/providers/-/new"
     assert "api-token" in chosen.text
@@ -213,20 +213,20 @@ def test_a_pasted_address_leads_to_the_form_with_its_fields(browser):
     assert form.values["field.workspace"] == "acme"
 
 
-def test_an_address_with_a_password_is_refused_and_not_repeated(browser, pages):
+def test_an_address_with_a_password_is_rejected_and_not_echoed(browser, pages):
     answer = browser.send("/providers/-/new", url="https://ada:hunter2@git.example.com/a/b")
     assert answer.status_code == 422
     assert "password" in forms_of(answer.text)["/providers/-/new"].described["url"]
     assert "hunter2" not in "".join(pages)
 
 
-def test_an_address_that_no_plugin_knows_leaves_the_choice(browser):
+def test_an_unrecognized_address_shows_the_list_of_kinds(browser):
     answer = browser.send("/providers/-/new", url="https://git.example.com/a/b")
     assert "No installed plugin recognizes https://git.example.com/a/b" in text_of(answer)
     assert forms_of(answer.text)["/providers/-/new"].values["url"] == "https://git.example.com/a/b"
 
 
-def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, pages, caplog):
+def test_errors_are_shown_at_their_fields_and_secrets_are_not_echoed(browser, pages, caplog):
     caplog.set_level(logging.DEBUG)
     values = {
         "email": "not-an-address",
@@ -248,7 +248,7 @@ def test_errors_stand_at_their_fields_and_secrets_are_not_shown_again(browser, p
     assert "hunter2" not in "".join(pages).replace("hunter2x", "") + caplog.text
 
 
-def test_what_is_no_reference_is_not_shown_again(browser, pages):
+def test_an_invalid_reference_is_not_echoed(browser, pages):
     more = {"reference.token": "hunter2", "name": "team"}
     answer = fill(browser, "/providers/-/new?kind=acme", {}, **more)
     assert "not a reference" in forms_of(answer.text)["/providers/-/new"].described["field.token"]
@@ -262,7 +262,7 @@ def test_a_reference_is_stored_and_shown(browser, monkeypatch):
     assert "environment variable ACME_TOKEN" in added.text
 
 
-def test_rejected_credentials_are_stored_only_if_that_is_said(browser, installation):
+def test_rejected_credentials_are_stored_only_on_request(browser, installation):
     sandbox = BitbucketSandbox.demo()
     try:
         settings = next(e for e in sandbox.connections if e.title == "API token").settings
@@ -299,13 +299,13 @@ def test_a_provider_is_edited_by_its_form(browser, installation):
     assert "Nothing was changed." in same.text
 
 
-def test_a_form_without_the_number_of_changes_is_stored_all_the_same(browser):
+def test_a_form_without_a_revision_is_still_stored(browser):
     for wrong in ("", "\u00b2", "x", "9" * 30):
         answer = browser.send("/providers/work/edit", generation=wrong)
         assert answer.status_code == 200
 
 
-def test_a_provider_gets_another_mode(browser, installation):
+def test_the_mode_of_a_provider_can_be_changed(browser, installation):
     with running_sandbox("bitbucket") as sandbox:
         by_title = {each.title: each.settings for each in sandbox.connections}
         password, token = by_title["App password"], by_title["API token"]
@@ -318,13 +318,13 @@ def test_a_provider_gets_another_mode(browser, installation):
     assert [*record.secrets] == ["token"]
 
 
-def test_a_form_for_a_mode_that_its_kind_does_not_have_is_refused(browser):
+def test_a_form_for_an_unsupported_mode_is_rejected(browser):
     answer = browser.send("/providers/-/new", kind="bitbucket", mode="<b>")
     assert answer.status_code == 422
     assert "Choose the mode again." in answer.text
 
 
-def test_the_address_of_a_form_can_be_opened_again(browser):
+def test_a_form_can_be_reopened_by_its_address(browser):
     for path, shown in (
         ("/providers/work/test", "/providers/work"),
         ("/providers/work/authorize/finish", "/providers/work/authorize"),
@@ -332,7 +332,7 @@ def test_the_address_of_a_form_can_be_opened_again(browser):
         assert browser.get(path).url.path == shown
 
 
-def test_the_redirect_address_is_told_before_the_client_is_registered(browser):
+def test_the_redirect_address_is_shown_before_the_client_is_registered(browser):
     told = "enter http://127.0.0.1:8000/callback"
     assert told in text_of(browser.get("/providers/-/new?kind=gitea&mode=oauth"))
     assert told not in text_of(browser.get("/providers/-/new?kind=gitea&mode=token"))
@@ -370,9 +370,7 @@ def test_a_provider_is_removed_by_typing_its_name(browser, installation):
     assert browser.get("/providers/spare").status_code == 404
 
 
-def test_the_unknown_key_of_an_ssh_server_is_trusted_after_a_comparison(
-    browser, installation, monkeypatch
-):
+def test_an_unknown_ssh_host_key_is_trusted_after_comparison(browser, installation, monkeypatch):
     line = "git.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
     told = {"host": "git.example.com", "algorithm": "ssh-ed25519", "fingerprint": "SHA256:abc"}
     refusals = [HostKeyRefused("Unknown key.", line=line, known=[], revoked=False, **told)]
@@ -393,7 +391,7 @@ def test_the_unknown_key_of_an_ssh_server_is_trusted_after_a_comparison(
     assert installation.store.get_provider("team").settings == {"ssh_host_keys": line}
 
 
-def test_each_input_has_its_label_and_each_id_is_there_once(browser, installation):
+def test_each_input_has_a_label_and_each_id_is_unique(browser, installation):
     installation.add_provider("spare", "acme", {}, {"token": SecretStr("x")})
     for path in (
         "/providers",
@@ -440,7 +438,7 @@ def gitea(browser):
         yield sandbox
 
 
-def test_a_person_signs_in_and_comes_back(browser, gitea, pages):
+def test_a_user_signs_in_and_returns(browser, gitea, pages):
     begun = begin(browser, "redirect")
     [address] = re.findall(r'href="(http://127[^"]*/authorize[^"]*)"', begun.text)
     back = requests.get(unescape(address), allow_redirects=False, timeout=10).headers["Location"]
@@ -462,13 +460,13 @@ def test_a_person_signs_in_and_comes_back(browser, gitea, pages):
         ("http://deploy.internal", "https://deploy.example.com", "http://deploy.internal"),
     ],
 )
-def test_the_redirect_address_is_where_the_browser_sees_the_server(seen, public, expected):
+def test_the_redirect_address_uses_the_public_address_of_the_server(seen, public, expected):
     scope = {"deploycore.public_url": public}
     visit = SimpleNamespace(request=SimpleNamespace(url=URL(f"{seen}/providers"), scope=scope))
     assert redirect_uri_of(visit) == f"{expected}/callback"
 
 
-def test_a_person_pastes_the_address(browser, gitea):
+def test_a_user_pastes_the_redirect_address(browser, gitea):
     begun = begin(browser, "paste")
     [address] = re.findall(r'href="(http://127[^"]*/authorize[^"]*)"', begun.text)
     back = requests.get(unescape(address), allow_redirects=False, timeout=10).headers["Location"]
@@ -477,7 +475,7 @@ def test_a_person_pastes_the_address(browser, gitea):
     assert "The provider is authorized." in done.text
 
 
-def test_a_denied_sign_in_is_told(browser, gitea):
+def test_a_denied_sign_in_is_reported(browser, gitea):
     gitea.oauth.account = None
     begun = begin(browser, "redirect")
     [address] = re.findall(r'href="(http://127[^"]*/authorize[^"]*)"', begun.text)
@@ -488,7 +486,7 @@ def test_a_denied_sign_in_is_told(browser, gitea):
     assert "Sign in" in text_of(answer)
 
 
-def test_a_person_enters_a_code(browser):
+def test_a_user_enters_a_device_code(browser):
     with GitHubSandbox() as sandbox:
         sandbox.oauth.rules = replace(sandbox.oauth.rules, interval=0)
         settings = sandbox.add_sign_in()
@@ -508,7 +506,7 @@ def test_a_person_enters_a_code(browser):
         assert "The provider is authorized." in done.text
 
 
-def test_the_texts_of_plugins_and_hosts_are_escaped(browser, pages, install_distribution):
+def test_texts_from_plugins_and_hosts_are_escaped(browser, pages, install_distribution):
     source = (
         GOOD_PROVIDER.replace(
             "token: SecretStr", f"token: SecretStr = Field(description={HOSTILE!r})"
@@ -535,7 +533,7 @@ def test_the_texts_of_plugins_and_hosts_are_escaped(browser, pages, install_dist
     assert not re.search(r"<script>|<img", "".join(pages))
 
 
-def test_pages_have_the_roles_that_were_decided():
+def test_pages_require_the_specified_roles():
     roles = {f"{e.method} {e.path}": e.role for e in PAGES if e.path.startswith("/providers")}
     assert roles == {
         "GET /providers": "read",
@@ -559,7 +557,7 @@ def test_pages_have_the_roles_that_were_decided():
 
 
 @pytest.mark.parametrize("between", ["", " ", "\r\n"])
-def test_a_private_key_gets_its_line_breaks_back(between):
+def test_line_breaks_of_a_private_key_are_restored(between):
     key = ed25519.Ed25519PrivateKey.generate()
     text = key.private_bytes(
         serialization.Encoding.PEM,
@@ -574,5 +572,5 @@ def test_a_private_key_gets_its_line_breaks_back(between):
 @pytest.mark.parametrize(
     "text", ["hunter2", "-----BEGIN X-----", "a b", "-----BEGIN X-----é-----END X-----"]
 )
-def test_other_secrets_are_not_changed(text):
+def test_line_breaks_of_other_secrets_are_not_changed(text):
     assert restored_key(text) == text

@@ -39,7 +39,7 @@ def ask(client, sign_in_as):
     return send
 
 
-def test_a_page_is_for_its_role_alone(client, ask):
+def test_a_page_is_only_accessible_to_its_role(client, ask):
     """One test for all routes: a server for each would take most of the time."""
     wrong = []
     for page in PROTECTED:
@@ -76,7 +76,7 @@ def test_a_forged_form_changes_nothing(client, ask, sign_in_as, installation):
     assert {each.outcome for each in installation.store.audit.list()} == {"forged"}
 
 
-def test_forms_for_everybody_are_protected_too(client):
+def test_forms_without_sign_in_are_protected_against_forgery(client):
     answers = {
         name_of(page): client.post(filled(page.path), data=data).status_code
         for page in OPEN
@@ -86,7 +86,7 @@ def test_forms_for_everybody_are_protected_too(client):
     assert set(answers.values()) == {403}
 
 
-def test_pages_for_everybody_need_nobody_to_be_signed_in(client):
+def test_public_pages_require_no_sign_in(client):
     for page in OPEN:
         if page.method == "GET":
             answer = client.get(filled(page.path), follow_redirects=False)
@@ -94,7 +94,7 @@ def test_pages_for_everybody_need_nobody_to_be_signed_in(client):
             assert answer.status_code < 500
 
 
-def test_an_operation_is_for_its_role_alone(client, sign_in_as):
+def test_an_operation_is_only_available_to_its_role(client, sign_in_as):
     """Over HTTP a session may read what its role may, and change nothing. In process, for pages, it
     may what its role may."""
     wrong = []

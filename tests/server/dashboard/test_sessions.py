@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from deploycore.store.tables import sessions
 
 
-def test_pages_ask_to_sign_in_first(client):
+def test_pages_require_sign_in(client):
     answer = client.get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
 
@@ -24,13 +24,13 @@ def test_a_form_without_the_token_of_its_session_is_refused(browser):
     assert browser.get("/", follow_redirects=False).status_code == 303
 
 
-def test_a_session_reads_the_api_and_changes_nothing_there(browser):
+def test_a_session_cookie_allows_only_reading_the_api(browser):
     assert browser.get("/api/v1/applications").status_code == 200
     assert browser.client.delete("/api/v1/applications/shop").status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in"])
-def test_pages_have_a_strict_policy(browser, path):
+def test_pages_have_a_strict_content_security_policy(browser, path):
     headers = browser.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
@@ -38,7 +38,7 @@ def test_pages_have_a_strict_policy(browser, path):
     assert headers["x-frame-options"] == "DENY"
 
 
-def test_static_files_may_be_kept(browser):
+def test_static_files_are_cacheable(browser):
     address = browser.get("/").text.partition('rel="stylesheet" href="')[2].partition('"')[0]
     answer = browser.get(address)
     assert answer.status_code == 200
@@ -46,7 +46,7 @@ def test_static_files_may_be_kept(browser):
     assert answer.headers["content-type"].startswith("text/css")
 
 
-def test_a_static_file_that_does_not_exist_is_not_found(client):
+def test_an_unknown_static_file_is_not_found(client):
     assert client.get("/static/nope.css").status_code == 404
     assert client.get("/static/..%2Ftable.py").status_code == 404
 
@@ -61,7 +61,7 @@ def test_a_static_file_that_does_not_exist_is_not_found(client):
     ],
     ids=["media type", "encoded", "raw", "many"],
 )
-def test_what_is_no_form_is_refused(browser, content, media_type, status):
+def test_a_request_that_is_not_a_form_is_rejected(browser, content, media_type, status):
     headers = {"Content-Type": media_type}
     answer = browser.client.post("/sign-out", content=content, headers=headers)
     assert answer.status_code == status
@@ -92,7 +92,7 @@ def seen(browser, installation):
         ({"Accept": "text/event-stream"}, "/api/v1/deployments/999/log"),
     ],
 )
-def test_what_an_open_page_asks_for_is_no_use_of_the_session(browser, seen, headers, path):
+def test_background_requests_do_not_extend_a_session(browser, seen, headers, path):
     before = seen()
     if "Cookie" in headers:
         browser.client.cookies.set("deploycore_background", "1")
@@ -101,20 +101,20 @@ def test_what_an_open_page_asks_for_is_no_use_of_the_session(browser, seen, head
     assert seen() == before
 
 
-def test_a_click_is_a_use_of_the_session(browser, seen):
+def test_a_user_action_extends_a_session(browser, seen):
     before = seen()
     browser.get("/")
     assert seen() > before
 
 
-def test_whether_a_stream_may_go_on_is_no_use(browser, seen, installation):
+def test_checking_a_stream_does_not_extend_a_session(browser, seen, installation):
     before, accounts = seen(), browser.client.application.accounts
     [session] = installation.store.sessions.list("admin")
     assert accounts.still_holds(SimpleNamespace(session=session.digest))
     assert seen() == before
 
 
-def test_a_session_that_has_ended_is_told(browser, installation):
+def test_an_ended_session_is_reported(browser, installation):
     installation.store.sessions.end("admin")
     page = browser.get("/providers?after=a")
     assert page.url.path == "/sign-in"

@@ -52,7 +52,7 @@ def sign_in(ada):
     return send
 
 
-def test_the_first_administrator_is_made_by_a_link_that_works_once(client, installation):
+def test_the_first_administrator_is_created_by_a_single_use_link(client, installation):
     accounts, browser = client.application.accounts, Browser(client)
     links = [accounts.new_link().get_secret_value() for _ in range(2)]
     page = f"/sign-in/link/{links[0]}"
@@ -76,7 +76,7 @@ def test_the_first_administrator_is_made_by_a_link_that_works_once(client, insta
         assert (again.status_code, "deploycore user link" in again.text) == (403, True)
 
 
-def test_a_link_of_an_hour_ago_is_refused(client, installation):
+def test_an_expired_link_is_rejected(client, installation):
     link = client.application.accounts.new_link().get_secret_value()
     engine = create_engine(installation.settings.database_url)
     with engine.begin() as connection:
@@ -87,7 +87,7 @@ def test_a_link_of_an_hour_ago_is_refused(client, installation):
 
 
 @pytest.mark.parametrize("link", ["", "made-up", "x" * 5000, "\0"])
-def test_a_link_of_which_nothing_is_known_signs_nobody_in(client, ada, link):
+def test_an_unknown_link_signs_nobody_in(client, ada, link):
     accounts = client.application.accounts
     given = {"link": link, "name": "eve", "password": PASSWORD, "again": PASSWORD}
     answer = ada.send("/sign-in/link", page="/sign-in", **given)
@@ -125,7 +125,7 @@ def test_a_password_signs_in_with_a_new_session(sign_in, ada, installation):
     assert installation.store.sessions.find(digest_of(SecretStr(cookie))).user.name == "ada"
 
 
-def test_who_signs_in_again_gets_another_session_and_the_former_ends(sign_in, installation):
+def test_signing_in_again_replaces_the_session(sign_in, installation):
     first, second = (sign_in().cookies["deploycore_session"] for _ in range(2))
     assert first != second
     assert installation.store.sessions.find(digest_of(SecretStr(first))) is None
@@ -144,7 +144,7 @@ def test_who_signs_in_again_gets_another_session_and_the_former_ends(sign_in, in
         ("x" * 5000, "y" * 5000),
     ],
 )
-def test_a_wrong_name_or_password_is_refused_alike(sign_in, name, password):
+def test_an_unknown_name_and_a_wrong_password_get_the_same_error(sign_in, name, password):
     answer = sign_in(name, password)
     assert answer.status_code == 422
     assert "The name or the password is wrong." in answer.text
@@ -152,14 +152,14 @@ def test_a_wrong_name_or_password_is_refused_alike(sign_in, name, password):
     assert not password or password not in answer.text
 
 
-def test_a_user_who_is_disabled_or_has_no_password_cannot_sign_in(sign_in, installation):
+def test_a_user_who_is_disabled_or_without_a_password_cannot_sign_in(sign_in, installation):
     installation.store.users.add("eve", role="admin")
     assert sign_in("eve", PASSWORD).status_code == 422
     installation.store.users.change("ada", disabled=True)
     assert sign_in().status_code == 422
 
 
-def test_an_unknown_user_costs_a_hash_too(client, monkeypatch):
+def test_an_unknown_user_takes_as_long_as_a_known_one(client, monkeypatch):
     verified = []
     hasher = module.new_hasher()
 
@@ -177,7 +177,7 @@ def test_an_unknown_user_costs_a_hash_too(client, monkeypatch):
     assert len(verified) == 1
 
 
-def test_a_hash_with_old_parameters_is_replaced(sign_in, installation):
+def test_a_hash_with_outdated_parameters_is_replaced(sign_in, installation):
     old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
     installation.store.users.set_password("ada", old)
     assert sign_in().status_code == 303
@@ -185,7 +185,7 @@ def test_a_hash_with_old_parameters_is_replaced(sign_in, installation):
     assert (new != old, "t=1" in new) == (True, True)
 
 
-def test_hashes_are_argon2id_by_default_and_never_weaker_than_the_rfc(monkeypatch):
+def test_hashes_use_argon2id_and_at_least_the_rfc_parameters(monkeypatch):
     monkeypatch.undo()
     hasher = module.new_hasher()
     assert (hasher.type.name, hasher.memory_cost >= 65536, hasher.time_cost >= 3) == (
@@ -195,7 +195,7 @@ def test_hashes_are_argon2id_by_default_and_never_weaker_than_the_rfc(monkeypatc
     )
 
 
-def test_two_hashes_at_once_and_no_more(monkeypatch):
+def test_at_most_two_hashes_are_computed_at_once(monkeypatch):
     passwords, running, most = Passwords(), [], []
     entered, release = threading.Semaphore(0), threading.Event()
 
@@ -225,12 +225,12 @@ def test_two_hashes_at_once_and_no_more(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-in/link", "/sign-in/issuer"])
-def test_what_anybody_may_send_is_small(client, path):
+def test_unauthenticated_request_bodies_are_limited(client, path):
     answer = client.post(path, data={"name": "x" * 70_000})
     assert (answer.status_code, "larger than 65,536 bytes" in answer.text) == (413, True)
 
 
-def test_of_a_flood_only_some_wait(ada, client):
+def test_only_a_few_requests_of_a_flood_wait(ada, client):
     client.application.accounts._hashing._count = 20
     answer = client.post(
         "/sign-in",
@@ -239,7 +239,7 @@ def test_of_a_flood_only_some_wait(ada, client):
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
-def test_many_failures_make_the_client_wait(sign_in):
+def test_many_failed_attempts_delay_the_client(sign_in):
     for _ in range(5):
         assert sign_in("ada", "wrong-wrong-wrong").status_code == 422
     answer = sign_in()
@@ -273,7 +273,7 @@ def failures(installation):
     return installation.store.sign_in_failures
 
 
-def test_two_servers_count_the_failures_of_an_address_together(clock, failures):
+def test_two_servers_share_the_failure_count_of_an_address(clock, failures):
     servers = [Attempts(failures, clock), Attempts(failures, clock)]
     waits = [wait_of(servers[n % 2], f"user-{n}", "192.0.2.1") for n in range(11)]
     assert waits == [0] * 10 + [1]
@@ -281,7 +281,7 @@ def test_two_servers_count_the_failures_of_an_address_together(clock, failures):
     assert wait_of(servers[0], "ada", "192.0.2.2") == 0
 
 
-def test_failures_of_an_hour_ago_are_deleted(clock, failures, installation):
+def test_old_failures_are_deleted(clock, failures, installation):
     attempts = Attempts(failures, clock)
     attempts.begin("ada", "192.0.2.1")
     clock.now += 3601
@@ -291,7 +291,7 @@ def test_failures_of_an_hour_ago_are_deleted(clock, failures, installation):
     assert kept == ["192.0.2.2"]
 
 
-def test_waits_grow_and_end(clock, failures):
+def test_delays_increase_and_expire(clock, failures):
     attempts = Attempts(failures, clock)
     waits = []
     for _ in range(16):
@@ -307,7 +307,7 @@ def test_waits_grow_and_end(clock, failures):
     assert wait_of(attempts, "ada", "192.0.2.1") == 0
 
 
-def test_an_attack_from_elsewhere_does_not_lock_the_owner_out(clock, failures):
+def test_attempts_from_other_addresses_do_not_lock_out_the_owner(clock, failures):
     attempts = Attempts(failures, clock)
     for number in range(200):
         wait_of(attempts, "ada", f"198.51.100.{number}")
@@ -319,7 +319,7 @@ def test_an_attack_from_elsewhere_does_not_lock_the_owner_out(clock, failures):
     assert wait_of(attempts, "ada", "192.0.2.1") == 0
 
 
-def test_an_address_with_an_account_of_its_own_gets_no_endless_attempts(clock, failures):
+def test_a_valid_account_does_not_grant_its_address_unlimited_attempts(clock, failures):
     attempts = Attempts(failures, clock)
     for number in range(20):
         if wait_of(attempts, f"user-{number}", "192.0.2.1"):
@@ -336,7 +336,7 @@ def test_an_ipv6_network_counts_as_one_address(clock, failures):
     assert wait_of(attempts, "ada", "2001:db8::ffff") > 0
 
 
-def test_what_is_remembered_of_attempts_is_bounded(clock, failures, monkeypatch):
+def test_the_record_of_attempts_is_bounded(clock, failures, monkeypatch):
     monkeypatch.setattr("deploycore.server.accounts.attempts._KEYS_MOST", 30)
     attempts = Attempts(failures, clock)
     for number in range(100):
@@ -366,7 +366,7 @@ def test_what_is_remembered_of_attempts_is_bounded(clock, failures, monkeypatch)
         "/" + "a" * 2000,
     ],
 )
-def test_a_sign_in_leads_to_own_pages_alone(given, sign_in, ada):
+def test_a_sign_in_redirects_only_to_pages_of_this_server(given, sign_in, ada):
     assert own_page(given) == "/"
     assert sign_in(next=given).headers["location"] == "/"
     ada.client.cookies.clear()
@@ -375,7 +375,7 @@ def test_a_sign_in_leads_to_own_pages_alone(given, sign_in, ada):
 
 
 @pytest.mark.parametrize("given", ["/applications/shop", "/audit?actor=user%20ada&before=3"])
-def test_a_sign_in_leads_back_to_the_page(given, sign_in, ada):
+def test_a_sign_in_redirects_to_the_requested_page(given, sign_in, ada):
     answer = ada.client.get(given, follow_redirects=False)
     if answer.status_code == 303:
         page = ada.client.get(answer.headers["location"])
@@ -410,14 +410,14 @@ def test_with_tls_cookies_are_bound_to_the_host(serving, secret, installation):
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-def test_the_scheme_of_a_proxy_counts_only_behind_one(serving, secret, trusted):
+def test_the_forwarded_scheme_is_trusted_only_behind_a_proxy(serving, secret, trusted):
     client = serving(behind_proxy=trusted)
     headers = {"X-Forwarded-Proto": "http, https"}
     cookie = client.get("/sign-in", headers=headers).headers["set-cookie"]
     assert cookie.startswith("__Host-") == trusted
 
 
-def test_sign_out_ends_the_session_everywhere_it_is_known(browser, installation):
+def test_signing_out_ends_the_session_on_every_server(browser, installation):
     cookie = SecretStr(browser.client.cookies["deploycore_session"])
     answer = browser.send("/sign-out")
     assert answer.url.path == "/sign-in"
@@ -426,14 +426,16 @@ def test_sign_out_ends_the_session_everywhere_it_is_known(browser, installation)
     assert browser.get("/", follow_redirects=False).status_code == 303
 
 
-def test_a_session_outlives_the_server_and_holds_in_every_one(browser, serving):
+def test_a_session_survives_a_restart_and_is_valid_on_every_server(browser, serving):
     cookie = browser.client.cookies["deploycore_session"]
     other = serving()
     other.cookies.set("deploycore_session", cookie)
     assert other.get("/", follow_redirects=False).status_code == 200
 
 
-def test_a_session_that_ended_lets_followers_go_within_a_second(browser, installation, monkeypatch):
+def test_followers_of_an_ended_session_are_disconnected_within_a_second(
+    browser, installation, monkeypatch
+):
     accounts = browser.client.application.accounts
     monkeypatch.setattr("deploycore.server.accounts.accounts._HELD_SECONDS", 0)
     cookie = SecretStr(browser.client.cookies["deploycore_session"])
@@ -459,7 +461,7 @@ def test_a_session_that_ended_lets_followers_go_within_a_second(browser, install
         {"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"},
     ],
 )
-def test_forms_of_other_sites_are_refused_even_with_the_token(browser, ada, headers):
+def test_forms_from_other_sites_are_rejected_even_with_the_token(browser, ada, headers):
     for path, page in (("/sign-out", "/"), ("/sign-in", "/")):
         token = browser.form_token(page)
         answer = browser.client.post(path, data={"form_token": token}, headers=headers)
@@ -469,7 +471,7 @@ def test_forms_of_other_sites_are_refused_even_with_the_token(browser, ada, head
 @pytest.mark.parametrize(
     "headers", [{"Origin": "http://testserver"}, {"Sec-Fetch-Site": "same-origin"}, {}]
 )
-def test_own_forms_are_accepted(browser, headers):
+def test_forms_from_this_site_are_accepted(browser, headers):
     token = browser.form_token()
     answer = browser.client.post("/sign-out", data={"form_token": token}, headers=headers)
     assert answer.status_code == 200
@@ -486,7 +488,7 @@ def test_a_sign_in_form_of_another_browser_is_refused(ada, serving):
     assert other.post("/sign-in", data=given | {"form_token": ""}).status_code == 403
 
 
-def test_passwords_and_cookies_are_in_no_log_page_or_record(
+def test_no_log_page_or_record_contains_passwords_or_cookies(
     sign_in, ada, installation, caplog, browser
 ):
     caplog.set_level(logging.DEBUG)
@@ -504,7 +506,7 @@ def test_passwords_and_cookies_are_in_no_log_page_or_record(
     assert hashed not in pages + caplog.text
 
 
-def test_a_session_is_described_without_what_identifies_a_person():
+def test_a_session_description_does_not_identify_a_person():
     firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
     edge = "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0"
     assert describe_browser(firefox) == "Firefox on Linux"

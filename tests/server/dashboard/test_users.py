@@ -55,7 +55,9 @@ def test_a_user_is_added_with_a_password(browser, installation):
         ({}, "name", ""),
     ],
 )
-def test_a_wrong_user_is_told_at_its_field_with_what_was_typed(browser, fields, why, field):
+def test_an_invalid_user_is_reported_at_its_field_and_input_is_preserved(
+    browser, fields, why, field
+):
     page = browser.send("/users/-/new", **({"role": "deploy"} | fields))
     assert (page.status_code, why in page.text) == (422, True)
     if fields.get("name"):
@@ -102,13 +104,13 @@ def test_another_users_sessions_are_ended(browser, installation, serving, sign_i
         ("/users/admin", {"disabled": "yes"}),
     ],
 )
-def test_the_last_administrator_stays(browser, installation, path, fields):
+def test_the_last_administrator_cannot_be_removed(browser, installation, path, fields):
     page = browser.send(path, **fields)
     assert (page.status_code, "last administrator" in page.text) == (409, True)
     assert installation.store.users.get("admin").role == "admin"
 
 
-def test_a_page_of_users_leads_to_the_next_one(browser, installation):
+def test_a_page_of_users_links_to_the_next_page(browser, installation):
     for number in range(60):
         installation.store.users.add(f"user-{number:02}", role="read")
     first = browser.get("/users").text
@@ -138,13 +140,13 @@ def test_a_token_is_added_shown_once_and_removed(browser, installation):
     ("fields", "why"),
     [({"name": "c i"}, "not a valid name"), ({"name": "ci", "days": "-1"}, "days")],
 )
-def test_a_wrong_token_is_refused_with_what_was_typed(browser, fields, why):
+def test_an_invalid_token_is_rejected_and_input_is_preserved(browser, fields, why):
     page = browser.send("/tokens/-/new", role="read", **fields)
     assert (page.status_code, why in page.text) == (422, True)
     assert f'value="{fields["name"]}"' in page.text
 
 
-def test_an_own_password_is_changed_with_the_present_one(own, installation):
+def test_users_change_their_own_password_with_the_current_one(own, installation):
     page = own.send("/account/password", page="/account", old=PASSWORD, new=NEW, again=NEW)
     assert "The password is changed" in page.text
     assert len(installation.store.sessions.list("admin")) == 1
@@ -162,7 +164,9 @@ def test_an_own_password_is_changed_with_the_present_one(own, installation):
         (PASSWORD, "short", "short", "12 to 1,000 characters", "new"),
     ],
 )
-def test_an_own_password_stays_if_a_field_is_wrong(own, installation, old, new, again, why, field):
+def test_a_password_is_not_changed_if_a_field_is_invalid(
+    own, installation, old, new, again, why, field
+):
     before = installation.store.users.get("admin").password
     page = own.send("/account/password", old=old, new=new, again=again)
     assert (page.status_code, why in page.text) == (422, True)
@@ -173,7 +177,7 @@ def test_an_own_password_stays_if_a_field_is_wrong(own, installation, old, new, 
     assert PASSWORD not in page.text
 
 
-def test_who_guesses_the_present_password_has_to_wait(own):
+def test_repeated_wrong_current_passwords_are_delayed(own):
     given = {"old": "wrong-wrong-wrong", "new": NEW, "again": NEW}
     for _ in range(5):
         assert own.send("/account/password", **given).status_code == 422
@@ -181,7 +185,7 @@ def test_who_guesses_the_present_password_has_to_wait(own):
     assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
 
 
-def test_own_sessions_are_listed_and_ended(own, installation):
+def test_users_can_list_and_end_their_own_sessions(own, installation):
     page = own.get("/account").text
     assert ("Firefox on Linux" in page, "192.0.2.x" in page, "this browser" in page) == (
         True,
@@ -195,7 +199,7 @@ def test_own_sessions_are_listed_and_ended(own, installation):
     assert own.send(f"/account/sessions/{other}/end").status_code == 404
 
 
-def test_nobody_ends_sessions_of_others(own, installation):
+def test_users_cannot_end_sessions_of_other_users(own, installation):
     installation.store.users.add("eve", role="read")
     installation.store.sessions.add("eve", digest="f" * 64)
     theirs = installation.store.sessions.find("f" * 64).session.id
@@ -209,7 +213,7 @@ def test_a_user_signs_out_everywhere(own, installation):
     assert installation.store.sessions.list("admin") == []
 
 
-def test_a_new_role_holds_at_the_next_request(browser, installation, sign_in_as, serving):
+def test_a_new_role_applies_to_the_next_request(browser, installation, sign_in_as, serving):
     other = sign_in_as(serving(), "bob", "admin")
     assert other.get("/users").status_code == 200
     installation.store.users.change("bob", role="deploy")
@@ -219,13 +223,11 @@ def test_a_new_role_holds_at_the_next_request(browser, installation, sign_in_as,
     assert other.get("/", follow_redirects=False).status_code == 303
 
 
-def test_a_user_without_a_password_sees_no_form_for_it(browser):
+def test_a_user_without_a_password_sees_no_password_form(browser):
     assert "Current password" not in browser.get("/account").text
 
 
-def test_a_link_has_the_address_that_users_have(
-    serving, secret, installation, monkeypatch, sign_in_as
-):
+def test_a_link_uses_the_public_address(serving, secret, installation, monkeypatch, sign_in_as):
     client = serving()
     monkeypatch.setattr(client.application.accounts, "public_url", "https://deploy.example.com")
     installation.store.users.add("ada", role="read")

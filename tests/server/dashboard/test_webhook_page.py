@@ -11,7 +11,7 @@ from tests.server.acme import body_of, push, signed
 PATH = "/applications/shop/webhook"
 
 
-def test_the_secret_is_shown_once_to_who_asks_for_it(browser, secret):
+def test_the_secret_is_shown_once_on_request(browser, secret):
     assert secret not in browser.get(PATH).text
     shown = browser.send(PATH, action="reveal")
     assert secret in shown.text
@@ -55,7 +55,7 @@ def test_a_webhook_set_up_by_hand_shows_its_address_and_secret(browser, installa
         ({"action": "rotate", "grace_hours": "99999"}, "grace_hours"),
     ],
 )
-def test_wrong_input_is_told_at_its_field(browser, fields, field):
+def test_invalid_input_is_reported_at_its_field(browser, fields, field):
     answer = browser.send(PATH, **fields)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
@@ -67,7 +67,7 @@ def test_an_unknown_action_changes_nothing(browser):
     assert browser.send(PATH, action="explode").status_code == 400
 
 
-def test_deliveries_are_shown_with_their_verdicts(browser, client, deliver, secret):
+def test_deliveries_are_shown_with_their_verdict(browser, client, deliver, secret):
     body = body_of(push())
     for _ in range(3):
         client.post("/webhooks/shop", content=body, headers=signed(body, "wrong"))
@@ -93,7 +93,7 @@ def test_deliveries_are_shown_with_their_verdicts(browser, client, deliver, secr
         "/applications/-/new",
     ],
 )
-def test_no_page_holds_the_secret_of_a_webhook_or_a_provider(browser, secret, path):
+def test_no_page_contains_the_secret_of_a_webhook_or_a_provider(browser, secret, path):
     page = browser.get(path)
     assert page.status_code == 200
     assert secret not in page.text
