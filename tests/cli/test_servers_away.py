@@ -19,7 +19,7 @@ from tests.forked import run
         ("provider list", "GET /api/v1/providers"),
     ],
 )
-def test_each_kind_of_command_tells_what_it_asked_for(tmp_path, line, request_line):
+def test_each_type_of_command_reports_the_failed_request(tmp_path, line, request_line):
     environment = {
         "DEPLOYCORE_HOME": str(tmp_path / "home"),
         "DEPLOYCORE_CONFIG_HOME": str(tmp_path / "config"),

@@ -25,7 +25,7 @@ from tests.forked import run
         ),
     ],
 )
-def test_an_unknown_name_is_told_with_a_next_step(tmp_path, line, message):
+def test_an_unknown_name_is_reported_with_the_next_step(tmp_path, line, message):
     environment = {"DEPLOYCORE_HOME": str(tmp_path / "home")}
     done = run("deploycore", line.split(), environment=environment, directory=tmp_path)
     assert (done.returncode, done.stdout) == (ConfigurationError.exit_code, "")

@@ -61,7 +61,7 @@ def check(template, tmp_path):
     return run
 
 
-def test_a_provider_that_is_right_is_said_to_be(check):
+def test_a_correct_provider_passes(check):
     """Every check that no provider can go without runs, and passes: the mutants of
     ``test_mutants.py`` are changes of this provider."""
     done = check()
@@ -75,7 +75,7 @@ def test_a_provider_that_is_right_is_said_to_be(check):
     assert "Failed" not in done.stdout
 
 
-def test_a_wrong_provider_is_told_what_is_asked_what_was_seen_and_where_it_stands(check):
+def test_an_incorrect_provider_gets_requirement_observed_value_and_location(check):
     wrong = [("private=self.private", "private=True")]
     done = check("--json", "--only", "described", answers=wrong)
     assert done.returncode == 10
@@ -96,7 +96,7 @@ def test_a_broken_plugin_is_named_before_anything_runs(check):
     assert "Traceback" not in done.stderr
 
 
-def test_a_plugin_without_a_contract_class_is_told_how_to_get_further(check):
+def test_a_plugin_without_a_contract_class_gets_the_next_step(check):
     done = check(groups=("providers",))
     assert done.returncode == 3
     assert "deploycore.contracts" in done.stderr
@@ -110,7 +110,7 @@ def test_an_unknown_kind_is_an_error(tmp_path):
     assert json.loads(done.stderr)["error"]["code"] == "configuration"
 
 
-def test_a_contract_class_that_leaves_a_check_out_does_not_pass(check):
+def test_a_contract_class_that_omits_a_check_fails(check):
     left_out = [
         ("    required_scope = READ_SCOPE\n",
          "    required_scope = READ_SCOPE\n    test_a_missing_scope_is_named = None\n"),
@@ -127,7 +127,7 @@ def test_a_contract_class_that_does_not_import_is_reported(check):
     assert "Traceback" not in done.stderr
 
 
-def test_what_is_set_aside_is_shown_with_its_reason(check):
+def test_excluded_checks_are_shown_with_their_reason(check):
     aside = [
         ("from deploycore.testing import ProviderContract",
          "import pytest\nfrom deploycore.testing import ProviderContract"),
@@ -142,20 +142,20 @@ def test_what_is_set_aside_is_shown_with_its_reason(check):
     assert found["set_aside"] == {"test_a_missing_scope_is_named": "Harbour has no scopes at all"}
 
 
-def test_a_part_of_the_checks_is_no_verdict_on_the_whole(check):
+def test_running_part_of_the_checks_gives_no_overall_verdict(check):
     done = check("--only", "rate_limit")
     assert done.returncode == 0
     assert "checks passed" in done.stdout
     assert "fulfils" not in done.stdout
 
 
-def test_options_for_the_callers_own_tests_do_not_change_the_verdict(check):
+def test_pytest_options_of_the_caller_do_not_change_the_verdict(check):
     done = check("--only", "clone_url", addopts="--dist=worksteal")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "checks passed" in done.stdout
 
 
-def test_a_part_that_is_empty_is_an_error(check):
+def test_an_empty_selection_of_checks_is_an_error(check):
     done = check("--only", "no_such_check")
     assert done.returncode == 10
     assert "No check has 'no_such_check' in its name." in done.stdout
@@ -176,7 +176,7 @@ NO_STATUS = "the provider has no report_status, which is optional"
 @pytest.mark.parametrize(
     ("way", "told"), [("pytest.skip", "outside the kit"), ("pytest.xfail", "at run time")]
 )
-def test_a_contract_class_that_skips_all_checks_does_not_pass(check, way, told):
+def test_a_contract_class_that_skips_all_checks_fails(check, way, told):
     done = check("--json", contract=[IMPORT, (SCOPE, SCOPE + FIXTURE.format(way))])
     found = json.loads(done.stdout)
     assert done.returncode == 10
@@ -186,7 +186,7 @@ def test_a_contract_class_that_skips_all_checks_does_not_pass(check, way, told):
     assert "Harbour is closed today" in found["failed"]["test_signing_in_is_cheap[token]"]
 
 
-def test_what_the_kit_itself_skips_is_no_failure(check):
+def test_checks_skipped_by_the_kit_are_not_failures(check):
     no_scopes = [(SCOPE, SCOPE + '    modes_without_scopes = ("token",)\n')]
     done = check("--json", "--only", "scope", contract=no_scopes)
     found = json.loads(done.stdout)
@@ -196,7 +196,7 @@ def test_what_the_kit_itself_skips_is_no_failure(check):
     assert found["knobs"] == {"modes_without_scopes": "('token',)"}
 
 
-def test_a_contract_class_of_another_kind_does_not_pass(check):
+def test_a_contract_class_of_another_kind_fails(check):
     done = check("--json", contract=[('kind = "harbour"', 'kind = "anchorage"')])
     found = json.loads(done.stdout)
     assert done.returncode == 10
@@ -204,7 +204,7 @@ def test_a_contract_class_of_another_kind_does_not_pass(check):
     assert "says kind = 'anchorage'" in found["failed"]["the contract class"]
 
 
-def test_a_class_that_is_not_the_kits_does_not_pass(check):
+def test_a_class_that_does_not_extend_the_kit_fails(check):
     done = check("--json", contract=[("(ProviderContract)", "")])
     found = json.loads(done.stdout)
     assert done.returncode == 10
@@ -212,14 +212,14 @@ def test_a_class_that_is_not_the_kits_does_not_pass(check):
     assert "is no ProviderContract" in found["failed"]["the contract class"]
 
 
-def test_checks_of_an_optional_hook_are_skipped_where_it_is_not_there(check):
+def test_checks_of_a_missing_optional_hook_are_skipped(check):
     done = check("--json", "--only", "a_status")
     found = json.loads(done.stdout)
     assert done.returncode == 0
     assert set(found["skipped"].values()) == {NO_STATUS}
 
 
-def test_other_checks_are_not_skipped_for_an_optional_hook(check):
+def test_other_checks_are_not_skipped_for_a_missing_optional_hook(check):
     fixture = SCOPE + FIXTURE.format("pytest.skip").replace("Harbour is closed today", NO_STATUS)
     done = check("--json", "--only", "cheap", contract=[IMPORT, (SCOPE, fixture)])
     found = json.loads(done.stdout)

@@ -41,18 +41,18 @@ def runs_of(checks, asked_for, check):
     ("asked_for", "given"),
     [("mode", ("token", "password")), ("scoped_mode", ["token"])],
 )
-def test_a_mode_without_scopes_is_left_out_where_a_scope_is_missing(asked_for, given):
+def test_a_mode_without_scopes_is_excluded_from_the_missing_scope_check(asked_for, given):
     assert runs_of(Harbour, asked_for, "test_a_missing_scope_is_named") == given
 
 
-def test_what_needs_credentials_is_left_out_where_a_mode_shows_none():
+def test_checks_that_require_credentials_exclude_anonymous_modes():
     for check in OF_CREDENTIALS:
         assert runs_of(PlainHarbour, "mode", check) == ["token"]
     check = "test_the_core_clones_with_it"
     assert runs_of(PlainHarbour, "mode", check) == ("token", "public")
 
 
-def test_a_mode_that_shows_none_is_skipped_by_the_kit_where_there_is_no_other():
+def test_a_single_anonymous_mode_is_skipped_by_the_kit():
     class Public(PlainHarbour):
         modes = ("public",)
 
@@ -61,12 +61,12 @@ def test_a_mode_that_shows_none_is_skipped_by_the_kit_where_there_is_no_other():
     assert mark.kwargs["reason"] == NO_CREDENTIALS
 
 
-def test_each_check_that_is_set_apart_is_one_of_the_kit():
+def test_each_specially_treated_check_exists_in_the_kit():
     for check in ABOUT_APIS | OF_CREDENTIALS:
         assert callable(getattr(ProviderContract, check))
         assert check in SKIPPED_BY_THE_KIT
 
 
-def test_what_a_contract_says_of_a_host_without_an_api_is_shown():
+def test_the_report_shows_contract_settings_for_a_host_without_an_api():
     assert knobs(PlainHarbour).keys() >= {"has_api", "modes_without_credentials"}
     assert "has_api" not in knobs(Harbour)

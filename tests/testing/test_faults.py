@@ -50,7 +50,7 @@ def statuses(fault, *requests):
 
 
 @pytest.mark.parametrize(("signing_in", "expected"), [(False, [200, 503]), (True, [503, 200])])
-def test_requests_to_sign_in_are_hit_by_their_own_faults_alone(signing_in, expected):
+def test_sign_in_requests_are_only_affected_by_their_own_faults(signing_in, expected):
     faults = Faults()
     faults.sign_in_path = "*/tokens"
     faults.add(Fault(answer(503), signing_in=signing_in))
@@ -58,7 +58,7 @@ def test_requests_to_sign_in_are_hit_by_their_own_faults_alone(signing_in, expec
     assert [faults.apply(each, json_answer({})).status for each in sent] == expected
 
 
-def test_requests_to_sign_in_are_not_counted():
+def test_sign_in_requests_are_not_counted():
     with LoopbackHost(routes={"GET /{name}": lambda _, name: json_answer({})}) as host:
         host.faults.sign_in_path = "/tokens"
         for name in ("tokens", "user", "tokens"):
@@ -76,39 +76,39 @@ def test_requests_to_sign_in_are_not_counted():
         (None, None),
     ],
 )
-def test_a_cursor_is_what_a_link_has_for_it(url, cursor):
+def test_the_cursor_is_the_link_parameter_of_a_page(url, cursor):
     page = json_answer({"items": [1], "next_cursor": "stale"})
     linked = JsonCursor(values="items").linked(page, url)
     assert linked.json().get("next_cursor") == cursor
     assert JsonCursor(values="items").items(linked) == [1]
 
 
-def test_a_fault_hits_the_requests_that_match_it():
+def test_a_fault_affects_matching_requests():
     fault = Fault(answer(503), path="/api/*", method="GET", query="page=*")
     hit = request("/api/x?page=2")
     spared = request("/x?page=2"), request("/api/x"), request("/api/x?page=2", "POST")
     assert statuses(fault, hit, *spared) == [503, 200, 200, 200]
 
 
-def test_a_fault_hits_as_often_as_it_says():
+def test_a_fault_affects_the_given_number_of_requests():
     assert statuses(Fault(answer(503), times=2), *[request()] * 4) == [503, 503, 200, 200]
 
 
-def test_times_are_counted_over_the_requests_that_match():
+def test_only_matching_requests_are_counted():
     fault = Fault(answer(503), path="/a", times=1)
     assert statuses(fault, request("/b"), request("/a"), request("/a")) == [200, 503, 200]
 
 
-def test_a_later_fault_spares_the_first_requests():
+def test_a_delayed_fault_skips_the_first_requests():
     assert statuses(Fault(later(answer(503), after=2)), *[request()] * 4) == [200, 200, 503, 503]
 
 
-def test_a_later_fault_that_hits_once_has_to_count_those_that_it_spares():
+def test_a_delayed_one_time_fault_counts_the_requests_it_skips():
     fault = Fault(later(answer(503), after=1), times=2)
     assert statuses(fault, *[request()] * 4) == [200, 503, 200, 200]
 
 
-def test_faults_are_applied_in_the_order_of_adding_until_they_are_cleared():
+def test_faults_are_applied_in_the_order_added_until_cleared():
     faults = Faults()
     faults.add(Fault(answer(500)))
     faults.add(Fault(answer(503)))
@@ -134,27 +134,27 @@ def changed(change, given=None, target="/a"):
     ],
     ids=["status", "redirect", "limit", "limit-with-end", "html"],
 )
-def test_an_answer_is_replaced(change, status, header):
+def test_a_response_can_be_replaced(change, status, header):
     found = changed(change)
     assert found.status == status
     assert header.items() <= found.headers.items()
 
 
-def test_a_limit_that_does_not_say_when_it_ends_has_no_header_for_it():
+def test_a_rate_limit_without_an_end_has_no_retry_header():
     assert "Retry-After" not in changed(rate_limited()).headers
 
 
 @pytest.mark.parametrize("change", [malformed_json(), truncated_json()], ids=["bad", "half"])
-def test_broken_json_can_not_be_decoded(change):
+def test_broken_json_cannot_be_decoded(change):
     with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         json.loads(changed(change).body)
 
 
-def test_wrong_types_are_valid_json_with_texts_and_numbers_swapped():
+def test_wrong_types_are_valid_json_with_swapped_strings_and_numbers():
     assert changed(wrong_types()).json() == {"name": 3, "size": "12"}
 
 
-def test_an_echo_repeats_what_was_sent():
+def test_an_echo_returns_the_request():
     said = changed(echoing(404), target="/a?b=c")
     assert said.status == 404
     assert "GET /a?b=c {'host': '127.0.0.1:1'}" in said.json()["message"]
@@ -178,14 +178,14 @@ def test_an_empty_page_keeps_its_link(links):
 
 
 @BOTH
-def test_a_loop_leads_to_the_page_itself(links):
+def test_a_loop_links_to_the_page_itself(links):
     found = changed(looping_next(links), page(links, [1, 2]), "/a?page=3")
     assert f"{ORIGIN}/a?page=3" in link_of(links, found)
     assert links.items(found) == [1, 2]
 
 
 @BOTH
-def test_a_link_elsewhere_keeps_the_path(links):
+def test_a_link_to_another_host_keeps_the_path(links):
     found = changed(next_elsewhere(links, "http://evil"), page(links, [1]))
     assert "http://evil/a?page=2" in link_of(links, found)
 
@@ -201,7 +201,7 @@ def test_endless_pages_have_a_new_link_each_time_and_the_last_items(links):
 
 
 @BOTH
-def test_what_is_no_page_is_left_alone(links):
+def test_a_response_that_is_not_a_page_is_not_changed(links):
     refusal = json_answer({"message": "no"}, 404)
     for change in (empty_page(links), looping_next(links), endless_pages(links)):
         assert changed(change, refusal) == refusal
@@ -210,7 +210,7 @@ def test_what_is_no_page_is_left_alone(links):
 @pytest.mark.parametrize(
     "change", [connection_cut(after=3), connection_reset()], ids=["cut", "reset"]
 )
-def test_a_connection_that_breaks_is_an_error_of_the_client(change):
+def test_a_broken_connection_is_a_client_error(change):
     with LoopbackHost(routes={"GET /a": lambda request: json_answer([1, 2, 3])}) as host:
         host.faults.add(Fault(change, times=1))
         with pytest.raises(requests.RequestException):
@@ -219,7 +219,7 @@ def test_a_connection_that_breaks_is_an_error_of_the_client(change):
 
 
 @BOTH
-def test_pages_are_cut_and_linked_until_the_last(links):
+def test_pages_are_split_and_linked_until_the_last(links):
     pages = Pages(links, size_default=2, size_most=3)
     rows = list(range(5))
     first = pages.answer(request("/a?q=x"), rows, str)
@@ -231,20 +231,20 @@ def test_pages_are_cut_and_linked_until_the_last(links):
 
 
 @BOTH
-def test_a_page_is_no_larger_than_the_host_allows(links):
+def test_the_page_size_is_limited_by_the_host(links):
     found = Pages(links, size_most=3).answer(request("/a?per_page=100"), range(9), str)
     assert len(links.items(found)) == 3
 
 
 @BOTH
-def test_a_page_after_the_last_is_empty(links):
+def test_a_page_past_the_last_is_empty(links):
     found = Pages(links).answer(request("/a?page=9"), range(5), str)
     assert links.items(found) == []
     assert link_of(links, found) is None
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "per_page=0", "page=²"])
-def test_a_number_that_is_none_is_refused(query):
+def test_an_invalid_number_is_rejected(query):
     with pytest.raises(Refusal) as caught:
         Pages(LinkHeader()).answer(request(f"/a?{query}"), range(5), str)
     assert caught.value.answer.status == 400

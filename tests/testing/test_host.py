@@ -34,14 +34,14 @@ ROUTES = {
         ("GET", "/owners/ada/files", "kind", {"owner": "ada", "kind": "files"}),
     ],
 )
-def test_a_request_takes_the_first_route_that_fits(method, target, found, names):
+def test_a_request_uses_the_first_matching_route(method, target, found, names):
     assert route_of(ROUTES, Request(method, target, {})) == (found, names)
 
 
 @pytest.mark.parametrize(
     ("method", "target"), [("GET", "/"), ("PUT", "/user"), ("GET", "/users"), ("GET", "/owners")]
 )
-def test_a_request_without_a_route_has_none(method, target):
+def test_a_request_without_a_matching_route_has_none(method, target):
     assert route_of(ROUTES, Request(method, target, {})) is None
 
 
@@ -75,29 +75,29 @@ def get(host, path):
     return requests.get(f"{host.url}{path}", timeout=10)
 
 
-def test_routes_are_called_with_the_names_of_their_address(host):
+def test_routes_receive_the_parameters_of_their_path(host):
     assert get(host, "/name/größe%2F1").json() == {"name": "größe/1"}
 
 
-def test_an_address_without_a_route_is_not_found(host):
+def test_an_unknown_path_is_not_found(host):
     found = get(host, "/nowhere")
     assert (found.status_code, found.text) == (404, "There is no GET /nowhere here.\n")
 
 
-def test_a_refusal_is_an_answer(host):
+def test_an_error_of_a_route_becomes_a_response(host):
     found = get(host, "/refused")
     assert (found.status_code, found.text) == (403, "not you")
     assert host.crashes == []
 
 
-def test_a_route_that_fails_is_a_crash_without_secrets(host):
+def test_a_failing_route_is_a_server_error_without_secrets(host):
     assert get(host, "/failing").status_code == 500
     (crash,) = host.crashes
     assert "ValueError: the token is ********" in crash
     assert "s3cret" not in crash
 
 
-def test_the_log_holds_every_request_and_no_secret(host):
+def test_the_log_contains_every_request_and_no_secret(host):
     get(host, "/name/s3cret-s3cret?token=s3cret-s3cret")
     get(host, "/nowhere")
     assert host.request_count == 2
@@ -107,7 +107,7 @@ def test_the_log_holds_every_request_and_no_secret(host):
     ]
 
 
-def test_a_host_that_does_not_run_has_no_address():
+def test_a_host_that_is_not_running_has_no_address():
     with pytest.raises(ConfigurationError, match="does not run"):
         _ = LoopbackHost().url
 

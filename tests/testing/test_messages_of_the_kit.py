@@ -50,7 +50,7 @@ def test_a_failed_check_shows_the_rule_the_values_and_the_documentation(tmp_path
     assert "assert 'main' == 'trunk'" in text
 
 
-def test_values_are_shown_where_deploycore_is_installed_and_not_a_source_tree(tmp_path):
+def test_values_are_shown_for_an_installed_deploycore(tmp_path):
     installed = tmp_path / "installed"
     package = Path(deploycore.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__")
@@ -60,7 +60,7 @@ def test_values_are_shown_where_deploycore_is_installed_and_not_a_source_tree(tm
     assert "assert 'main' == 'trunk'" in text
 
 
-def test_an_error_that_no_check_counted_on_shows_the_rule_too(tmp_path):
+def test_an_unexpected_error_also_shows_the_rule(tmp_path):
     text = failed(tmp_path, "shortens the hashes of commits")
     assert (
         "The contract requires of list_branches: all branches of all pages are listed with their "
@@ -69,13 +69,13 @@ def test_an_error_that_no_check_counted_on_shows_the_rule_too(tmp_path):
     assert "Seen: PluginError: The plugin violates the provider contract: list_branches" in text
 
 
-def test_a_provider_that_can_not_be_loaded_is_told_why(tmp_path):
+def test_a_provider_that_cannot_be_loaded_gets_the_reason(tmp_path):
     text = failed(tmp_path, "names no version of the contract")
     assert "The contract requires of class: it can be loaded" in text
     assert "it has no API_VERSION" in text
 
 
-def test_a_sandbox_that_fails_is_told_apart_from_a_wrong_provider(tmp_path):
+def test_a_failing_sandbox_is_distinguished_from_an_incorrect_provider(tmp_path):
     site = install_template(tmp_path)
     sandbox = site / "deploycore_acme" / "sandbox.py"
     sandbox.write_text(sandbox.read_text().replace('"login": caller', '"login": no_such_name'))
@@ -93,13 +93,13 @@ def test_a_sandbox_that_fails_is_told_apart_from_a_wrong_provider(tmp_path):
         ("secrets", "deploycore.hookspecs, the rules for every provider hook"),
     ],
 )
-def test_each_rule_says_where_it_is_documented(of, place):
+def test_each_rule_links_to_its_documentation(of, place):
     assert asked(of, "this and that") == (
         f"\nThe contract requires of {of}: this and that\nDocumented in: {place}\nSeen:"
     )
 
 
-def test_an_error_of_another_type_is_not_what_was_asked_for():
+def test_an_error_of_another_type_fails_the_check():
     with (
         pytest.raises(pytest.fail.Exception, match="PermissionDenied: no, and not NotFound"),
         must_raise(NotFound, "list_repos", "NotFound for what is gone"),
@@ -107,7 +107,7 @@ def test_an_error_of_another_type_is_not_what_was_asked_for():
         raise PermissionDenied("no")
 
 
-def test_no_error_is_not_what_was_asked_for():
+def test_a_missing_error_fails_the_check():
     with (
         pytest.raises(pytest.fail.Exception, match="Seen: no error, and not NotFound"),
         must_raise(NotFound, "list_repos", "NotFound for what is gone"),
@@ -115,14 +115,14 @@ def test_no_error_is_not_what_was_asked_for():
         pass
 
 
-def test_an_error_that_was_asked_for_is_handed_to_the_check():
+def test_an_expected_error_is_passed_to_the_check():
     error = AuthenticationFailed("no")
     with must_raise(AuthenticationFailed, "authenticate", "an error") as caught:
         raise error
     assert caught == [error]
 
 
-def test_a_call_that_does_not_end_fails(monkeypatch):
+def test_a_call_that_does_not_finish_fails(monkeypatch):
     monkeypatch.setattr(base, "SECONDS_MOST", 0.05)
     end = Event()
     with pytest.raises(pytest.fail.Exception, match=r"it did not end within 0\.05 seconds"):
@@ -130,7 +130,7 @@ def test_a_call_that_does_not_end_fails(monkeypatch):
     end.set()
 
 
-def test_what_a_prompt_call_returns_or_raises_is_passed_on():
+def test_the_result_or_exception_of_a_prompt_call_is_passed_on():
     assert promptly("list_repos", "a listing ends", lambda: 7) == 7
     with pytest.raises(NotFound):
         promptly("list_repos", "a listing ends", lambda: next(raising()))
@@ -155,7 +155,7 @@ def test_sandboxes_run_without_pytest(tmp_path):
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
-def test_the_kit_without_pytest_says_what_to_install(tmp_path):
+def test_without_pytest_the_kit_shows_the_install_command(tmp_path):
     done = run_without_pytest(tmp_path, "from deploycore.testing import ProviderContract\n")
     assert done.returncode == 1
     assert "The conformance kit needs pytest: install deploycore[testing]." in done.stderr

@@ -32,7 +32,7 @@ LATER_MUTANTS = [each for each in MUTANTS if LATER_CHECKS.intersection(each.caug
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_wrong_provider_is_caught(mutant, tmp_path):
+def test_an_incorrect_provider_is_detected(mutant, tmp_path):
     site = install_template(tmp_path, mutant.replacements)
     outcomes = run_kit(tmp_path, site, checks=mutant.caught_by, impatient=True)
     for name in mutant.caught_by:
@@ -54,7 +54,7 @@ def test_a_wrong_provider_is_caught(mutant, tmp_path):
 )
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mutant", LATER_MUTANTS, ids=str)
-def test_a_provider_is_caught_by_no_check_that_was_there_before(mutant, tmp_path):
+def test_a_mutant_is_not_detected_by_the_older_checks(mutant, tmp_path):
     """Else the checks of later requests, side effects and tokens would be of no use for it."""
     outcomes = run_kit(tmp_path, install_template(tmp_path, mutant.replacements))
     caught_by = {
@@ -66,7 +66,7 @@ def test_a_provider_is_caught_by_no_check_that_was_there_before(mutant, tmp_path
 
 
 @pytest.mark.timeout(600)
-def test_a_right_provider_that_obtains_tokens_passes_every_check_they_concern(tmp_path):
+def test_a_correct_provider_that_obtains_tokens_passes_the_related_checks(tmp_path):
     outcomes = run_kit(
         tmp_path,
         install_template(tmp_path, signing_in()),
@@ -84,7 +84,7 @@ def test_a_right_provider_that_obtains_tokens_passes_every_check_they_concern(tm
     assert wrong == {}
 
 
-def test_pages_with_cursors_are_checked_as_those_with_links_are(tmp_path):
+def test_cursor_pagination_is_checked_like_link_pagination(tmp_path):
     checks = [name for name in vars(Pagination) if name.startswith("test_")]
     outcomes = run_kit(
         tmp_path, install_template(tmp_path, CURSORS), checks=[*checks, *LISTING_ALL]
@@ -93,13 +93,13 @@ def test_pages_with_cursors_are_checked_as_those_with_links_are(tmp_path):
     assert wrong == []
 
 
-def test_mutants_are_many_and_each_is_another():
+def test_there_are_many_mutants_and_all_differ():
     assert len(MUTANTS) >= FEWEST
     assert len({mutant.mistake for mutant in MUTANTS}) == len(MUTANTS)
     assert len({mutant.replacements for mutant in MUTANTS}) == len(MUTANTS)
 
 
-def test_every_check_of_the_kit_catches_something():
+def test_every_check_of_the_kit_detects_something():
     named = {name for mutant in MUTANTS for name in mutant.caught_by}
     of_tokens = {name for mutant in TOKENS for name in mutant.caught_by}
     assert (named - of_tokens) | set(NO_MUTANT_NEEDED) == standard_checks()
@@ -108,7 +108,7 @@ def test_every_check_of_the_kit_catches_something():
 
 
 @pytest.mark.parametrize("mistake", ["changes the environment", "sets the time-out of all sockets"])
-def test_a_change_that_stays_is_caught_beside_other_checks(tmp_path, mistake):
+def test_a_persistent_change_is_detected_when_other_checks_run_first(tmp_path, mistake):
     """An earlier check has the provider make the change, which then looks like the state before."""
     mutant = next(each for each in MUTANTS if each.mistake == mistake)
     site = install_template(tmp_path, mutant.replacements)
@@ -117,6 +117,6 @@ def test_a_change_that_stays_is_caught_beside_other_checks(tmp_path, mistake):
     assert {run.result for run in outcomes[mutant.caught_by[0]]} >= {"failure"}
 
 
-def test_side_effects_are_looked_for_first():
+def test_side_effects_are_checked_first():
     """Else what a provider has changed already would be taken for the state before."""
     assert ProviderContract.__mro__[-3:-1] == (SideEffects, ContractBase)

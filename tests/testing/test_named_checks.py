@@ -49,11 +49,11 @@ def unknown_checks(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))
-def test_every_check_that_is_named_exists(source):
+def test_every_check_named_in_the_documentation_exists(source):
     assert unknown_checks(source) == []
 
 
-def test_a_check_that_does_not_exist_is_found(tmp_path):
+def test_an_unknown_check_is_detected(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
         "Set `test_a_hidden_repository_is_not_found` aside in `tests/test_contract.py`."

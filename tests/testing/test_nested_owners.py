@@ -33,13 +33,13 @@ def results(tmp_path, *replacements):
     return {name: {run.result for run in runs} for name, runs in outcomes.items()}
 
 
-def test_the_template_lists_and_clones_what_a_nested_owner_has(tmp_path):
+def test_the_template_lists_and_clones_repositories_of_a_nested_owner(tmp_path):
     found = results(tmp_path, NESTED)
     assert found["test_the_core_clones_with_it"] == {"passed"}
     assert set().union(*found.values()) == {"passed"}
 
 
-def test_a_provider_that_quotes_a_nested_owner_whole_clones_nothing(tmp_path):
+def test_a_provider_that_encodes_a_nested_owner_as_one_segment_cannot_clone(tmp_path):
     found = results(tmp_path, NESTED, WHOLE)
     assert found["test_the_core_clones_with_it"] == {"failure"}
 
@@ -53,7 +53,7 @@ def test_a_provider_that_quotes_a_nested_owner_whole_clones_nothing(tmp_path):
         ("GET", "/info/refs?service=git-receive-pack"),
     ],
 )
-def test_an_encoded_slash_is_no_separator(slash, method, rest):
+def test_an_encoded_slash_is_not_a_separator(slash, method, rest):
     def permit(request, name, service):
         raise AssertionError(name)
 

@@ -87,7 +87,7 @@ def signed_in(http, flow):
     return exchange_code(http, flow, code, redirect_uri=HERE, verifier=request.verifier)
 
 
-def test_a_person_signs_in(http, flow, server):
+def test_a_user_signs_in(http, flow, server):
     token = signed_in(http, flow)
     grant = server.granted(token.value.get_secret_value())
     assert (grant.account, grant.scopes, grant.is_own) == ("ada", ("read",), False)
@@ -95,14 +95,14 @@ def test_a_person_signs_in(http, flow, server):
     assert token.expires_at is not None
 
 
-def test_a_person_may_deny_the_access(flow, server):
+def test_a_user_can_deny_access(flow, server):
     server.account = None
     request = AuthorizationRequest.new(flow, HERE)
     with pytest.raises(AuthenticationFailed, match="denied"):
         request.read_query(browse(request))
 
 
-def test_a_code_is_used_once_and_its_replay_revokes_the_tokens(http, flow, server):
+def test_a_code_is_valid_once_and_its_reuse_revokes_the_tokens(http, flow, server):
     request = AuthorizationRequest.new(flow, HERE)
     code = request.read_query(browse(request))
     proof = {"redirect_uri": HERE, "verifier": request.verifier}
@@ -119,7 +119,7 @@ def test_a_code_is_used_once_and_its_replay_revokes_the_tokens(http, flow, serve
         {"redirect_uri": redirect_uri(8913)},
     ],
 )
-def test_a_code_without_its_proof_is_worth_nothing(http, flow, wrong):
+def test_a_code_without_its_verifier_is_rejected(http, flow, wrong):
     request = AuthorizationRequest.new(flow, HERE)
     code = request.read_query(browse(request))
     proof = {"redirect_uri": HERE, "verifier": request.verifier} | wrong
@@ -146,7 +146,7 @@ def test_an_unknown_redirect_address_gets_no_code(flow, server):
     assert requests.get(other_port.address, allow_redirects=False, timeout=10).status_code == 400
 
 
-def test_without_a_challenge_there_is_no_code(url, client):
+def test_a_request_without_a_challenge_gets_no_code(url, client):
     fields = {"client_id": client.client_id, "redirect_uri": HERE, "response_type": "code"}
     found = requests.get(f"{url}/authorize", params=fields, allow_redirects=False, timeout=10)
     assert found.headers["Location"] == f"{HERE}?error=invalid_request"
@@ -156,7 +156,7 @@ def refresh(http, flow, held):
     return refresh_token("token", flow.client_id, flow.client_secret, provider="work")(http, held)
 
 
-def test_refresh_tokens_rotate_and_a_used_one_has_a_grace(http, flow, server, clock):
+def test_refresh_tokens_rotate_and_a_used_one_has_a_grace_period(http, flow, server, clock):
     first = signed_in(http, flow)
     second = refresh(http, flow, first)
     assert second.refresh_token != first.refresh_token
@@ -165,7 +165,7 @@ def test_refresh_tokens_rotate_and_a_used_one_has_a_grace(http, flow, server, cl
     assert server.granted(third.value.get_secret_value()) is not None
 
 
-def test_a_refresh_token_that_is_used_twice_revokes_the_whole_grant(http, flow, server, clock):
+def test_reusing_a_refresh_token_revokes_the_whole_grant(http, flow, server, clock):
     first = signed_in(http, flow)
     second = refresh(http, flow, first)
     clock.sleep(600)
@@ -187,14 +187,14 @@ def test_access_tokens_expire(http, flow, server, clock):
     assert server.granted(renewed.value.get_secret_value()) is not None
 
 
-def test_a_client_obtains_a_token_for_itself(http, client, server):
+def test_a_client_obtains_its_own_token(http, client, server):
     token = client_credentials("token", client.client_id, client.secret)(http, None)
     grant = server.granted(token.value.get_secret_value())
     assert (grant.account, grant.is_own) == ("acme", True)
     assert token.refresh_token is None
 
 
-def test_a_client_with_a_wrong_secret_is_told_what_to_replace(http, client):
+def test_a_client_with_a_wrong_secret_gets_the_field_to_replace(http, client):
     wrong = SecretStr("not-the-secret-of-the-client")
     with pytest.raises(AuthenticationFailed, match="invalid_client") as caught:
         client_credentials("token", client.client_id, wrong, provider="work")(http, None)
@@ -204,7 +204,7 @@ def test_a_client_with_a_wrong_secret_is_told_what_to_replace(http, client):
 
 
 @pytest.mark.parametrize("status_200", [False, True])
-def test_a_dead_grant_names_the_command_whatever_the_status(http, flow, server, status_200):
+def test_an_expired_grant_names_the_command_for_any_status(http, flow, server, status_200):
     server.rules = replace(server.rules, errors_have_status_200=status_200)
     token = signed_in(http, flow)
     server.revoke_all()
@@ -214,7 +214,7 @@ def test_a_dead_grant_names_the_command_whatever_the_status(http, flow, server, 
 
 
 @pytest.mark.parametrize("held", [None, "without"])
-def test_where_nothing_can_be_renewed_a_person_must_sign_in(http, flow, held):
+def test_without_a_refresh_token_the_user_must_sign_in_again(http, flow, held):
     token = (
         None if held is None else signed_in(http, flow).model_copy(update={"refresh_token": None})
     )
@@ -268,7 +268,7 @@ def test_a_device_that_polls_too_fast_slows_down(http, device, server, clock, ei
     assert polls[2] == 7.0  # by five seconds, after the second poll
 
 
-def test_a_device_is_told_that_the_access_was_denied(http, device, server, clock, either_status):
+def test_a_device_is_notified_of_a_denial(http, device, server, clock, either_status):
     code = request_device_code(http, device)
     with pytest.raises(AuthenticationFailed, match="was denied"):
         wait(http, device, code, clock, lambda: server.enter(code.user_code, None))
@@ -277,7 +277,7 @@ def test_a_device_is_told_that_the_access_was_denied(http, device, server, clock
 
 
 @pytest.mark.parametrize("seconds", [60, 10_000])
-def test_a_code_that_is_not_entered_ends_the_wait(http, device, clock, seconds, server):
+def test_a_code_that_nobody_enters_ends_the_wait(http, device, clock, seconds, server):
     code = request_device_code(http, device)
     started = clock.now()
     with pytest.raises(AuthenticationFailed, match="not entered in time"):
@@ -287,9 +287,7 @@ def test_a_code_that_is_not_entered_ends_the_wait(http, device, clock, seconds, 
     assert wait(http, device, again, clock, lambda: server.enter(again.user_code, "ada"))[0].value
 
 
-def test_a_code_that_the_host_calls_expired_ends_the_wait(
-    http, device, clock, either_status, server
-):
+def test_a_code_expired_by_the_host_ends_the_wait(http, device, clock, either_status, server):
     code = replace(request_device_code(http, device), expires_in=10_000)
     with pytest.raises(AuthenticationFailed, match="not entered in time"):
         wait(http, device, code, clock, seconds=10_000)
@@ -297,7 +295,7 @@ def test_a_code_that_the_host_calls_expired_ends_the_wait(
     assert wait(http, device, again, clock, lambda: server.enter(again.user_code, "ada"))[0].value
 
 
-def test_a_code_without_an_address_to_enter_it_at_is_an_error(device):
+def test_a_device_code_without_a_verification_address_is_an_error(device):
     answer = {"device_code": "d", "user_code": "u", "expires_in": 900, "interval": 0}
     found = dict(answer)
     routes = {"POST /device": lambda request: json_answer(found)}
@@ -309,7 +307,7 @@ def test_a_code_without_an_address_to_enter_it_at_is_an_error(device):
 
 
 @pytest.mark.parametrize("name", ["expires_in", "interval"])
-def test_an_endless_time_of_a_code_is_an_error(name):
+def test_an_unlimited_code_lifetime_is_an_error(name):
     given = {"device_code": "d", "user_code": "u", "expires_in": 900} | {name: json.loads("1e400")}
     with pytest.raises(UnexpectedAnswer):
         parse_answer(_DeviceAnswer, given, what="a device code")
@@ -320,7 +318,7 @@ def test_an_unknown_client_gets_no_code(http, device):
         request_device_code(http, replace(device, client_id="unknown"))
 
 
-def test_secrets_of_the_server_are_known_to_its_log(http, flow, server, client):
+def test_secrets_of_the_server_are_masked_in_its_log(http, flow, server, client):
     token = signed_in(http, flow)
     known = {each.get_secret_value() for each in server.secrets}
     shown = {token.value, token.refresh_token, client.secret}

@@ -10,7 +10,7 @@ from deploycore.events import DeploymentRecord
 from deploycore.testing.observers import make_deployment, make_provider_call
 
 
-def test_a_deployment_has_each_field_and_the_changes():
+def test_a_test_deployment_has_every_field_and_the_given_changes():
     made = make_deployment(state="failed", error_code="timed_out", pull_request=3)
     assert (made.state, made.error_code, made.pull_request) == ("failed", "timed_out", 3)
     assert made.is_finished
@@ -20,14 +20,14 @@ def test_a_deployment_has_each_field_and_the_changes():
     assert unset == optional
 
 
-def test_a_field_that_does_not_exist_is_an_error():
+def test_an_unknown_field_is_an_error():
     with pytest.raises(TypeError, match="aplication"):
         make_deployment(aplication="shop")
     with pytest.raises(TypeError, match="arg"):
         make_provider_call(arg={})
 
 
-def test_a_provider_call_has_the_changes():
+def test_a_test_provider_call_has_the_given_changes():
     made = make_provider_call(hook="remove_webhook", arguments={"webhook": "3"})
     assert (made.provider, made.hook, made.arguments) == (
         "work",

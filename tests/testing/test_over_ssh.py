@@ -61,18 +61,18 @@ def run(tmp_path, change, check, **environment):
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))
-def test_a_wrong_mode_over_ssh_is_caught(name, tmp_path):
+def test_an_incorrect_ssh_mode_is_detected(name, tmp_path):
     code, said = run(tmp_path, *WRONG[name])
     assert code == 1, said
     assert "The contract requires" in said, said
 
 
-def test_each_check_catches_something():
+def test_each_check_detects_something():
     checks = {name for name in vars(OverSsh) if name.startswith("test_")}
     assert {check for _, check in WRONG.values()} == checks
 
 
-def test_the_checks_are_skipped_without_the_extra(tmp_path):
+def test_the_checks_are_skipped_if_the_extra_is_missing(tmp_path):
     hidden = "import sys; sys.modules['asyncssh'] = None"
     code, said = run(tmp_path, hidden, f"{LISTS} or {REFUSES}")
     assert code == 0, said

@@ -30,7 +30,7 @@ def harbour():
         yield running
 
 
-def test_webhooks_are_told_of_each_change(harbour):
+def test_webhooks_receive_each_change(harbour):
     with Listener() as listener:
         harbour.webhooks.put(Hook("1", "ada/shop", listener.address, ("pull",)))
         row = harbour.open_pull_request("ada", "shop", "topic", "main")
@@ -43,7 +43,7 @@ def test_webhooks_are_told_of_each_change(harbour):
     assert told == ["opened 1", "edited 1", "closed 1", "reopened 1", "merged 1"]
 
 
-def test_a_fork_has_all_branches_and_can_go_away(harbour):
+def test_a_fork_has_all_branches_and_can_be_deleted(harbour):
     fork = harbour.fork("ada", "shop", into="eve")
     assert [name for name, _ in harbour.branches(fork)] == ["main", "topic"]
     with Listener() as listener:
@@ -63,7 +63,7 @@ def test_a_scenario_starts_without_pull_requests(harbour):
     assert harbour.pull_requests.of("ada/shop") == []
 
 
-def test_a_removed_owner_takes_repositories_and_webhooks_along(harbour):
+def test_removing_an_owner_deletes_repositories_and_webhooks(harbour):
     harbour.webhooks.put(Hook("1", "ada/shop", "http://127.0.0.1:9/", ("pull",)))
     harbour.remove_owner("ada")
     assert "ada" not in harbour.owners

@@ -52,7 +52,7 @@ def harbour(git):
     return Harbour(git)
 
 
-def test_one_that_is_opened_knows_both_of_its_branches(harbour):
+def test_an_opened_pull_request_contains_both_branches(harbour):
     row = harbour.open(title="Anvils")
     assert (row.repository, row.source) == ("ada/shop", "ada/shop")
     assert (row.source_branch, row.target_branch) == ("topic", "main")
@@ -62,18 +62,18 @@ def test_one_that_is_opened_knows_both_of_its_branches(harbour):
     assert (change.action, change.row, change.before) == ("opened", row, row)
 
 
-def test_one_without_a_title_has_that_of_its_branch(harbour):
+def test_the_default_title_is_that_of_the_branch(harbour):
     assert harbour.open().title == "topic"
 
 
-def test_each_repository_counts_its_own(harbour):
+def test_each_repository_has_its_own_numbering(harbour):
     harbour.git.add_branches(FORK, {"main": harbour.start})
     rows = [harbour.open(), harbour.open(FORK), harbour.open(FORK, into=FORK)]
     assert [row.number for row in rows] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("branches", [("nothing", "main"), ("topic", "nothing")])
-def test_there_is_none_of_a_branch_that_is_not_there(harbour, branches):
+def test_an_unknown_branch_cannot_have_a_pull_request(harbour, branches):
     with pytest.raises(NotFound, match="ada/shop has no branch 'nothing'"):
         harbour.pull_requests.open(SHOP, SHOP, *branches)
     assert harbour.told == []
@@ -95,7 +95,7 @@ def test_a_change_is_reported_with_the_previous_state(harbour):
     ]
 
 
-def test_new_commits_are_in_those_that_are_open_and_of_this_branch(harbour):
+def test_new_commits_only_update_open_pull_requests_of_their_branch(harbour):
     row, closed, of_fork = harbour.open(), harbour.open(), harbour.open(FORK)
     closed = harbour.pull_requests.close(closed)
     before = len(harbour.told)
@@ -109,14 +109,14 @@ def test_new_commits_are_in_those_that_are_open_and_of_this_branch(harbour):
     assert harbour.pull_requests.current(of_fork) == of_fork
 
 
-def test_one_stays_open_without_its_branch(harbour):
+def test_a_pull_request_stays_open_when_its_branch_is_deleted(harbour):
     row = harbour.open()
     harbour.git.delete_branches(SHOP, ["topic"])
     assert harbour.pull_requests.current(row) == row
     assert harbour.actions == ["opened"]
 
 
-def test_a_host_may_close_one_with_its_branch(git):
+def test_a_host_can_close_a_pull_request_with_its_branch(git):
     class Closing(PullRequests):
         def branch_deleted(self, row):
             self.close(row)
@@ -129,7 +129,7 @@ def test_a_host_may_close_one_with_its_branch(git):
     assert harbour.pull_requests.current(of_fork).is_open
 
 
-def test_merging_takes_the_newest_commit_from_the_fork(harbour):
+def test_merging_uses_the_newest_commit_of_the_fork(harbour):
     row = harbour.open(FORK)
     newest = harbour.git.commit(FORK, "topic", {"a": b"3"}, "More")
     merged = harbour.pull_requests.merge(row)
@@ -140,7 +140,7 @@ def test_merging_takes_the_newest_commit_from_the_fork(harbour):
 
 
 @pytest.mark.parametrize("gone", [SHOP, FORK], ids=["target", "source"])
-def test_one_of_a_repository_that_is_gone_is_not_merged(harbour, gone):
+def test_a_pull_request_of_a_deleted_repository_cannot_be_merged(harbour, gone):
     row = harbour.open(FORK)
     harbour.gone.add(gone)
     with pytest.raises(NotFound, match="pull request 1 is gone"):
@@ -149,7 +149,7 @@ def test_one_of_a_repository_that_is_gone_is_not_merged(harbour, gone):
     assert harbour.actions == ["opened"]
 
 
-def test_who_is_told_may_ask_for_the_row_and_for_its_branch(git):
+def test_a_listener_can_read_the_pull_request_and_its_branch(git):
     heard = []
 
     def tell(change):
@@ -162,7 +162,7 @@ def test_who_is_told_may_ask_for_the_row_and_for_its_branch(git):
     assert heard == [(row, harbour.topic), (replace(row, commit=newest), newest)]
 
 
-def test_nobody_waits_for_who_asks_git(harbour, monkeypatch):
+def test_git_queries_do_not_block_other_threads(harbour, monkeypatch):
     """Pushes hold git's lock while they move pull requests: the other way round they would meet."""
     row, asked = harbour.open(), []
 

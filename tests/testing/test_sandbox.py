@@ -76,7 +76,7 @@ def ask(sandbox):
         (None, 401, 401),
     ],
 )
-def test_credentials_are_good_for_what_they_were_made_for(ask, access, user, listed):
+def test_credentials_are_valid_for_their_purpose(ask, access, user, listed):
     assert ask("/user", access).status_code == user
     assert ask("/listed", access).status_code == listed
 
@@ -93,17 +93,17 @@ def test_credentials_are_good_for_what_they_were_made_for(ask, access, user, lis
         ({}, (None, "")),
     ],
 )
-def test_credentials_are_read_from_the_headers_that_hosts_use(headers, found):
+def test_credentials_are_read_from_the_headers_used_by_git_hosts(headers, found):
     assert credentials_of(Request("GET", "/", headers), token_header="Acme-Token") == found
 
 
-def test_a_header_that_is_not_the_hosts_holds_no_credentials():
+def test_an_unsupported_header_contains_no_credentials():
     request = Request("GET", "/", {"acme-token": "abc"})
     assert credentials_of(request) == (None, "")
 
 
 @pytest.mark.parametrize("scenario", [EMPTY, ONE, TWO, ODD, MANY], ids=lambda each: each.name)
-def test_what_was_arranged_is_what_is_there(sandbox, scenario):
+def test_the_arranged_repositories_exist(sandbox, scenario):
     arranged = sandbox.arrange(scenario)
     assert [row.slug for row in arranged] == [row.slug for row in scenario.repositories]
     assert [row.slug for row in sandbox.owned("ada")] == [row.slug for row in arranged]
@@ -112,14 +112,14 @@ def test_what_was_arranged_is_what_is_there(sandbox, scenario):
         assert set(row.branches) == names
 
 
-def test_a_scenario_takes_the_place_of_the_one_before(sandbox, ask):
+def test_a_new_scenario_replaces_the_previous_one(sandbox, ask):
     sandbox.arrange(TWO)
     sandbox.arrange(ONE)
     assert ask("/listed").json() == ["shop"]
     assert ask("/ada/engine").status_code == 404
 
 
-def test_a_repository_of_somebody_else_is_hidden(sandbox, ask):
+def test_a_repository_of_another_owner_is_hidden(sandbox, ask):
     sandbox.arrange(ONE)
     assert ask("/ada/shop").status_code == 200
     assert ask("/rival/hidden").status_code == 404
@@ -127,17 +127,17 @@ def test_a_repository_of_somebody_else_is_hidden(sandbox, ask):
     assert ask("/listed?owner=nobody").status_code == 404
 
 
-def test_odd_branches_are_there_as_they_are_named(sandbox, ask):
+def test_branches_with_unusual_names_exist_under_those_names(sandbox, ask):
     sandbox.arrange(ODD)
     assert set(ask("/ada/plain").json()) == set(ODD_BRANCHES)
 
 
-def test_an_unknown_owner_can_not_have_repositories(sandbox):
+def test_an_unknown_owner_cannot_have_repositories(sandbox):
     with pytest.raises(NotFound, match="no owner 'nobody'"):
         sandbox.add_repository("nobody", "shop")
 
 
-def test_a_route_that_fails_is_a_crash_without_the_secret(sandbox, ask):
+def test_a_failing_route_is_a_server_error_without_the_secret(sandbox, ask):
     assert ask("/failing").status_code == 500
     (crash,) = sandbox.crashes
     assert "ValueError: failed with ********" in crash
@@ -162,19 +162,19 @@ REFS = "/info/refs?service=git-upload-pack"
         ("ada/nothing", Access.FULL, 404),
     ],
 )
-def test_git_is_for_those_who_may_read(sandbox, ask, repository, access, status):
+def test_git_requires_read_access(sandbox, ask, repository, access, status):
     sandbox.arrange(TWO)
     found = ask(f"/{repository}{REFS}", access, git=True)
     assert found.status_code == status
     assert ("WWW-Authenticate" in found.headers) == (status == 401)
 
 
-def test_git_does_not_take_a_bearer_token(sandbox, ask):
+def test_git_rejects_a_bearer_token(sandbox, ask):
     sandbox.arrange(TWO)
     assert ask(f"/ada/engine{REFS}").status_code == 401
 
 
-def test_an_unknown_service_of_git_is_refused(sandbox, ask):
+def test_an_unknown_git_service_is_rejected(sandbox, ask):
     sandbox.arrange(TWO)
     found = ask("/ada/engine/info/refs?service=git-archive", git=True)
     assert (found.status_code, found.text) == (403, "Please upgrade your git client\n")
@@ -189,11 +189,11 @@ def test_an_unknown_service_of_git_is_refused(sandbox, ask):
         ("/api/refs", False),
     ],
 )
-def test_requests_of_git_clients_are_known_by_their_address(target, git):
+def test_requests_of_git_clients_are_recognized_by_their_path(target, git):
     assert is_git_request(Request("GET", target, {})) is git
 
 
-def test_the_demo_has_something_to_look_at():
+def test_the_demo_contains_example_data():
     demo = Small.demo()
     try:
         assert [row.slug for row in demo.owned("ada")] == ["shop", "notes"]

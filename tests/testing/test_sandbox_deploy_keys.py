@@ -64,7 +64,7 @@ def connect(kind, sandbox):
         each.close()
 
 
-def test_a_missing_scope_is_named_and_a_person_may_add_the_key(kind, sandbox, connect):
+def test_a_missing_scope_is_named_and_a_user_can_add_the_key(kind, sandbox, connect):
     _, mode, named, _ = HOSTS[kind]
     (shop,) = sandbox.arrange(ONE)
     provider = connect(mode, Access.UNSCOPED)
@@ -74,9 +74,7 @@ def test_a_missing_scope_is_named_and_a_person_may_add_the_key(kind, sandbox, co
     assert shop.slug in provider.deploy_keys_page(identity(shop))
 
 
-def test_a_key_that_is_there_already_is_refused_as_the_host_does(
-    kind, sandbox, connect, monkeypatch
-):
+def test_an_existing_key_is_rejected_as_the_host_does(kind, sandbox, connect, monkeypatch):
     _, mode, _, module = HOSTS[kind]
     (shop,) = sandbox.arrange(ONE)
     provider = connect(mode)
@@ -93,7 +91,7 @@ def test_a_key_that_is_there_already_is_refused_as_the_host_does(
 
 
 @pytest.mark.parametrize("kind", ["bitbucket"], indirect=True)
-def test_access_tokens_of_bitbucket_cannot_manage_deploy_keys(sandbox, connect):
+def test_bitbucket_access_tokens_cannot_manage_deploy_keys(sandbox, connect):
     (shop,) = sandbox.arrange(ONE)
     with pytest.raises(PermissionDenied, match="Access tokens cannot add a deploy key") as caught:
         connect("access-token").add_deploy_key(identity(shop), FIRST)

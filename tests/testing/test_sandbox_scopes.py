@@ -49,27 +49,27 @@ def ask(sandbox, owner, credential=None):
     return requests.get(f"{sandbox.url}/api/repositories/{owner}", headers=headers, timeout=10)
 
 
-def test_an_owner_may_be_nested(sandbox):
+def test_an_owner_can_be_nested(sandbox):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("token")
     answer = ask(sandbox, "house%2Ffloor", credential)
     assert answer.json() == ["house/floor/shop"]
 
 
-def test_a_host_says_which_scopes_the_least_credentials_have(sandbox):
+def test_a_host_defines_the_scopes_of_minimal_credentials(sandbox):
     sandbox.arrange(ONE)
     least = sandbox.add_credential("token", Access.LEAST)
     assert least.scopes == {"api:read", "git:read"}
     assert ask(sandbox, "house%2Ffloor", least).status_code == 200
 
 
-def test_any_one_of_several_scopes_will_do_and_all_are_named_where_none_is_there(sandbox):
+def test_any_of_several_scopes_is_sufficient_and_all_are_named_if_none_exists(sandbox):
     answer = ask(sandbox, "house%2Ffloor", sandbox.add_credential("token", Access.UNSCOPED))
     assert answer.status_code == 403
     assert answer.json() == {"message": "The scope api:read or all is missing"}
 
 
-def test_credentials_may_be_made_with_any_scopes(sandbox):
+def test_credentials_can_be_created_with_any_scopes(sandbox):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("token", scopes=["all"])
     assert credential.scopes == {"all"}
@@ -79,14 +79,14 @@ def test_credentials_may_be_made_with_any_scopes(sandbox):
 @pytest.mark.parametrize(
     ("access", "said"), [(None, "unknown"), (Access.WRONG, "unknown"), (Access.EXPIRED, "expired")]
 )
-def test_a_host_may_tell_expired_credentials_from_unknown_ones(sandbox, access, said):
+def test_a_host_can_distinguish_expired_from_unknown_credentials(sandbox, access, said):
     credential = access and sandbox.add_credential("token", access)
     answer = ask(sandbox, "house%2Ffloor", credential)
     assert answer.status_code == 401
     assert answer.json() == {"message": said}
 
 
-def test_there_may_be_further_owners_whose_private_repositories_are_seen(sandbox):
+def test_private_repositories_of_additional_owners_can_be_visible(sandbox):
     with pytest.raises(NotFound):
         sandbox.add_repository("ada", "notes")
     sandbox.add_owner("ada")
@@ -96,7 +96,7 @@ def test_there_may_be_further_owners_whose_private_repositories_are_seen(sandbox
     assert ask(sandbox, "ada", sandbox.add_credential("token")).json() == ["ada/notes"]
 
 
-def test_the_rivals_private_repositories_are_found_but_never_seen(sandbox):
+def test_private_repositories_of_another_owner_are_never_visible(sandbox):
     sandbox.arrange(ONE)
     row = sandbox.find("rival", "hidden")
     assert row is not None

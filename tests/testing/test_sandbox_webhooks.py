@@ -49,11 +49,11 @@ class Lighthouse(Harbour):
         return [self.push_event(repository, [update]) for update in updates]
 
 
-def test_it_is_what_the_kit_asks_for(harbour):
+def test_the_sandbox_implements_the_webhook_interface_of_the_kit(harbour):
     assert isinstance(harbour, WebhookHost)
 
 
-def test_all_that_happens_to_branches_and_tags_is_told(harbour, listener):
+def test_all_changes_of_branches_and_tags_are_delivered(harbour, listener):
     start = harbour.publish("ada", "shop", "main", {"a": b"1"}, "Start")
     hook = Hook("1", "ada/shop", listener.address, ("push",), SECRET)
     harbour.webhooks.put(hook)
@@ -72,7 +72,7 @@ def test_all_that_happens_to_branches_and_tags_is_told(harbour, listener):
     assert SECRET in list(harbour.secrets)
 
 
-def test_one_webhook_may_be_told_what_no_other_hears_and_it_did_not_ask_for(harbour, listener):
+def test_an_event_can_be_sent_to_one_webhook_that_did_not_subscribe_to_it(harbour, listener):
     for id in ("1", "2"):
         hook = harbour.webhooks.put(
             Hook(id, "ada/shop", f"{listener.url}/{id}", ("push",), SECRET, active=False)
@@ -85,7 +85,7 @@ def test_one_webhook_may_be_told_what_no_other_hears_and_it_did_not_ask_for(harb
     assert [sent.hook.id for sent in harbour.webhooks.deliveries] == ["2"]
 
 
-def test_a_host_without_webhooks_tells_nothing(listener):
+def test_a_host_without_webhooks_delivers_nothing(listener):
     class Silent(Harbour):
         push_event = Sandbox.push_event
 
@@ -97,13 +97,13 @@ def test_a_host_without_webhooks_tells_nothing(listener):
     assert listener.received == []
 
 
-def test_a_scenario_begins_without_webhooks(harbour, listener):
+def test_a_scenario_starts_without_webhooks(harbour, listener):
     harbour.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))
     harbour.arrange(ONE)
     assert harbour.webhooks.of("ada/shop") == []
 
 
-def test_a_status_is_shown_for_a_commit_that_there_is(harbour):
+def test_a_status_is_shown_for_an_existing_commit(harbour):
     commit = harbour.publish("ada", "shop", "main", {"a": b"1"}, "Start")
     row = harbour.repository("ada", "shop")
     harbour.show_status(row, commit, ShownStatus("key", "failed"))
@@ -114,7 +114,7 @@ def test_a_status_is_shown_for_a_commit_that_there_is(harbour):
             harbour.show_status(row, wrong, ShownStatus("key", "failed"))
 
 
-def test_a_host_may_tell_of_each_branch_of_a_push_apart(listener):
+def test_a_host_can_deliver_each_branch_of_a_push_separately(listener):
     with Lighthouse() as lighthouse:
         start = lighthouse.publish("ada", "shop", "main", {"a": b"1"}, "Start")
         lighthouse.webhooks.put(Hook("1", "ada/shop", listener.address, ("push",), SECRET))

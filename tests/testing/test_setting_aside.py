@@ -89,7 +89,7 @@ def marked(*marks):
         pytest.param(marked(pytest.mark.xfail(reason=" " * 40).mark), id="with-blanks"),
     ],
 )
-def test_a_check_that_is_set_aside_in_another_way_is_refused(check):
+def test_a_check_excluded_in_another_way_is_rejected(check):
     with pytest.raises(TypeError, match=f"{CHECK} is overridden.*set aside only by overriding"):
         subclass(check)
 
@@ -103,12 +103,12 @@ def test_a_check_that_is_set_aside_in_another_way_is_refused(check):
     ],
     ids=["position", "name", "text"],
 )
-def test_a_check_that_is_set_aside_on_a_condition_is_refused(mark):
+def test_a_conditionally_excluded_check_is_rejected(mark):
     with pytest.raises(TypeError, match=f"{CHECK} is set aside on a condition"):
         subclass(marked(mark.mark))
 
 
-def test_a_check_that_is_set_aside_by_a_base_class_is_refused():
+def test_a_check_excluded_by_a_base_class_is_rejected():
     mixin = type("Mixin", (), {CHECK: replacement})
     with pytest.raises(TypeError, match=f"{CHECK} is overridden"):
         type("Checks", (mixin, ProviderContract), {"__module__": "theirs"})
@@ -123,14 +123,14 @@ def test_a_check_that_is_set_aside_by_a_base_class_is_refused():
     ],
     ids=["skip", "skipif", "xfail"],
 )
-def test_marks_of_the_whole_class_are_refused(mark):
+def test_marks_on_the_whole_class_are_rejected(mark):
     with pytest.raises(TypeError, match=f"the whole class is marked {mark.name}"):
         subclass(pytestmark=[mark.mark])
     # As a decorator it comes too late for the class, and in time for the check.
     assert list(faults_in(mark(subclass()))) == [f"the whole class is marked {mark.name}"]
 
 
-def test_what_is_deleted_after_the_class_was_made_is_found():
+def test_a_check_removed_after_class_creation_is_detected():
     checks = subclass()
     setattr(checks, CHECK, None)
     assert list(faults_in(checks)) == [f"{CHECK} is overridden without such a reason"]
@@ -142,7 +142,7 @@ def test_xfail_with_a_reason_is_allowed():
 
 
 @pytest.mark.parametrize("body", [with_ellipsis, with_pass, with_docstring, lambda self: None])
-def test_an_override_without_a_body_is_refused(body):
+def test_an_override_without_a_body_is_rejected(body):
     mark = pytest.mark.xfail(reason="Acme has no cheap question to ask")
     with pytest.raises(TypeError, match=f"{CHECK} has no body: let it raise AssertionError"):
         subclass(mark(type(body)(body.__code__, globals(), CHECK)))
@@ -158,22 +158,22 @@ def test_an_override_without_a_body_is_refused(body):
         ("test_signing_in_is_for_free", with_pass),
     ],
 )
-def test_what_seems_to_be_a_misspelt_check_is_refused(name, member):
+def test_a_misspelled_check_is_rejected(name, member):
     with pytest.raises(TypeError, match=f"{name} is no check of the kit.*{CHECK}"):
         subclass(**{name: member})
 
 
-def test_a_misspelt_check_of_a_base_class_is_refused():
+def test_a_misspelled_check_of_a_base_class_is_rejected():
     mixin = type("Mixin", (), {"test_signing_in_is_cheep": replacement})
     with pytest.raises(TypeError, match=f"similar names: {CHECK}"):
         type("Checks", (mixin, ProviderContract), {"__module__": "theirs"})
 
 
-def test_checks_of_the_authors_own_are_no_concern_of_the_kit():
+def test_additional_checks_of_the_author_are_allowed():
     assert list(faults_in(subclass(test_of_their_own=replacement))) == []
 
 
-def test_a_check_that_was_set_aside_is_reported_with_its_reason(tmp_path):
+def test_an_excluded_check_is_reported_with_its_reason(tmp_path):
     names = (CHECK, "test_nothing_is_set_aside_without_a_reason")
     outcomes = run_kit(tmp_path, install_template(tmp_path), module=MODULE, checks=names)
     (aside,), (guard,) = (outcomes[name] for name in names)
@@ -182,20 +182,20 @@ def test_a_check_that_was_set_aside_is_reported_with_its_reason(tmp_path):
     assert guard.result == "passed"
 
 
-def test_a_provider_without_a_way_to_sign_in_is_not_let_through(tmp_path):
+def test_a_provider_without_authentication_modes_is_rejected(tmp_path):
     name = "test_nothing_is_set_aside_without_a_reason"
     outcomes = run_kit(tmp_path, install_template(tmp_path), module=EMPTIED, checks=[name])
     assert outcomes[name][0].result == "failure"
     assert "there is a way to sign in" in outcomes[name][0].text
 
 
-def test_a_way_to_sign_in_that_is_left_out_is_not_let_through(tmp_path):
+def test_an_omitted_authentication_mode_is_rejected(tmp_path):
     name = "test_nothing_is_set_aside_without_a_reason"
     outcomes = run_kit(tmp_path, install_template(tmp_path), module=NARROWED, checks=[name])
     assert outcomes[name][0].result == "failure"
     assert "modes leaves out no way of the sandbox's" in outcomes[name][0].text
 
 
-def test_what_a_class_says_besides_what_every_class_does_is_told():
+def test_custom_settings_of_a_contract_class_are_reported():
     said = knobs(subclass(kind="acme", read_ahead=2, start=replacement))
     assert said == {"read_ahead": "2", "start": "of its own"}

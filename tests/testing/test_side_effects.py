@@ -57,7 +57,7 @@ def temporary(path):
     [written, removed, renamed, appended, in_a_database, temporary],
     ids=lambda f: f.__name__,
 )
-def test_what_is_written_is_noted(write, tmp_path):
+def test_written_content_is_recorded(write, tmp_path):
     with Watch() as watch:
         write(tmp_path / "file")
     assert any(TEXT in text for text in watch.contents.values())
@@ -73,13 +73,13 @@ def test_what_is_written_is_noted(write, tmp_path):
     ],
     ids=["run", "shell", "system", "posix_spawn"],
 )
-def test_arguments_of_children_are_noted(start):
+def test_arguments_of_child_processes_are_recorded(start):
     with Watch() as watch:
         start()
     assert any(TEXT in line for line in watch.arguments)
 
 
-def test_other_places_are_noted_and_not_reached():
+def test_connections_to_other_hosts_are_recorded_and_blocked():
     with LoopbackHost() as host, LoopbackHost() as other:
         own, foreign = (int(each.url.rpartition(":")[2]) for each in (host, other))
         with Watch(("127.0.0.1", own)) as watch:
@@ -92,7 +92,7 @@ def test_other_places_are_noted_and_not_reached():
     assert set(watch.places) == {f"127.0.0.1:{foreign}", "acme.invalid:443"}
 
 
-def test_nothing_is_noted_once_it_is_left(tmp_path):
+def test_nothing_is_recorded_after_the_watch_ends(tmp_path):
     with Watch() as watch:
         pass
     written(tmp_path / "file")
@@ -101,7 +101,7 @@ def test_nothing_is_noted_once_it_is_left(tmp_path):
     assert not watch.arguments
 
 
-def test_changes_of_the_process_are_told_without_values(monkeypatch, tmp_path):
+def test_changes_to_the_process_are_reported_without_values(monkeypatch, tmp_path):
     before = process_state()
     assert changes_of(before) == []
     monkeypatch.setenv("ACME_TOKEN", TEXT)
@@ -121,7 +121,7 @@ def test_changes_of_the_process_are_told_without_values(monkeypatch, tmp_path):
     assert TEXT not in str(found)
 
 
-def test_threads_that_end_are_waited_for_and_others_named():
+def test_threads_that_end_are_waited_for_and_others_are_named():
     before = set(threading.enumerate())
     going_on = threading.Event()
     threads = [

@@ -57,7 +57,7 @@ def impatient(monkeypatch):
     ],
     ids=["held", "exit", "segfault", "killed"],
 )
-def test_a_check_in_which_it_happens_fails_and_is_named(install, impatient, statement, told):
+def test_a_check_that_stops_the_process_fails_and_is_named(install, impatient, statement, told):
     install(statement, before=ASKING)
     plugin, outcome = check_plugin("acme", only="cheap")
     assert plugin.label == "deploycore-acme 0.1.0"
@@ -67,7 +67,7 @@ def test_a_check_in_which_it_happens_fails_and_is_named(install, impatient, stat
     assert outcome.not_run == {}
 
 
-def test_the_next_checks_run_and_not_for_ever(install):
+def test_later_checks_run_but_not_indefinitely(install):
     install("import os; os._exit(3)", before=LISTING)
     _, outcome = check_plugin("acme", only="list")
     assert len(outcome.failed) == 3
@@ -77,7 +77,7 @@ def test_the_next_checks_run_and_not_for_ever(install):
     assert set(outcome.not_run).isdisjoint(outcome.failed)
 
 
-def test_an_import_that_does_not_come_back_is_an_error(install):
+def test_an_import_that_does_not_finish_is_an_error(install):
     install("import os; os._exit(1)")
     with pytest.raises(PluginError, match="exit code 1 in ") as caught:
         check_plugin("acme")
@@ -86,13 +86,13 @@ def test_an_import_that_does_not_come_back_is_an_error(install):
     assert caught.value.details["hook"] == "import"
 
 
-def test_a_contract_class_whose_import_ends_the_process_fails(install):
+def test_a_contract_class_whose_import_exits_the_process_fails(install):
     install("import os; os._exit(1)", module="contract.py", before="__all__ =")
     _, outcome = check_plugin("acme")
     assert set(outcome.failed) == {"the contract class"}
 
 
-def test_the_time_for_all_checks_ends(install):
+def test_all_checks_share_one_timeout(install):
     install("import time; time.sleep(600)", before=ASKING)
     _, outcome = check_plugin("acme", seconds=8.0)
     assert outcome.failed
@@ -100,7 +100,7 @@ def test_the_time_for_all_checks_ends(install):
     assert "the time for all checks, 8 s, was over" in " ".join(outcome.failed.values())
 
 
-def test_what_remains_to_be_said_is_json(install, tmp_path):
+def test_the_remaining_output_is_valid_json(install, tmp_path):
     site = install("import os; os._exit(0)", before=ASKING)
     command = ["plugin", "check", "acme", "--json", "--only", "cheap"]
     environment = os.environ | {"PYTHONPATH": str(site)}
@@ -112,7 +112,7 @@ def test_what_remains_to_be_said_is_json(install, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_the_child_ends_with_the_command(install, tmp_path, number):
+def test_the_child_process_ends_with_the_command(install, tmp_path, number):
     note = tmp_path / "pid"
     statement = (
         f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
@@ -152,7 +152,7 @@ def is_running(pid):
 
 
 @pytest.mark.parametrize("command", [["plugins"], ["doctor", "--offline"]])
-def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
+def test_a_plugin_list_works_despite_imports_that_do_not_finish(tmp_path, command):
     """A provider that ends the process, and one after it whose observer does so, too."""
     site = tmp_path / "site"
     for name, group in (("a_ending", "providers"), ("z_ending", "observers")):
@@ -180,7 +180,7 @@ def test_a_listing_survives_imports_that_do_not_come_back(tmp_path, command):
     assert "ending" not in rows()
 
 
-def test_an_import_that_holds_the_interpreter_is_refused_and_the_others_are_not(install, impatient):
+def test_an_import_that_blocks_the_interpreter_only_rejects_that_plugin(install, impatient):
     install(HELD)
     try:
         probe_imports()

@@ -41,7 +41,7 @@ def hook(listener, id="1", **changes):
     return Hook(id=id, **{**values, **changes})
 
 
-def test_an_event_comes_to_all_hooks_that_ask_for_it(webhooks, listener):
+def test_an_event_is_sent_to_all_subscribed_webhooks(webhooks, listener):
     webhooks.put(hook(listener, "1"))
     webhooks.put(hook(listener, "2", active=False))
     webhooks.put(hook(listener, "3", events=("other",)))
@@ -54,7 +54,7 @@ def test_an_event_comes_to_all_hooks_that_ask_for_it(webhooks, listener):
     assert [found.is_accepted for found in webhooks.deliveries] == [True, True]
 
 
-def test_events_come_in_order_also_where_one_is_tried_again(webhooks, listener):
+def test_events_arrive_in_order_even_if_one_is_retried(webhooks, listener):
     webhooks.put(hook(listener))
     listener.faults.add(Fault(answer(503), times=1))
     for number in range(20):
@@ -74,7 +74,7 @@ def test_events_come_in_order_also_where_one_is_tried_again(webhooks, listener):
         (answer(302, headers={"Location": "http://127.0.0.1:1/"}), (302,)),
     ],
 )
-def test_what_is_not_accepted_is_tried_as_often_as_the_host_does(
+def test_a_rejected_delivery_is_retried_as_often_as_the_host_does(
     webhooks, listener, change, statuses
 ):
     webhooks.put(hook(listener))
@@ -87,7 +87,7 @@ def test_what_is_not_accepted_is_tried_as_often_as_the_host_does(
     assert not found.is_accepted
 
 
-def test_an_answer_that_is_late_is_none(make, listener):
+def test_a_late_response_counts_as_none(make, listener):
     webhooks = make(DeliveryRules(timeout=0.05, attempts=1))
     webhooks.put(hook(listener))
     listener.faults.add(Fault(latency(2)))
@@ -116,7 +116,7 @@ def test_nothing_is_sent_to_other_machines(make, listener, url):
     assert webhooks.deliveries[0].statuses == (None,)
 
 
-def test_too_large_an_event_is_not_sent_at_all(make, listener):
+def test_an_oversized_event_is_not_sent(make, listener):
     webhooks = make(DeliveryRules(body_bytes_most=10))
     webhooks.put(hook(listener))
     webhooks.fire("ada/shop", Event("push", b"x" * 11))
@@ -126,7 +126,7 @@ def test_too_large_an_event_is_not_sent_at_all(make, listener):
     assert len(listener.received) == 1
 
 
-def test_a_replay_is_the_same_once_more(webhooks, listener):
+def test_a_replay_repeats_the_same_delivery(webhooks, listener):
     webhooks.put(hook(listener))
     webhooks.fire("ada/shop", Event("push", b"{}", {"X-Id": "7"}))
     assert webhooks.wait()
@@ -137,7 +137,7 @@ def test_a_replay_is_the_same_once_more(webhooks, listener):
     assert [found.number for found in webhooks.deliveries] == [1, 2]
 
 
-def test_stopping_gives_up_what_is_on_its_way(make, listener):
+def test_stopping_cancels_pending_deliveries(make, listener):
     webhooks = make(DeliveryRules(timeout=60, attempts=3, pause=60))
     webhooks.put(hook(listener))
     listener.faults.add(Fault(latency(60)))
@@ -151,7 +151,7 @@ def test_stopping_gives_up_what_is_on_its_way(make, listener):
     webhooks.stop()
 
 
-def test_a_removed_hook_gets_nothing_more(webhooks, listener):
+def test_a_removed_webhook_receives_nothing(webhooks, listener):
     webhooks.put(hook(listener))
     webhooks.remove("1")
     webhooks.remove("1")
@@ -160,7 +160,7 @@ def test_a_removed_hook_gets_nothing_more(webhooks, listener):
     assert listener.received == []
 
 
-def test_a_hook_shows_no_secret_and_signs_with_it(listener):
+def test_a_webhook_hides_its_secret_and_signs_with_it(listener):
     assert "Everybody" not in repr(hook(listener, secret=SECRET))
     known = "a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
     assert hmac_sha256(SECRET, b"Hello World!") == known

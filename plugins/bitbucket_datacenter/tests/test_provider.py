@@ -256,7 +256,7 @@ def test_a_hidden_repository_is_not_found(serve):
 
 
 @pytest.mark.parametrize("others", [says(page()), refuses(503), says("nonsense")])
-def test_credentials_that_can_read_nothing_lack_a_permission(serve, others):
+def test_credentials_that_can_read_nothing_get_a_permission_error(serve, others):
     provider, _ = serve(
         {
             f"GET {REPO}/branches": not_permitted(**{"X-AUSERNAME": "ada"}),

@@ -202,7 +202,7 @@ def test_an_empty_list_has_a_hint(provider):
 
 
 @pytest.mark.parametrize("name", ODD_BRANCHES)
-def test_one_branch_costs_one_request_whatever_its_name(sandbox, connect, name):
+def test_finding_a_branch_of_any_name_takes_one_request(sandbox, connect, name):
     plain = sandbox.arrange(ODD)[0]
     provider = connect()
     found = provider.find_branch(RepositoryId(owner="ada", slug=plain.slug), name)

@@ -125,7 +125,7 @@ def test_an_invalid_group_path_is_rejected(given):
         ("deploy-token", "deploy_token", "glrt-", "token of a runner"),
     ],
 )
-def test_a_token_with_the_prefix_of_another_mode_names_the_correct_mode(mode, field, prefix, said):
+def test_a_secret_with_a_known_prefix_in_the_wrong_field_is_rejected(mode, field, prefix, said):
     value = prefix + "Vu7" * 7
     with pytest.raises(ConfigurationError, match=f"{field}: this is ") as caught:
         config(mode, **{field: value})

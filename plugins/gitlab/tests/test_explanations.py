@@ -217,7 +217,7 @@ def test_git_errors_are_explained(mode, status, message, said):
     assert said in explain_git_refusal(config(mode), status, message)
 
 
-def test_a_deploy_token_is_checked_by_what_it_alone_has():
+def test_the_hint_for_a_rejected_deploy_token_names_its_own_settings():
     said = explain_git_refusal(config("deploy-token"), 401, DENIED)
     assert "deploy_token_username" in said
     assert "a group around it" in said

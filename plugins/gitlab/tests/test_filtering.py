@@ -21,7 +21,7 @@ from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project
         ("日本語", None),
     ],
 )
-def test_branches_are_searched_by_what_has_no_meaning_of_its_own_there(part, search):
+def test_branches_are_searched_without_characters_that_have_a_special_meaning(part, search):
     assert branch_search(part) == search
 
 
@@ -38,7 +38,7 @@ def test_branches_are_searched_by_what_has_no_meaning_of_its_own_there(part, sea
         ("Größenwahn", "enwahn"),
     ],
 )
-def test_projects_are_searched_by_their_longest_word_of_three_letters_or_more(part, search):
+def test_projects_are_searched_by_their_longest_word_of_at_least_three_letters(part, search):
     assert project_search(part) == search
 
 
@@ -46,5 +46,5 @@ def test_projects_are_searched_by_their_longest_word_of_three_letters_or_more(pa
     ("name", "can"),
     [("main", True), ("feature/x", True), ("a..b", True), ("..", False), ("a/../b", False)],
 )
-def test_a_name_that_would_lead_out_of_the_address_is_not_put_into_one(name, can):
+def test_a_name_that_would_escape_from_the_url_is_not_put_in_one(name, can):
     assert can_be_asked_for(name) is can

@@ -50,7 +50,9 @@ def test_a_fine_grained_token_with_the_permissions_of_the_hint_lists_branches(sa
         (404, "404 Repository Not Found", NotFound, "Settings > General > Visibility"),
     ],
 )
-def test_what_a_maintainer_has_changed_is_read(sandbox, connect, status, message, kind, hint):
+def test_a_project_is_readable_after_a_maintainer_changed_its_settings(
+    sandbox, connect, status, message, kind, hint
+):
     provider = connect(sandbox)
     sandbox.faults.add(refusing(status, message))
     with pytest.raises(kind) as caught:
@@ -71,7 +73,7 @@ def test_after_the_rate_limit_projects_are_listed(sandbox, connect, seconds, hin
 
 
 @pytest.mark.parametrize("access", [Access.EXPIRED, Access.WRONG])
-def test_a_new_token_replaces_one_that_is_refused(sandbox, connect, access):
+def test_a_new_token_replaces_a_rejected_one(sandbox, connect, access):
     with pytest.raises(AuthenticationFailed) as caught:
         connect(sandbox, sandbox.add_credential("access-token", access)).authenticate()
     wanted = re.search(r"scopes=([\w,]+)", caught.value.hint)[1].split(",")
@@ -79,7 +81,7 @@ def test_a_new_token_replaces_one_that_is_refused(sandbox, connect, access):
     assert connect(sandbox, made).authenticate()
 
 
-def test_the_full_path_in_the_address_finds_the_group(sandbox, connect):
+def test_the_group_is_found_by_the_full_path_in_the_web_address(sandbox, connect):
     with pytest.raises(NotFound) as caught:
         list(connect(sandbox, namespace="acme/plattform").list_repos())
     assert "not its display name" in caught.value.hint

@@ -91,22 +91,22 @@ def run(change, check, directory):
 
 
 @pytest.mark.parametrize(("change", "check"), WRONG.values(), ids=WRONG)
-def test_a_wrong_plugin_is_caught_and_told_what_is_asked(tmp_path, change, check):
+def test_an_incorrect_plugin_is_detected_with_the_requirement(tmp_path, change, check):
     done = run(change, check, tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "The contract requires of" in done.stdout
 
 
-def test_every_check_of_deployments_catches_something():
+def test_every_check_of_deployments_detects_something():
     checks = {name for name in vars(HostDeployments) if name.startswith("test_")}
     assert checks <= {name for _, name in WRONG.values()}
 
 
-def test_every_check_is_one_that_the_right_plugin_passes():
+def test_every_expected_check_exists_in_the_contract():
     """``test_contract.py`` runs all of them on the right plugin."""
     assert [check for _, check in WRONG.values() if not hasattr(GitLabContract, check)] == []
 
 
-def test_the_right_plugin_passes_in_the_same_way(tmp_path):
+def test_the_correct_plugin_passes_in_the_same_way(tmp_path):
     done = run("", "test_an_empty_secret_proves_nothing", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

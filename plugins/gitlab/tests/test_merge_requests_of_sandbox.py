@@ -55,7 +55,7 @@ def test_a_merge_request_is_opened_listed_and_merged(sandbox, shop, ask):
     assert ask("PUT", "/1", state_event="reopen").json()["state"] == "merged"
 
 
-def test_the_answer_has_what_the_webhook_tells(sandbox, ask, monkeypatch):
+def test_the_response_has_the_same_fields_as_the_webhook(sandbox, ask, monkeypatch):
     told = []
     monkeypatch.setattr(sandbox.webhooks, "of", lambda name: [name])
     monkeypatch.setattr(sandbox.webhooks, "fire", lambda _, event: told.append(event))
@@ -74,7 +74,7 @@ def test_a_merge_request_is_closed_edited_and_opened_again(ask):
     assert (changed["state"], changed["title"]) == ("opened", "Another")
 
 
-def test_lists_go_by_branches_and_have_pages(sandbox, ask):
+def test_lists_are_filtered_by_branches_and_have_pages(sandbox, ask):
     for name in ("second", "third"):
         sandbox.publish(sandbox.OWNER, "shop", name, {"a": name.encode()}, "Change")
         ask("POST", source_branch=name, target_branch="main", title=name)
@@ -84,7 +84,7 @@ def test_lists_go_by_branches_and_have_pages(sandbox, ask):
     assert (numbers(first), first.headers["X-Total"]) == ([2], "2")
 
 
-def test_one_may_come_from_a_fork(sandbox, shop, ask):
+def test_a_merge_request_can_come_from_a_fork(sandbox, shop, ask):
     fork = sandbox.fork(sandbox.OWNER, "shop", into="acme/eve")
     made = ask(
         "POST",
@@ -120,14 +120,16 @@ WHOLE = {"source_branch": "feature", "target_branch": "main", "title": "x"}
         ("PUT", "/1/merge", {"sha": "0" * 40}, 409, "SHA does not match"),
     ],
 )
-def test_what_is_not_there_or_cannot_be_done_is_refused(ask, method, path, body, status, said):
+def test_unknown_resources_and_invalid_operations_are_rejected(
+    ask, method, path, body, status, said
+):
     assert ask("POST", **WHOLE).status_code == 201
     answer = ask(method, path, **body)
     assert answer.status_code == status
     assert said in answer.text
 
 
-def test_what_takes_a_role_or_a_scope_is_refused_without_it(sandbox, ask):
+def test_operations_without_the_required_role_or_scope_are_rejected(sandbox, ask):
     ask("POST", **WHOLE)
     reporter = sandbox.add_credential("access-token", Access.LEAST).secret.get_secret_value()
     assert ask("GET", "/1", token=reporter).status_code == 200

@@ -32,7 +32,7 @@ def signed_in(sandbox):
 
 
 @pytest.mark.parametrize("is_public", [False, True])
-def test_a_person_signs_in_and_the_token_is_renewed(sandbox, signed_in, is_public):
+def test_a_user_signs_in_and_the_token_is_renewed(sandbox, signed_in, is_public):
     provider = signed_in(sandbox.add_sign_in(is_public=is_public))
     assert provider.authenticate().username == sandbox.USER
     assert {"read_api", "read_repository"} == set(provider.authenticate().scopes)
@@ -64,7 +64,7 @@ def test_a_missing_scope_names_the_field_and_the_command(sandbox, signed_in):
     assert wider.register_webhook(SHOP, "https://deploy.example.com/hook", SecretStr("s" * 20))
 
 
-def test_the_secret_is_optional_and_typed_as_one():
+def test_the_client_secret_is_optional_and_stored_as_a_secret():
     field = next(
         each for each in config_fields(GitLabProvider.Config) if each.name == "client_secret"
     )

@@ -49,7 +49,7 @@ def test_an_empty_list_has_a_hint():
         ("deploy-token", "/api/v4/personal_access_tokens/self"),
     ],
 )
-def test_the_account_comes_with_the_scopes_of_the_token(sandbox, connect, asked, mode, details):
+def test_the_account_includes_the_scopes_of_the_token(sandbox, connect, asked, mode, details):
     account = connect(sandbox, sandbox.add_credential(mode, Access.LEAST)).authenticate()
     wanted = ("read_api",) if mode == "deploy-token" else ("read_api", "read_repository")
     assert (account.username, account.display_name, account.scopes) == ("ada", "Ada", wanted)
@@ -57,7 +57,7 @@ def test_the_account_comes_with_the_scopes_of_the_token(sandbox, connect, asked,
 
 
 @pytest.mark.parametrize("scope", ["read_user", "read_repository", "write_repository"])
-def test_a_token_that_can_list_nothing_is_no_good_though_gitlab_knows_whose_it_is(
+def test_a_token_that_can_list_nothing_is_rejected_even_if_its_owner_is_known(
     sandbox, connect, scope
 ):
     provider = connect(sandbox, sandbox.add_credential("access-token", scopes=[scope]))
@@ -67,24 +67,24 @@ def test_a_token_that_can_list_nothing_is_no_good_though_gitlab_knows_whose_it_i
 
 
 @pytest.mark.parametrize("scope", ["api", "read_api"])
-def test_either_scope_of_the_api_will_do(sandbox, connect, scope):
+def test_either_api_scope_is_sufficient(sandbox, connect, scope):
     provider = connect(sandbox, sandbox.add_credential("access-token", scopes=[scope]))
     assert provider.authenticate().scopes == (scope,)
 
 
-def test_gitlab_before_15_5_tells_no_scopes(sandbox, connect):
+def test_gitlab_before_15_5_returns_no_scopes(sandbox, connect):
     sandbox.faults.add(Fault(answer(404, '{"error":"404 Not Found"}'), path="*/self"))
     account = connect(sandbox).authenticate()
     assert (account.username, account.scopes) == ("ada", ())
 
 
-def test_expired_tokens_are_called_expired(sandbox, connect):
+def test_expired_tokens_are_reported_as_expired(sandbox, connect):
     provider = connect(sandbox, sandbox.add_credential("access-token", Access.EXPIRED))
     with pytest.raises(AuthenticationFailed, match="has expired"):
         provider.authenticate()
 
 
-def test_a_fine_grained_token_is_proved_by_what_it_may_list(sandbox, connect, asked):
+def test_a_fine_grained_token_is_verified_by_listing_projects(sandbox, connect, asked):
     sandbox.arrange(ONE)
     provider = connect(sandbox, sandbox.add_credential("access-token", scopes=PERMISSIONS))
     account = provider.authenticate()
@@ -94,14 +94,14 @@ def test_a_fine_grained_token_is_proved_by_what_it_may_list(sandbox, connect, as
     assert names(provider) == ["trunk"]
 
 
-def test_a_fine_grained_token_may_tell_whose_it_is(sandbox, connect):
+def test_a_fine_grained_token_can_identify_its_owner(sandbox, connect):
     more = (*PERMISSIONS, "Personal Access Token: Read", "User: Read")
     provider = connect(sandbox, sandbox.add_credential("access-token", scopes=more))
     account = provider.authenticate()
     assert (account.username, account.scopes) == ("ada", ("granular",))
 
 
-def test_a_fine_grained_token_without_a_permission_is_told_which(sandbox, connect):
+def test_a_fine_grained_token_without_a_permission_gets_its_name(sandbox, connect):
     sandbox.arrange(ONE)
     provider = connect(sandbox, sandbox.add_credential("access-token", scopes=["granular"]))
     with pytest.raises(PermissionDenied, match=r"\[Project: Read\]"):
@@ -113,7 +113,7 @@ def test_a_fine_grained_token_without_a_permission_is_told_which(sandbox, connec
 # list_repos
 
 
-def test_a_group_is_asked_for_by_its_whole_path_quoted_once(sandbox, connect, asked):
+def test_a_group_is_requested_by_its_full_path_encoded_once(sandbox, connect, asked):
     sandbox.arrange(ONE)
     assert slugs(connect(sandbox)) == ["shop"]
     (request,) = asked(sandbox)
@@ -137,7 +137,7 @@ def test_the_projects_of_subgroups_belong_to_the_subgroup(sandbox, connect):
     assert slugs(connect(sandbox, namespace="acme", include_subgroups=False)) == []
 
 
-def test_a_namespace_that_is_no_group_is_taken_for_a_user(sandbox, connect, asked):
+def test_a_namespace_that_is_not_a_group_is_treated_as_a_user(sandbox, connect, asked):
     sandbox.add_owner("ada")
     for number in range(103):
         sandbox.add_repository("ada", f"notes-{number:03}")
@@ -149,7 +149,7 @@ def test_a_namespace_that_is_no_group_is_taken_for_a_user(sandbox, connect, aske
     assert query_of(requests[1])["pagination"] == "keyset"
 
 
-def test_without_a_namespace_all_is_listed_that_the_account_is_a_member_of(sandbox, connect, asked):
+def test_without_a_namespace_all_member_projects_are_listed(sandbox, connect, asked):
     sandbox.arrange(TWO)
     sandbox.add_repository("rival", "open-source", private=False)
     sandbox.add_owner("ada")
@@ -166,7 +166,7 @@ def test_without_a_namespace_all_is_listed_that_the_account_is_a_member_of(sandb
     assert slugs(provider, owner="rival") == ["open-source"]
 
 
-def test_a_path_with_a_slash_is_never_taken_for_a_user(sandbox, connect, asked):
+def test_a_path_with_a_slash_is_never_treated_as_a_user(sandbox, connect, asked):
     with pytest.raises(NotFound, match="Group or user 'acme/nothing' was not found"):
         slugs(connect(sandbox, namespace="acme/nothing"))
     assert paths(asked(sandbox)) == ["/api/v4/groups/acme%2Fnothing/projects"]
@@ -197,7 +197,7 @@ def test_archived_and_internal_projects_are_listed(sandbox, connect):
         ("shopping", "shopping", []),
     ],
 )
-def test_names_are_filtered_by_gitlab_as_far_as_its_search_lets_all_through(
+def test_names_are_filtered_by_gitlab_as_far_as_its_search_is_complete(
     sandbox, connect, asked, part, search, found
 ):
     sandbox.arrange(ONE)
@@ -228,7 +228,9 @@ def with_branches(sandbox):
     return add
 
 
-def test_one_branch_of_thousands_is_one_request(sandbox, connect, asked, with_branches):
+def test_finding_one_of_thousands_of_branches_takes_one_request(
+    sandbox, connect, asked, with_branches
+):
     with_branches(f"topic/{number}" for number in range(2000))
     assert names(connect(sandbox), name="topic/1999") == ["topic/1999"]
     branches = "/api/v4/projects/acme%2Fplatform%2Fshop/repository/branches"
@@ -238,7 +240,7 @@ def test_one_branch_of_thousands_is_one_request(sandbox, connect, asked, with_br
 @pytest.mark.parametrize(
     "name", ["main", "refs?x", "*", "a b", "a..b", "..", "a/../b", "-x", "@{1}", "x.lock", "\t"]
 )
-def test_a_name_that_git_forbids_is_a_branch_that_is_not_there(sandbox, connect, name):
+def test_a_name_that_git_forbids_is_an_unknown_branch(sandbox, connect, name):
     sandbox.arrange(ONE)
     assert names(connect(sandbox), name=name) == []
 
@@ -250,7 +252,7 @@ def test_a_branch_of_an_unknown_project_is_an_error(sandbox, connect, name):
         names(connect(sandbox), name=name)
 
 
-def test_all_branches_are_read_by_keyset(sandbox, connect, asked, with_branches):
+def test_all_branches_are_read_with_keyset_pagination(sandbox, connect, asked, with_branches):
     with_branches(f"topic/{number:03}" for number in range(150))
     assert len(names(connect(sandbox))) == 151
     first, second = asked(sandbox)
@@ -259,7 +261,7 @@ def test_all_branches_are_read_by_keyset(sandbox, connect, asked, with_branches)
 
 
 @pytest.mark.parametrize("count", [3, 99, 100, 101, 1500])
-def test_a_search_gives_each_branch_once_though_gitlab_gives_some_twice(
+def test_a_search_returns_each_branch_once_despite_duplicates(
     sandbox, connect, with_branches, count
 ):
     with_branches(f"topic/{number:04}" for number in range(count))
@@ -279,7 +281,7 @@ def _of_the_hook(sandbox, connect, **query):
     ("part", "found"),
     [("x$", ["max$y"]), ("$Y", ["max$y"]), ("^m", []), ("a*", []), ("m", ["max$y", "mäx"])],
 )
-def test_what_a_search_has_a_meaning_for_is_never_given_to_it(
+def test_characters_with_a_meaning_in_searches_are_never_sent(
     sandbox, connect, with_branches, part, found
 ):
     with_branches(["max$y", "mäx"])
@@ -297,7 +299,7 @@ def test_a_project_that_was_renamed_is_found_by_its_old_path(sandbox, connect, a
     assert paths(asked(sandbox))[1] == f"/api/v4/projects/{row.number}/repository/branches"
 
 
-def test_a_role_that_may_not_see_the_code_is_said_to_be_too_low(sandbox, connect):
+def test_a_role_without_code_access_is_reported_as_too_low(sandbox, connect):
     sandbox.arrange(ONE)
     sandbox.faults.add(
         Fault(answer(403, '{"message":"403 Forbidden"}', content_type="application/json"))
@@ -310,7 +312,7 @@ def test_a_role_that_may_not_see_the_code_is_said_to_be_too_low(sandbox, connect
 # All over
 
 
-def test_a_limit_of_one_address_is_told_too(sandbox, connect):
+def test_an_ip_rate_limit_is_reported(sandbox, connect):
     sandbox.faults.add(Fault(sandbox.rate_limited_endpoint(1800)))
     with pytest.raises(RateLimited) as caught:
         slugs(connect(sandbox))

@@ -41,7 +41,7 @@ def get(sandbox, token):
 
 
 @pytest.mark.parametrize("how", ["private", "bearer"])
-def test_access_tokens_go_in_either_header(get, token, how):
+def test_access_tokens_are_accepted_in_either_header(get, token, how):
     headers = {
         "private": {"PRIVATE-TOKEN": token},
         "bearer": {"Authorization": f"Bearer {token}"},
@@ -49,13 +49,13 @@ def test_access_tokens_go_in_either_header(get, token, how):
     assert get("/user", headers[how]).status_code == 200
 
 
-def test_oauth_tokens_go_as_bearer_alone(sandbox, get):
+def test_oauth_tokens_are_only_accepted_as_bearer(sandbox, get):
     secret = revealed(sandbox.add_credential("oauth-token"))
     assert get("/user", {"Authorization": f"Bearer {secret}"}).status_code == 200
     assert get("/user", {"PRIVATE-TOKEN": secret}).status_code == 401
 
 
-def test_the_api_takes_neither_deploy_tokens_nor_usernames(sandbox, get, token):
+def test_the_api_rejects_deploy_tokens_and_usernames(sandbox, get, token):
     credential = sandbox.add_credential("deploy-token")
     deploy_token = sandbox.settings(credential)["deploy_token"].get_secret_value()
     for headers in (
@@ -70,7 +70,7 @@ def test_the_api_takes_neither_deploy_tokens_nor_usernames(sandbox, get, token):
     assert requests.get(url, auth=("oauth2", token), timeout=10).status_code == 401
 
 
-def test_an_expired_token_is_told_so_by_the_api(sandbox, get):
+def test_an_expired_token_is_reported_by_the_api(sandbox, get):
     secret = revealed(sandbox.add_credential("access-token", Access.EXPIRED))
     refused = get("/user", {"PRIVATE-TOKEN": secret})
     assert refused.status_code == 401
@@ -80,7 +80,7 @@ def test_an_expired_token_is_told_so_by_the_api(sandbox, get):
 
 
 @pytest.mark.parametrize("path", ["/projects", "/groups/acme%2Fplatform/projects"])
-def test_the_scopes_that_would_do_stand_in_the_refusal(sandbox, get, path):
+def test_an_error_lists_the_scopes_that_would_be_accepted(sandbox, get, path):
     secret = revealed(sandbox.add_credential("access-token", Access.UNSCOPED))
     refused = get(path, {"PRIVATE-TOKEN": secret})
     assert refused.status_code == 403
@@ -88,14 +88,14 @@ def test_the_scopes_that_would_do_stand_in_the_refusal(sandbox, get, path):
     assert refused.json()["scope"] == "api read_api"
 
 
-def test_a_token_of_whatever_scopes_may_ask_about_itself(sandbox, get):
+def test_a_token_with_any_scopes_can_query_itself(sandbox, get):
     secret = revealed(sandbox.add_credential("access-token", scopes=["read_registry"]))
     headers = {"PRIVATE-TOKEN": secret}
     assert get("/personal_access_tokens/self", headers).json()["scopes"] == ["read_registry"]
     assert get("/user", headers).status_code == 403
 
 
-def test_oauth_tokens_are_told_about_elsewhere(sandbox, get):
+def test_oauth_tokens_are_described_by_another_endpoint(sandbox, get):
     secret = revealed(sandbox.add_credential("oauth-token", Access.LEAST))
     headers = {"Authorization": f"Bearer {secret}"}
     assert get("/personal_access_tokens/self", headers).status_code == 400
@@ -106,7 +106,7 @@ def test_oauth_tokens_are_told_about_elsewhere(sandbox, get):
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_token")
 
 
-def test_the_least_rights_are_those_of_the_documentation(sandbox):
+def test_the_minimum_permissions_are_those_documented(sandbox):
     granted = {mode: sandbox.granted(mode, Access.LEAST) for mode in GitLabSandbox.MODES}
     assert granted == {
         "access-token": ("read_api", "read_repository"),
@@ -127,19 +127,19 @@ def test_the_least_rights_are_those_of_the_documentation(sandbox):
         ("/projects/acme%2Fplatform%2Fshop/repository/branches/nowhere", "404 Branch Not Found"),
     ],
 )
-def test_what_is_hidden_or_missing_is_not_found(sandbox, get, path, said):
+def test_hidden_and_missing_resources_are_not_found(sandbox, get, path, said):
     sandbox.arrange(ONE)
     refused = get(path)
     assert (refused.status_code, refused.json()) == (404, {"message": said})
 
 
-def test_a_path_whose_slashes_are_not_quoted_is_no_address(sandbox, get):
+def test_a_path_with_unencoded_slashes_is_not_found(sandbox, get):
     sandbox.arrange(ONE)
     refused = get("/projects/acme/platform/shop/repository/branches")
     assert (refused.status_code, refused.json()) == (404, {"error": "404 Not Found"})
 
 
-def test_numbered_pages_have_gitlabs_links_and_headers(sandbox, get):
+def test_numbered_pages_have_the_links_and_headers_of_gitlab(sandbox, get):
     sandbox.arrange(MANY)
     page = get("/groups/acme%2Fplatform/projects", page=2, per_page=100, sort="asc")
     address = f"{sandbox.url}/api/v4/groups/acme%2Fplatform/projects"
@@ -159,18 +159,18 @@ def test_numbered_pages_have_gitlabs_links_and_headers(sandbox, get):
     }
 
 
-def test_a_page_has_twenty_items_unless_asked_and_never_more_than_a_hundred(sandbox, get):
+def test_a_page_has_twenty_items_by_default_and_at_most_a_hundred(sandbox, get):
     sandbox.arrange(MANY)
     assert len(get("/groups/acme%2Fplatform/projects").json()) == 20
     assert len(get("/groups/acme%2Fplatform/projects", per_page=500).json()) == 100
 
 
 @pytest.mark.parametrize("query", [{"page": "x"}, {"page": "0"}, {"per_page": "-1"}])
-def test_a_page_that_can_not_be_is_refused(get, query):
+def test_an_invalid_page_is_rejected(get, query):
     assert get("/projects", **query).status_code == 400
 
 
-def test_keysets_are_for_the_order_by_number_alone(sandbox, get):
+def test_keyset_pagination_follows_the_order_by_id(sandbox, get):
     sandbox.arrange(TWO)
     query = {"pagination": "keyset", "membership": "true", "sort": "asc"}
     page = get("/projects", order_by="id", **query)
@@ -181,7 +181,7 @@ def test_keysets_are_for_the_order_by_number_alone(sandbox, get):
     assert get("/projects", **query).status_code == 405
 
 
-def test_a_keyset_can_be_read_from_the_newest_on(sandbox, get):
+def test_keyset_pagination_can_start_with_the_newest_item(sandbox, get):
     sandbox.arrange(TWO)
     query = {"pagination": "keyset", "order_by": "id", "per_page": 2, "membership": "true"}
     page = get("/projects", **query)
@@ -209,13 +209,13 @@ def test_the_first_numbered_page_of_branches_always_has_a_next_one(sandbox, get)
         ("m*n", ["main"]),
     ],
 )
-def test_branches_are_searched_by_part_beginning_end_and_asterisk(sandbox, get, search, found):
+def test_branches_can_be_searched_by_part_start_end_and_wildcard(sandbox, get, search, found):
     sandbox.arrange(TWO)
     page = get("/projects/acme%2Fplatform%2Fengine/repository/branches", search=search)
     assert [row["name"] for row in page.json()] == found
 
 
-def test_a_renamed_project_sends_on_to_its_number(sandbox, get):
+def test_a_renamed_project_redirects_to_its_number(sandbox, get):
     sandbox.arrange(ONE)
     row = sandbox.find("acme/platform", "shop")
     sandbox.moved["acme/old"] = row
@@ -241,13 +241,13 @@ def clone(sandbox, tmp_path, username, secret, repository=SHOP):
 
 @pytest.mark.parametrize("scope", ["api", "read_repository", "write_repository", "Code: Download"])
 @pytest.mark.parametrize("username", ["oauth2", "anything"])
-def test_git_takes_an_access_token_with_any_username(sandbox, tmp_path, scope, username):
+def test_git_accepts_an_access_token_with_any_username(sandbox, tmp_path, scope, username):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("access-token", scopes=[scope])
     assert clone(sandbox, tmp_path, username, credential.secret).commit
 
 
-def test_git_takes_no_token_without_a_username(sandbox, token):
+def test_git_rejects_a_token_without_a_username(sandbox, token):
     sandbox.arrange(ONE)
     url = f"{sandbox.url}/{SHOP}.git/info/refs?service=git-upload-pack"
     assert requests.get(url, auth=("", token), timeout=10).status_code == 401
@@ -255,14 +255,14 @@ def test_git_takes_no_token_without_a_username(sandbox, token):
 
 
 @pytest.mark.parametrize("scope", ["read_api", "read_user"])
-def test_git_asks_for_a_scope_of_its_own(sandbox, tmp_path, scope):
+def test_git_requires_its_own_scope(sandbox, tmp_path, scope):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("access-token", scopes=[scope])
     with pytest.raises(RemoteRefused, match="403"):
         clone(sandbox, tmp_path, "oauth2", credential.secret)
 
 
-def test_git_takes_an_oauth_token_with_one_username_alone(sandbox, tmp_path):
+def test_git_accepts_an_oauth_token_with_only_one_username(sandbox, tmp_path):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("oauth-token")
     with pytest.raises(RemoteRefused, match="401"):
@@ -270,7 +270,7 @@ def test_git_takes_an_oauth_token_with_one_username_alone(sandbox, tmp_path):
     assert clone(sandbox, tmp_path, "oauth2", credential.secret).commit
 
 
-def test_git_takes_a_deploy_token_with_its_own_username_in_its_own_group(sandbox, tmp_path):
+def test_git_accepts_a_deploy_token_with_its_username_in_its_group(sandbox, tmp_path):
     sandbox.arrange(ONE)
     settings = sandbox.settings(sandbox.add_credential("deploy-token"))
     username, secret = settings["deploy_token_username"], settings["deploy_token"]
@@ -285,14 +285,14 @@ def test_git_takes_a_deploy_token_with_its_own_username_in_its_own_group(sandbox
     assert clone(sandbox, tmp_path, username, secret).commit
 
 
-def test_the_access_token_beside_a_deploy_token_cannot_read_code(sandbox, tmp_path):
+def test_the_access_token_used_with_a_deploy_token_cannot_read_code(sandbox, tmp_path):
     sandbox.arrange(ONE)
     credential = sandbox.add_credential("deploy-token", Access.LEAST)
     with pytest.raises(RemoteRefused, match="403"):
         clone(sandbox, tmp_path, "oauth2", credential.secret)
 
 
-def test_git_asks_strangers_for_credentials_whether_or_not_there_is_a_project(sandbox):
+def test_anonymous_git_requests_get_a_401_whether_or_not_the_project_exists(sandbox):
     sandbox.arrange(EMPTY)
     refs = "info/refs?service=git-upload-pack"
     for repository in ("acme/platform/nothing", "rival/hidden"):
@@ -302,7 +302,7 @@ def test_git_asks_strangers_for_credentials_whether_or_not_there_is_a_project(sa
         assert refused.text.startswith("HTTP Basic: Access denied.")
 
 
-def test_git_hides_what_a_token_may_not_see(sandbox, tmp_path):
+def test_git_hides_projects_that_a_token_cannot_see(sandbox, tmp_path):
     sandbox.arrange(EMPTY)
     credential = sandbox.add_credential("access-token")
     with pytest.raises(RemoteRefused, match="404"):
@@ -318,7 +318,7 @@ def test_git_serves_a_renamed_project_at_its_old_path(sandbox, tmp_path):
     assert clone(sandbox, tmp_path, "oauth2", credential.secret, old).commit
 
 
-def test_reading_is_not_writing(sandbox):
+def test_read_access_does_not_grant_write_access(sandbox):
     sandbox.arrange(ONE)
     token = revealed(sandbox.add_credential("access-token", Access.LEAST))
     url = f"{sandbox.url}/{SHOP}.git/info/refs?service=git-receive-pack"

@@ -45,7 +45,7 @@ def listener():
         yield running
 
 
-def test_a_webhook_tells_which_proofs_it_has_and_never_what_they_are(ask):
+def test_a_webhook_shows_which_secrets_it_has_but_never_their_values(ask):
     made = ask("POST", "hooks", url=URL, token="plain", signing_token=TOKEN)
     assert made.status_code == 201
     assert (made.json()["token_present"], made.json()["signing_token_present"]) == (True, True)
@@ -56,7 +56,7 @@ def test_a_webhook_tells_which_proofs_it_has_and_never_what_they_are(ask):
     assert changed.json()["signing_token_present"]
 
 
-def test_pushes_of_branches_are_what_a_webhook_is_for_unless_it_says_otherwise(ask):
+def test_a_webhook_receives_branch_pushes_by_default(ask):
     made = ask("POST", "hooks", url=URL).json()
     assert (made["push_events"], made["tag_push_events"], made["merge_requests_events"]) == (
         True,
@@ -76,13 +76,13 @@ def test_pushes_of_branches_are_what_a_webhook_is_for_unless_it_says_otherwise(a
     ],
     ids=["no-body", "no-url", "ftp", "short", "no-prefix"],
 )
-def test_a_webhook_that_is_wrong_is_refused(ask, body, status, said):
+def test_an_invalid_webhook_is_rejected(ask, body, status, said):
     refused = ask("POST", "hooks", **body)
     assert refused.status_code == status
     assert said in refused.text
 
 
-def test_webhooks_are_of_one_project_and_known_by_numbers(ask):
+def test_webhooks_belong_to_one_project_and_are_identified_by_numbers(ask):
     number = ask("POST", "hooks", url=URL).json()["id"]
     assert ask("DELETE", "hooks/x").status_code == 400
     assert ask("DELETE", f"hooks/{number + 1}").status_code == 404
@@ -91,13 +91,13 @@ def test_webhooks_are_of_one_project_and_known_by_numbers(ask):
     assert ask("GET", "hooks").json() == []
 
 
-def test_an_old_path_is_no_way_to_write(sandbox, ask):
+def test_an_old_project_path_cannot_be_written(sandbox, ask):
     sandbox.moved["acme/old"] = sandbox.find("acme/platform", "shop")
     assert ask("GET", "hooks", project="acme%2Fold").status_code == 200
     assert ask("POST", "hooks", project="acme%2Fold", url=URL).status_code == 404
 
 
-def test_a_delivery_has_the_headers_of_the_documentation(sandbox, ask, listener):
+def test_a_delivery_has_the_documented_headers(sandbox, ask, listener):
     ask("POST", "hooks", url=listener.address, token="plain", signing_token=TOKEN)
     sandbox.publish("acme/platform", "shop", "trunk", {"a": b"1"}, "Next")
     assert sandbox.webhooks.wait()
@@ -112,9 +112,7 @@ def test_a_delivery_has_the_headers_of_the_documentation(sandbox, ask, listener)
     assert [commit["title"] for commit in body["commits"]] == ["Next"]
 
 
-def test_an_update_of_a_merge_request_has_oldrev_where_commits_have_changed(
-    sandbox, ask, start, listener
-):
+def test_a_merge_request_update_has_oldrev_only_if_commits_changed(sandbox, ask, start, listener):
     ask("POST", "hooks", url=listener.address, merge_requests_events=True, push_events=False)
     sandbox.publish("acme/platform", "shop", "topic", {"a": b"1"}, "Next")
     request = sandbox.open_pull_request("acme/platform", "shop", "topic", "trunk")
@@ -131,7 +129,7 @@ def test_an_update_of_a_merge_request_has_oldrev_where_commits_have_changed(
     assert told[2]["changes"] == {"title": {"previous": "topic", "current": "Anvils"}}
 
 
-def test_a_merge_request_needs_a_project_and_branches_and_is_one_that_there_is(sandbox, start):
+def test_a_merge_request_needs_an_existing_project_and_branches(sandbox, start):
     for arguments in (
         ("acme/platform", "x", "trunk", "trunk"),
         ("acme/platform", "shop", "x", "y"),
@@ -154,13 +152,13 @@ def test_a_merge_request_needs_a_project_and_branches_and_is_one_that_there_is(s
     ],
     ids=["missing", "unknown", "description", "address"],
 )
-def test_a_status_that_is_wrong_is_refused(ask, start, body, said):
+def test_an_invalid_status_is_rejected(ask, start, body, said):
     refused = ask("POST", f"statuses/{start}", **body)
     assert refused.status_code == 400
     assert said in refused.text
 
 
-def test_a_status_that_is_running_can_not_be_set_to_running(ask, start):
+def test_a_running_status_cannot_be_set_to_running(ask, start):
     assert ask("POST", f"statuses/{start}", state="running").status_code == 201
     refused = ask("POST", f"statuses/{start}", state="running")
     assert refused.status_code == 400
@@ -169,7 +167,7 @@ def test_a_status_that_is_running_can_not_be_set_to_running(ask, start):
     assert ask("POST", f"statuses/{start}", state="running").status_code == 201
 
 
-def test_a_deployment_that_is_wrong_is_refused(ask, start):
+def test_an_invalid_deployment_is_rejected(ask, start):
     body = {"environment": "x", "sha": start, "ref": "trunk", "tag": False, "status": "running"}
     for field in body:
         refused = ask("POST", "deployments", **{k: v for k, v in body.items() if k != field})
@@ -183,7 +181,7 @@ def test_a_deployment_that_is_wrong_is_refused(ask, start):
     assert ask("PUT", f"deployments/{number}", status="success").json()["status"] == "success"
 
 
-def test_deployments_are_listed_by_environment_the_oldest_first_unless_asked(ask, start):
+def test_deployments_are_listed_by_environment_oldest_first_by_default(ask, start):
     body = {"sha": start, "ref": "trunk", "tag": False, "status": "success"}
     for environment in ("live", "test", "live"):
         ask("POST", "deployments", environment=environment, **body)

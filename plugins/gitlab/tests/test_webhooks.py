@@ -127,7 +127,7 @@ def event(body, kind="Push Hook"):
 # Pushes
 
 
-def test_a_push_says_which_branch_moved_where_and_who_did_it():
+def test_a_push_contains_branch_commits_and_actor():
     found = delivered(delivery(push()))
     assert found == Delivered(
         delivery=KEY,
@@ -143,14 +143,14 @@ def test_a_push_says_which_branch_moved_where_and_who_did_it():
 
 
 @pytest.mark.parametrize("zeros", [NOTHING, "0" * 64])
-def test_zeros_stand_for_a_branch_that_was_made_or_deleted(zeros):
+def test_a_zero_hash_means_a_created_or_deleted_branch(zeros):
     (made,) = event(push(before=zeros, ref="refs/heads/feature/größe")).changes
     assert made == RefChange(kind="branch", name="feature/größe", after=NEW)
     (deleted,) = event(push(after=zeros, checkout_sha=None)).changes
     assert deleted == RefChange(kind="branch", name="main", before=OLD)
 
 
-def test_a_tag_leads_to_its_commit_whether_or_not_it_is_annotated():
+def test_annotated_and_lightweight_tags_are_resolved_to_their_commit():
     (made,) = event(tag_push(), "Tag Push Hook").changes
     assert made == RefChange(kind="tag", name="v1.0", after=NEW)
     annotated = tag_push(after=ANNOTATION)
@@ -159,13 +159,13 @@ def test_a_tag_leads_to_its_commit_whether_or_not_it_is_annotated():
     assert event(gone, "Tag Push Hook").changes == (RefChange(kind="tag", name="v1.0", before=NEW),)
 
 
-def test_a_project_of_a_user_and_one_of_deep_groups_are_named_by_their_full_path():
+def test_projects_of_users_and_nested_groups_are_named_by_their_full_path():
     for path, owner in (("ada/shop", "ada"), ("a/b/c/shop", "a/b/c")):
         project = {**PROJECT, "path_with_namespace": path}
         assert event(push(project=project)).repository == RepositoryId(owner=owner, slug="shop")
 
 
-def test_who_has_pushed_may_be_known_by_the_username_alone_or_not_at_all():
+def test_the_actor_of_a_push_can_be_a_username_or_unknown():
     assert event(push(user_name=None)).actor == "ada"
     assert event(push(user_name=None, user_username=None)).actor == ""
 
@@ -183,7 +183,7 @@ def test_who_has_pushed_may_be_known_by_the_username_alone_or_not_at_all():
         ("close", {}, "declined"),
     ],
 )
-def test_a_merge_request_says_what_became_of_it(action, more, expected):
+def test_a_merge_request_event_contains_the_action(action, more, expected):
     assert event(merge_request(action=action, **more), "Merge Request Hook") == PullRequestEvent(
         repository=SHOP,
         number=7,
@@ -199,12 +199,12 @@ def test_a_merge_request_says_what_became_of_it(action, more, expected):
 
 
 @pytest.mark.parametrize("action", ["approval", "approved", "unapproval", "unapproved", None, "x"])
-def test_approvals_are_no_event(action):
+def test_approvals_are_ignored(action):
     body = merge_request(action=action)
     assert delivered(delivery(body, "Merge Request Hook")).events == ()
 
 
-def test_an_update_is_news_where_commits_or_the_target_have_changed():
+def test_an_update_is_only_relevant_if_commits_or_the_target_changed():
     label = merge_request(action="update", changes={"labels": {"previous": [], "current": []}})
     assert delivered(delivery(label, "Merge Request Hook")).events == ()
     changes = {"target_branch": {"previous": "main", "current": "develop"}}
@@ -212,7 +212,7 @@ def test_an_update_is_news_where_commits_or_the_target_have_changed():
     assert event(moved, "Merge Request Hook").target_branch == "develop"
 
 
-def test_a_merge_request_from_a_fork_is_told_apart_also_where_that_is_gone():
+def test_a_merge_request_from_a_fork_is_recognized_even_if_it_is_deleted():
     fork = {**PROJECT, "path_with_namespace": "ada/shop"}
     found = event(merge_request(source=fork, source_project_id=16), "Merge Request Hook")
     assert found.source == RepositoryId(owner="ada", slug="shop")
@@ -231,11 +231,11 @@ def test_a_merge_request_without_commits_has_no_commit():
 
 
 @pytest.mark.parametrize("kind", ["Issue Hook", "Pipeline Hook", "System Hook", "new one"])
-def test_what_was_not_asked_for_is_no_event_whatever_it_holds(kind):
+def test_an_unsubscribed_event_is_ignored_whatever_it_contains(kind):
     assert delivered(delivery(b"\xff", kind)) == Delivered(delivery=KEY)
 
 
-def test_a_delivery_that_is_sent_again_has_the_same_identifier_though_other_headers_change():
+def test_a_redelivery_has_the_same_identifier_despite_other_headers():
     told = [
         delivered(
             delivery(push(), **{"x-gitlab-webhook-uuid": uuid, "x-gitlab-event-uuid": "the-push"})
@@ -247,13 +247,13 @@ def test_a_delivery_that_is_sent_again_has_the_same_identifier_though_other_head
     assert delivered(other).delivery == "x"
 
 
-def test_before_gitlab_17_4_a_delivery_has_no_identifier_that_stays():
+def test_before_gitlab_17_4_a_delivery_has_no_stable_identifier():
     headers = {"x-gitlab-webhook-uuid": "another each time", "x-gitlab-event-uuid": "of the push"}
     old = WebhookDelivery({"x-gitlab-event": "Push Hook", **headers}, json.dumps(push()).encode())
     assert delivered(old).delivery == ""
 
 
-def test_a_signed_delivery_says_when_it_was_sent():
+def test_a_signed_delivery_contains_its_time():
     found = delivered(delivery(push(), **{"webhook-id": "1", "webhook-timestamp": SENT}))
     assert found.delivery == "1"
     assert found.sent_at == datetime.fromtimestamp(int(SENT), UTC)
@@ -262,17 +262,17 @@ def test_a_signed_delivery_says_when_it_was_sent():
 @pytest.mark.parametrize(
     "time", ["", "soon", "-1", "1.5", "²", "9" * 13, "9" * 5000, "0" * 13 + "9" * 20]
 )
-def test_a_time_that_is_none_is_refused(time):
+def test_an_invalid_time_is_rejected(time):
     with pytest.raises(UnexpectedAnswer, match="webhook-timestamp"):
         delivered(delivery(push(), **{"webhook-timestamp": time}))
 
 
-def test_a_delivery_that_does_not_say_what_it_is_about_is_refused():
+def test_a_delivery_without_an_event_type_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="X-Gitlab-Event"):
         delivered(WebhookDelivery({}, b"{}"))
 
 
-def test_a_header_of_another_kind_than_the_body_is_refused():
+def test_a_header_that_does_not_match_the_body_is_rejected():
     for body, kind in (
         (push(), "Tag Push Hook"),
         (tag_push(), "Push Hook"),
@@ -303,13 +303,13 @@ def test_a_header_of_another_kind_than_the_body_is_refused():
         (["user_name"], 7),
     ],
 )
-def test_a_push_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_push_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer) as caught:
         delivered(delivery(broken(push(), path, value)))
     assert caught.value.hint
 
 
-def test_a_push_of_nothing_to_nothing_is_refused():
+def test_a_push_with_two_zero_hashes_is_rejected():
     with pytest.raises(UnexpectedAnswer, match="which ref"):
         delivered(delivery(push(before=NOTHING, after=NOTHING)))
 
@@ -330,13 +330,13 @@ def test_a_push_of_nothing_to_nothing_is_refused():
         (["project", "path_with_namespace"], ""),
     ],
 )
-def test_a_merge_request_that_is_not_as_documented_is_refused(path, value):
+def test_an_undocumented_merge_request_format_is_rejected(path, value):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(broken(merge_request(), path, value), "Merge Request Hook"))
 
 
 @pytest.mark.parametrize("body", NO_JSON)
-def test_what_is_no_json_is_refused(body):
+def test_an_invalid_json_body_is_rejected(body):
     with pytest.raises(UnexpectedAnswer):
         delivered(delivery(body))
 
@@ -347,13 +347,13 @@ HEADERS = ["x-gitlab-event", "idempotency-key", "webhook-id", "webhook-timestamp
 
 
 @given(body=anything, kind=st.sampled_from(KINDS))
-def test_any_json_is_an_event_or_a_typed_error(body, kind):
+def test_any_json_yields_an_event_or_a_typed_error(body, kind):
     with suppress(UnexpectedAnswer):
         delivered(delivery(body, kind))
 
 
 @given(data=st.data(), sample=st.sampled_from(SAMPLES), value=anything | st.just("\ud800"))
-def test_any_damage_to_a_delivery_is_events_or_a_typed_error(data, sample, value):
+def test_any_damaged_delivery_yields_events_or_a_typed_error(data, sample, value):
     body, kind = sample
     path = data.draw(st.sampled_from(list(paths(body))))
     try:
@@ -364,7 +364,7 @@ def test_any_damage_to_a_delivery_is_events_or_a_typed_error(data, sample, value
 
 
 @given(headers=st.dictionaries(st.sampled_from(HEADERS), st.text() | st.just("\ud800")))
-def test_any_headers_are_a_delivery_or_a_typed_error(headers):
+def test_any_headers_yield_a_delivery_or_a_typed_error(headers):
     with suppress(UnexpectedAnswer):
         delivered(WebhookDelivery({"x-gitlab-event": "Push Hook", **headers}, b"{}"))
 
@@ -373,7 +373,7 @@ hashes = st.text("0123456789abcdef", min_size=40, max_size=40).filter(lambda tex
 
 
 @given(before=hashes, after=hashes, branch=st.text(min_size=1).filter(str.isprintable))
-def test_whatever_branch_is_pushed_is_told_as_it_is(before, after, branch):
+def test_any_pushed_branch_is_reported_unchanged(before, after, branch):
     (change,) = event(push(before=before, after=after, ref=f"refs/heads/{branch}")).changes
     assert (change.name, change.before, change.after) == (branch, before, after)
 
@@ -389,7 +389,7 @@ def signed(secret=SECRET, body=BODY, **changes):
     )
 
 
-def test_a_signature_is_that_of_the_standard_webhooks_specification():
+def test_a_signature_follows_the_standard_webhooks_specification():
     token = signing_token(SECRET).get_secret_value()
     assert token.startswith("whsec_")
     key = base64.b64decode(token.removeprefix("whsec_"), validate=True)
@@ -400,14 +400,14 @@ def test_a_signature_is_that_of_the_standard_webhooks_specification():
     assert is_proved(signed(), (SECRET,))
 
 
-def test_the_signing_token_does_not_show_the_secret_and_stays_what_it_is():
+def test_the_signing_token_hides_the_secret_and_is_stable():
     # Or what was registered once would not be right any more.
     known = "whsec_/27+aFBv7vIQTgto9tiuRgBxlBsYRIQjzQJb9lwQ03k="
     assert signing_token(SECRET).get_secret_value() == known
     assert signing_token(OTHER) != signing_token(SECRET)
 
 
-def test_each_of_several_secrets_is_right_while_one_replaces_the_other():
+def test_each_of_several_secrets_is_accepted_during_a_rotation():
     for right in (signed(), token(SECRET.get_secret_value())):
         assert is_proved(right, (SECRET, OTHER))
         assert is_proved(right, (OTHER, SECRET))
@@ -415,7 +415,7 @@ def test_each_of_several_secrets_is_right_while_one_replaces_the_other():
         assert not is_proved(right, ())
 
 
-def test_one_of_several_signatures_will_do():
+def test_one_valid_signature_among_several_is_sufficient():
     right = signed().headers["webhook-signature"]
     for told in (f"v1,abc= {right}", f"{right} v1a,abc=", f"{right} {right}"):
         assert is_proved(signed(**{"webhook-signature": told}), (SECRET,))
@@ -423,7 +423,7 @@ def test_one_of_several_signatures_will_do():
 
 @pytest.mark.parametrize("header", ["webhook-id", "webhook-timestamp"])
 @pytest.mark.parametrize("value", ["", "1", "1.2", "größe", "\ud800", None])
-def test_what_is_signed_besides_the_body_can_not_be_changed(header, value):
+def test_signed_headers_cannot_be_changed(header, value):
     found = signed()
     headers = {name: told for name, told in found.headers.items() if name != header}
     if value is not None:
@@ -431,7 +431,7 @@ def test_what_is_signed_besides_the_body_can_not_be_changed(header, value):
     assert not is_proved(WebhookDelivery(headers, found.body), (SECRET,))
 
 
-def test_what_was_signed_can_not_be_cut_in_other_places():
+def test_the_boundaries_of_signed_parts_cannot_be_moved():
     right = signed(body=b'{"a": "b.c"}')
     proof = right.headers["webhook-signature"]
     for told, time, body in (
@@ -460,19 +460,19 @@ def test_what_was_signed_can_not_be_cut_in_other_places():
     ],
     ids=lambda change: "",
 )
-def test_anything_else_than_the_right_signature_is_refused(change):
+def test_any_other_signature_is_rejected(change):
     proof = signed().headers["webhook-signature"]
     assert not is_proved(signed(**{"webhook-signature": change(proof)}), (SECRET,))
 
 
 @given(place=st.integers(0, len(BODY) * 8 - 1))
-def test_a_signed_body_with_one_bit_changed_is_refused(place):
+def test_a_signed_body_with_a_flipped_bit_is_rejected(place):
     changed = bytearray(BODY)
     changed[place // 8] ^= 1 << place % 8
     assert not is_proved(WebhookDelivery(signed().headers, bytes(changed)), (SECRET,))
 
 
-def test_who_signs_is_held_to_it_whatever_the_token():
+def test_an_invalid_signature_is_rejected_despite_a_valid_token():
     wrong = signed(OTHER, **{"x-gitlab-token": SECRET.get_secret_value()})
     assert not is_proved(wrong, (SECRET,))
 
@@ -494,21 +494,21 @@ def token(value, body=BODY):
     ],
     ids=lambda change: "",
 )
-def test_anything_else_than_the_right_token_is_refused(change):
+def test_any_other_token_is_rejected(change):
     assert not is_proved(token(change(SECRET.get_secret_value())), (SECRET,))
 
 
 @given(given=st.text() | st.just("\ud800"), secret=st.text(min_size=1).filter(str.isprintable))
-def test_a_token_is_right_where_it_is_the_secret(given, secret):
+def test_a_token_equal_to_the_secret_is_accepted(given, secret):
     assert is_proved(token(given), (SecretStr(secret),)) == (given == secret)
 
 
-def test_a_delivery_without_a_proof_is_refused():
+def test_a_delivery_without_signature_or_token_is_rejected():
     assert not is_proved(WebhookDelivery({}, BODY), (SECRET,))
     assert not is_proved(WebhookDelivery({}, BODY), (NONE,))
 
 
-def test_an_empty_secret_is_never_right():
+def test_an_empty_secret_is_never_accepted():
     for forged in (signed(NONE), token("")):
         assert not is_proved(forged, (NONE,))
         assert not is_proved(forged, (SECRET, NONE))
@@ -517,7 +517,7 @@ def test_an_empty_secret_is_never_right():
 # Subscriptions
 
 
-def test_a_subscription_asks_for_pushes_tags_and_merge_requests():
+def test_a_subscription_requests_pushes_tags_and_merge_requests():
     found = subscription("https://deploy.example.com/hook", SECRET)
     flags = {name for name, value in found.items() if value is True}
     assert flags == {"push_events", "tag_push_events", "merge_requests_events"}
@@ -527,7 +527,7 @@ def test_a_subscription_asks_for_pushes_tags_and_merge_requests():
 
 
 @pytest.mark.parametrize("secret", ["", "a\nb", "größe", "\x7f"], ids=range(4))
-def test_a_secret_that_can_not_be_sent_is_refused_and_not_shown(secret):
+def test_a_secret_that_cannot_be_sent_is_rejected_and_not_shown(secret):
     with pytest.raises(ConfigurationError) as caught:
         subscription("https://deploy.example.com/hook", SecretStr(secret))
     assert "größe" not in f"{caught.value} {caught.value.hint}"
@@ -538,7 +538,7 @@ def hook(**changes):
     return parse_answer(HookAnswer, item, what="a webhook")
 
 
-def test_a_webhook_is_what_gitlab_tells_of_it():
+def test_a_webhook_is_parsed_from_the_gitlab_response():
     found = hook().webhook()
     assert (found.id, found.url, found.active) == ("1", "https://x", True)
     assert hook().signing_token_present is None
@@ -548,20 +548,20 @@ def test_a_webhook_is_what_gitlab_tells_of_it():
     ("status", "active"),
     [("executable", True), ("temporarily_disabled", True), ("disabled", False)],
 )
-def test_a_webhook_that_gitlab_tries_again_by_itself_is_active(status, active):
+def test_a_temporarily_disabled_webhook_counts_as_active(status, active):
     assert hook(alert_status=status).webhook().active is active
 
 
 @pytest.mark.parametrize(
     "change", [{"id": "1"}, {"id": 0}, {"url": ""}, {"url": None}, {"alert_status": 1}]
 )
-def test_a_webhook_that_is_not_as_documented_is_refused(change):
+def test_an_undocumented_webhook_format_is_rejected(change):
     with pytest.raises(UnexpectedAnswer):
         hook(**change)
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
-def test_what_is_no_json_is_refused_with_what_to_do(kind):
+def test_a_body_that_is_not_json_is_rejected_with_the_next_step(kind):
     with pytest.raises(UnexpectedAnswer, match="must be JSON") as caught:
         delivered(delivery(push(), **{"content-type": kind}))
     assert "application/json" in caught.value.hint

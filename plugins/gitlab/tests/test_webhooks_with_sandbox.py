@@ -85,7 +85,7 @@ def hook_of(sandbox):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_webhook_is_signed_and_the_secret_itself_stays_here(sandbox, connect, start, mode):
+def test_a_webhook_is_signed_and_the_secret_itself_is_not_sent(sandbox, connect, start, mode):
     connect(sandbox, token(sandbox, mode)).register_webhook(SHOP, URL, SECRET)
     hook = hook_of(sandbox)
     assert hook.signing_token == signing_token(SECRET)
@@ -116,7 +116,7 @@ def test_before_19_the_secret_is_the_token(old, connect, listener):
     assert provider.parse_webhook(first).sent_at is None
 
 
-def test_a_webhook_with_a_token_signs_from_the_upgrade_on(sandbox, connect, start):
+def test_a_webhook_with_a_token_is_signed_after_the_gitlab_upgrade(sandbox, connect, start):
     provider = connect(sandbox)
     made = provider.register_webhook(SHOP, URL, SECRET)
     sandbox.webhooks.put(replace(hook_of(sandbox), secret=SECRET, signing_token=None))
@@ -125,7 +125,7 @@ def test_a_webhook_with_a_token_signs_from_the_upgrade_on(sandbox, connect, star
     assert hook_of(sandbox).secret is None
 
 
-def test_a_proof_is_there_all_the_time_while_it_is_replaced(sandbox, connect, start):
+def test_deliveries_can_be_verified_at_any_time_during_a_replacement(sandbox, connect, start):
     provider = connect(sandbox)
     provider.register_webhook(SHOP, URL, SECRET)
     sandbox.webhooks.put(replace(hook_of(sandbox), secret=SECRET, signing_token=None))
@@ -136,7 +136,7 @@ def test_a_proof_is_there_all_the_time_while_it_is_replaced(sandbox, connect, st
     assert hook_of(sandbox).signing_token == signing_token(OTHER)
 
 
-def test_before_19_the_former_token_is_there_until_the_new_one_is(old, connect):
+def test_before_19_the_previous_token_is_valid_until_the_new_one_is_set(old, connect):
     provider = connect(old)
     provider.register_webhook(SHOP, URL, SECRET)
     old.faults.add(Fault(answer(500), method="PUT", times=1))
@@ -145,7 +145,7 @@ def test_before_19_the_former_token_is_there_until_the_new_one_is(old, connect):
     assert hook_of(old).secret == SECRET
 
 
-def test_what_was_changed_on_gitlabs_pages_is_left_but_for_the_events(sandbox, connect, start):
+def test_manual_changes_to_a_webhook_are_kept_except_for_the_events(sandbox, connect, start):
     provider = connect(sandbox)
     provider.register_webhook(SHOP, URL, SECRET)
     hook = replace(hook_of(sandbox), name="ours", verifies=False, events=("Push Hook",))
@@ -155,7 +155,7 @@ def test_what_was_changed_on_gitlabs_pages_is_left_but_for_the_events(sandbox, c
     assert len(hook_of(sandbox).events) == 3
 
 
-def test_a_webhook_that_gitlab_has_switched_off_is_made_anew(sandbox, connect, start):
+def test_a_webhook_disabled_by_gitlab_is_recreated(sandbox, connect, start):
     provider = connect(sandbox)
     made = provider.register_webhook(SHOP, URL, SECRET)
     sandbox.webhooks.put(replace(hook_of(sandbox), active=False))
@@ -174,14 +174,14 @@ def test_webhooks_are_listed_lazily(sandbox, connect, start):
     assert sandbox.request_count == 1
 
 
-def test_what_is_no_number_is_no_webhook(sandbox, connect, start):
+def test_a_webhook_identifier_that_is_not_a_number_is_unknown(sandbox, connect, start):
     provider = connect(sandbox)
     for webhook in ("", "..", "1/2", "x", "²"):
         assert provider.remove_webhook(SHOP, webhook) is False
     assert sandbox.request_count == 0
 
 
-def test_a_push_a_tag_and_a_merge_request_come_as_events(sandbox, connect, start, listener):
+def test_a_push_a_tag_and_a_merge_request_are_received_as_events(sandbox, connect, start, listener):
     provider = connect(sandbox)
     provider.register_webhook(SHOP, listener.address, SECRET)
     after = sandbox.publish(SHOP.owner, SHOP.slug, "topic", {"a": b"1"}, "Next")
@@ -219,7 +219,7 @@ def test_a_push_a_tag_and_a_merge_request_come_as_events(sandbox, connect, start
     }
 
 
-def test_each_branch_of_a_push_is_a_delivery_and_of_too_many_there_is_none(
+def test_each_branch_of_a_push_is_delivered_separately_up_to_a_limit(
     sandbox, connect, start, listener
 ):
     provider = connect(sandbox)
@@ -235,7 +235,7 @@ def test_each_branch_of_a_push_is_a_delivery_and_of_too_many_there_is_none(
     assert len({found.headers["x-gitlab-event-uuid"] for found in listener.received}) == 1
 
 
-def test_a_merge_request_from_a_fork_says_so(sandbox, connect, start, listener):
+def test_a_merge_request_from_a_fork_is_marked(sandbox, connect, start, listener):
     provider = connect(sandbox)
     provider.register_webhook(SHOP, listener.address, SECRET)
     fork = sandbox.fork(SHOP.owner, SHOP.slug, into="ada")
@@ -246,7 +246,7 @@ def test_a_merge_request_from_a_fork_says_so(sandbox, connect, start, listener):
     assert found.source == RepositoryId(owner="ada", slug="shop")
 
 
-def test_an_address_that_gitlab_refuses_is_told_without_what_was_sent(sandbox, connect, start):
+def test_an_address_rejected_by_gitlab_is_reported_without_its_value(sandbox, connect, start):
     with pytest.raises(ProviderError, match="refuses the webhook") as caught:
         connect(sandbox).register_webhook(SHOP, "ftp://deploy.example.com", SECRET)
     assert "(Invalid url given)" in caught.value.message
@@ -254,7 +254,7 @@ def test_an_address_that_gitlab_refuses_is_told_without_what_was_sent(sandbox, c
     assert connect(sandbox).register_webhook(SHOP, URL, SECRET)
 
 
-def test_too_many_webhooks_are_told_in_gitlabs_words(sandbox, connect, start):
+def test_the_webhook_limit_is_reported_with_the_message_of_gitlab(sandbox, connect, start):
     provider = connect(sandbox)
     for number in range(100):
         provider.register_webhook(SHOP, f"{URL}/{number}", SECRET)
@@ -262,7 +262,7 @@ def test_too_many_webhooks_are_told_in_gitlabs_words(sandbox, connect, start):
         provider.register_webhook(SHOP, URL, SECRET)
 
 
-def test_an_empty_secret_is_refused_before_anything_is_asked(sandbox, connect, start):
+def test_an_empty_secret_is_rejected_before_any_request(sandbox, connect, start):
     with pytest.raises(ConfigurationError):
         connect(sandbox).register_webhook(SHOP, URL, SecretStr(""))
     assert sandbox.request_count == 0
@@ -283,7 +283,7 @@ def calls(provider, commit):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_lacking_scope_is_named_for_each_kind_of_token(sandbox, connect, start, mode):
+def test_a_missing_scope_is_named_for_each_type_of_token(sandbox, connect, start, mode):
     provider = connect(sandbox, token(sandbox, mode, access=Access.UNSCOPED))
     for words, call in calls(provider, start).items():
         with pytest.raises(PermissionDenied, match="lacks the scope api") as caught:
@@ -299,7 +299,7 @@ def test_a_lacking_scope_is_named_for_each_kind_of_token(sandbox, connect, start
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_lacking_role_is_named_with_the_scope(sandbox, connect, start, mode):
+def test_a_missing_role_is_named_with_the_scope(sandbox, connect, start, mode):
     provider = connect(sandbox, token(sandbox, mode, scopes=["api"], role="Reporter"))
     for words, call in calls(provider, start).items():
         with pytest.raises(PermissionDenied, match="denies this token permission") as caught:
@@ -314,16 +314,14 @@ def test_a_lacking_role_is_named_with_the_scope(sandbox, connect, start, mode):
         )
 
 
-def test_a_token_that_reads_the_api_lists_webhooks_and_lacks_the_scope_to_register(
-    sandbox, connect, start
-):
+def test_a_token_that_can_list_webhooks_needs_another_scope_to_register(sandbox, connect, start):
     provider = connect(sandbox, token(sandbox, scopes=["read_api"]))
     assert list(provider.list_webhooks(SHOP)) == []
     with pytest.raises(PermissionDenied, match="lacks the scope api"):
         provider.register_webhook(SHOP, URL, SECRET)
 
 
-def test_a_developer_reports_and_does_not_manage_webhooks(sandbox, connect, start):
+def test_a_developer_can_report_but_not_manage_webhooks(sandbox, connect, start):
     provider = connect(sandbox, token(sandbox, role="Developer"))
     provider.report_status(SHOP, status(start))
     provider.report_deployment(SHOP, deployment(start))
@@ -333,7 +331,7 @@ def test_a_developer_reports_and_does_not_manage_webhooks(sandbox, connect, star
         list(provider.list_webhooks(SHOP))
 
 
-def test_a_fine_grained_token_does_what_its_permissions_say(sandbox, connect, start):
+def test_a_fine_grained_token_is_limited_to_its_permissions(sandbox, connect, start):
     permissions = [f"Webhook: {what}" for what in ("Read", "Create", "Update", "Delete")]
     permissions += [f"Deployment: {what}" for what in ("Read", "Create", "Update")]
     every = ["granular", *permissions, "Commit Status: Create"]
@@ -364,7 +362,7 @@ def shown(sandbox, commit):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_status_is_told_again_and_ends_and_begins_anew(sandbox, connect, start, mode):
+def test_a_status_can_be_repeated_finished_and_restarted(sandbox, connect, start, mode):
     provider = connect(sandbox, token(sandbox, mode))
     for state in ("in_progress", "in_progress", "failed", "failed", "in_progress", "stopped"):
         provider.report_status(SHOP, status(start, state=state))
@@ -374,7 +372,7 @@ def test_a_status_is_told_again_and_ends_and_begins_anew(sandbox, connect, start
         )
 
 
-def test_a_status_that_can_not_change_to_another_is_an_error(sandbox, connect, start):
+def test_an_invalid_status_transition_is_an_error(sandbox, connect, start):
     refusal = '{"message":"Cannot transition status via :run from :success (Reason(s): …)"}'
     sandbox.faults.add(Fault(answer(400, refusal, content_type="application/json")))
     with pytest.raises(ProviderError, match="does not change the status 'success'"):
@@ -384,9 +382,7 @@ def test_a_status_that_can_not_change_to_another_is_an_error(sandbox, connect, s
     assert shown(sandbox, start).state == "successful"
 
 
-def test_a_status_is_one_line_of_bearable_length_and_a_long_address_is_left_out(
-    sandbox, connect, start
-):
+def test_a_status_is_one_short_line_and_a_long_url_is_omitted(sandbox, connect, start):
     provider = connect(sandbox)
     told = status(start, description="first\nsecond " * 100, url=f"https://x/{'a' * 300}")
     provider.report_status(SHOP, told)
@@ -395,9 +391,7 @@ def test_a_status_is_one_line_of_bearable_length_and_a_long_address_is_left_out(
     assert shown(sandbox, start).url == ""
 
 
-def test_a_commit_that_is_not_there_or_that_no_branch_leads_to_is_told_apart_from_a_project(
-    sandbox, connect, start
-):
+def test_an_unknown_or_unreachable_commit_is_distinguished_from_a_project(sandbox, connect, start):
     provider = connect(sandbox)
     with pytest.raises(NotFound, match=f"Commit {'0' * 40}"):
         provider.report_status(SHOP, status("0" * 40))
@@ -411,7 +405,7 @@ def test_a_commit_that_is_not_there_or_that_no_branch_leads_to_is_told_apart_fro
     assert shown(sandbox, start).state == "successful"
 
 
-def test_a_status_that_gitlab_is_busy_with_can_be_told_later(sandbox, connect, start):
+def test_a_status_that_gitlab_is_busy_with_can_be_reported_later(sandbox, connect, start):
     body = '{"message":"Another update to this commit status is in progress"}'
     sandbox.faults.add(Fault(answer(409, body, content_type="application/json")))
     with pytest.raises(ProviderUnavailable, match="busy"):
@@ -433,14 +427,14 @@ def deployed(sandbox, commit):
     return [each.state for each in sandbox.deployments(SHOP.owner, SHOP.slug, commit)]
 
 
-def test_an_end_that_is_told_twice_is_one_deployment(sandbox, connect, start):
+def test_a_final_state_reported_twice_creates_one_deployment(sandbox, connect, start):
     provider = connect(sandbox)
     for state in ("in_progress", "in_progress", "successful", "successful"):
         provider.report_deployment(SHOP, deployment(start, state))
     assert deployed(sandbox, start) == ["successful"]
 
 
-def test_deployments_of_other_environments_and_commits_are_left_alone(sandbox, connect, start):
+def test_deployments_of_other_environments_and_commits_are_not_changed(sandbox, connect, start):
     provider = connect(sandbox)
     provider.report_deployment(SHOP, deployment(start, environment="other"))
     provider.report_deployment(SHOP, deployment(start))
@@ -451,7 +445,7 @@ def test_deployments_of_other_environments_and_commits_are_left_alone(sandbox, c
 
 
 @pytest.mark.parametrize("ref", ["", "trunk", "refs/tags/v1.0", "gone"])
-def test_a_deployment_has_a_ref_that_there_is(sandbox, connect, start, ref):
+def test_a_deployment_has_an_existing_ref(sandbox, connect, start, ref):
     sandbox.add_tag(SHOP.owner, SHOP.slug, "v1.0", at=start)
     report = deployment(start, ref=ref)
     if ref == "gone":

@@ -24,30 +24,30 @@ def test_generated_secrets_look_like_those_of_bitbucket(sandbox, ada):
     assert sandbox.add_access_token("acme").secret.get_secret_value().startswith("ATCTT")
 
 
-def test_a_given_secret_is_kept_and_not_shown(sandbox, ada):
+def test_a_supplied_secret_is_kept_and_not_shown(sandbox, ada):
     credential = sandbox.add_api_token(ada, SecretStr("ATATTgiven"))
     assert credential.secret.get_secret_value() == "ATATTgiven"
     assert "ATATTgiven" not in repr(credential)
 
 
-def test_user_tells_the_person_behind_an_api_token(sandbox, get, ada):
+def test_the_user_endpoint_returns_the_owner_of_an_api_token(sandbox, get, ada):
     answer = get("/user", sandbox.add_api_token(ada))
     assert answer.json()["username"] == "ada"
     assert answer.json()["display_name"] == "Ada Lovelace"
 
 
-def test_user_is_not_for_access_tokens(sandbox, get):
+def test_the_user_endpoint_rejects_access_tokens(sandbox, get):
     answer = get("/user", sandbox.add_access_token("acme"))
     assert answer.status_code == 403
     message = answer.json()["error"]["message"]
     assert message == "This API is not accessible by this authentication mechanism"
 
 
-def test_user_is_not_for_anonymous_callers(get):
+def test_the_user_endpoint_rejects_anonymous_callers(get):
     assert get("/user").status_code == 401
 
 
-def test_an_api_token_wants_the_email_for_rest(sandbox, session, ada, authorization_for):
+def test_an_api_token_requires_the_email_for_rest(sandbox, session, ada, authorization_for):
     token = sandbox.add_api_token(ada)
     headers = authorization_for(token, "ada")
     answer = session.get(f"{sandbox.api_url}/user", headers=headers, timeout=10)
@@ -56,7 +56,7 @@ def test_an_api_token_wants_the_email_for_rest(sandbox, session, ada, authorizat
     assert answer.text == INVALID_TOKEN
 
 
-def test_an_app_password_wants_the_username_for_rest(sandbox, session, ada, authorization_for):
+def test_an_app_password_requires_the_username_for_rest(sandbox, session, ada, authorization_for):
     headers = authorization_for(sandbox.add_app_password(ada), "ada@example.com")
     answer = session.get(f"{sandbox.api_url}/user", headers=headers, timeout=10)
     assert answer.status_code == 401
@@ -77,7 +77,7 @@ def test_an_access_token_as_basic_is_refused(sandbox, session, authorization_for
 
 
 @pytest.mark.parametrize("header", ["Basic %%%", "Basic /w==", "Digest x", "Basic"])
-def test_a_header_that_makes_no_sense_is_refused(sandbox, session, header):
+def test_an_invalid_header_is_rejected(sandbox, session, header):
     headers = {"Authorization": header}
     answer = session.get(sandbox.api_url + REPOSITORIES, headers=headers, timeout=10)
     assert answer.status_code == 401
@@ -112,7 +112,7 @@ def test_an_api_token_without_bitbucket_scopes_is_rejected(sandbox, get, ada, sc
         ("/repositories/acme/shop/refs/branches", "read:repository:bitbucket"),
     ],
 )
-def test_a_lacking_scope_is_named_with_those_granted(sandbox, get, ada, path, scope):
+def test_a_missing_scope_is_named_with_those_granted(sandbox, get, ada, path, scope):
     sandbox.add_repository("acme", "shop")
     other = sandbox.add_api_token(ada, scopes=["read:pipeline:bitbucket"])
     answer = get(path, other)
@@ -123,21 +123,21 @@ def test_a_lacking_scope_is_named_with_those_granted(sandbox, get, ada, path, sc
     assert get(path, sandbox.add_api_token(ada, scopes=[scope])).status_code == 200
 
 
-def test_writing_implies_reading_in_old_scopes_and_not_in_new_ones(sandbox, get, ada):
+def test_only_old_write_scopes_imply_read_access(sandbox, get, ada):
     old = sandbox.add_access_token("acme", scopes=["repository:write"])
     new = sandbox.add_api_token(ada, scopes=["write:repository:bitbucket"])
     assert get(REPOSITORIES, old).status_code == 200
     assert get(REPOSITORIES, new).status_code == 403
 
 
-def test_answers_tell_the_scopes_in_their_headers(sandbox, get):
+def test_responses_contain_the_scopes_in_their_headers(sandbox, get):
     answer = get(REPOSITORIES, sandbox.add_access_token("acme", scopes=["repository", "webhook"]))
     assert answer.headers["x-oauth-scopes"] == "repository, webhook"
     assert answer.headers["x-accepted-oauth-scopes"] == "repository"
     assert answer.headers["x-credential-type"]
 
 
-def test_a_repository_access_token_sees_that_repository_alone(sandbox, get):
+def test_a_repository_access_token_only_sees_that_repository(sandbox, get):
     sandbox.add_repository("acme", "shop")
     sandbox.add_repository("acme", "website")
     token = sandbox.add_access_token("acme", "shop")

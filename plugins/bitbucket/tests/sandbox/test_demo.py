@@ -70,7 +70,7 @@ def test_the_demo_has_branches_with_odd_names(demo_sandbox, session):
     assert {"main", "feature/login", "discount-50%", "fix-#17", "größe/日本語"} <= names
 
 
-def test_each_demo_has_secrets_of_its_own(demo):
+def test_each_demo_has_its_own_secrets(demo):
     def secrets(sandbox):
         found = (value for row in sandbox.connections for value in row.settings.values())
         return {value.get_secret_value() for value in found if isinstance(value, SecretStr)}
@@ -80,7 +80,7 @@ def test_each_demo_has_secrets_of_its_own(demo):
         assert not secrets(demo) & secrets(other)
 
 
-def test_publishing_makes_a_repository_and_adds_to_it(demo, git, tmp_path):
+def test_publishing_creates_a_repository_and_adds_to_it(demo, git, tmp_path):
     first = demo.publish("acme", "new", "main", {"a.txt": b"1"}, "One")
     second = demo.publish("acme", "new", "main", {"dir/b.txt": b"2"}, "Two")
     assert re.fullmatch("[0-9a-f]{40}", first)
@@ -93,12 +93,12 @@ def test_publishing_makes_a_repository_and_adds_to_it(demo, git, tmp_path):
     assert (tmp_path / "clone/dir/b.txt").read_bytes() == b"2"
 
 
-def test_publishing_for_nobody_is_an_error(demo):
+def test_publishing_for_an_unknown_owner_is_an_error(demo):
     with pytest.raises(NotFound, match="nobody"):
         demo.publish("nobody", "new", "main", {"a": b"1"}, "One")
 
 
-def test_the_command_tells_how_to_connect_and_ends_politely(session, git):
+def test_the_command_shows_how_to_connect_and_exits_cleanly(session, git):
     command = [sys.executable, "-m", "deploycore_bitbucket.sandbox", "--repositories", "30"]
     with Process(
         [*command, "--app-passwords", "removed"], stdout=subprocess.PIPE, text=True
@@ -119,7 +119,7 @@ def test_the_command_tells_how_to_connect_and_ends_politely(session, git):
         assert process.wait(timeout=10) == 0
 
 
-def test_the_command_says_when_the_port_is_taken(demo, capsys):
+def test_the_command_reports_a_port_in_use(demo, capsys):
     port = demo.url.rpartition(":")[2]
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     try:

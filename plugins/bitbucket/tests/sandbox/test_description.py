@@ -54,7 +54,7 @@ def doctored(exchange, **changes):
         "/repositories",
     ],
 )
-def test_the_sandbox_is_as_described(description, exchange, path):
+def test_the_sandbox_matches_the_api_description(description, exchange, path):
     found = exchange(path)
     assert exemption(found) == ""
     assert description.violation(found) == ""
@@ -74,13 +74,13 @@ def test_the_sandbox_is_as_described(description, exchange, path):
         {"mainbranch": "main"},
     ],
 )
-def test_a_doctored_answer_is_caught(description, exchange, change):
+def test_a_modified_response_is_detected(description, exchange, change):
     found = exchange()
     assert description.violation(found) == ""
     assert "/repositories/acme/shop" in description.violation(doctored(found, **change))
 
 
-def test_a_doctored_part_of_a_page_is_caught(description, exchange):
+def test_a_modified_part_of_a_page_is_detected(description, exchange):
     found = exchange("/repositories/acme", fields="values.name")
     assert description.violation(found) == ""
     assert description.violation(doctored(found, values=[{"name": 1}])) != ""
@@ -88,29 +88,29 @@ def test_a_doctored_part_of_a_page_is_caught(description, exchange):
 
 
 @pytest.mark.parametrize("params", [{"pagelem": "100"}, {"role": "king"}])
-def test_a_request_that_is_not_described_is_caught(description, exchange, params):
+def test_an_undocumented_request_is_detected(description, exchange, params):
     found = exchange("/repositories/acme")
     target = f"{found.request.path}?{'&'.join(f'{key}={value}' for key, value in params.items())}"
     wrong = replace(found, request=replace(found.request, target=target))
     assert description.violation(wrong) != ""
 
 
-def test_a_path_that_is_not_described_is_caught(description, exchange):
+def test_an_undocumented_path_is_detected(description, exchange):
     assert description.violation(exchange("/nothing/here")) != ""
 
 
-def test_a_refusal_that_is_no_error_object_is_caught(description, exchange):
+def test_an_error_response_without_an_error_object_is_detected(description, exchange):
     found = exchange("/repositories/acme/nothing")
     assert description.violation(doctored(found, type="repository")) != ""
 
 
-def test_an_undescribed_success_is_caught(description, exchange):
+def test_an_undocumented_success_is_detected(description, exchange):
     found = exchange()
     odd = replace(found, answer=replace(found.answer, status=206))
     assert description.violation(odd) != ""
 
 
-def test_exempt_is_only_what_has_a_reason(sandbox, exchange, session, get):
+def test_every_exemption_has_a_reason(sandbox, exchange, session, get):
     assert exemption(exchange()) == ""
     sandbox.faults.add(Fault(faults.html(), times=1))
     assert exemption(exchange()) == "injected fault: answer 200"

@@ -21,14 +21,14 @@ def page(sandbox, get):
     return ask
 
 
-def test_a_status_replaces_the_answer_as_often_as_told(sandbox, page):
+def test_a_status_replaces_the_response_the_given_number_of_times(sandbox, page):
     sandbox.faults.add(Fault(faults.answer(503, "busy", headers={"Retry-After": "1"}), times=2))
     answers = [page() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 200]
     assert (answers[0].text, answers[0].headers["Retry-After"]) == ("busy", "1")
 
 
-def test_a_fault_hits_only_what_it_matches(sandbox, page):
+def test_a_fault_only_affects_matching_requests(sandbox, page):
     fault = faults.answer(500)
     sandbox.faults.add(Fault(fault, path="*/git-upload-pack"))
     sandbox.faults.add(Fault(fault, path="/2.0/*", method="POST"))
@@ -58,7 +58,7 @@ def test_every_answer_can_be_slow(make_populated, session):
     assert time.perf_counter() - started >= 0.05
 
 
-def test_a_slow_answer_does_not_hold_up_the_end(make_populated):
+def test_a_slow_response_does_not_delay_shutdown(make_populated):
     sandbox = make_populated(latency=60)
     with requests.Session() as session, pytest.raises(requests.Timeout):
         session.get(f"{sandbox.api_url}/user", timeout=0.05)
@@ -67,7 +67,7 @@ def test_a_slow_answer_does_not_hold_up_the_end(make_populated):
     assert time.perf_counter() - started < 5
 
 
-def test_a_cut_connection_gives_so_many_bytes_of_the_body(sandbox, session, page):
+def test_a_cut_connection_sends_the_given_number_of_bytes(sandbox, session, page):
     whole = page().content
     sandbox.faults.add(Fault(faults.connection_cut(after=7)))
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="7 bytes read"):
@@ -76,7 +76,7 @@ def test_a_cut_connection_gives_so_many_bytes_of_the_body(sandbox, session, page
     assert page().content == whole
 
 
-def test_a_reset_connection_gives_nothing(sandbox, page):
+def test_a_reset_connection_sends_nothing(sandbox, page):
     sandbox.faults.add(Fault(faults.connection_reset(), times=1))
     with pytest.raises(requests.ConnectionError, match=r"reset by peer|Connection aborted"):
         page()
@@ -84,7 +84,7 @@ def test_a_reset_connection_gives_nothing(sandbox, page):
 
 
 @pytest.mark.parametrize("change", [faults.malformed_json(), faults.truncated_json()])
-def test_json_that_can_not_be_read(sandbox, page, change):
+def test_json_can_be_made_unreadable(sandbox, page, change):
     sandbox.faults.add(Fault(change))
     answer = page()
     assert answer.status_code == 200
@@ -93,7 +93,7 @@ def test_json_that_can_not_be_read(sandbox, page, change):
         answer.json()
 
 
-def test_html_in_place_of_json(sandbox, page):
+def test_html_can_replace_json(sandbox, page):
     sandbox.faults.add(Fault(faults.html()))
     answer = page()
     assert answer.status_code == 200
@@ -114,18 +114,18 @@ def test_endless_pages_go_on_with_values_and_new_links(sandbox, page):
     assert len({answer["next"] for answer in answers}) == 7
 
 
-def test_a_looping_next_leads_to_the_same_page(sandbox, session, page):
+def test_a_looping_next_link_leads_to_the_same_page(sandbox, session, page):
     sandbox.faults.add(Fault(faults.looping_next(JsonLink())))
     answer = page(page=2)
     assert answer.json()["next"] == answer.url
 
 
-def test_next_can_lead_to_another_host(sandbox, page):
+def test_the_next_link_can_lead_to_another_host(sandbox, page):
     sandbox.faults.add(Fault(faults.next_elsewhere(JsonLink(), "http://127.0.0.2:9")))
     assert page().json()["next"].startswith("http://127.0.0.2:9/2.0/repositories/acme?")
 
 
-def test_a_fault_of_lists_leaves_refusals_alone(sandbox, get):
+def test_a_fault_of_lists_does_not_change_errors(sandbox, get):
     sandbox.faults.add(Fault(faults.endless_pages(JsonLink())))
     answer = get("/user")
     assert answer.status_code == 401
@@ -142,7 +142,7 @@ def test_an_exceeded_rate_limit_is_a_plain_429(make_populated, session, retry_af
     assert answers[2].headers.get("Retry-After") == (str(retry_after) if retry_after else None)
 
 
-def test_git_does_not_spend_the_rate_budget(make_populated, session):
+def test_git_requests_do_not_count_toward_the_rate_limit(make_populated, session):
     sandbox = make_populated(rate_budget=1)
     for _ in range(3):
         session.get(f"{sandbox.git_url}/acme/shop.git/info/refs", timeout=10)

@@ -62,7 +62,7 @@ def test_stock_git_clones_one_branch_of_an_odd_name(
 
 
 @pytest.mark.parametrize("depth", [[], ["--depth", "1"]])
-def test_stock_git_fetches_what_came_later(sandbox, shop, ada, git, tmp_path, joined_url, depth):
+def test_stock_git_fetches_later_commits(sandbox, shop, ada, git, tmp_path, joined_url, depth):
     url = joined_url(sandbox.add_api_token(ada), "acme/shop")
     assert git("clone", *depth, url, "clone").returncode == 0
     later = sandbox.commit("acme", "shop", "main", {"later": b"1"}, "Later")
@@ -110,7 +110,7 @@ def test_a_listed_repository_can_be_committed_to(sandbox, ada, git, tmp_path, jo
 INFO_REFS = "/acme/shop.git/info/refs?service=git-upload-pack"
 
 
-def test_anonymous_fetching_of_a_private_repository_asks_for_basic(sandbox, shop, session):
+def test_anonymous_fetching_of_a_private_repository_requires_authentication(sandbox, shop, session):
     answer = session.get(sandbox.git_url + INFO_REFS, timeout=10)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
@@ -146,7 +146,7 @@ def test_a_foreign_repository_is_not_found(sandbox, git, joined_url):
         ("access_token", "ada", False),
     ],
 )
-def test_git_wants_its_own_username_of_each_mode(
+def test_git_requires_the_username_of_each_mode(
     sandbox, shop, ada, git, joined_url, kind, username, works
 ):
     owner = "acme" if kind == "access_token" else ada
@@ -198,7 +198,7 @@ def test_stock_git_pushes_and_rest_sees_it(sandbox, shop, ada, git, get, tmp_pat
     }
 
 
-def test_pushing_needs_the_scope_to_write(sandbox, shop, ada, git, tmp_path, joined_url):
+def test_pushing_requires_the_write_scope(sandbox, shop, ada, git, tmp_path, joined_url):
     reader = sandbox.add_api_token(ada, scopes=["read:repository:bitbucket"])
     assert git("clone", joined_url(reader, "acme/shop"), "clone").returncode == 0
     done = git("push", "origin", "HEAD:other", at=tmp_path / "clone")
@@ -233,7 +233,7 @@ def test_requests_may_be_compressed_and_chunked(sandbox, shop, session, form):
     assert b"PACK" in answer.content
 
 
-def test_wanting_what_is_not_there_is_an_error_of_the_protocol(sandbox, shop, session):
+def test_requesting_an_unknown_object_is_a_protocol_error(sandbox, shop, session):
     want = f"want {'1' * 40} multi_ack_detailed side-band-64k ofs-delta thin-pack\n"
     body = f"{len(want) + 4:04x}{want}".encode() + b"00000009done\n"
     token = sandbox.add_access_token("acme")
@@ -246,12 +246,12 @@ def test_wanting_what_is_not_there_is_an_error_of_the_protocol(sandbox, shop, se
     assert answer.content[4:8] == b"ERR "
 
 
-def test_old_git_clients_are_turned_away(sandbox, shop, session):
+def test_old_git_clients_are_rejected(sandbox, shop, session):
     answer = session.get(f"{sandbox.git_url}/acme/shop.git/info/refs", timeout=10)
     assert answer.status_code == 403
 
 
-def test_a_pack_can_be_cut(sandbox, ada, git, joined_url):
+def test_a_pack_can_be_truncated(sandbox, ada, git, joined_url):
     sandbox.commit("acme", "shop", "main", {"big": os.urandom(500_000)}, "Big")
     fault = Fault(faults.connection_cut(after=100_000), path="*/git-upload-pack")
     sandbox.faults.add(fault)
@@ -277,14 +277,14 @@ def test_removing_the_last_file_of_a_directory_removes_it(sandbox, ada, git, joi
     assert git("-C", "clone", "ls-tree", "--name-only", "HEAD").stdout.split() == ["c"]
 
 
-def test_a_branch_in_the_way_of_another_is_an_error(sandbox):
+def test_a_branch_name_that_conflicts_with_another_is_an_error(sandbox):
     commit = sandbox.commit("acme", "shop", "a", {"a": b"1"}, "One")
     with pytest.raises(ConfigurationError, match="conflicts with"):
         sandbox.add_branches("acme", "shop", ["a/b"], at=commit)
 
 
 @pytest.mark.parametrize("names", [["b/c"], ["main/x", "other"], ["a", "a/b"], ["a/b/c", "a/b"]])
-def test_no_branch_of_several_may_be_in_the_way_of_another(sandbox, names):
+def test_a_conflicting_name_among_several_branches_is_an_error(sandbox, names):
     commit = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "One")
     sandbox.add_branches("acme", "shop", ["b", "c", "d/e"], at=commit)
     with pytest.raises(ConfigurationError, match="conflicts with"):

@@ -29,7 +29,7 @@ def all_pages(session, url, headers):
         url = page.get("next")
 
 
-def test_a_page_has_ten_items_unless_told(sandbox, get, token):
+def test_a_page_has_ten_items_by_default(sandbox, get, token):
     sandbox.listed_repositories("acme", 25)
     page = get("/repositories/acme", token).json()
     assert len(page["values"]) == 10
@@ -44,7 +44,7 @@ def test_a_page_length_that_is_not_allowed_is_refused(get, token, pagelen):
 
 
 @pytest.mark.parametrize("page", ["0", "one"])
-def test_a_page_number_that_makes_no_sense_is_refused(get, token, page):
+def test_an_invalid_page_number_is_rejected(get, token, page):
     assert get("/repositories/acme", token, page=page).status_code == 400
 
 
@@ -56,7 +56,7 @@ def test_next_and_previous_are_absolute_and_keep_the_query(sandbox, get, token):
     assert page["previous"] == f"{sandbox.api_url}/repositories/acme?{query}1"
 
 
-def test_links_name_the_host_that_the_client_used(sandbox, session, token, authorization_for):
+def test_links_contain_the_host_that_the_client_used(sandbox, session, token, authorization_for):
     sandbox.listed_repositories("acme", 3)
     headers = {**authorization_for(token), "Host": "bitbucket.test:81"}
     url = f"{sandbox.api_url}/repositories/acme?pagelen=1"
@@ -70,7 +70,7 @@ def test_the_first_and_the_last_page_lack_a_link(sandbox, get, token):
     assert "next" not in get("/repositories/acme", token, pagelen=2, page=2).json()
 
 
-def test_ten_thousand_repositories_are_made_quickly_and_listed_whole(
+def test_ten_thousand_repositories_are_created_quickly_and_listed_completely(
     sandbox, session, token, authorization_for
 ):
     started = time.perf_counter()
@@ -83,7 +83,7 @@ def test_ten_thousand_repositories_are_made_quickly_and_listed_whole(
     assert slugs == [f"repository-{number:05}" for number in range(1, 10_001)]
 
 
-def test_an_iterator_goes_forward_only_and_hides_how_far(
+def test_an_iterator_only_moves_forward_and_hides_its_size(
     make_populated, session, authorization_for
 ):
     sandbox = make_populated(pagination="iterator")
@@ -145,7 +145,7 @@ def test_q_filters(four, names, q, expected):
         "?",
     ],
 )
-def test_q_that_can_not_be_read_is_refused(four, get, token, q):
+def test_an_invalid_query_is_rejected(four, get, token, q):
     answer = get("/repositories/acme", token, q=q)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith("Invalid query")
@@ -167,7 +167,7 @@ def test_sort_by_an_unknown_field_is_refused(four, get, token):
     assert get("/repositories/acme", token, sort="colour").status_code == 400
 
 
-def test_a_list_sees_what_was_added_after_it_was_asked_for(sandbox, four, names):
+def test_a_list_includes_items_added_after_the_request(sandbox, four, names):
     assert len(names(sort="slug")) == 4
     sandbox.add_repository("acme", "another")
     assert names(sort="slug")[0] == "another"
@@ -177,7 +177,7 @@ def test_a_list_sees_what_was_added_after_it_was_asked_for(sandbox, four, names)
     ("role", "expected"),
     [("member", ["shop"]), ("contributor", []), ("admin", []), ("owner", [])],
 )
-def test_role_asks_for_what_the_caller_may_do(sandbox, get, role, expected):
+def test_the_role_parameter_filters_by_permission(sandbox, get, role, expected):
     bob = sandbox.add_user("bob")
     sandbox.add_member("acme", bob)
     sandbox.add_repository("acme", "shop")
@@ -212,7 +212,7 @@ def test_many_branches_come_in_pages(sandbox, session, token, authorization_for)
     assert found == ["main", *wanted]
 
 
-def test_fields_keep_what_is_named_and_drop_next_with_the_rest(sandbox, get, token):
+def test_selecting_fields_removes_all_others_including_next(sandbox, get, token):
     sandbox.listed_repositories("acme", 11)
     page = get("/repositories/acme", token, fields="values.slug,values.links.html").json()
     assert page.keys() == {"values"}

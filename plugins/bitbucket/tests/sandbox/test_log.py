@@ -26,7 +26,9 @@ def test_requests_are_logged_with_mode_and_name(sandbox, ada, get, git, joined_u
     ]
 
 
-def test_no_secret_is_logged_wherever_it_was_sent(sandbox, session, get, credential, capfd):
+def test_no_secret_is_logged_regardless_of_where_it_was_sent(
+    sandbox, session, get, credential, capfd
+):
     secret = credential.secret.get_secret_value()
     get("/repositories/acme", credential)
     session.get(f"{sandbox.api_url}/repositories/{quote(secret)}?q={quote(secret)}", timeout=10)

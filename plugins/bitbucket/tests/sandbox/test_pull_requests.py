@@ -72,13 +72,13 @@ def test_a_pull_request_is_edited_and_declined(ask):
     assert ask("PUT", "/1", type="pullrequest", title="Late").status_code == 400
 
 
-def test_one_that_is_open_for_the_same_branches_is_changed(ask):
+def test_opening_a_pull_request_for_the_same_branches_updates_it(ask):
     ask("POST", **change())
     assert ask("POST", **change(title="Once more")).json()["id"] == 1
     assert ask("GET", "/1").json()["title"] == "Once more"
 
 
-def test_one_may_come_from_a_fork_that_goes_away(sandbox, ask):
+def test_a_pull_request_can_come_from_a_fork_that_is_deleted_later(sandbox, ask):
     sandbox.fork("acme", "shop", into="ada")
     source = {"branch": {"name": "feature"}, "repository": {"full_name": "ada/shop"}}
     source["repository"]["type"] = "repository"
@@ -111,13 +111,13 @@ FOREIGN = {
         ("POST", "/7/decline", {}, 404, "not found"),
     ],
 )
-def test_what_is_not_there_is_refused(ask, method, path, body, status, said):
+def test_requests_for_unknown_resources_are_rejected(ask, method, path, body, status, said):
     answer = ask(method, path, **body)
     assert answer.status_code == status
     assert said in answer.json()["error"]["message"]
 
 
-def test_who_may_only_read_opens_and_merges_none(sandbox, ada, ask):
+def test_a_read_only_user_cannot_open_or_merge_pull_requests(sandbox, ada, ask):
     ask("POST", **change())
     reader = sandbox.add_api_token(ada, scopes=["read:pullrequest:bitbucket"])
     assert ask("GET", "/1", credential=reader).status_code == 200

@@ -30,14 +30,14 @@ def test_workspace_and_repository_are_found_by_uuid(sandbox, get, token):
     assert found["full_name"] == "acme/shop"
 
 
-def test_the_callers_workspaces_have_neither_name_nor_permission(sandbox, get, token):
+def test_workspaces_of_the_caller_have_neither_name_nor_permission(sandbox, get, token):
     values = get("/user/workspaces", token).json()["values"]
     assert [row["workspace"]["slug"] for row in values] == ["ada", "acme"]
     assert all(row["administrator"] is True for row in values)
     assert all("name" not in row["workspace"] and "permission" not in row for row in values)
 
 
-def test_the_callers_workspaces_by_administration(sandbox, get, token, ada):
+def test_workspaces_of_the_caller_can_be_filtered_by_administration(sandbox, get, token, ada):
     sandbox.add_workspace("club")
     sandbox.add_member("club", ada)
     members = get("/user/workspaces", token, administrator="false").json()["values"]
@@ -49,7 +49,7 @@ def test_a_foreign_workspace_is_hidden(sandbox, get, token):
     assert get("/workspaces/elsewhere", token).status_code == 404
 
 
-def test_a_repository_has_what_the_guide_says(sandbox, get, token):
+def test_a_repository_has_the_documented_fields(sandbox, get, token):
     sandbox.add_repository("acme", "shop", name="Shop", files={"README.md": b"# Shop\n"})
     row = get("/repositories/acme/shop", token).json()
     assert (row["name"], row["slug"], row["full_name"]) == ("Shop", "shop", "acme/shop")
@@ -74,7 +74,7 @@ def test_an_unknown_repository_is_not_found(get, token):
     assert answer.json()["error"]["message"].startswith(NO_REPOSITORY)
 
 
-def test_a_repository_without_access_looks_like_an_unknown_one(sandbox, get, token):
+def test_an_inaccessible_repository_looks_like_an_unknown_one(sandbox, get, token):
     bob = sandbox.add_user("bob")
     sandbox.add_member("acme", bob)
     sandbox.add_repository("acme", "secret", readers=[bob])
@@ -85,13 +85,13 @@ def test_a_repository_without_access_looks_like_an_unknown_one(sandbox, get, tok
     assert get("/repositories/acme/secret", sandbox.add_api_token(bob)).status_code == 200
 
 
-def test_strangers_see_public_repositories_alone(sandbox, get):
+def test_anonymous_callers_only_see_public_repositories(sandbox, get):
     sandbox.add_repository("acme", "open", private=False)
     sandbox.add_repository("acme", "closed")
     assert [row["slug"] for row in get("/repositories/acme").json()["values"]] == ["open"]
 
 
-def test_a_branch_tells_its_commit(sandbox, get, token):
+def test_a_branch_contains_its_commit(sandbox, get, token):
     commit = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "The message")
     branch = get("/repositories/acme/shop/refs/branches/main", token).json()
     assert branch["target"]["hash"] == commit
@@ -122,7 +122,7 @@ def test_an_unknown_branch_is_not_found(sandbox, get, token):
 
 
 @pytest.mark.parametrize("path", ["/repositories", "/workspaces", "/user/permissions/repositories"])
-def test_lists_across_workspaces_are_withdrawn(get, token, path):
+def test_lists_across_workspaces_are_no_longer_available(get, token, path):
     answer = get(path, token)
     assert answer.status_code == 410
     body = answer.json()

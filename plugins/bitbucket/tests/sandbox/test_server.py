@@ -25,7 +25,7 @@ def sandbox_threads():
     return [thread for thread in threading.enumerate() if thread.name == "loopback-host"]
 
 
-def test_it_listens_on_loopback_alone(sandbox):
+def test_the_sandbox_only_listens_on_loopback(sandbox):
     assert sandbox.url.startswith("http://127.0.0.1:")
     assert sandbox.api_url == f"{sandbox.url}/2.0"
     assert sandbox.git_url == sandbox.url
@@ -51,7 +51,7 @@ def test_pipelined_requests_are_answered_in_order(sandbox):
     "headers",
     [b"Content-Length: many", b"Transfer-Encoding: chunked", b"Content-Length: 1\r\nX: y"],
 )
-def test_a_body_that_can_not_be_read_is_a_bad_request(sandbox, headers):
+def test_an_unreadable_body_is_a_bad_request(sandbox, headers):
     request = b"POST /acme/shop.git/git-upload-pack HTTP/1.1\r\nContent-Encoding: gzip\r\n"
     received = speak(sandbox, request + headers + b"\r\n\r\nzz\r\n")
     assert received.startswith(b"HTTP/1.1 400 ")
@@ -78,7 +78,7 @@ def test_a_client_that_disconnects_does_not_affect_others(sandbox, session):
     assert session.get(f"{sandbox.api_url}/repositories/acme", timeout=10).status_code == 200
 
 
-def test_stopping_ends_kept_connections_and_all_threads(make_populated, session):
+def test_stopping_closes_open_connections_and_ends_all_threads(make_populated, session):
     sandbox = make_populated()
     session.get(f"{sandbox.api_url}/repositories/acme", timeout=10)
     sandbox.stop()
@@ -101,7 +101,7 @@ def test_a_port_in_use_is_an_error(sandbox):
         Sandbox(port=port).start()
 
 
-def test_a_port_can_be_chosen_again_at_once(make_sandbox):
+def test_a_port_can_be_reused_immediately(make_sandbox):
     first = make_sandbox()
     port = int(first.url.rpartition(":")[2])
     first.stop()

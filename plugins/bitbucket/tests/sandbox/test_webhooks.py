@@ -108,7 +108,7 @@ def test_a_webhook_is_created_listed_changed_and_deleted(sandbox, ask, register,
         ("secret", "s" * 129),
     ],
 )
-def test_what_bitbucket_does_not_take_is_refused_by_field(ask, start, listener, field, value):
+def test_an_invalid_webhook_is_rejected_with_the_field(ask, start, listener, field, value):
     body = {"url": listener.address, "events": EVENTS, field: value}
     answer = ask("POST", "hooks", **body)
     assert answer.status_code == 400
@@ -132,7 +132,7 @@ def test_what_bitbucket_does_not_take_is_refused_by_field(ask, start, listener, 
         ),
     ],
 )
-def test_to_create_one_takes_the_scopes_of_what_it_tells_of(
+def test_creating_a_webhook_requires_the_scopes_of_its_events(
     sandbox, ada, ask, start, listener, scopes, status
 ):
     token = sandbox.add_api_token(ada, scopes=scopes)
@@ -140,14 +140,16 @@ def test_to_create_one_takes_the_scopes_of_what_it_tells_of(
     assert answer.status_code == status
 
 
-def test_webhooks_are_for_administrators(sandbox, ask, start):
+def test_only_administrators_can_manage_webhooks(sandbox, ask, start):
     grace = sandbox.add_user("grace")
     sandbox.add_member("acme", grace)
     assert ask("GET", "hooks", sandbox.add_api_token(grace)).status_code == 403
     assert ask("GET", "hooks", sandbox.add_access_token("acme")).status_code == 200
 
 
-def test_a_commit_is_told_with_its_proof_and_headers(sandbox, register, received, start, listener):
+def test_a_commit_is_delivered_with_its_signature_and_headers(
+    sandbox, register, received, start, listener
+):
     hook = register()
     commit = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Next")
     ((key, body),) = received()
@@ -162,7 +164,7 @@ def test_a_commit_is_told_with_its_proof_and_headers(sandbox, register, received
     assert UUID(found.headers["x-request-uuid"])
 
 
-def test_without_a_secret_there_is_no_proof(sandbox, register, received, listener):
+def test_without_a_secret_there_is_no_signature(sandbox, register, received, listener):
     register(secret=None)
     sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Next")
     assert len(received()) == 1
@@ -183,7 +185,7 @@ def test_several_refs_of_one_push_are_one_delivery(sandbox, register, received, 
     ]
 
 
-def test_what_stock_git_pushes_is_told_with_who_did_it(
+def test_a_push_by_stock_git_is_delivered_with_its_actor(
     sandbox, register, received, start, ada, git, tmp_path, joined_url
 ):
     register()
@@ -208,7 +210,7 @@ def test_what_stock_git_pushes_is_told_with_who_did_it(
     assert (len(moved["commits"]), moved["truncated"], moved["forced"]) == (5, True, False)
 
 
-def test_a_forced_push_and_a_deleted_branch_are_told(
+def test_a_forced_push_and_a_deleted_branch_are_delivered(
     sandbox, register, received, start, ada, git, tmp_path, joined_url
 ):
     second = sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Second")
@@ -229,7 +231,7 @@ def test_a_forced_push_and_a_deleted_branch_are_told(
     assert closed["closed"]
 
 
-def test_a_push_that_changes_nothing_is_not_told(
+def test_a_push_that_changes_nothing_is_not_delivered(
     sandbox, register, received, start, ada, git, tmp_path, joined_url
 ):
     register()
@@ -238,7 +240,9 @@ def test_a_push_that_changes_nothing_is_not_told(
     assert received() == []
 
 
-def test_what_fails_is_tried_twice_more_as_the_same_request(sandbox, register, received, listener):
+def test_a_failed_delivery_is_retried_twice_with_the_same_request(
+    sandbox, register, received, listener
+):
     register()
     listener.faults.add(Fault(faults.answer(503), times=2))
     sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Next")
@@ -251,7 +255,7 @@ def test_what_fails_is_tried_twice_more_as_the_same_request(sandbox, register, r
     assert told.is_accepted
 
 
-def test_it_gives_up_after_three_attempts(sandbox, register, received, listener):
+def test_delivery_stops_after_three_attempts(sandbox, register, received, listener):
     register()
     listener.faults.add(Fault(faults.connection_reset()))
     sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Next")
@@ -259,7 +263,7 @@ def test_it_gives_up_after_three_attempts(sandbox, register, received, listener)
     assert sandbox.deliveries[0].statuses == (None, None, None)
 
 
-def test_what_is_too_large_does_not_come(make_populated, listener, authorization_for, session):
+def test_an_oversized_delivery_is_not_sent(make_populated, listener, authorization_for, session):
     rules = DeliveryRules(body_bytes_most=10)
     sandbox = make_populated(webhook_rules=rules)
     token = sandbox.add_access_token("acme")
@@ -273,14 +277,14 @@ def test_what_is_too_large_does_not_come(make_populated, listener, authorization
     assert [(told.done, told.is_accepted) for told in sandbox.deliveries] == [(True, False)]
 
 
-def test_other_repositories_and_inactive_hooks_are_not_told(sandbox, register, received):
+def test_other_repositories_and_inactive_webhooks_receive_nothing(sandbox, register, received):
     register(active=False)
     sandbox.commit("acme", "shop", "main", {"a": b"1"}, "Next")
     sandbox.commit("acme", "other", "main", {"a": b"1"}, "Next")
     assert received() == []
 
 
-def test_the_life_of_a_pull_request_is_told(sandbox, register, received, start):
+def test_all_events_of_a_pull_request_are_delivered(sandbox, register, received, start):
     sandbox.commit("acme", "shop", "topic", {"a": b"1"}, "Topic")
     register(events=[*PULL_REQUESTS, "pullrequest:rejected"])
     row = sandbox.open_pull_request("acme", "shop", "topic", "main", title="Anvils")
@@ -302,7 +306,7 @@ def test_the_life_of_a_pull_request_is_told(sandbox, register, received, start):
     assert sandbox.git.branches(sandbox.existing("acme", "shop"))["main"] == newest
 
 
-def test_a_pull_request_from_a_fork_names_it_until_it_is_gone(sandbox, register, received, start):
+def test_a_pull_request_contains_its_fork_until_it_is_deleted(sandbox, register, received, start):
     fork = sandbox.fork("acme", "shop", into="ada")
     register(events=["pullrequest:created", "pullrequest:push", "pullrequest:rejected"])
     commit = sandbox.commit("ada", "shop", "topic", {"a": b"1"}, "Topic")
@@ -332,19 +336,19 @@ def test_a_pull_request_from_a_fork_can_be_merged(sandbox, register, received, s
     assert sandbox.git.branches(sandbox.existing("acme", "shop")) == {"main": commit}
 
 
-def test_a_branch_that_is_not_there_has_no_pull_request(sandbox, start):
+def test_an_unknown_branch_cannot_have_a_pull_request(sandbox, start):
     with pytest.raises(NotFound, match="nothing"):
         sandbox.open_pull_request("acme", "shop", "nothing", "main")
 
 
-def test_a_removed_repository_takes_its_webhooks_along(sandbox, register, received):
+def test_removing_a_repository_deletes_its_webhooks(sandbox, register, received):
     register()
     sandbox.remove_workspace("acme")
     assert list(sandbox.webhooks.of("acme/shop")) == []
     assert list(sandbox.webhooks.secrets) == []
 
 
-def test_the_log_shows_no_secret_of_a_webhook(sandbox, register):
+def test_the_log_contains_no_webhook_secret(sandbox, register):
     register()
     assert SECRET not in repr(sandbox.requests)
     assert SECRET in [secret.get_secret_value() for secret in sandbox.secrets]
@@ -371,7 +375,7 @@ def test_a_build_status_is_shown_and_replaced_by_its_key(sandbox, ask, start):
     assert ask("GET", f"{at}/build/nothing").status_code == 404
 
 
-def test_a_build_status_needs_a_key_a_state_and_a_commit(ask, start):
+def test_a_build_status_requires_a_key_a_state_and_a_commit(ask, start):
     at = f"commit/{start}/statuses/build"
     long = ask("POST", at, key="k" * 41, state="FAILED")
     assert long.status_code == 400
@@ -384,7 +388,7 @@ def test_a_build_status_needs_a_key_a_state_and_a_commit(ask, start):
     assert ask("POST", "commit/main/statuses/build", key="k", state="FAILED").status_code == 404
 
 
-def test_a_build_status_takes_the_scope_for_repositories(sandbox, ada, ask, start):
+def test_a_build_status_requires_the_repository_scope(sandbox, ada, ask, start):
     token = sandbox.add_api_token(ada, scopes=["read:webhook:bitbucket"])
     answer = ask("POST", f"commit/{start}/statuses/build", token, key="k", state="FAILED")
     assert answer.status_code == 403
