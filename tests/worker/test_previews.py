@@ -85,8 +85,8 @@ def test_an_opened_pull_request_creates_an_application_and_a_trigger(installatio
 
 def test_a_preview_links_to_its_pull_request(installation, parent):
     handle(installation, parent(), event(number=12))
-    assert installation.store.previews.pull_request_of("one-pr-12") == 12
-    assert installation.store.previews.pull_request_of("one") is None
+    assert installation.store.pull_request_of("one-pr-12") == 12
+    assert installation.store.pull_request_of("one") is None
 
 
 def test_an_update_only_creates_another_trigger(installation, parent):

@@ -194,11 +194,11 @@ def test_no_message_or_repr_contains_a_secret(config, mode, secrets, secret_fiel
 def test_every_value_can_be_prompted_for():
     fields = {field.name: field for field in config_fields(BitbucketProvider.Config)}
     assert fields["mode"].choices == (
-        "app-password",
         "api-token",
         "access-token",
         "oauth-client",
         "oauth-user",
+        "app-password",
         "deploy-key",
     )
     secrets = {name for name, field in fields.items() if field.secret}
