@@ -100,7 +100,7 @@ def private_key(shell, tmp_path, name="shop"):
     """The key that is in use, in a file for a stock client."""
     with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(shell.home)})) as opened:
         if name == "shop":
-            found = opened.store.deploy_keys.find(opened.store.get_application(name).definition)
+            found = opened.store.find_deploy_key(opened.store.get_application(name).definition)
             stored = found.secret
         else:
             stored = opened.store.get_provider(name).secrets["ssh_private_key"]

@@ -111,7 +111,7 @@ class World:
         if owner.application is None:
             stored = store.get_provider("work").secrets.get("ssh_private_key")
         else:
-            found = store.deploy_keys.find(store.get_application("shop").definition)
+            found = store.find_deploy_key(store.get_application("shop").definition)
             stored = found and found.secret
         if not stored:
             return None
