@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploycore.errors import ConfigurationError, ProviderUnavailable, StoreError
+from deploycore.hookspecs import hookimpl
+from deploycore.provider.observers import Observers
 
 URL = "https://deploy.example.com/webhooks/shop"
 
@@ -138,12 +140,22 @@ def test_an_existing_webhook_secret_prevents_creation_of_a_second_key(installati
 
 def test_a_secret_is_sent_to_the_host_but_not_to_observers(installation, secret, told):
     seen = []
+
+    class Watching:
+        @hookimpl
+        def provider_call_started(self, call):
+            seen.append(repr(call))
+
+        @hookimpl
+        def provider_call_finished(self, call, result, error):
+            seen.append(repr((call, result, error)))
+
     with installation.open_provider("work") as provider:
-        provider._observers.tell = lambda hook, **more: seen.append(repr(more))
+        provider._observers = Observers([("watching", Watching())])
         provider.register_webhook(
             installation.store.get_application("shop").definition.repository_id,
             URL,
             installation.secrets.reveal(installation.store.webhooks.get("shop").secret),
         )
-    assert seen
+    assert len(seen) == 2
     assert secret not in "".join(seen)
