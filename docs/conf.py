@@ -60,11 +60,13 @@ napoleon_attr_annotations = False  # signatures tell the types
 # variables, and the checks behind annotated types.
 nitpick_ignore = [
     ("py:class", "EventKind"),
+    ("py:class", "FieldFormat"),
     ("py:class", "Path"),
     ("py:class", "SecretStr"),
     ("py:class", "datetime"),
     ("py:class", "datetime.datetime"),
     ("py:class", "datetime.timedelta"),
+    ("py:class", "timedelta"),
     ("py:class", "deploycore.credentials.keeper.TokenSource"),
     ("py:class", "deploycore.installation.provider_changes.ProviderChanges"),
     ("py:class", "deploycore.provider.core_fields.CoreFields"),

@@ -274,7 +274,7 @@ def test_a_database_error_only_omits_fields_from_notifications(
         raise StoreError("no")
 
     keeping = Keeping()
-    monkeypatch.setattr(installation.store.previews, "pull_request_of", failing)
+    monkeypatch.setattr(installation.store, "pull_request_of", failing)
     assert deploy(keeping).state == "healthy"
     assert keeping.records[-1].provider == "work"
     assert keeping.records[-1].pull_request is None

@@ -92,7 +92,7 @@ def test_a_deployment_interrupted_by_a_crash_is_logged_on_recovery(installation,
     installation.recover()
     ((level, ended),) = lines()
     assert level == "WARNING"
-    assert ended.startswith("deployment 1 of site ended: state cancelled")
+    assert ended.startswith("deployment 1 of site ended: state canceled")
 
 
 def test_an_error_without_a_deployment_record_is_logged_by_the_worker(

@@ -150,7 +150,7 @@ def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
     found, sandbox_class = load_sandbox("bitbucket")
     sandbox = sandbox_class.demo()
     try:
-        demo._serve(demo._Demo(found, sandbox, tmp_path), 0)
+        demo._serve(demo._Demo(found, sandbox, tmp_path), 0, demo._Leaving())
     finally:
         sandbox.stop()
     assert "Create the first administrator" in told[0]

@@ -18,6 +18,7 @@ from deploycore.errors import StoreError
 from deploycore.events import WebhookDelivery
 from deploycore.server import deliveries as acceptance
 from deploycore.server import storage_locks as turns
+from deploycore.store.direct import DirectStatements
 from tests.server import asgi
 from tests.server.acme import body_of, pull_request, push, signed
 
@@ -550,14 +551,25 @@ class Statements:
 
     def __init__(self, installation) -> None:
         self._home = str(installation.settings.home)
+        self._patch = pytest.MonkeyPatch()
         self.seen: list[str] = []
 
     def __enter__(self):
         event.listen(Engine, "before_cursor_execute", self._note)
+        fetched = DirectStatements._fetched
+
+        def fetch(statements, name, text, bound):
+            ((_, _, path), *_) = statements._connection.execute("PRAGMA database_list")
+            if self._home in str(path):
+                self.seen.append(text.split()[0])
+            return fetched(statements, name, text, bound)
+
+        self._patch.setattr(DirectStatements, "_fetched", fetch)
         return self
 
     def __exit__(self, *exception):
         event.remove(Engine, "before_cursor_execute", self._note)
+        self._patch.undo()
 
     def _note(self, connection, cursor, statement, *rest):
         if self._home in str(connection.engine.url):

@@ -123,6 +123,7 @@ def test_an_idle_poll_runs_a_constant_number_of_queries(shops):
 
 def test_applications_are_written_by_a_few_statements(shops, application):
     counts = []
+    shops.apply([application("first")])  # opens the connection
     for many in (100, 200):
         changed = [
             application(f"shop{number}", ref=f"v{many}", auto_deploy=AutoDeploy())
