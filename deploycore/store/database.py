@@ -149,12 +149,17 @@ class Database:
     def _open_directly(self, path: Path) -> SqliteFile:
         place = place_of_file(path)
         file = SqliteFile(path)
-        with typed_errors(place):
-            is_ready = has_content(path) and file.is_up_to_date()
-        if is_ready:
-            self._place, self._file = place, _identity(path)
-        elif self._engine is None:
-            self._open()
+        try:
+            with typed_errors(place):
+                is_ready = has_content(path) and file.is_up_to_date()
+                identity = _identity(path)
+            if is_ready:
+                self._place, self._file = place, identity
+            elif self._engine is None:
+                self._open()
+        except BaseException:
+            file.close()
+            raise
         return file
 
     def _open(self) -> Engine:
