@@ -128,7 +128,7 @@ def test_all_command_line_errors_are_reported_at_once(shell):
     code, said = shell.fail("provider", "add", "x", "--kind", "bitbuket")
     assert (code, "Did you mean 'bitbucket'?" in said) == (3, True)
     code, said = shell.fail("provider", "add", "x", "--kind", "bitbucket", "--mode", "api-token")
-    assert (code, "workspace, email and token are missing" in said) == (3, True)
+    assert (code, "email, token and workspace are missing" in said) == (3, True)
     for words in (["app"], ["app", "create"], ["clone"]):
         assert shell.succeed("help", *words) == shell.succeed(*words, "--help")
     assert shell.fail("help", "nope")[0] == 2
