@@ -88,7 +88,7 @@ class AddCommand(StartedCommand):
 @commands.command(
     cls=AddCommand,
     add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    context_settings=provider_changes.FIELDS,
 )
 def add(
     context: typer.Context,
