@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["BranchQuery", "OwnerQuery", "PullRequestQuery", "RepositoryQuery", "TagQuery"]
 
 
+def _is_wanted(name: str, query: BranchQuery | TagQuery) -> bool:
+    """Whether the name of a ref matches the filters."""
+    if query.name is not None and name != query.name:
+        return False
+    return _contains(name, query.name_contains)
+
+
 def _contains(name: str, part: str | None) -> bool:
     return part is None or part.casefold() in name.casefold()
 
@@ -52,9 +59,7 @@ class BranchQuery(Model):
 
     def wants(self, branch: Branch) -> bool:
         """Whether a branch matches the filters."""
-        if self.name is not None and branch.name != self.name:
-            return False
-        return _contains(branch.name, self.name_contains)
+        return _is_wanted(branch.name, self)
 
 
 class OwnerQuery(Model):
@@ -92,9 +97,7 @@ class TagQuery(Model):
 
     def wants(self, tag: Tag) -> bool:
         """Whether a tag matches the filters."""
-        if self.name is not None and tag.name != self.name:
-            return False
-        return _contains(tag.name, self.name_contains)
+        return _is_wanted(tag.name, self)
 
 
 class PullRequestQuery(Model):
