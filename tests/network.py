@@ -16,7 +16,41 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-class Proxy:
+class Listening:
+    """Accepts connections on a port of its own, each in a thread, until it is stopped.
+
+    Attributes:
+        port: The port.
+    """
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._accepting = threading.Thread(target=self._serve, daemon=True)
+        self._accepting.start()
+
+    def stop(self) -> None:
+        """Accept no more connections.
+
+        Closing alone would not end a thread that accepts: its file descriptor may belong to the
+        next server by then, whose connections it would take.
+        """
+        with contextlib.suppress(OSError):  # it is stopped already
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._listening.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._handle, args=(client,), daemon=True).start()
+
+    def _handle(self, client: socket.socket) -> None:
+        raise NotImplementedError
+
+
+class Proxy(Listening):
     """An HTTP proxy for CONNECT and for absolute addresses.
 
     Attributes:
@@ -29,18 +63,7 @@ class Proxy:
         self.seen = []
         self.demanded = None
         self.refusal = None
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def stop(self):
-        self._listening.close()
-
-    def _serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._handle, args=(client,), daemon=True).start()
+        super().__init__()
 
     def _handle(self, client):
         with client, contextlib.suppress(OSError), client.makefile("rb") as lines:
@@ -91,7 +114,7 @@ def _pump(source, sink):
             end.shutdown(socket.SHUT_RDWR)
 
 
-class TlsEnd:
+class TlsEnd(Listening):
     """Takes TLS connections to ``localhost`` and passes what they say on to a server without TLS.
 
     Args:
@@ -111,19 +134,8 @@ class TlsEnd:
         if client_ca is not None:
             self._context.load_verify_locations(client_ca)
             self._context.verify_mode = ssl.CERT_REQUIRED
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
+        super().__init__()
         self.origin = f"https://localhost:{self.port}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def stop(self) -> None:
-        self._listening.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._handle, args=(client,), daemon=True).start()
 
     def _handle(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), self._context.wrap_socket(client, server_side=True) as s:

@@ -15,31 +15,24 @@ import pytest
 from deploycore.errors import DeploycoreError
 from deploycore.git import RepositoryCache, export
 from tests.git.servers import EXECUTABLE, LINK, nothing_left, snapshot, source
+from tests.network import Listening
 from tests.processes import Process
 
 TIMES = 200
 
 
-class Relay:
+class Relay(Listening):
     """Passes a connection on, and cuts it after so many bytes from the server."""
 
     def __init__(self, port):
         self.left = 0
-        self._port = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._to = port
+        super().__init__()
 
-    def stop(self):
-        self._listening.close()
-
-    def _serve(self):
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                server = socket.create_connection(("127.0.0.1", self._port))
-                for work in (self._ask, self._answer):
-                    threading.Thread(target=work, args=(client, server), daemon=True).start()
+    def _handle(self, client):
+        server = socket.create_connection(("127.0.0.1", self._to))
+        threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
+        self._answer(client, server)
 
     def _ask(self, client, server):
         with suppress(OSError):
