@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -69,9 +70,17 @@ def refusing(sandbox_class, step):
                 return connection_reset().apply(request, super().answer(request))
             if step.how == "silent":
                 return latency(SILENT_SECONDS).apply(request, super().answer(request))
+            if step.how == "trickling":
+                return replace(super().answer(request), status=200, body=_trickle)
             return self.refusal(step.how, "no")
 
     return Refusing
+
+
+def _trickle(write):
+    for _ in range(int(SILENT_SECONDS / 0.05)):
+        write(b" ")
+        time.sleep(0.05)
 
 
 @dataclass

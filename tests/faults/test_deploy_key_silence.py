@@ -43,12 +43,15 @@ IN_THE_PACK = "trickling in the middle of the pack"
 __all__ = ["home", "stock_git", "world"]
 
 
-@pytest.mark.outside_description("the host sends nothing")
+@pytest.mark.outside_description("the host sends no whole response")
+@pytest.mark.parametrize("how", ["silent", "trickling"])
 @pytest.mark.parametrize("verb", ["create", "rotate", "remove"])
-def test_a_silent_host_loses_no_key(world, verb, caplog, monkeypatch):
+def test_a_host_that_does_not_finish_its_response_loses_no_key(
+    world, verb, how, caplog, monkeypatch
+):
     owner = OWNERS[0]
     prepare(world, owner, verb)
-    world.step.how = "silent"
+    world.step.how = how
     refused = 0
     for at in range(1, test_deploy_key_refusals.REQUESTS_MOST):
         world.step.at, world.step.count = at, 0

@@ -48,7 +48,7 @@ def serving(tip, content):
 
 
 def test_inconsistent_packs_are_rejected(attempt):
-    for case in CASES[::3]:  # the others take the same way
+    for case in CASES:
         outcome = attempt(serving(TIP, case.pack()))
         assert isinstance(outcome, case.kind), (case.name, outcome)
     assert attempt(serving(TIP, pack(*ALL))) == RIGHT
