@@ -114,6 +114,8 @@ class _SignatureOf:
     def __get__(self, instance: object, owner: type) -> Signature:
         from inspect import Parameter, Signature
 
+        if getattr(owner, "__init__", None) is not _init:
+            raise AttributeError("__signature__")  # that of its own __init__ is the right one
         found = []
         for each in _fields_of(owner):
             kind = Parameter.KEYWORD_ONLY if each.kw_only else Parameter.POSITIONAL_OR_KEYWORD
@@ -121,7 +123,7 @@ class _SignatureOf:
             default = Parameter.empty if is_required else each.default
             if each.init:
                 found.append(Parameter(each.name, kind, default=default, annotation=each.type))
-        return Signature(found)
+        return Signature(sorted(found, key=lambda each: each.kind))
 
 
 _METHODS: Mapping[str, object] = {

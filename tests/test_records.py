@@ -112,3 +112,18 @@ def test_a_frozen_dataclass_derives_from_a_derivable_record():
     assert made == replace(Derived("a"), more="y") != Derivable("a")
     with pytest.raises(FrozenInstanceError):
         made.more = "z"
+
+
+def test_the_signature_of_a_derived_class_is_that_of_its_own_init():
+    class OfText(Derivable):
+        def __init__(self, text: str) -> None:
+            super().__init__(*text.split("/"))
+
+    @derivable_record
+    class Named(Derivable):
+        more: int = 1
+
+    assert list(inspect.signature(OfText).parameters) == ["text"]
+    assert list(inspect.signature(Named).parameters) == [
+        *("name", "size", "tags", "secret", "more", "last")
+    ]

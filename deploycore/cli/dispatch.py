@@ -6,11 +6,14 @@ import atexit
 import gc
 import importlib
 import io
+import os
+import stat
 import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
+from typing import Any
 
 import typer
 
@@ -33,6 +36,8 @@ from deploycore.errors import DeploycoreError
 __all__ = ["application_of", "run"]
 
 _WRITERS = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
+_FLUSHED_SECONDS = 5.0
+"""How long a pipe or a socket may take to take what is left at the end."""
 
 _ENDLESS_READING = ("branches", "logs", "repos")
 """Commands that can print without end and change nothing."""
@@ -105,12 +110,34 @@ def _has_left_calls() -> bool:
 
 
 def _flush_files() -> None:
-    """Flush the files that are still open, such as one of a plugin: no object will be freed."""
+    """Flush the files that are still open, such as one of a plugin: no object will be freed.
+
+    A pipe or a socket may be full, and a thread that writes to it holds its lock. So they are
+    waited for, but not for ever.
+    """
     gc.unfreeze()
+    others = []
     for each in gc.get_objects():
         if type(each) in _WRITERS:
-            with suppress(Exception):
-                each.flush()
+            if _is_on_disk(each):
+                _flush(each)
+            else:
+                others.append(each)
+    flushing = threading.Thread(target=lambda: [*map(_flush, others)], daemon=True)
+    flushing.start()
+    flushing.join(_FLUSHED_SECONDS)
+
+
+def _is_on_disk(file: Any) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError):  # it is closed, or no file of the system
+        return False
+
+
+def _flush(file: Any) -> None:
+    with suppress(Exception):
+        file.flush()
 
 
 def _is_still_needed() -> bool:

@@ -20,6 +20,7 @@ from deploycore.errors import Cancelled, DeploycoreError, StoreError
 from deploycore.git import Progress
 from deploycore.redaction import Redactor
 from deploycore.store import DeploymentRecord, DeploymentState, Store
+from deploycore.text.storable import is_storable_text
 
 __all__ = ["Recorder"]
 
@@ -208,7 +209,9 @@ class Recorder:
         self._entered = now
         known, self._known = self._known | fields, {}
         if (commit := known.get("commit")) and (pattern := self._description.get("commit_url")):
-            known["commit_url"] = pattern.replace("{commit}", commit)
+            address = pattern.replace("{commit}", commit)
+            if is_storable_text(address):  # a plugin's text must not fail a deployment
+                known["commit_url"] = address
         noted = None if self.record.error_code else error
         self.record = self._store.deployments.advance(
             self.record.id, state, error=noted, seconds=self._seconds, **known

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from deploycore.credentials.expiry import is_same_expiry
 from deploycore.errors import ConfigurationError, StoreError
+from deploycore.once import made_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +108,7 @@ class Connections:
         version = hash((record.generation, *(each.get_secret_value() for each in secrets.values())))
         return TokenSource(self._token_memory, vault, record.name, version)
 
-    @cached_property
+    @made_once
     def _token_memory(self) -> TokenMemory:
         from deploycore.credentials.keeper import TokenMemory
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deploycore.installation.patterns import refuse_unusable_patterns
 from deploycore.installation.repository_names import read_repository_of
+from deploycore.once import made_once
 from deploycore.records import record
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
@@ -158,7 +159,7 @@ class Installation:
 
         return open_with_own_key(definition, self.open_provider, self.store, self.secrets)
 
-    @cached_property
+    @made_once
     def _connections(self) -> Connections:
         from deploycore.installation.connections import Connections
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from deploycore.errors import PluginError
@@ -112,11 +112,12 @@ def distribution_name(point: EntryPoint) -> str:
 def distribution_of(point: EntryPoint) -> tuple[str, str]:
     """Return the name and version of an entry point's distribution, the version empty if unknown.
 
-    The metadata is read once: each reading parses all of it, with the description.
+    The metadata is read once: each reading parses all of it, with the description. An installation
+    that was cut off may have none.
     """
     if point.dist is None:
         return _UNKNOWN, ""
     if point.dist not in _named:
-        metadata = point.dist.metadata
-        _named[point.dist] = metadata["Name"], metadata["Version"]
+        metadata: Any = point.dist.metadata  # ``get`` is typed from Python 3.12 on
+        _named[point.dist] = metadata.get("Name", _UNKNOWN), metadata.get("Version", "")
     return _named[point.dist]

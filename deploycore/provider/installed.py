@@ -20,7 +20,7 @@ from deploycore.provider.entry_points import (
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
-    distribution_name,
+    distribution_of,
     entry_points_by_name,
 )
 from deploycore.provider.observer_settings import configured, read_observer_settings
@@ -160,8 +160,8 @@ def _report(
 
 def _origin(point: EntryPoint) -> Origin:
     location, is_editable = location_of(point.dist) if point.dist else ("", False)
-    version = point.dist.version if point.dist else ""
-    return Origin(distribution_name(point), version, point.value, location, is_editable)
+    name, version = distribution_of(point)
+    return Origin(name, version, point.value, location, is_editable)
 
 
 def _provider(point: EntryPoint) -> _Seen:

@@ -24,6 +24,7 @@ from deploycore.provider.entry_points import (
     OBSERVER_GROUP,
     PROVIDER_GROUP,
     SANDBOX_GROUP,
+    distribution_name,
     entry_points_by_name,
 )
 from deploycore.provider.registry import normalise_kind
@@ -175,7 +176,7 @@ def _owner_of(kind: str, template: PluginTemplate) -> str:
     """The installed distribution that has this kind, or the name that it would get."""
     for group in _GROUPS[template]:
         for point in entry_points_by_name(group).get(kind, ()):
-            return point.dist.name if point.dist else "another distribution"
+            return distribution_name(point)
     try:
         return str(distribution(f"deploycore-{kind}").metadata["Name"])
     except PackageNotFoundError:

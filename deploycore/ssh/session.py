@@ -32,7 +32,7 @@ from deploycore.ssh.server import SshServer
 if TYPE_CHECKING:
     from deploycore.models import SshCredential
 
-__all__ = ["Command", "find_host_key", "running"]
+__all__ = ["Command", "running", "sign_in"]
 
 _T = TypeVar("_T")
 
@@ -375,26 +375,6 @@ def sign_in(server: SshServer, credential: SshCredential, wire: Wire, *, silence
         pass
 
 
-def find_host_key(server: SshServer, wire: Wire, *, silence: float) -> HostKey:
-    """Ask a server for its key, without signing in.
-
-    Raises:
-        ConnectionError: The connection is lost.
-        TimeoutError: The server does not answer.
-        OSError: The server cannot be reached.
-        GitError: It is not an SSH server.
-    """
-    client = _Client((), ())
-    try:
-        with _connected(server, None, client, reach(server, wire), silence):
-            pass
-    except HostKeyRefused:
-        if client.host_key is not None:
-            return client.host_key
-        raise
-    raise AssertionError("a client that trusts no key has signed in")
-
-
 def _client_for(server: SshServer, credential: SshCredential) -> _Client:
     hosts = KnownHosts(credential.host_keys)
     place = (server.host, server.port)
@@ -404,7 +384,7 @@ def _client_for(server: SshServer, credential: SshCredential) -> _Client:
 @contextmanager
 def _connected(
     server: SshServer,
-    credential: SshCredential | None,
+    credential: SshCredential,
     client: _Client,
     connected: socket.socket,
     seconds: float,
@@ -430,14 +410,14 @@ def _connected(
 async def _sign_in(
     connected: socket.socket,
     server: SshServer,
-    credential: SshCredential | None,
+    credential: SshCredential,
     client: _Client,
 ) -> asyncssh.SSHClientConnection:
     async with AsyncExitStack() as agent:
         keys: list[Any] = []
-        if credential is not None and credential.private_key is not None:
+        if credential.private_key is not None:
             keys.append(read_private_key(credential.private_key, credential.passphrase))
-        if credential is not None and credential.agent:
+        if credential.agent:
             keys += await agent.enter_async_context(agent_keys())
         return await asyncssh.connect(
             sock=connected,

@@ -211,7 +211,7 @@ def refuse_unknown_providers(
         locked: Whether to lock those in ``credentials``. No foreign key keeps them from being
             removed before the application is written.
     """
-    names = list(dict.fromkeys(each.provider for each in definitions))
-    more = sorted({name for each in definitions for name in each.credentials})
-    named_rows(connection, "provider", [*names, *more])
-    named_rows(connection, "provider", more, locked=locked)
+    more = {name for each in definitions for name in each.credentials}
+    # Sorted, so that two transactions lock them in the same order.
+    names = sorted({*more, *(each.provider for each in definitions)})
+    named_rows(connection, "provider", names, locked=more if locked else ())

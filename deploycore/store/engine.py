@@ -239,7 +239,11 @@ def _is_up_to_date(connection: Connection) -> bool:
 def _prepare_sqlite_file(engine: Engine, path: Path) -> None:
     """Make the new file private before data is written to it, and choose a mode in which readers do
     not wait."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    if not has_content(path):
+        # Never for a database that this process has open: to close any descriptor of a file drops
+        # all locks of the process on it (https://sqlite.org/howtocorrupt.html, 2.2). The next
+        # process that ends would remove the write-ahead log from under the open connections.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = engine.raw_connection()
     try:
         # Kept in the file. SQLite does not wait for others here, so it needs the lock.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deploycore.errors import ConfigurationError
@@ -31,7 +31,7 @@ def named_row(
 
 
 def named_rows(
-    connection: Connection, noun: str, names: Sequence[str], *, locked: bool = False
+    connection: Connection, noun: str, names: Sequence[str], *, locked: Collection[str] = ()
 ) -> list[Mapping[Any, Any]]:
     """The same as ``find_rows``, in a transaction of SQLAlchemy."""
     return find_rows(StatementsOfEngine(connection), noun, names, locked=locked)
@@ -40,26 +40,32 @@ def named_rows(
 def find_row(
     statements: Statements, noun: str, name: str, *, locked: bool = False
 ) -> Mapping[Any, Any]:
-    """Return the row with a name; arguments and errors as in ``find_rows``."""
-    return find_rows(statements, noun, [name], locked=locked)[0]
+    """Return the row with a name; errors as in ``find_rows``.
+
+    Args:
+        locked: Whether to lock the row until the transaction ends.
+    """
+    return find_rows(statements, noun, [name], locked=[name] if locked else ())[0]
 
 
 def find_rows(
-    statements: Statements, noun: str, names: Sequence[str], *, locked: bool = False
+    statements: Statements, noun: str, names: Sequence[str], *, locked: Collection[str] = ()
 ) -> list[Mapping[Any, Any]]:
     """Return the rows with these names.
 
     Args:
         noun: What they are: a key of ``COMMANDS``.
-        locked: Whether to lock the rows, in the order of the names, until the transaction ends.
-            SQLite has one writer, so it needs no lock.
+        locked: The names of the rows to lock until the transaction ends, in the order of
+            ``names``. SQLite has one writer, so it needs no lock.
 
     Raises:
         ConfigurationError: Rows do not exist. The message has all of their names, and the hint
             names similar ones.
     """
-    query = f"{noun}, locked" if locked else noun
-    found = {name: statements.run(query, name=name).row for name in dict.fromkeys(names)}
+    found = {
+        name: statements.run(f"{noun}, locked" if name in locked else noun, name=name).row
+        for name in dict.fromkeys(names)
+    }
     if unknown := [name for name, row in found.items() if row is None]:
         raise _unknown(statements, noun, unknown)
     return [row for name in names if (row := found[name]) is not None]

@@ -58,6 +58,8 @@ class ProviderRows:
         with self._database.reading_by_name() as statements:
             row = find_row(statements, "provider", name)
             record = read_record("providers", row, provider_of)
+            if record.former_until is None:
+                return record
             return without_expired(record, statements.present())
 
     def list_providers(self) -> list[ProviderRecord]:

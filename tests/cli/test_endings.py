@@ -54,6 +54,21 @@ def test_a_file_that_is_still_open_is_written(tmp_path, mode):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_thread_that_waits_for_a_full_pipe_does_not_keep_the_command(tmp_path):
+    blocked = f"""
+import os
+import deploycore.cli.dispatch as dispatch
+dispatch._FLUSHED_SECONDS = 0.1
+read, write = os.pipe()
+full = os.fdopen(write, "wb")
+threading.Thread(target=full.write, args=[bytes(10_000_000)], daemon=True).start()
+os.read(read, 1)  # now it writes
+left = open({str(tmp_path / "file")!r}, "w"); left.write("kept")
+"""
+    run(blocked)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 @pytest.mark.parametrize("watch", ["settrace", "setprofile"])
 def test_a_watched_process_ends_as_usual(watch):
     assert "at once" not in run(f"{_TELLING}\nsys.{watch}(lambda *_: None)")

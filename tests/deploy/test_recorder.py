@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from pydantic import SecretStr
 
 from deploycore.deploy.recorder import Recorder
@@ -20,6 +21,24 @@ def test_a_secret_learned_by_a_provider_at_run_time_is_masked():
     learned.append(SecretStr("hunter2-of-this-hour"))
     recorder.note("hunter2-configured hunter2-of-this-hour")
     assert [event.text for event in told] == ["******** hunter2-of-this-hour", "******** ********"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "stored"),
+    [("https://x/{commit}", {"commit_url": "https://x/1a2b"}), ("https://x/\0{commit}", {})],
+)
+def test_a_commit_link_that_cannot_be_stored_does_not_fail_the_deployment(pattern, stored):
+    written = {}
+    record = SimpleNamespace(id=1, application="site", state="resolving", seconds={}, error_code="")
+
+    def advance(number, state, *, error, seconds, **known):
+        written.update(known)
+        return record
+
+    store = SimpleNamespace(deployments=SimpleNamespace(advance=advance))
+    recorder = Recorder(record, store, None, [], {"commit_url": pattern})
+    recorder._advance("fetching", None, commit="1a2b")
+    assert written == {"commit": "1a2b", **stored}
 
 
 def test_the_next_step_after_an_error_is_only_in_the_log_and_masked():

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from deploycore.errors import PluginError
 from deploycore.provider import entry_points, registry, search_path
+from deploycore.provider.installed import plugin_reports
 from tests.distributions import write_distribution
 
 GROUP = "deploycore.providers"
@@ -61,6 +63,20 @@ def test_installed_upgraded_or_removed_plugins_are_detected_at_once(site):
     assert registry.label_of(found["uno"][0]) == "acme-one 2.0"
     shutil.rmtree(site)
     assert registry.entry_points_by_name(GROUP) == {}
+
+
+def test_a_plugin_without_metadata_is_named_in_errors(site):
+    """What is left of an installation that was cut off, next to plugins that work."""
+    left = site / "acme_left-1.0.dist-info"
+    left.mkdir()
+    (left / "entry_points.txt").write_text(f"[{GROUP}]\nleft = acme_left:Provider\n")
+    reports = {each.kind: each for each in plugin_reports() if each.type == "provider"}
+    assert list(reports) == ["left", "one"]
+    (origin,) = reports["left"].origins
+    assert (origin.distribution, origin.version) == ("an unknown distribution", "")
+    assert "The plugin an unknown distribution cannot be imported" in str(reports["left"].problem)
+    with pytest.raises(PluginError, match="an unknown distribution"):
+        registry.load_plugin("left")
 
 
 def test_a_result_for_a_recently_changed_directory_is_not_cached(site):

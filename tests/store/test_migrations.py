@@ -99,6 +99,28 @@ INSERT INTO deployments VALUES
 """
 
 
+@pytest.mark.parametrize("first", ["list_providers", "list_targets"], ids=["by name", "engine"])
+def test_a_process_that_has_migrated_keeps_its_lock(settings, database, first):
+    """Otherwise SQLite in another process believes that nobody else has the database open."""
+    from alembic import command
+
+    settings.make_home()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        command.upgrade(migrations.configuration(connection), "0001")
+    engine.dispose()
+    other = "import sqlite3, sys; made = sqlite3.connect(sys.argv[1])\n"
+    other += "made.execute('SELECT * FROM users'); made.close()"
+    with Store(settings) as store:
+        getattr(store, first)()
+        log = database.with_name(f"{database.name}-wal")
+        before = log.stat().st_ino
+        subprocess.run([sys.executable, "-c", other, str(database)], check=True)
+        assert log.stat().st_ino == before
+
+
 def test_migrating_from_the_first_version_preserves_all_data(settings, database):
     from alembic import command
 

@@ -11,6 +11,8 @@ from deploycore import Installation, Settings
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import DeliveryRecord, targets
+from deploycore.store.applications import refuse_unknown_providers
+from deploycore.store.named import StatementsOfEngine
 from deploycore.worker.polling import Poller
 from tests.sent import sent_statements
 
@@ -195,6 +197,26 @@ def test_an_unknown_provider_is_reported_before_the_database_is_locked(
     monkeypatch.setattr(shops.store._database, "writing", None)
     with pytest.raises(ConfigurationError, match="no provider 'nobody'"):
         shops.store.put_applications([application("two", provider="nobody")])
+
+
+def test_each_provider_is_read_once_and_those_of_credentials_are_locked_in_one_order(
+    shops, application, monkeypatch
+):
+    original, sent = StatementsOfEngine.run, []
+
+    def run(self, name, /, **values):
+        if name.startswith("provider"):
+            sent.append((name, values["name"]))
+        return original(self, name, **values)
+
+    monkeypatch.setattr(StatementsOfEngine, "run", run)
+    one = application("one").model_copy(update={"credentials": ("unknown", "acme")})
+    with shops.store._database.writing() as connection:
+        with pytest.raises(ConfigurationError, match="no provider 'unknown'"):
+            refuse_unknown_providers(connection, [one], locked=True)
+        refuse_unknown_providers(connection, [application("two")], locked=True)
+    locked = [("provider, locked", "acme"), ("provider, locked", "unknown")]
+    assert sent == [*locked, ("provider", "acme")]
 
 
 def test_a_target_taken_concurrently_by_another_process_is_rejected(

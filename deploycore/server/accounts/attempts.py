@@ -17,13 +17,14 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from deploycore.server.problems import Refusal
 from deploycore.server.senders import sender_of
 from deploycore.store.sign_in_failures import SignInFailures
+from deploycore.store.times import TOLERANCE
 
 __all__ = ["Attempts"]
 
@@ -65,9 +66,14 @@ class Attempts:
             StoreError: The failure cannot be counted.
         """
         sender, now = sender_of(address), self._clock()
+        keys = _keys(name, sender)
         with self._lock:
-            wait = self._wait(name, sender, now)
-        if wait <= 0:
+            wait = self._wait(keys, now)
+            # Counted together with the check, so that none of many attempts at once gets around it.
+            counted = [(key, *self._count(key, now)) for key in keys] if wait <= 0 else []
+        if not counted:
+            raise _refused(wait)
+        try:
             wait = self._of_addresses.add(
                 sender,
                 at=datetime.fromtimestamp(now, UTC),
@@ -76,19 +82,12 @@ class Attempts:
                     count - _FREE_BY_ADDRESS, at.timestamp(), _WAIT_MOST_BY_ADDRESS, now
                 ),
             )
-        if wait <= 0:
-            with self._lock:
-                for key in _keys(name, sender):
-                    self._count(key, now)
-            return
-        seconds = max(1, math.ceil(wait))
-        raise Refusal(
-            429,
-            "rate_limited",
-            "There were too many failed attempts.",
-            hint=f"Try again in {seconds} {'second' if seconds == 1 else 'seconds'}.",
-            headers={"Retry-After": str(seconds)},
-        )
+        except BaseException:
+            self._take_back(counted)
+            raise
+        if wait > 0:
+            self._take_back(counted)
+            raise _refused(wait)
 
     def succeed(self, name: str, address: str) -> None:
         """Forget the failures for a name, and the last one of the address.
@@ -103,20 +102,32 @@ class Attempts:
         # Were all of them forgotten, an own account would give endless attempts for others.
         self._of_addresses.take_back(sender)
 
-    def _wait(self, name: str, sender: str, now: float) -> float:
-        by_name, by_both = (self._find(key, now) for key in _keys(name, sender))
+    def _wait(self, keys: tuple[_Key, _Key], now: float) -> float:
+        by_name, by_both = (self._find(key, now) for key in keys)
         return _delay(by_name.count - _FREE_BY_NAME, by_both.at, _WAIT_MOST_BY_NAME, now)
 
     def _find(self, key: _Key, now: float) -> _Failures:
         found = self._failures.get(key)
         return found if found and now - found.at < _FORGOTTEN_AFTER else _Failures()
 
-    def _count(self, key: _Key, now: float) -> None:
-        found = self._find(key, now)
-        self._failures[key] = _Failures(found.count + 1, now)
+    def _count(self, key: _Key, now: float) -> tuple[_Failures, _Failures]:
+        """Return the failures before, and those with this one."""
+        before = self._find(key, now)
+        self._failures[key] = found = _Failures(before.count + 1, now)
         self._failures.move_to_end(key)
         while len(self._failures) > _KEYS_MOST:
             self._failures.popitem(last=False)
+        return before, found
+
+    def _take_back(self, counted: Iterable[tuple[_Key, _Failures, _Failures]]) -> None:
+        """Forget what was counted for an attempt that was refused."""
+        with self._lock:
+            for key, before, counted_now in counted:
+                known = self._failures.get(key)
+                if known is counted_now:
+                    self._failures[key] = before
+                elif known is not None:  # others were counted meanwhile
+                    known.count -= 1
 
 
 def _delay(more: int, at: float, most: float, now: float) -> float:
@@ -126,10 +137,22 @@ def _delay(more: int, at: float, most: float, now: float) -> float:
         at: When the last one was.
         most: The longest wait.
     """
-    if more < 0 or now - at >= _FORGOTTEN_AFTER:
+    is_ahead = at > now + TOLERANCE.total_seconds()  # a clock was set back
+    if more < 0 or is_ahead or now - at >= _FORGOTTEN_AFTER:
         return 0.0
     longest = min(2.0 ** min(more, 20), most)
-    return min(at + longest - now, longest)  # a clock can be set back
+    return min(at + longest - now, longest)
+
+
+def _refused(wait: float) -> Refusal:
+    seconds = max(1, math.ceil(wait))
+    return Refusal(
+        429,
+        "rate_limited",
+        "There were too many failed attempts.",
+        hint=f"Try again in {seconds} {'second' if seconds == 1 else 'seconds'}.",
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 def _keys(name: str, sender: str) -> tuple[_Key, _Key]:

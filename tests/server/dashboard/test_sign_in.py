@@ -12,6 +12,7 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import create_engine, select, text
 
+from deploycore.errors import StoreError
 from deploycore.server.accounts import passwords as module
 from deploycore.server.accounts.attempts import Attempts
 from deploycore.server.accounts.clients import describe_browser, shorten_address
@@ -305,6 +306,49 @@ def test_delays_increase_and_expire(clock, failures):
     assert max(waits) <= 900
     clock.now += 3600
     assert wait_of(attempts, "ada", "192.0.2.1") == 0
+
+
+def test_attempts_at_once_do_not_get_around_the_limit_of_a_name(clock):
+    counted, waits = [], []
+
+    class Failures:
+        def add(self, sender, **_):
+            counted.append(sender)
+            if len(counted) < 20:  # the next attempt comes before this one has ended
+                waits.append(wait_of(attempts, "ada", "192.0.2.1"))
+            return 0.0
+
+    attempts = Attempts(Failures(), clock)
+    attempts.begin("ada", "192.0.2.1")
+    assert (len(counted), waits) == (5, [1, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("end", [900.0, StoreError("The database is busy.")])
+def test_an_attempt_that_is_not_made_does_not_count_for_its_name(clock, end):
+    refused = True
+
+    class Failures:
+        def add(self, sender, **_):
+            if refused and isinstance(end, Exception):
+                raise end
+            return end if refused else 0.0
+
+    attempts = Attempts(Failures(), clock)
+    for _ in range(10):
+        with pytest.raises((Refusal, StoreError)):
+            attempts.begin("ada", "192.0.2.1")
+    refused = False
+    assert [wait_of(attempts, "ada", "192.0.2.1") for _ in range(6)] == [0] * 5 + [1]
+
+
+def test_a_failure_later_than_now_makes_nobody_wait_for_long(clock, failures):
+    attempts = Attempts(failures, clock)
+    clock.now = 86_400.0
+    for number in range(10):
+        wait_of(attempts, f"user-{number}", "192.0.2.1")
+    clock.now = 0.0  # the clock was wrong, and is set
+    assert wait_of(attempts, "ada", "192.0.2.1") == 0
+    assert wait_of(attempts, "ada", "192.0.2.1") == 2
 
 
 def test_attempts_from_other_addresses_do_not_lock_out_the_owner(clock, failures):
