@@ -69,7 +69,7 @@ _NEVER_FOR_HELP = {
     "urllib3",
 }
 _NEVER_WITHOUT_FETCHING = {"alembic", "cryptography", "dulwich", "requests", "rich", "urllib3"}
-_NEVER_FOR_DEPLOYMENTS = {"alembic", "asyncio", "filelock", "sqlalchemy"}
+_NEVER_FOR_DEPLOYMENTS = {"alembic", "asyncio", "filelock", "sqlalchemy", "typer"}
 _NEVER_FOR_LISTINGS = _NEVER_FOR_HELP - {"logging"} | {"asyncio", "filelock", "importlib.metadata"}
 _LAZY_PACKAGES = (
     "deploycore",
@@ -174,7 +174,7 @@ def test_a_listing_imports_neither_sqlalchemy_nor_pydantic(filled_home, command)
 def test_a_clone_does_not_import_the_database(filled_home):
     imported = json.loads(run(_ONE_COMMAND, "clone", "x", "x/x", "new", home=filled_home))
     assert "sqlite3" in imported  # the command has got as far as the database
-    assert not {"sqlalchemy", "asyncio", "typer._adapters"}.intersection(imported)
+    assert not {"sqlalchemy", "asyncio", "typer"}.intersection(imported)
 
 
 def test_fetching_imports_no_process_or_application_modules(tmp_path):
