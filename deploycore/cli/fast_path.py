@@ -8,48 +8,13 @@ mistake, a rare option, or ``--option=value``. Both call the same function with 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import NamedTuple
 
 from deploycore.cli.remote import module_for_server
 
 __all__ = ["find_fast_path"]
-
-
-class _Flag(NamedTuple):
-    """An option without a value."""
-
-    argument: str
-
-
-class _Text(NamedTuple):
-    """An option with a value.
-
-    Attributes:
-        words: The values that are read here; empty for all.
-    """
-
-    argument: str
-    words: tuple[str, ...] = ()
-
-
-class _Command(NamedTuple):
-    """A command whose plain command lines are read here.
-
-    Attributes:
-        module: The module of the function that runs the command.
-        function: The function's name.
-        options: Its options by their names on the command line.
-        positional: Turns the names on the command line into arguments; ``None`` to leave the
-            command line to Typer.
-    """
-
-    module: str
-    function: str
-    options: Mapping[str, _Flag | _Text]
-    positional: Callable[[list[str]], tuple[object, ...] | None]
 
 
 def find_fast_path(arguments: Sequence[str]) -> Callable[[], None] | None:
@@ -58,9 +23,11 @@ def find_fast_path(arguments: Sequence[str]) -> Callable[[], None] | None:
     Args:
         arguments: The whole command line, without the program's name and ``--server``.
     """
-    command = _COMMANDS.get(arguments[0]) if arguments else None
-    if command is None or module_for_server(arguments[0], is_explicit=False):
+    name = arguments[0] if arguments else ""
+    if name not in _COMMANDS or module_for_server(name, is_explicit=False):
         return None
+    module, function, read_names = _COMMANDS[name]
+    options = _OPTIONS[name]
     names: list[str] = []
     given: dict[str, object] = {}
     rest = iter(arguments[1:])
@@ -68,21 +35,20 @@ def find_fast_path(arguments: Sequence[str]) -> Callable[[], None] | None:
         if word and not word.startswith("-"):
             names.append(word)
             continue
-        option = command.options.get(word)
-        if option is None or option.argument in given:
+        if word not in options or options[word] in given:
             return None
-        if isinstance(option, _Flag):
-            given[option.argument] = True
-            continue
-        value = next(rest, "")
-        if not value or value.startswith("-") or (option.words and value not in option.words):
-            return None
-        given[option.argument] = value
-    positional = command.positional(names)
+        argument = options[word]
+        if argument in _WITH_VALUE:
+            value = next(rest, "")
+            if not value or value.startswith("-") or value not in _WITH_VALUE[argument]:
+                return None
+            given[argument] = value
+        else:
+            given[argument] = True
+    positional = read_names(names)
     if positional is None:
         return None
-    run = getattr(import_module(command.module), command.function)
-    return partial(_run, run, positional, given)
+    return partial(_run, getattr(import_module(module), function), positional, given)
 
 
 def _run(
@@ -112,36 +78,42 @@ def _one_name(names: list[str]) -> tuple[object, ...] | None:
     return (names[0],) if len(names) == 1 else None
 
 
-_NO_WAIT, _JSON = _Flag("no_wait"), _Flag("as_json")
+class _AnyText:
+    """Contains all texts."""
+
+    def __contains__(self, text: object) -> bool:
+        return True
+
+
+_WITH_VALUE: Mapping[str, Container[str]] = {
+    "branch": _AnyText(),
+    "links": ("write-as-links", "write-as-files", "refuse"),
+    "to": _AnyText(),
+}
+"""The arguments that take a value, with the values that are read here."""
+
+_OPTIONS = {
+    "clone": {
+        "--branch": "branch",
+        "-b": "branch",
+        "--submodules": "submodules",
+        "--links": "links",
+        "--json": "as_json",
+    },
+    "deploy": {
+        "--force": "force",
+        "--hard-link": "hard_link",
+        "--no-wait": "no_wait",
+        "--json": "as_json",
+    },
+    "rollback": {"--to": "to", "--no-wait": "no_wait", "--json": "as_json"},
+}
+"""The options of each command, with the arguments of its function."""
 
 _COMMANDS = {
-    "clone": _Command(
-        "deploycore.cli.cloning",
-        "clone_repository",
-        {
-            "--branch": _Text("branch"),
-            "-b": _Text("branch"),
-            "--submodules": _Flag("submodules"),
-            "--links": _Text("links", ("write-as-links", "write-as-files", "refuse")),
-            "--json": _JSON,
-        },
-        _clone_arguments,
-    ),
-    "deploy": _Command(
-        "deploycore.cli.deploying",
-        "deploy_applications",
-        {
-            "--force": _Flag("force"),
-            "--hard-link": _Flag("hard_link"),
-            "--no-wait": _NO_WAIT,
-            "--json": _JSON,
-        },
-        _application_names,
-    ),
-    "rollback": _Command(
-        "deploycore.cli.deploying",
-        "roll_back",
-        {"--to": _Text("to"), "--no-wait": _NO_WAIT, "--json": _JSON},
-        _one_name,
-    ),
+    "clone": ("deploycore.cli.cloning", "clone_repository", _clone_arguments),
+    "deploy": ("deploycore.cli.deploying", "deploy_applications", _application_names),
+    "rollback": ("deploycore.cli.deploying", "roll_back", _one_name),
 }
+"""The module and the name of each command's function, and what turns the names on the command line
+into its arguments. ``None`` leaves the command line to Typer."""

@@ -101,8 +101,10 @@ def _candidates() -> Iterator[Distribution]:
             names = []
         for name in names:
             stem, _, kind = name.rpartition(".")
+            if kind.lower() not in _METADATA:
+                continue
             distribution = _normalise(stem.partition("-")[0])
-            if kind.lower() not in _METADATA or distribution in seen:
+            if distribution in seen:
                 continue
             seen.add(distribution)
             path = os.path.join(place, name)

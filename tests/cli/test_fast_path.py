@@ -68,19 +68,19 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(SERVER_VARIABLE, raising=False)
     found = []
-    for command in fast_path._COMMANDS.values():
-        module = importlib.import_module(command.module)
-        signature = inspect.signature(getattr(module, command.function))
+    for module_name, function, _ in fast_path._COMMANDS.values():
+        module = importlib.import_module(module_name)
+        signature = inspect.signature(getattr(module, function))
 
         def record(*arguments, signature=signature, **options):
             bound = signature.bind(*arguments, **options)
             bound.apply_defaults()
             found.append({name: value or None for name, value in bound.arguments.items()})
 
-        monkeypatch.setattr(module, command.function, record)
+        monkeypatch.setattr(module, function, record)
         # The module of the command line may have imported the function by its name.
-        with_typer = importlib.import_module(WITH_TYPER[module.__name__])
-        monkeypatch.setattr(with_typer, command.function, record, raising=False)
+        with_typer = importlib.import_module(WITH_TYPER[module_name])
+        monkeypatch.setattr(with_typer, function, record, raising=False)
     return found
 
 
@@ -116,10 +116,10 @@ def test_a_command_for_a_server_is_left_to_typer(monkeypatch):
 def test_every_option_of_the_fast_path_is_one_of_the_command():
     import typer.main
 
-    for name, command in fast_path._COMMANDS.items():
+    for name, read_here in fast_path._OPTIONS.items():
         known = typer.main.get_command(application_of([name])).commands[name].params
         options = {option for param in known for option in param.opts}
-        assert set(command.options) <= options
+        assert set(read_here) <= options
 
 
 def test_a_plain_command_line_formats_warnings(calls, monkeypatch):
