@@ -23,13 +23,14 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PydanticUserError,
     SecretStr,
     TypeAdapter,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
 
-from deploycore.errors import ConfigurationError
+from deploycore.errors import ConfigurationError, PluginError
 from deploycore.records import record
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
@@ -200,7 +201,10 @@ class ProviderConfig(BaseModel):
         name: The name of the configured provider.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # A command imports all members of a union, and validates by one of them.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     NEEDS_SSH_KEY: ClassVar[bool] = False
 
@@ -345,11 +349,19 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     Raises:
         ConfigurationError: A value is missing or invalid. The message has a line with the field's
             name for each of them, but never the value.
+        PluginError: pydantic does not support the type of a field.
     """
     try:
         return _validated(config_type, dict(values))
     except ValidationError as error:
         problems = find_problems(error, config_type, values)
+    except PydanticUserError as error:
+        raise PluginError(
+            f"The Config of providers of kind {kind!r} cannot be used:"
+            f" {error.message.splitlines()[0]}",
+            hint="Upgrade the plugin. If that does not help, report this to its author.",
+            kind=kind,
+        ) from None
     redactor = Redactor(value for value in values.values() if isinstance(value, SecretStr))
     name, told = values.get("name"), [redactor.mask(each.text(".")) for each in problems]
     raise ConfigurationError(

@@ -52,14 +52,15 @@ def _fields_of(cls: Any) -> tuple[Any, ...]:
 
 def _init(self: object, *args: object, **kwargs: object) -> None:
     cls = type(self)
-    given = [each for each in _fields_of(cls) if each.init]
-    positional = [each.name for each in given if not each.kw_only]
+    given = {each.name: each for each in _fields_of(cls) if each.init}
+    positional = [name for name, each in given.items() if not each.kw_only]
     if len(args) > len(positional):
         raise TypeError(f"{cls.__name__}() takes {len(positional)} positional arguments")
     values = dict(zip(positional, args, strict=False))
-    if unknown := [name for name in kwargs if name in values or name not in map(_name, given)]:
-        raise TypeError(f"{cls.__name__}() got an unexpected argument {unknown[0]!r}")
-    values.update(kwargs)
+    for name, value in kwargs.items():
+        if name in values or name not in given:
+            raise TypeError(f"{cls.__name__}() got an unexpected argument {name!r}")
+        values[name] = value
     for each in _fields_of(cls):
         if each.name not in values:
             values[each.name] = _default(cls, each)
@@ -67,10 +68,6 @@ def _init(self: object, *args: object, **kwargs: object) -> None:
         object.__setattr__(self, name, value)
     if after := getattr(self, "__post_init__", None):
         after()
-
-
-def _name(given: Any) -> str:
-    return str(given.name)
 
 
 def _default(cls: type, missing: Any) -> object:

@@ -15,7 +15,7 @@ from deploycore.configuration import (
     config_fields,
     parse_config,
 )
-from deploycore.errors import ConfigurationError
+from deploycore.errors import ConfigurationError, PluginError
 
 
 class Base(ProviderConfig):
@@ -178,3 +178,24 @@ def test_a_token_of_no_or_several_words_is_rejected_and_not_shown(token):
 def test_address_and_token_types_keep_their_form_metadata():
     by_name = {field.name: field for field in config_fields(Host)}
     assert (by_name["token"].secret, by_name["url"].secret) == (True, False)
+
+
+class _Opaque:
+    pass
+
+
+def test_a_field_of_a_type_that_pydantic_does_not_support_is_an_error_of_the_plugin():
+    class OpaqueConfig(ProviderConfig):
+        opaque: _Opaque
+
+        @property
+        def api_base_url(self) -> str:
+            return "https://git.example.com"
+
+        @property
+        def api_auth(self) -> None:
+            return None
+
+    with pytest.raises(PluginError, match=r"'acme' cannot be used: .*_Opaque") as raised:
+        parse_config(OpaqueConfig, {"name": "work", "opaque": "x"}, kind="acme")
+    assert "Upgrade the plugin" in raised.value.hint

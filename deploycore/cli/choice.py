@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from deploycore.cli.usage import UsageError
+from deploycore.cli.usage_error import UsageError
 from deploycore.errors import ConfigurationError
 
 __all__ = ["choose_applications"]

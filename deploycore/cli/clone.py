@@ -1,26 +1,14 @@
-"""``deploycore clone``: clone one branch of a repository; on failure, leave nothing behind."""
+"""The command line of ``deploycore clone``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-import deploycore
 from deploycore.cli.options import AsJson, ProviderName, RepositoryArgument
-from deploycore.cli.output import say, show_json
-from deploycore.cli.progress import cancelled_by_signals, reporting
-from deploycore.cli.waiting import telling_of_waits
-from deploycore.errors import DeploycoreError, GitError, NotFound
 from deploycore.git import EscapingLinks
-from deploycore.times import for_machines
-
-if TYPE_CHECKING:
-    from deploycore.applications.application import Limits
-    from deploycore.git import GitSettings
-    from deploycore.models import RepositoryId
-    from deploycore.provider import Provider
 
 __all__ = ["register"]
 
@@ -72,92 +60,16 @@ def clone(
     as_json: AsJson = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, without its history."""
-    from deploycore.deploy import InterruptibleProvider, fetch_hint
-    from deploycore.git import clone as git_clone
+    from deploycore.cli.cloning import clone_repository
 
-    limits = None
-    if limit:
-        from deploycore.cli.limits import read_limits
-
-        limits = read_limits(limit)
-    with (
-        deploycore.Installation() as installation,
-        telling_of_waits(interruptible=False),
-        cancelled_by_signals() as cancellation,
-        InterruptibleProvider(
-            provider,
-            lambda: installation.open_provider(provider),
-            look=cancellation.raise_if_cancelled,
-        ) as opened,
-        reporting(silent=as_json) as reporter,
-    ):
-        wanted = installation.read_repository(provider, repository)
-        target = (directory or Path(wanted.slug)).absolute()
-        try:
-            done = git_clone(
-                opened.clone_url(wanted),
-                branch,
-                target,
-                submodules=submodules,
-                escaping_links=links,
-                name=str(wanted),
-                progress=lambda git: reporter.show("cloning", git),
-                cancellation=cancellation,
-                settings=_limited(opened.git_settings(installation.git_settings), limits, timeout),
-                renew=opened.renew_credential(wanted),
-            )
-        except GitError as error:
-            from deploycore.cli.limits import name_option
-
-            fetch_hint(opened, error)
-            name_option(error)
-            _suggest(opened, wanted, branch, error)
-            error.add_context(provider=provider, repository=str(wanted))
-            raise
-    if as_json:
-        show_json(
-            {
-                "directory": str(target),
-                "repository": str(wanted),
-                "branch": done.ref,
-                "commit": done.commit,
-                "author": done.author,
-                "subject": done.subject,
-                "committed_at": done.committed_at and for_machines(done.committed_at),
-                "files": done.files,
-                "bytes": done.bytes,
-                "submodules": done.submodules,
-                "notes": list(done.notes),
-            }
-        )
-        return
-    say(f"Cloned {wanted}, at {done.ref}, into {target}")
-    say(f"  {done.headline}")
-    say(f"  {done.files:,} files, {done.bytes:,} bytes")
-    for note in done.notes:
-        say(f"  {note}")
-
-
-def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None) -> GitSettings:
-    if limits is None and timeout is None:
-        return settings
-    from deploycore.cli.limits import limited, read_limits
-
-    return limited(settings, limits or read_limits(()), timeout)
-
-
-def _suggest(
-    provider: Provider, repository: RepositoryId, branch: str | None, error: GitError
-) -> None:
-    """Suggest similar names in the hint if the branch or repository was not found."""
-    from deploycore.installation.verification import suggest_repository
-
-    suggest_repository(error, repository, provider.list_repos)
-    if branch is None or "ref" not in error.details:
-        return
-    try:
-        provider.find_branch(repository, branch)
-    except NotFound as missing:
-        error.hint = missing.hint
-    except DeploycoreError:
-        return  # keep git's own hint
+    clone_repository(
+        provider,
+        repository,
+        directory,
+        branch=branch,
+        submodules=submodules,
+        links=links,
+        limit=limit,
+        timeout=timeout,
+        as_json=as_json,
+    )

@@ -1,29 +1,13 @@
-"""``deploycore deploy`` and ``deploycore rollback``: make another release live."""
+"""The command lines of ``deploycore deploy`` and ``deploycore rollback``."""
 
 from __future__ import annotations
 
-import getpass
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-import deploycore
-from deploycore.cli.choice import choose_applications
-from deploycore.cli.history import deployment_as_dict
+from deploycore.cli.deploying import PARALLEL, deploy_applications, roll_back
 from deploycore.cli.options import AsJson, DeployAll, Deployed, Force, RollbackTo
-from deploycore.cli.output import say, show_error, show_json_line
-from deploycore.cli.progress import cancelled_by_signals, reporting
-from deploycore.cli.usage import UsageError
-from deploycore.cli.waiting import telling_of_waits
-
-if TYPE_CHECKING:
-    from deploycore.deploy import DeployEvent, Outcome
-    from deploycore.git import Cancellation, Reuse
-    from deploycore.installation import Installation
-    from deploycore.store import DeploymentRecord
 
 __all__ = ["register"]
 
@@ -34,7 +18,6 @@ NoWait = Annotated[
         help="Fail if another deployment of the application is running, instead of waiting.",
     ),
 ]
-_PARALLEL = 4
 
 
 def register(application: typer.Typer) -> None:
@@ -49,7 +32,7 @@ def deploy(
     parallel: Annotated[
         int,
         typer.Option("--parallel", min=1, max=64, help="Maximum number of deployments at once."),
-    ] = _PARALLEL,
+    ] = PARALLEL,
     force: Force = False,
     if_changed: Annotated[
         bool,
@@ -73,51 +56,16 @@ def deploy(
 
     With --json, prints one JSON object per line for each event. The last line is the result.
     """
-    from deploycore.deploy import DeployRequest, no_listener
-
-    if force and if_changed:
-        hint = "Leave --if-changed out: it is the default."
-        raise UsageError("--force and --if-changed cannot be combined.", hint=hint)
-    if if_changed:
-        print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
-    with deploycore.Installation() as installation:
-        store = installation.store
-        names = choose_applications(
-            applications or [],
-            everything=all_,
-            list_names=lambda: [each.name for each in store.list_applications()],
-            check=store.get_applications,
-        )
-        reuse: Reuse | None = "hard-link" if hard_link else None
-        if len(names) > 1:
-            with (
-                telling_of_waits(interruptible=False),
-                cancelled_by_signals() as cancellation,
-            ):
-                request = DeployRequest(
-                    requested_by=_person(),
-                    cause="cli",
-                    force=force,
-                    reuse=reuse,
-                    wait=not no_wait,
-                    listener=_print_event if as_json else no_listener,
-                    cancellation=cancellation,
-                )
-                outcomes = installation.engine.deploy_many(names, request, parallel=parallel)
-                _tell_all(installation, outcomes, as_json)
-            return
-        with _listening(as_json) as (listener, cancellation):
-            done = installation.deploy(
-                names[0],
-                requested_by=_person(),
-                cause="cli",
-                force=force,
-                reuse=reuse,
-                wait=not no_wait,
-                listener=listener,
-                cancellation=cancellation,
-            )
-        _tell(installation, done, as_json)
+    deploy_applications(
+        applications,
+        all_=all_,
+        parallel=parallel,
+        force=force,
+        if_changed=if_changed,
+        hard_link=hard_link,
+        no_wait=no_wait,
+        as_json=as_json,
+    )
 
 
 def rollback(
@@ -127,98 +75,4 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Roll back to a previous release, without contacting the git host."""
-    with deploycore.Installation() as installation:
-        with _listening(as_json) as (listener, cancellation):
-            done = installation.roll_back(
-                application,
-                to=to,
-                requested_by=_person(),
-                wait=not no_wait,
-                listener=listener,
-                cancellation=cancellation,
-            )
-        _tell(installation, done, as_json)
-
-
-@contextmanager
-def _listening(as_json: bool) -> Iterator[tuple[Callable[[DeployEvent], None], Cancellation]]:
-    with (
-        telling_of_waits(interruptible=False),
-        cancelled_by_signals() as cancellation,
-        reporting(silent=as_json) as reporter,
-    ):
-
-        def listen(event: DeployEvent) -> None:
-            if as_json:
-                _print_event(event)
-            elif event.kind in ("state", "progress"):
-                reporter.show(event.phase, event.git)
-            else:
-                reporter.say(event.text)
-
-        yield listen, cancellation
-
-
-def _print_event(event: DeployEvent) -> None:
-    show_json_line(event.as_dict())
-
-
-def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: bool) -> None:
-    """Print the outcome of each deployment as it ends, then exit with the first error's code."""
-    codes = []
-    for outcome in outcomes:
-        if outcome.error is not None:
-            codes.append(outcome.error.exit_code)
-            show_error(outcome.error, as_json=as_json, application=outcome.application)
-        elif outcome.deployment is not None:
-            _tell(installation, outcome.deployment, as_json)
-    if codes:
-        raise typer.Exit(codes[0])
-
-
-def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> None:
-    target = installation.store.get_application(done.application).definition.target
-    if as_json:
-        result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
-        if done.kind == "rollback":
-            result["from"] = {"commit": done.previous_commit, "release": done.previous}
-            result["to"] = {"commit": done.commit, "release": done.release}
-        show_json_line(result | {"current": str(target / "current")})
-        return
-    if done.state == "skipped":
-        _tell_skipped(installation, done)
-        return
-    began = done.started_at or done.requested_at
-    seconds = (done.finished_at - began).total_seconds() if done.finished_at else 0.0
-    if done.kind == "rollback":
-        from_ = f"commit {_short(done.previous_commit)} (release {done.previous})"
-        say(f"Rolled back {done.application} in {max(seconds, 0):.1f} s")
-        say(f"  from {from_ if done.previous else 'no release'}")
-        say(f"  to   commit {_short(done.commit)} (release {done.release})")
-    else:
-        commit = _short(done.commit)
-        say(f"Deployed {done.application}: commit {commit} in {max(seconds, 0):.1f} s")
-    say(f"  live at {target / 'current'} -> releases/{done.release}")
-
-
-def _tell_skipped(installation: Installation, done: DeploymentRecord) -> None:
-    name = done.application
-    live = next((each for each in installation.releases(name) if each.is_live), None)
-    if live is not None and live.deployment and live.deployment.commit == done.commit:
-        say(
-            f"Skipped {name}: commit {_short(done.commit)} is already live (release {live.name})."
-            f"\n  To deploy it again: deploycore deploy {name} --force"
-        )
-    else:
-        say(f"Skipped {name}: there is nothing to deploy. See why: deploycore logs {done.id}")
-
-
-def _short(commit: str | None) -> str:
-    return commit[:12] if commit else "unknown"
-
-
-def _person() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""  # in a container, the user may have no name
+    roll_back(application, to=to, no_wait=no_wait, as_json=as_json)

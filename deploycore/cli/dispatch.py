@@ -1,4 +1,4 @@
-"""Run one command with Typer, and turn every error into a message and an exit code."""
+"""Run one command, and turn every error into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from deploycore.cli import COMMANDS
+from deploycore.cli.fast_path import find_fast_path
 from deploycore.cli.output import show_error
 from deploycore.cli.remote import module_for_server
 from deploycore.cli.standard_streams import (
@@ -30,8 +29,10 @@ from deploycore.cli.standard_streams import (
     interrupts_raise,
 )
 from deploycore.cli.streams import foreign_output_to_stderr
-from deploycore.cli.usage import CommandGroup, StartedCommand
 from deploycore.errors import DeploycoreError
+
+if TYPE_CHECKING:
+    import typer
 
 __all__ = ["application_of", "run"]
 
@@ -84,11 +85,12 @@ def _run(arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool =
     sys.unraisablehook = _end_if_interrupted
     try:
         with foreign_output_to_stderr() if is_answer else nullcontext():
-            application = application_of(commands, is_remote=is_remote)
+            plain = None if is_remote else find_fast_path(arguments)
+            command = plain or _typer_command(arguments, commands, is_remote=is_remote)
             interrupts_raise()
             if arguments[:1] and arguments[0] in _ENDLESS_READING:
                 end_without_reader()
-            application(args=list(arguments), prog_name="deploycore")
+            command()
     except DeploycoreError as error:
         show_error(error, as_json=as_json)
         return error.exit_code
@@ -101,6 +103,13 @@ def _run(arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool =
         show_error(told, as_json=as_json)
         return told.exit_code
     return 0
+
+
+def _typer_command(
+    arguments: Sequence[str], commands: Iterable[str], *, is_remote: bool
+) -> Callable[[], object]:
+    application = application_of(commands, is_remote=is_remote)
+    return partial(application, args=list(arguments), prog_name="deploycore")
 
 
 def _has_left_calls() -> bool:
@@ -168,6 +177,10 @@ def application_of(commands: Iterable[str], *, is_remote: bool = False) -> typer
     Raises:
         ConfigurationError: It was given, and no server can run the command.
     """
+    import typer
+
+    from deploycore.cli.usage import CommandGroup
+
     commands = list(commands)
     application = typer.Typer(
         cls=CommandGroup,
@@ -200,6 +213,8 @@ def _module_of(command: str, *, is_remote: bool) -> str:
 
 
 def _set_command_class(application: typer.Typer) -> None:
+    from deploycore.cli.usage import StartedCommand
+
     for command in application.registered_commands:
         if command.cls is None or not issubclass(command.cls, StartedCommand):
             command.cls = StartedCommand

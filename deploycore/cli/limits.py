@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from deploycore.applications.application import Limits
-from deploycore.cli.usage import UsageError
+from deploycore.cli.usage_error import UsageError
 from deploycore.errors import GitError
 from deploycore.git import GitSettings
 from deploycore.text.suggestions import did_you_mean

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from deploycore.errors import DeploycoreError
+from deploycore.cli.usage_error import UsageError
 from deploycore.text.suggestions import did_you_mean
 
 __all__ = ["CommandGroup", "NounGroup", "StartedCommand", "UsageError"]
@@ -24,13 +24,6 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # Typer exports only its subcl
 
 
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", re.DOTALL)
-
-
-class UsageError(DeploycoreError):
-    """The command line is invalid."""
-
-    code = "usage"
-    exit_code = 2
 
 
 class _HelpIsOff:
@@ -63,12 +56,9 @@ class StartedCommand(_HelpIsOff, TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        import logging
+        from deploycore.text.log_format import format_unhandled_warnings
 
-        from deploycore.text.log_format import LogFormatter
-
-        if logging.lastResort is not None:  # logs warnings where a command sets up nothing else
-            logging.lastResort.setFormatter(LogFormatter("%(message)s"))
+        format_unhandled_warnings()
         return super().invoke(ctx)
 
 

@@ -101,7 +101,9 @@ def _config_faults(candidate: type) -> Iterable[str]:
 
 
 def _is_complete(member: type[ProviderConfig]) -> bool:
-    return bool(member.model_rebuild(raise_errors=False) or member.__pydantic_complete__)
+    if not member.__pydantic_fields_complete__:
+        member.model_rebuild(raise_errors=False)
+    return bool(member.__pydantic_fields_complete__)
 
 
 def _recognition_faults(candidate: type) -> Iterable[str]:

@@ -29,6 +29,7 @@ from deploycore.configuration import (
     ConfigField,
     ProviderConfig,
     config_fields,
+    members,
     parse_config,
 )
 from deploycore.errors import ConfigurationError
@@ -224,7 +225,7 @@ class CoreFields(BaseModel):
         return options
 
 
-NO_CORE_FIELDS = CoreFields()
+NO_CORE_FIELDS = CoreFields.model_construct()  # without validation, which takes time to set up
 """Those of a provider for which none is set."""
 
 
@@ -248,12 +249,18 @@ def core_fields(config_type: Any) -> tuple[ConfigField, ...]:
     Args:
         config_type: The plugin's ``Config``, whose own fields take precedence.
     """
-    taken = {"name", *(field.name for field in config_fields(config_type))}
+    names = _core_names(config_type)
     return tuple(
         replace(field, may_be_plain=field.name == "proxy")
         for field in config_fields(CoreFields)
-        if field.name not in taken
+        if field.name in names
     )
+
+
+def _core_names(config_type: Any) -> set[str]:
+    """Return the names of the core fields of a provider."""
+    taken = {name for member in members(config_type) for name in member.model_fields}
+    return CoreFields.model_fields.keys() - taken
 
 
 FieldGroup = Literal["network", "ssh", "expiry"]
@@ -285,7 +292,7 @@ def parse_fields(
     Raises:
         ConfigurationError: A value is missing or invalid, or a file cannot be used.
     """
-    own = {field.name for field in core_fields(config_type)}
+    own = _core_names(config_type)
     if "@" in settings.get("proxy", "") and "proxy" in own:
         raise ConfigurationError(
             f"The proxy of provider {name} has a user name or a password. It must be a secret.",
@@ -308,7 +315,7 @@ def split_fields(
     Raises:
         ConfigurationError: As for ``parse_fields``.
     """
-    own = {field.name for field in core_fields(config_type)}
+    own = _core_names(config_type)
     core = {key: value for key, value in values.items() if key in own}
     rest = {key: value for key, value in values.items() if key not in own}
     try:

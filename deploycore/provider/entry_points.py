@@ -1,22 +1,23 @@
 """The installed entry points of plugins, and the distributions that they come from.
 
-importlib.metadata opens a file of every distribution that is installed, whichever group is asked
-for. So all groups are read at once, and again only if something was installed since.
+A file of every distribution that is installed must be opened, whichever group is asked for. So all
+groups are read at once, and again only if something was installed since. importlib.metadata parses
+each of these files, which takes five times as long as to see which of them name deploycore.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from deploycore.errors import PluginError
 from deploycore.provider.search_path import kept_while_unchanged
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints, SelectableGroups
 
 __all__ = [
     "CONTRACT_GROUP",
@@ -38,6 +39,10 @@ OBSERVER_GROUP = "deploycore.observers"
 SANDBOX_GROUP = "deploycore.sandboxes"
 CONTRACT_GROUP = "deploycore.contracts"
 
+_GROUPS = (PROVIDER_GROUP, OBSERVER_GROUP, SANDBOX_GROUP, CONTRACT_GROUP)
+_BEGINNING = b"deploycore."
+"""The beginning of the names of all groups."""
+_METADATA = ("dist-info", "egg-info")
 _UNKNOWN = "an unknown distribution"
 _named: WeakKeyDictionary[Distribution, tuple[str, str]] = WeakKeyDictionary()
 """The names and versions of distributions."""
@@ -46,13 +51,13 @@ _named: WeakKeyDictionary[Distribution, tuple[str, str]] = WeakKeyDictionary()
 def normalise_kind(kind: str) -> str:
     """Normalize a kind like a distribution name (PEP 503): ``Git_Hub`` and ``git.hub`` become
     ``git-hub``."""
-    return re.sub(r"[-_.]+", "-", kind.strip()).lower()
+    return _normalise(kind.strip())
 
 
 def entry_points_by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """The installed entry points of a group by normalised name, each distribution once."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in _installed().select(group=group):
+    for point in _installed().get(group, ()):
         found.setdefault(normalise_kind(point.name), []).append(point)
     return {name: _each_once(found[name]) for name in sorted(found)}
 
@@ -68,8 +73,61 @@ def _each_once(points: list[EntryPoint]) -> tuple[EntryPoint, ...]:
 
 
 @kept_while_unchanged
-def _installed() -> EntryPoints | SelectableGroups:
-    return entry_points()
+def _installed() -> Mapping[str, list[EntryPoint]]:
+    """The entry points of all groups of deploycore, by group."""
+    if _are_found_otherwise():
+        return {group: list(entry_points(group=group)) for group in _GROUPS}
+    found: dict[str, list[EntryPoint]] = {}
+    for distribution in _candidates():
+        for point in distribution.entry_points:
+            found.setdefault(point.group, []).append(point)
+    return found
+
+
+def _are_found_otherwise() -> bool:
+    """Whether a finder of its own finds distributions, such as that of an embedding program."""
+    return any(
+        hasattr(each, "find_distributions") for each in sys.meta_path if each is not PathFinder
+    )
+
+
+def _candidates() -> Iterator[Distribution]:
+    """The distributions on ``sys.path`` that may have entry points of deploycore, without those
+    that an earlier place on ``sys.path`` hides."""
+    seen: set[str] = set()
+    for place in sys.path:
+        try:
+            names = [] if place.lower().endswith(".egg") else os.listdir(place or os.curdir)
+        except OSError:
+            names = []
+        for name in names:
+            stem, _, kind = name.rpartition(".")
+            if kind.lower() not in _METADATA:
+                continue
+            distribution = _normalise(stem.partition("-")[0])
+            if distribution in seen:
+                continue
+            seen.add(distribution)
+            path = os.path.join(place, name)
+            if _names_deploycore(os.path.join(path, "entry_points.txt")):
+                yield Distribution.at(path)
+        for found in () if names else Distribution.discover(path=[place]):  # such as an archive's
+            distribution = _normalise(found.metadata["Name"] or "")
+            if distribution not in seen:
+                seen.add(distribution)
+                yield found
+
+
+def _names_deploycore(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return _BEGINNING in file.read()
+    except OSError:
+        return False
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def only_one(kind: str, points: tuple[EntryPoint, ...]) -> EntryPoint:

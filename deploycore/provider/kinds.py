@@ -145,7 +145,10 @@ def host_in(fields: Sequence[ConfigField], settings: Mapping[str, str]) -> str:
 
 def _examined(kind: str, points: tuple[EntryPoint, ...]) -> Kind:
     only_one(kind, points)
-    return kind_of(load_plugin(kind))
+    plugin = load_plugin(kind)
+    for each in members(plugin.config_type):
+        each.model_rebuild()  # a field's type that pydantic does not support is found here
+    return kind_of(plugin)
 
 
 def _tags(fields: Sequence[ConfigField], discriminator: str | None) -> Sequence[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from deploycore.text.printable import printable
 from deploycore.times import for_machines
 
-__all__ = ["LogFormatter"]
+__all__ = ["LogFormatter", "format_unhandled_warnings"]
 
 _LINE_LENGTH = 4000
 
@@ -48,3 +48,9 @@ def _line(text: str) -> str:
     # Cut before and after: an escape is longer than what it stands for.
     shown = printable(text[: _LINE_LENGTH + 1])
     return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"
+
+
+def format_unhandled_warnings() -> None:
+    """Format the warnings that Python prints where no logging is set up."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LogFormatter("%(message)s"))

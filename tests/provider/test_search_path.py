@@ -30,13 +30,13 @@ def site(tmp_path, monkeypatch):
 def searches(monkeypatch):
     """The searches that were made."""
     made = []
-    search = entry_points.entry_points
+    search = entry_points._candidates
 
     def count():
         made.append("all groups")
         return search()
 
-    monkeypatch.setattr(entry_points, "entry_points", count)
+    monkeypatch.setattr(entry_points, "_candidates", count)
     return made
 
 
