@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -50,22 +51,50 @@ def _fields_of(cls: Any) -> tuple[Any, ...]:
     return fields(cls)
 
 
+class _Form(NamedTuple):
+    """What the methods of a class need of its fields.
+
+    Attributes:
+        fields: All fields.
+        given: The names of those that are arguments.
+        positional: The names of those that are positional arguments.
+        compared: The names of those that are compared.
+    """
+
+    fields: tuple[Any, ...]
+    given: frozenset[str]
+    positional: tuple[str, ...]
+    compared: tuple[str, ...]
+
+
+@cache
+def _form(cls: type) -> _Form:
+    found = _fields_of(cls)
+    given = [each for each in found if each.init]
+    return _Form(
+        found,
+        frozenset(each.name for each in given),
+        tuple(each.name for each in given if not each.kw_only),
+        tuple(each.name for each in found if each.compare),
+    )
+
+
 def _init(self: object, *args: object, **kwargs: object) -> None:
-    cls = type(self)
-    given = {each.name: each for each in _fields_of(cls) if each.init}
-    positional = [name for name, each in given.items() if not each.kw_only]
-    if len(args) > len(positional):
-        raise TypeError(f"{cls.__name__}() takes {len(positional)} positional arguments")
-    values = dict(zip(positional, args, strict=False))
-    for name, value in kwargs.items():
-        if name in values or name not in given:
-            raise TypeError(f"{cls.__name__}() got an unexpected argument {name!r}")
-        values[name] = value
-    for each in _fields_of(cls):
-        if each.name not in values:
-            values[each.name] = _default(cls, each)
+    cls: Any = type(self)
+    form = _form(cls)
+    if len(args) > len(form.positional):
+        raise TypeError(f"{cls.__name__}() takes {len(form.positional)} positional arguments")
+    values = dict(zip(form.positional, args, strict=False))
+    if unknown := [name for name in kwargs if name in values or name not in form.given]:
+        raise TypeError(f"{cls.__name__}() got an unexpected argument {unknown[0]!r}")
+    values.update(kwargs)
+    if len(values) < len(form.fields):
+        for each in form.fields:
+            if each.name not in values:
+                values[each.name] = _default(cls, each)
+    set_value = object.__setattr__
     for name, value in values.items():
-        object.__setattr__(self, name, value)
+        set_value(self, name, value)
     if after := getattr(self, "__post_init__", None):
         after()
 
@@ -79,12 +108,15 @@ def _default(cls: type, missing: Any) -> object:
 
 
 def _compared(self: object) -> tuple[object, ...]:
-    return tuple(getattr(self, each.name) for each in _fields_of(type(self)) if each.compare)
+    cls: Any = type(self)
+    return tuple([getattr(self, name) for name in _form(cls).compared])
 
 
 def _eq(self: object, other: object) -> Any:
     if type(other) is not type(self):
         return NotImplemented
+    if other is self:
+        return True
     return _compared(self) == _compared(other)
 
 

@@ -217,12 +217,14 @@ class _Webhooks:
             if verdict.shows_pushes_arrive and self._acceptor.is_to_be_noted(name):
                 answer.background = BackgroundTask(self._acceptor.note_delivery, name)
             return answer
-        raise Refusal(
-            verdict.status,
-            verdict.reason,
-            verdict.message or MESSAGES[verdict.reason],
-            hint=verdict.hint or HINTS.get(verdict.reason, ""),
-            headers={"Retry-After": "60"} if verdict.status == 503 else {},
+        return problem_of(
+            Refusal(
+                verdict.status,
+                verdict.reason,
+                verdict.message or MESSAGES[verdict.reason],
+                hint=verdict.hint or HINTS.get(verdict.reason, ""),
+                headers={"Retry-After": "60"} if verdict.status == 503 else {},
+            )
         )
 
     async def _judged(self, request: Request, name: str) -> Verdict:

@@ -13,7 +13,7 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploycore.configuration import NAME_PATTERN
@@ -48,13 +48,16 @@ _subject: ContextVar[list[str]] = ContextVar("subject")
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+_REQUEST_ID_NAME = b"x-request-id"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+"""Headers of each response that does not have its own, as ASGI has them."""
+
 
 _TWO_LENGTHS = Refusal(
     400,
@@ -173,8 +176,8 @@ def _believe_proxy(scope: Scope) -> None:
 
 def _has_two_lengths(scope: Scope) -> bool:
     """Whether a proxy may have taken another part of it for the body (RFC 9112, 6.1)."""
-    headers = Headers(scope=scope)
-    return "transfer-encoding" in headers and "content-length" in headers
+    names = {name for name, _ in scope["headers"]}  # in lower case, says ASGI
+    return b"transfer-encoding" in names and b"content-length" in names
 
 
 class CutOff(Exception):
@@ -182,10 +185,11 @@ class CutOff(Exception):
 
 
 def _add_headers(message: MutableMapping[str, Any], request: str) -> None:
-    headers = MutableHeaders(scope=message)
-    headers["X-Request-ID"] = request
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
+    headers = [each for each in message.get("headers", ()) if each[0] != _REQUEST_ID_NAME]
+    own = {name for name, _ in headers}
+    headers.append((_REQUEST_ID_NAME, request.encode()))
+    headers += [each for each in _HEADERS if each[0] not in own]
+    message["headers"] = headers
 
 
 def _place_of(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 __all__ = ["forwarded_address", "sender_of"]
@@ -33,6 +34,7 @@ def forwarded_address(values: Iterable[str]) -> str | None:
     return None if found is None else str(found)
 
 
+@lru_cache(maxsize=1000)
 def sender_of(address: str) -> str:
     """Return the key of a sender: an IPv4 address, or the /64 network of an IPv6 address."""
     found = _address(address)

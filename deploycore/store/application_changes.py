@@ -23,8 +23,8 @@ from deploycore.store.applications import (
     refuse_unknown_providers,
 )
 from deploycore.store.database import Database
-from deploycore.store.lookup import named_row, refuse_taken
-from deploycore.store.named import StatementsOfEngine
+from deploycore.store.lookup import find_row, named_row, refuse_taken
+from deploycore.store.named import Statements
 from deploycore.store.polls import schedule
 from deploycore.store.previews import begin, detach, end_all, open_previews
 from deploycore.store.provider_records import provider_of
@@ -155,17 +155,17 @@ def keep_secret(
 
 
 def find_with_webhook(
-    connection: Connection, name: str
+    statements: Statements, name: str
 ) -> tuple[ApplicationRecord, WebhookRecord, ProviderRecord, RepositoryRecord | None] | None:
     """Find an application with its webhook; see ``Store.find_webhook``."""
-    webhook = find_webhook(connection, name)
+    webhook = find_webhook(statements, name)
     if webhook is None:
         return None
-    application = application_of(named_row(connection, "application", name))
+    application = application_of(find_row(statements, "application", name))
     definition = application.definition
-    row = named_row(connection, "provider", definition.provider)
+    row = find_row(statements, "provider", definition.provider)
     provider = read_record("providers", row, provider_of)
-    repository = find_repository(StatementsOfEngine(connection), definition)
+    repository = find_repository(statements, definition)
     return application, webhook, provider, repository
 
 

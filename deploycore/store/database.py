@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from deploycore.settings import Settings
 from deploycore.store.direct import SqliteFile, path_of
-from deploycore.store.failures import Place, Unanswered, place_of_file, typed_errors, unanswered
+from deploycore.store.failures import (
+    Place,
+    Unanswered,
+    place_of,
+    place_of_file,
+    typed_errors,
+    unanswered,
+)
 from deploycore.store.named import Statements, StatementsOfEngine
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._path = path_of(settings.database_url)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._direct: SqliteFile | None = None
@@ -75,15 +83,15 @@ class Database:
             yield statements
 
     @contextmanager
-    def writing_by_name(self) -> Iterator[Statements]:
+    def writing_by_name(self, *, patience: float | None = None) -> Iterator[Statements]:
         """The same as ``writing``, for named statements."""
-        with self._statements(writes=True) as statements:
+        with self._statements(writes=True, patience=patience) as statements:
             yield statements
 
     @property
     def has_one_writer(self) -> bool:
         """Whether only one transaction at a time can write, as in SQLite."""
-        if path_of(self._settings.database_url) is not None:
+        if self._path is not None:
             return True
         from sqlalchemy import make_url
 
@@ -105,23 +113,24 @@ class Database:
             self._dispose()
 
     @contextmanager
-    def _statements(self, *, writes: bool) -> Iterator[Statements]:
-        path = path_of(self._settings.database_url)
+    def _statements(self, *, writes: bool, patience: float | None = None) -> Iterator[Statements]:
+        path = self._path
         if path is None:
-            with self._transaction(writes=writes) as connection:
+            with self._transaction(writes=writes, patience=patience) as connection:
                 yield StatementsOfEngine(connection)
             return
-        file = self._opened_directly(path)
-        with typed_errors(place_of_file(path)), file.transaction(writes=writes) as statements:
+        file, place = self._opened_directly(path)
+        with (
+            typed_errors(place),
+            file.transaction(writes=writes, patience=patience) as statements,
+        ):
             yield statements
 
     @contextmanager
     def _transaction(self, *, writes: bool, patience: float | None = None) -> Iterator[Connection]:
         from deploycore.store.engine import transaction
-        from deploycore.store.failures import place_of
 
-        engine = self._opened()
-        place = place_of(engine.url)
+        engine, place = self._opened()
         if time.monotonic() < self._silent_until:
             raise unanswered(place)
         try:
@@ -134,17 +143,18 @@ class Database:
             self._silent_until = time.monotonic() + _SILENT_SECONDS
             raise
 
-    def _opened(self) -> Engine:
+    def _opened(self) -> tuple[Engine, Place]:
         with self._lock:
             self._check_file()
-            return self._engine or self._open()
+            engine = self._engine or self._open()
+            return engine, self._place or place_of(engine.url)
 
-    def _opened_directly(self, path: Path) -> SqliteFile:
+    def _opened_directly(self, path: Path) -> tuple[SqliteFile, Place]:
         with self._lock:
             self._check_file()
             if self._direct is None:
                 self._direct = self._open_directly(path)
-            return self._direct
+            return self._direct, self._place or place_of_file(path)
 
     def _open_directly(self, path: Path) -> SqliteFile:
         place = place_of_file(path)
@@ -165,7 +175,6 @@ class Database:
     def _open(self) -> Engine:
         """Open the database with SQLAlchemy, which creates or migrates it if it has to be."""
         from deploycore.store.engine import open_engine
-        from deploycore.store.failures import place_of
 
         self._engine = open_engine(self._settings)
         self._place = place_of(self._engine.url)

@@ -8,6 +8,7 @@ other names than columns, since SQLAlchemy would write these columns too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -38,10 +39,20 @@ from deploycore.store.tables import (
     removed_deployments,
     repositories,
     tokens,
+    triggers,
     users,
+    webhooks,
 )
 
-__all__ = ["CHANGES", "DEFINITIONS", "Change", "history"]
+__all__ = ["CHANGES", "DEFINITIONS", "LAST_TURN", "Change", "definition_for", "history"]
+
+LAST_TURN = (
+    select(triggers.c.turn)
+    .where(triggers.c.settled_at.is_(None), triggers.c.turn < 2**31 - 1)  # others are damaged
+    .order_by(triggers.c.turn.desc())
+    .limit(1)
+)
+"""The query for the last place in the queue."""
 
 _COMPARED = 500  # names before and after an unknown one
 _FORGOTTEN_AT_ONCE = 100
@@ -57,6 +68,21 @@ _OF_REQUEST = (
     "unproved",
     "host",
     "home",
+)
+_OF_TRIGGER = (
+    "application",
+    "cause",
+    "ref",
+    "commit",
+    "actor",
+    "priority",
+    "force",
+    "delivery",
+    "digest",
+    "attempts",
+    "received_at",
+    "not_before",
+    "settled_at",
 )
 
 
@@ -174,6 +200,7 @@ def _of_others() -> Iterator[tuple[str, Executable]]:
     yield "repositories", select(repositories).order_by(repositories.c.application)
     yield "repository", select(repositories).where(is_its)
     yield "remove repository", delete(repositories).where(is_its)
+    yield "webhook", select(webhooks).where(webhooks.c.application == bindparam("of"))
     given: dict[str, Any] = {each.name: bindparam(each.name) for each in repositories.c}
     yield "add repository", insert(repositories).values(given)
     c = deploy_keys.c
@@ -187,8 +214,39 @@ def _of_others() -> Iterator[tuple[str, Executable]]:
     yield "deploy key", select(deploy_keys).where(is_used)
 
 
-DEFINITIONS: Mapping[str, Executable] = dict([*_of_nouns(), *_of_deployments(), *_of_others()])
+def _of_triggers() -> Iterator[tuple[str, Executable]]:
+    c = triggers.c
+    held = select(applications.c.name).where(applications.c.name == bindparam("name"))
+    # Only a removal waits for this, and this waits only for a removal.
+    yield "keep application", held.with_for_update(read=True, key_share=True)
+    is_same = (c.delivery == bindparam("same_delivery")) | (c.digest == bindparam("same_digest"))
+    same = select(c.id, c.settled_at).where(c.application == bindparam("of"), is_same)
+    yield "same triggers", same
+    yield "remove triggers", delete(triggers).where(c.id.in_(_some("numbers")))
+    yield "add trigger", insert(triggers).values(_trigger()).returning(*c)
+
+
+def _trigger() -> dict[str, Any]:
+    """The values of a new trigger: it is the last one in the queue."""
+    turn = func.coalesce(LAST_TURN.scalar_subquery(), 0) + 1
+    return {name: bindparam(name) for name in _OF_TRIGGER} | {"turn": turn}
+
+
+_GROUPS = (_of_nouns(), _of_deployments(), _of_others(), _of_triggers())
+DEFINITIONS: Mapping[str, Executable] = dict(each for group in _GROUPS for each in group)
 """The statements, by name."""
+
+
+@cache
+def definition_for(dialect: str, name: str) -> Executable:
+    """Return a statement for a kind of database."""
+    if dialect != "postgresql" or name != "add trigger":
+        return DEFINITIONS[name]
+    # SQLite does not need this condition, because it has only one writer at a time.
+    from sqlalchemy.dialects import postgresql  # takes 30 ms, which SQLite need not pay
+
+    added = postgresql.insert(triggers).values(_trigger())
+    return added.on_conflict_do_nothing().returning(*triggers.c)
 
 
 def _change_of_deployment() -> Change:

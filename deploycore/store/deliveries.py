@@ -6,12 +6,12 @@ bounded: the last ones of each application, and one for each reason to refuse so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, tuple_
 
 from deploycore.store.database import Database, chunks
 from deploycore.store.reading import as_record, read_records
@@ -46,14 +46,12 @@ class Deliveries:
         with self._database.writing(patience=patience) as connection:
             there = _locked(connection, sorted({each.application for each in given}))
             known = [each for each in given if each.application in there]
-            for each in known:
-                if each.outcome in _COUNTED:
-                    _count(connection, each)
-            listed = [_values(each) for each in known if each.outcome not in _COUNTED]
-            if listed:
-                connection.execute(insert(deliveries), listed)
-            for name in dict.fromkeys(str(each["application"]) for each in listed):
-                _forget_old(connection, name)
+            counted = _counted(connection, [each for each in known if each.outcome in _COUNTED])
+            listed = [each for each in known if each.outcome not in _COUNTED]
+            if rows := [_values(each) for each in (*counted, *listed)]:
+                connection.execute(insert(deliveries), rows)
+            for some in chunks(list({each.application for each in listed})):
+                _forget_old(connection, some)
 
     def list(
         self, application: str, *, before: int | None = None, limit: int = DELIVERIES_MOST
@@ -122,28 +120,43 @@ def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
     return found
 
 
-def _count(connection: Connection, record: DeliveryRecord) -> None:
-    """Add deliveries to the record of the same reason, which gets a new id: it is the newest."""
-    same = delete(deliveries).where(
-        deliveries.c.application == record.application,
-        deliveries.c.outcome == record.outcome,
-        deliveries.c.reason == record.reason,
+def _counted(
+    connection: Connection, records: Sequence[DeliveryRecord]
+) -> Collection[DeliveryRecord]:
+    """Add deliveries to the stored ones of the same reason, which are removed. So they get new ids,
+    because they are the newest."""
+    found: dict[tuple[str, ...], DeliveryRecord] = {}
+    for each in records:
+        key = each.application, each.outcome, each.reason
+        former = found.pop(key, None)
+        found[key] = each if former is None else _sum(each, former.count, former.first_at)
+    c = deliveries.c
+    for some in chunks(list(found)):
+        is_its = c.application.in_({name for name, *_ in some})  # which has an index
+        is_same = tuple_(c.application, c.outcome, c.reason).in_(some)
+        gone = delete(deliveries).where(is_its, is_same)
+        returned = gone.returning(c.application, c.outcome, c.reason, c.count, c.first_at)
+        for application, outcome, reason, count, first_at in connection.execute(returned).all():
+            key = application, outcome, reason
+            if isinstance(count, int) and isinstance(first_at, datetime):  # they can be damaged
+                found[key] = _sum(found[key], count, first_at)
+    return found.values()
+
+
+def _sum(record: DeliveryRecord, count: int, first_at: datetime) -> DeliveryRecord:
+    return replace(record, count=record.count + count, first_at=min(record.first_at, first_at))
+
+
+def _forget_old(connection: Connection, names: Sequence[str]) -> None:
+    c = deliveries.c
+    place = func.row_number().over(partition_by=c.application, order_by=c.id.desc())
+    listed = select(c.id, place.label("place")).where(
+        c.application.in_(names), c.outcome.not_in(_COUNTED)
     )
-    values = _values(record)
-    for count, first_at in connection.execute(
-        same.returning(deliveries.c.count, deliveries.c.first_at)
-    ).all():
-        if isinstance(count, int) and isinstance(first_at, datetime):  # they can be damaged
-            values["count"] += count
-            values["first_at"] = min(values["first_at"], first_at)
-    connection.execute(insert(deliveries).values(values))
-
-
-def _forget_old(connection: Connection, application: str) -> None:
-    is_listed = (deliveries.c.application == application) & deliveries.c.outcome.not_in(_COUNTED)
-    newest = select(deliveries.c.id).where(is_listed).order_by(deliveries.c.id.desc())
-    first_old = newest.limit(1).offset(DELIVERIES_MOST).scalar_subquery()
-    connection.execute(delete(deliveries).where(is_listed, deliveries.c.id <= first_old))
+    newest = listed.subquery()
+    old = select(newest.c.id).where(newest.c.place > DELIVERIES_MOST)
+    for some in chunks(connection.scalars(old).all()):
+        connection.execute(delete(deliveries).where(c.id.in_(some)))
 
 
 def _values(record: DeliveryRecord) -> dict[str, Any]:

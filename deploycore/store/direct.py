@@ -118,9 +118,12 @@ class SqliteFile:
         return False
 
     @contextmanager
-    def transaction(self, *, writes: bool) -> Iterator[DirectStatements]:
+    def transaction(
+        self, *, writes: bool, patience: float | None = None
+    ) -> Iterator[DirectStatements]:
         """A transaction, as ``Database.reading`` and ``Database.writing`` describe it."""
-        with self._connection() as connection:
+        wait = self._wait if patience is None else min(patience, self._wait)
+        with self._connection() as connection, _waiting(connection, wait, self._wait):
             try:
                 _execute(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
                 yield DirectStatements(connection)
@@ -165,6 +168,19 @@ class SqliteFile:
         )
         prepare_sqlite(connection)
         return connection
+
+
+@contextmanager
+def _waiting(connection: sqlite3.Connection, seconds: float, otherwise: float) -> Iterator[None]:
+    """Wait so many seconds for another process that has locked the file."""
+    if seconds == otherwise:
+        yield
+        return
+    _execute(connection, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+    try:
+        yield
+    finally:
+        _execute(connection, f"PRAGMA busy_timeout = {round(otherwise * 1000)}")
 
 
 def _execute(connection: sqlite3.Connection, text: str) -> None:

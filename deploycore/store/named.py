@@ -84,9 +84,9 @@ class StatementsOfEngine:
 
     def run(self, name: str, /, **values: Any) -> Result:
         """Send a statement; see ``Statements``."""
-        from deploycore.store.definitions import DEFINITIONS
+        from deploycore.store.definitions import definition_for
 
-        return self._sent(DEFINITIONS[name], values)
+        return self._sent(definition_for(self._connection.dialect.name, name), values)
 
     def change(self, name: str, changes: Mapping[str, Any], /, **values: Any) -> Result:
         """Send a statement that changes some columns; see ``Statements``."""

@@ -202,8 +202,8 @@ class Store(StoreParts, ProviderRows):
         """
         from deploycore.store import application_changes
 
-        with self._database.reading() as connection:
-            return application_changes.find_with_webhook(connection, name)
+        with self._database.reading_by_name() as statements:
+            return application_changes.find_with_webhook(statements, name)
 
     def list_targets(self) -> dict[str, Path]:
         """Map the names of applications to their targets; one that cannot be read is left out."""

@@ -11,7 +11,6 @@ import builtins
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +23,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     or_,
     select,
     update,
@@ -33,8 +31,10 @@ from sqlalchemy import (
 from deploycore.errors import ConfigurationError
 from deploycore.store.claims import is_claimed
 from deploycore.store.database import Database, chunks
+from deploycore.store.definitions import LAST_TURN
 from deploycore.store.engine import present
-from deploycore.store.lookup import named_row
+from deploycore.store.lookup import find_row
+from deploycore.store.named import Statements
 from deploycore.store.queue_records import PendingApplication, TriggerCounts, TriggerRecord
 from deploycore.store.reading import as_record, first_readable, read_record, read_records
 from deploycore.store.tables import applications, claims, triggers
@@ -56,15 +56,7 @@ _ROWS_EACH = 4  # triggers of one application that are read at first
 _ROWS_MORE = 8
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
-_MOST_TURNS = 2**31 - 1
-_LAST_TURN = (
-    select(triggers.c.turn)
-    .where(_IS_OPEN, triggers.c.turn < _MOST_TURNS)  # others are damaged
-    .order_by(triggers.c.turn.desc())
-    .limit(1)
-)
 _TRIGGER = as_record(TriggerRecord, triggers)
-_ADDED = insert(triggers).returning(*triggers.c)
 
 
 class Triggers:
@@ -136,19 +128,17 @@ class Triggers:
             "digest": digest or None,
             "attempts": 0,
         }
-        with self._database.writing(patience=DELIVERY_SECONDS) as connection:
-            _hold(connection, application)
-            at = present(connection)
-            same = _the_same(application, delivery, digest)
-            if same is not None and _is_remembered(connection, same, at):
+        with self._database.writing_by_name(patience=DELIVERY_SECONDS) as statements:
+            if statements.run("keep application", name=application).row is None:
+                find_row(statements, "application", application)  # raises the error
+            at = statements.present()
+            if _is_remembered(statements, application, values["delivery"], values["digest"], at):
                 return None
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
-            turn = func.coalesce(_LAST_TURN.scalar_subquery(), 0) + 1
-            added = _added(connection).values(values | {"turn": turn})
-            row = connection.execute(added).mappings().one_or_none()
+            row = statements.run("add trigger", **values).row
             if row is None:
                 return None  # of two deliveries of the same, the other one came first
-            record = read_record(triggers, row, _TRIGGER)
+            record = read_record("triggers", row, _TRIGGER)
         if not settled:
             self._tell(application)
         return record
@@ -328,7 +318,7 @@ class Triggers:
         with self._database.writing() as connection:
             now = present(connection)
             # Read apart: some databases look at the rows that are changed meanwhile.
-            last = first_readable(connection, _LAST_TURN)
+            last = first_readable(connection, LAST_TURN)
             postponed = update(triggers).values(
                 attempts=triggers.c.attempts + 1,
                 not_before=now + at_most(seconds, LONGEST_POSTPONEMENT),
@@ -440,55 +430,28 @@ def _distinct(rows: Iterable[Row[Any]]) -> list[PendingApplication]:
     return list(found.values())
 
 
-def _the_same(
-    application: str, delivery: str | None, digest: str | None
-) -> ColumnElement[bool] | None:
-    """Return the condition for triggers of the same event; ``None`` if that cannot be known."""
-    same: list[ColumnElement[bool]] = []
-    if delivery:
-        same.append(triggers.c.delivery == delivery)
-    if digest:
-        same.append(triggers.c.digest == digest)
-    return (triggers.c.application == application) & or_(*same) if same else None
-
-
-def _is_remembered(connection: Connection, same: ColumnElement[bool], at: datetime) -> bool:
-    """Return whether such a trigger is stored; remove those that were settled long ago."""
-    query = select(triggers.c.id, triggers.c.settled_at).where(same)
-    found = connection.execute(query).all()
-    old = [each.id for each in found if each.settled_at and each.settled_at < at - REMEMBERED]
+def _is_remembered(
+    statements: Statements,
+    application: str,
+    delivery: str | None,
+    digest: str | None,
+    at: datetime,
+) -> bool:
+    """Return whether a trigger of the same event is stored; remove those that were settled long
+    ago."""
+    if delivery is None and digest is None:
+        return False
+    same = {"same_delivery": delivery, "same_digest": digest}
+    found = statements.run("same triggers", of=application, **same).rows
+    before = at - REMEMBERED
+    old = [each["id"] for each in found if each["settled_at"] and each["settled_at"] < before]
     if old:
-        connection.execute(delete(triggers).where(triggers.c.id.in_(old)))
+        statements.run("remove triggers", numbers=old)
     return len(found) > len(old)
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-
-def _hold(connection: Connection, application: str) -> None:
-    """Lock an application against removal until the transaction ends; nothing else waits.
-
-    Raises:
-        ConfigurationError: The application does not exist.
-    """
-    held = select(applications.c.name).where(applications.c.name == application)
-    if connection.scalar(held.with_for_update(read=True, key_share=True)) is None:
-        named_row(connection, "application", application)
-
-
-def _added(connection: Connection) -> Any:
-    """Build the statement that adds a trigger, unless the same one is stored.
-
-    SQLite does not need this condition, because it has only one writer at a time."""
-    return _added_once() if connection.dialect.name == "postgresql" else _ADDED
-
-
-@cache
-def _added_once() -> Any:
-    from sqlalchemy.dialects import postgresql  # takes 30 ms, which SQLite need not pay
-
-    return postgresql.insert(triggers).on_conflict_do_nothing().returning(*triggers.c)
 
 
 def _age_of_oldest(connection: Connection, now: datetime) -> float:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.lookup import named_row
+from deploycore.store.named import Statements, StatementsOfEngine
 from deploycore.store.polls import poll_now
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.tables import webhooks
@@ -49,7 +50,7 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", application, locked=True)
-            known = find_webhook(connection, application)
+            known = _stored(connection, application)
             if known is not None:
                 return known
             self._refuse_second_key(connection)
@@ -71,13 +72,13 @@ class Webhooks:
         """
         with self._database.reading() as connection:
             named_row(connection, "application", application)
-            found = find_webhook(connection, application)
+            found = _stored(connection, application)
         return found or _raise_missing(application)
 
     def find(self, application: str) -> WebhookRecord | None:
         """Return the webhook of an application; ``None`` if there is none. This reads one row."""
-        with self._database.reading() as connection:
-            return find_webhook(connection, application)
+        with self._database.reading_by_name() as statements:
+            return find_webhook(statements, application)
 
     def list(self) -> list[WebhookRecord]:
         """List all webhooks, by application."""
@@ -96,7 +97,7 @@ class Webhooks:
         """
         with self._database.writing() as connection:
             named_row(connection, "application", application, locked=True)
-            known = find_webhook(connection, application) or _raise_missing(application)
+            known = _stored(connection, application) or _raise_missing(application)
             if known.former is not None and known.former_until is None:
                 return known
             self._refuse_second_key(connection)
@@ -113,7 +114,7 @@ class Webhooks:
             ConfigurationError: The webhook does not exist.
         """
         with self._database.writing() as connection:
-            known = find_webhook(connection, application) or _raise_missing(application)
+            known = _stored(connection, application) or _raise_missing(application)
             if known.former is None or known.former_until is not None:
                 return known
             return _changed(connection, application, {"former_until": former_until})
@@ -167,11 +168,14 @@ class Webhooks:
             poll_now(connection, application)
 
 
-def find_webhook(connection: Connection, application: str) -> WebhookRecord | None:
+def find_webhook(statements: Statements, application: str) -> WebhookRecord | None:
     """Return the webhook of an application, if it has one."""
-    query = select(webhooks).where(webhooks.c.application == application)
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else read_record(webhooks, row, webhook_of)
+    row = statements.run("webhook", of=application).row
+    return None if row is None else read_record("webhooks", row, webhook_of)
+
+
+def _stored(connection: Connection, application: str) -> WebhookRecord | None:
+    return find_webhook(StatementsOfEngine(connection), application)
 
 
 def _changed(connection: Connection, application: str, values: dict[str, Any]) -> WebhookRecord:
