@@ -66,6 +66,7 @@ def run(
     # a lock of SQLite. It also frees all objects, though the process ends anyway. Temporary
     # directories are still removed.
     if code == INTERRUPTED or (is_whole_process and not _is_still_needed()):
+        atexit.unregister(gc.freeze)  # frozen objects are not in the list of those that are alive
         atexit._run_exitfuncs()
         _flush_files()
         end_at_once(code)
@@ -106,7 +107,6 @@ def _has_left_calls() -> bool:
 
 def _flush_files() -> None:
     """Flush the files that are still open, such as one of a plugin: no object will be freed."""
-    gc.unfreeze()
     for each in gc.get_objects():
         if type(each) in _WRITERS:
             with suppress(Exception):
