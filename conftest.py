@@ -119,9 +119,9 @@ def slow_tests():
 def pytest_xdist_make_scheduler(config, log):
     """Have processes that are done take over what others still have to do: tests take from a
     millisecond to half a minute."""
-    from xdist.scheduler import WorkStealingScheduling
+    from tests.scheduling import LongTestsFirst
 
-    return WorkStealingScheduling(config, log)
+    return LongTestsFirst(config, log)
 
 
 def pytest_make_parametrize_id(config, val, argname):

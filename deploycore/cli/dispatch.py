@@ -72,6 +72,7 @@ def run(
     # a lock of SQLite. It also frees all objects, though the process ends anyway. Temporary
     # directories are still removed.
     if code == INTERRUPTED or (is_whole_process and not _is_still_needed()):
+        atexit.unregister(gc.freeze)  # frozen objects are not in the list of those that are alive
         atexit._run_exitfuncs()
         _flush_files()
         end_at_once(code)
@@ -124,7 +125,6 @@ def _flush_files() -> None:
     A pipe or a socket may be full, and a thread that writes to it holds its lock. So they are
     waited for, but not for ever.
     """
-    gc.unfreeze()
     others = []
     for each in gc.get_objects():
         if type(each) in _WRITERS:

@@ -7,6 +7,7 @@ plugin: the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` fo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -55,8 +56,8 @@ def _repositories(text: str) -> str:
             raise ValueError(f"{path!r} is not a path below the url, such as acme/shop.git")
         if segments[-1] == GIT:
             raise ValueError(f"{path!r} ends with a directory {GIT}; leave it out, git finds it")
-    names = [_named(path) for path in paths]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    names = Counter(map(_named, paths))
+    if twice := next((name for name, count in names.items() if count > 1), None):
         raise ValueError(f"two paths have the name {str(twice)!r}; keep one of them")
     return " ".join(paths)
 
