@@ -13,9 +13,9 @@ Invariants, in the order in which they are kept:
 
 If the target was an empty directory, the new one gets its mode, owner and group.
 
-A process that gets the lock of another process's staging directory knows that the other is dead, or
-has not locked its new directory yet. Such a new directory is renamed before it is removed. Otherwise
-the other process could lock it while it is removed, and write to it.
+A process that gets the lock of another staging directory knows that the other process is dead, or
+has not locked its new directory yet. Such a new directory is renamed before it is removed.
+Otherwise the other process could lock it while it is removed, and write to it.
 """
 
 from __future__ import annotations
