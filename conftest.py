@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import pass_on_no_ignored_signals
 from tests.reuse import keep_between_tests
 
 keep_between_tests()  # before other modules take what it replaces
@@ -60,6 +61,7 @@ DESCRIBED = {
 
 def pytest_configure(config):
     config.addinivalue_line("markers", OUTSIDE)
+    pass_on_no_ignored_signals()
     if importlib.util.find_spec("hypothesis") is not None:
         import hypothesis
 
@@ -101,11 +103,23 @@ def is_on_a_server(item):
 def pytest_ignore_collect(collection_path, config):
     """Leave files out of the fast suite that are slow as a whole: each process would import them
     and make their thousands of tests, only to deselect them."""
-    if config.option.markexpr != "not slow" or not collection_path.is_relative_to(ROOT):
+    if not is_fast_suite(config) or not collection_path.is_relative_to(ROOT):
         return None
     name = collection_path.relative_to(ROOT).as_posix() + "/" * collection_path.is_dir()
     whole = [place for places in SLOW_KINDS.values() for place in places]
     return True if name.startswith(tuple(whole)) or name in slow_tests() else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector, name):
+    """Leave single functions out of the fast suite, too: one may stand for hundreds of tests."""
+    is_left_out = is_fast_suite(collector.config) and f"{collector.nodeid}::{name}" in slow_tests()
+    return [] if is_left_out else None
+
+
+def is_fast_suite(config):
+    """Whether no slow test is to run."""
+    return config.option.markexpr == "not slow"
 
 
 @functools.cache

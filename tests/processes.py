@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+from contextlib import suppress
 from typing import Any
 
-__all__ = ["Process"]
+__all__ = ["Process", "pass_on_no_ignored_signals"]
+
+
+def pass_on_no_ignored_signals() -> None:
+    """Have programs get the signals that this process was told to ignore, and ignore them still.
+
+    A shell has its background jobs ignore Ctrl-C, and ``nohup`` has a program ignore the end of its
+    terminal. Programs inherit that, unless their parent has a handler in its place.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(number, _ignore)
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
 
 
 class Process(subprocess.Popen[Any]):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.processes import Process
+from tests.processes import Process, pass_on_no_ignored_signals
 
 ENDLESS = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(3600)"]
 
@@ -39,3 +39,23 @@ def test_waiting_for_output_of_an_ended_program_is_an_error():
         Process([sys.executable, "-c", ""], stdout=subprocess.PIPE) as running,
     ):
         running.line()
+
+
+def test_programs_get_signals_that_the_test_run_ignores():
+    """A run in the background of a shell ignores SIGINT, which its programs would inherit."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pass_on_no_ignored_signals()
+        signal.raise_signal(signal.SIGINT)  # this process still ignores it
+        with Process(ENDLESS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+            running.line()
+            running.send_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert running.returncode == -signal.SIGINT
+
+
+def test_other_handlers_of_signals_stay():
+    previous = signal.getsignal(signal.SIGINT)
+    pass_on_no_ignored_signals()
+    assert signal.getsignal(signal.SIGINT) == previous

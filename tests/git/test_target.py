@@ -226,6 +226,38 @@ def test_concurrent_exports_do_not_treat_each_other_as_leftovers(tmp_path):
     assert len(os.listdir(tmp_path)) == 80
 
 
+def test_a_new_directory_is_not_locked_while_another_process_removes_it(tmp_path, monkeypatch):
+    """The other process takes the lock of a directory that was just created, before its owner.
+
+    Both go on when the other process has removed the lock, but not yet the directory.
+    """
+    lock_is_removed, owner_has_tried = threading.Event(), threading.Event()
+    mkdir, rmdir = os.mkdir, os.rmdir
+    other = threading.Thread(target=remove_leftovers, args=(tmp_path,))
+
+    def mkdir_and_wait(path, *arguments, **named):
+        mkdir(path, *arguments, **named)
+        monkeypatch.setattr(os, "mkdir", mkdir)
+        other.start()
+        assert lock_is_removed.wait(60)
+
+    def wait_and_rmdir(path, **named):
+        if threading.current_thread() is other:
+            lock_is_removed.set()
+            assert owner_has_tried.wait(60)
+        rmdir(path, **named)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_and_wait)
+    monkeypatch.setattr(os, "rmdir", wait_and_rmdir)
+    with staging_for(tmp_path / "target") as staging:
+        owner_has_tried.set()
+        other.join()
+        (staging.tree / "f").write_text("x")
+        staging.publish()
+    assert os.listdir(tmp_path / "target") == ["f"]
+    assert os.listdir(tmp_path) == ["target"]
+
+
 def test_an_empty_target_is_restored_if_the_last_step_fails(make, target, settings, monkeypatch):
     def fails(path):
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -2,24 +2,88 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from deploycore import Installation, Settings
 from deploycore.server import deliveries
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
+from deploycore.store.applications import prepared
+from deploycore.store.tables import applications
+from deploycore.store.targets import places_of
 from deploycore.store.token_digests import digest_of, new_token
 from deploycore.worker.previews import handle
 from tests.server import acme
 
 
+class Template:
+    """A data directory that has the provider ``work``, and maybe ``shop`` with its webhook.
+
+    Creating a provider and an application takes longer than most tests, so each test gets a copy.
+    """
+
+    def __init__(self, home: Path, *, has_shop: bool) -> None:
+        self.home = home
+        self.secret = ""
+        with open_installation(home) as opened:
+            opened.add_provider("work", "acme", {}, {"token": SecretStr("hunter2-of-acme")})
+            if has_shop:
+                self.secret = create_shop(opened, "shop", home.parent)
+                self._shop = opened.store.get_application("shop").definition
+
+    def move_shop(self, installation: Installation, directory: Path) -> str:
+        """Give the copied ``shop`` a target of its own; returns the secret of its webhook."""
+        shop = self._shop.model_copy(update={"target": str(directory / "shop")})
+        values = prepared(shop, places_of([shop])["shop"])
+        with installation.store._database.writing() as connection:
+            connection.execute(update(applications).values(values))
+        return self.secret
+
+
+def open_installation(home: Path) -> Installation:
+    return Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)}))
+
+
+def create_shop(installation: Installation, name: str, directory: Path, **fields: Any) -> str:
+    given = {"repository": "acme/shop", "ref": "main", "auto_deploy": {}, **fields}
+    installation.add_application(name, provider="work", target=directory / name, **given)
+    record = installation.webhooks.prepare(name)
+    return installation.secrets.reveal(record.secret).get_secret_value()
+
+
+@pytest.fixture(scope="session")
+def templates() -> dict[bool, Template]:
+    """The templates with and without ``shop``, made when a test first needs them."""
+    return {}
+
+
 @pytest.fixture
-def installation(home, install_distribution):
+def template(request, templates, empty_home, tmp_path_factory, install_distribution) -> Template:
+    """The template of this test, which has ``shop`` if the test uses its secret."""
     install_distribution("deploycore-acme", "acme", acme.PLUGIN)
-    with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as opened:
-        opened.add_provider("work", "acme", {}, {"token": SecretStr("hunter2-of-acme")})
+    has_shop = "secret" in request.fixturenames
+    if has_shop not in templates:
+        home = tmp_path_factory.mktemp("template") / "home"
+        templates[has_shop] = Template(shutil.copytree(empty_home, home), has_shop=has_shop)
+    return templates[has_shop]
+
+
+@pytest.fixture
+def home(tmp_path, template) -> Path:
+    """A data directory of this test's own, which has the provider ``work``."""
+    return shutil.copytree(template.home, tmp_path / "home")
+
+
+@pytest.fixture
+def installation(home):
+    with open_installation(home) as opened:
         yield opened
 
 
@@ -28,18 +92,15 @@ def create(installation, tmp_path):
     """Creates an application with a webhook; gives the webhook's secret."""
 
     def make(name: str = "shop", **fields) -> str:
-        given = {"repository": "acme/shop", "ref": "main", "auto_deploy": {}, **fields}
-        installation.add_application(name, provider="work", target=tmp_path / name, **given)
-        record = installation.webhooks.prepare(name)
-        return installation.secrets.reveal(record.secret).get_secret_value()
+        return create_shop(installation, name, tmp_path, **fields)
 
     return make
 
 
 @pytest.fixture
-def secret(create) -> str:
+def secret(installation, template, tmp_path, create) -> str:
     """The secret of the webhook of ``shop``."""
-    return create("shop")
+    return template.move_shop(installation, tmp_path) if template.secret else create("shop")
 
 
 @pytest.fixture

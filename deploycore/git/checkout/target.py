@@ -13,7 +13,9 @@ Invariants, in the order in which they are kept:
 
 If the target was an empty directory, the new one gets its mode, owner and group.
 
-A process that gets the lock of another process's staging directory knows that the other is dead.
+A process that gets the lock of another staging directory knows that the other process is dead, or
+has not locked its new directory yet. Such a new directory is renamed before it is removed.
+Otherwise the other process could lock it while it is removed, and write to it.
 """
 
 from __future__ import annotations
@@ -232,8 +234,7 @@ def _make_parents(parent: Path) -> list[Path]:
 
 def _locked_directory(target: Path) -> tuple[Path, int]:
     for _ in range(_TRIES):
-        name = f".{target.name[:_MAX_NAME]}.deploycore-{secrets.token_hex(8)}"
-        directory = target.parent / name
+        directory = target.parent / _new_name(target.name[:_MAX_NAME])
         directory.mkdir(mode=0o700)
         try:
             lock = _lock(directory)
@@ -244,6 +245,10 @@ def _locked_directory(target: Path) -> tuple[Path, int]:
             return directory, lock
         # Another process has removed the new directory before it was locked.
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
+
+
+def _new_name(name: str) -> str:
+    return f".{name}.deploycore-{secrets.token_hex(8)}"
 
 
 def _lock(directory: Path) -> int | None:
@@ -276,12 +281,30 @@ def _removed(directory: Path, refused: Callable[[Remains], None]) -> bool:
     if lock is None:
         return False
     try:
-        left = remove_tree(directory)
+        left = _remove_abandoned(directory)
     finally:
         os.close(lock)
     if left is not None:
         refused(left)
     return left is None
+
+
+def _remove_abandoned(directory: Path) -> Remains | None:
+    """Remove a locked directory of another process; return what is left.
+
+    A directory without a tree may be a new one, whose process is about to open its lock.
+    """
+    if not os.path.lexists(directory / _TREE):
+        aside = directory.with_name(_new_name("removed"))
+        try:
+            os.rename(directory, aside)
+        except FileNotFoundError:
+            return None  # its own process has removed it, or a third one
+        except OSError as error:
+            reason, number = error.strerror or type(error).__name__, error.errno or errno.EIO
+            return Remains(directory, 1, first=directory, reason=reason, number=number)
+        directory = aside
+    return remove_tree(directory)
 
 
 def _remove(directory: Path) -> None:
