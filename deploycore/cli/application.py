@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from deploycore.store import ApplicationRecord, PreviewRecord, RepositoryRecord
     from deploycore.store.listing import Listing
 
-__all__ = ["application_rows", "register", "show_applications"]
+__all__ = ["application_rows", "register", "say_accepted", "show_applications"]
 
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Manage applications.")
 
@@ -198,6 +198,11 @@ def accept_repository(name: Name) -> None:
     with deploycore.Installation() as installation:
         installation.store.repositories.forget(name)
         repository = installation.store.get_application(name).definition.repository
+    say_accepted(name, repository)
+
+
+def say_accepted(name: str, repository: str) -> None:
+    """Print that an application deploys from another repository with the same name."""
     say(f"The next deployment of {name} uses the repository that is named {repository} then.")
 
 

@@ -5,6 +5,8 @@ It is safe to remove anything from the cache: the next deployment fetches it aga
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,11 +20,26 @@ from deploycore.times import for_machines, for_people
 if TYPE_CHECKING:
     from deploycore.git import CacheEntry, RepositoryCache
 
-__all__ = ["register"]
+__all__ = [
+    "MIB",
+    "Mebibytes",
+    "Url",
+    "register",
+    "say_pruned",
+    "say_removed",
+    "show_entries",
+]
 
 commands = typer.Typer(cls=NounGroup, no_args_is_help=True, help="Inspect and clear the git cache.")
 
-_MIB = 1024 * 1024
+Url = Annotated[
+    str, typer.Argument(help="URL of the repository, as in cache list.", show_default=False)
+]
+Mebibytes = Annotated[
+    int, typer.Option("--to", min=0, metavar="MIB", help="Maximum size of the cache, in MiB.")
+]
+
+MIB = 1024 * 1024
 
 
 def register(application: typer.Typer) -> None:
@@ -33,9 +50,31 @@ def register(application: typer.Typer) -> None:
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the repositories in the cache, most recently used first."""
-    entries = _cache().entries()
+    show_entries([*map(_as_dict, _cache().entries())], as_json=as_json)
+
+
+@commands.command()
+def remove(url: Url, as_json: AsJson = False) -> None:
+    """Remove one repository from the cache. The next deployment fetches it again."""
+    if not _cache().remove(url):
+        raise ConfigurationError(
+            f"The cache has no repository {url}, or the repository is in use.",
+            hint="List the repositories in the cache: deploycore cache list",
+        )
+    say_removed(url, as_json=as_json)
+
+
+@commands.command()
+def prune(mebibytes: Mebibytes = 0, as_json: AsJson = False) -> None:
+    """Remove the least recently used repositories until the cache has at most --to MiB."""
+    removed = _cache().prune(mebibytes * MIB)
+    say_pruned([*map(_as_dict, removed)], as_json=as_json)
+
+
+def show_entries(entries: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print repositories in the cache, each as ``--json`` prints it."""
     if as_json:
-        show_json_array(map(_as_dict, entries))
+        show_json_array(entries)
         return
     show_table(
         [
@@ -46,50 +85,31 @@ def list_(as_json: AsJson = False) -> None:
         ],
         (
             [
-                entry.url or "(unknown)",
-                f"{entry.bytes / _MIB:,.1f}",
-                str(entry.commits),
-                for_people(entry.used_at),
+                each["url"] or "(unknown)",
+                f"{each['bytes'] / MIB:,.1f}",
+                str(each["commits"]),
+                for_people(datetime.fromisoformat(each["used_at"])),
             ]
-            for entry in entries
+            for each in entries
         ),
         empty="The cache is empty. Deployments fill it.",
     )
 
 
-@commands.command()
-def remove(
-    url: Annotated[
-        str, typer.Argument(help="URL of the repository, as in cache list.", show_default=False)
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Remove one repository from the cache. The next deployment fetches it again."""
-    if not _cache().remove(url):
-        raise ConfigurationError(
-            f"The cache has no repository {url}, or the repository is in use.",
-            hint="List the repositories in the cache: deploycore cache list",
-        )
+def say_removed(url: str, *, as_json: bool) -> None:
+    """Print that one repository was removed."""
     if as_json:
         show_json({"removed": [url]})
         return
     say(f"{url} is no longer in the cache. The next deployment that needs it fetches it again.")
 
 
-@commands.command()
-def prune(
-    mebibytes: Annotated[
-        int,
-        typer.Option("--to", min=0, metavar="MIB", help="Maximum size of the cache, in MiB."),
-    ] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Remove the least recently used repositories until the cache has at most --to MiB."""
-    removed = _cache().prune(mebibytes * _MIB)
+def say_pruned(removed: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print which repositories were removed."""
     if as_json:
-        show_json({"removed": [entry.url for entry in removed]})
+        show_json({"removed": [each["url"] for each in removed]})
         return
-    freed = sum(entry.bytes for entry in removed) / _MIB
+    freed = sum(each["bytes"] for each in removed) / MIB
     say(f"Removed {len(removed)} repositories, {freed:,.1f} MiB.")
 
 

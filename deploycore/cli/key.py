@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -21,7 +23,21 @@ if TYPE_CHECKING:
     from deploycore.installation.deploy_keys import KeyOutcome
     from deploycore.store import DeployKeyRecord
 
-__all__ = ["register"]
+__all__ = [
+    "KeepAtHost",
+    "LeftOver",
+    "Name",
+    "Of",
+    "Repositories",
+    "Type",
+    "confirm_removal",
+    "explaining_removal",
+    "key_command",
+    "register",
+    "say_removed",
+    "show_keys",
+    "show_outcome",
+]
 
 Name = Annotated[
     str,
@@ -55,6 +71,12 @@ Repositories = Annotated[
         " provider's applications). Repeatable.",
     ),
 ]
+LeftOver = Annotated[
+    bool, typer.Option("--left-over", help="Remove only keys that git no longer uses.")
+]
+KeepAtHost = Annotated[
+    bool, typer.Option("--keep-at-host", help="Remove the keys only here, not at the git host.")
+]
 
 
 def register(application: typer.Typer) -> None:
@@ -85,7 +107,8 @@ def create(
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
         done = keys.create(keys.owner(name, of), kind=type_, repositories=repository or ())
-    _show(done, _command("create", name, of, repository), name, of, as_json=as_json)
+    again = key_command("create", name, of, repository)
+    show_outcome(_outcome_as_dict(done), again, name, of, as_json=as_json)
 
 
 def rotate(
@@ -102,7 +125,8 @@ def rotate(
     with deploycore.Installation() as installation:
         keys = installation.deploy_keys
         done = keys.rotate(keys.owner(name, of), kind=type_, repositories=repository or ())
-    _show(done, _command("rotate", name, of, repository), name, of, as_json=as_json)
+    again = key_command("rotate", name, of, repository)
+    show_outcome(_outcome_as_dict(done), again, name, of, as_json=as_json)
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -112,8 +136,83 @@ def list_(as_json: AsJson = False) -> None:
     """
     with deploycore.Installation() as installation:
         found = installation.deploy_keys.listed()
+    show_keys([_as_dict(each.key) | {"use": each.use} for each in found], as_json=as_json)
+
+
+def remove(
+    name: Name,
+    of: Of = None,
+    left_over: LeftOver = False,
+    keep_at_host: KeepAtHost = False,
+    yes: Yes = False,
+) -> None:
+    """Remove the SSH keys of an application or a provider.
+
+    The keys are removed here and at the git host. If the git host does not remove a key, deploycore
+    keeps it too.
+    """
+    with deploycore.Installation() as installation:
+        keys = installation.deploy_keys
+        owner = keys.owner(name, of)
+        confirm_removal(name, owner.noun, left_over=left_over, keep_at_host=keep_at_host, yes=yes)
+        with explaining_removal(name, of, left_over=left_over):
+            remains = keys.remove(owner, left_over=left_over, at_host=not keep_at_host)
+    say_removed(name, [str(each) for each in remains], left_over=left_over)
+
+
+def confirm_removal(
+    name: str, noun: str, *, left_over: bool, keep_at_host: bool, yes: bool
+) -> None:
+    """Ask at the terminal whether to remove keys.
+
+    Args:
+        name: Whose keys.
+        noun: What it is: ``application`` or ``provider``.
+    """
+    where = "here, but not at the git host" if keep_at_host else "here and at the git host"
+    which = _which(left_over=left_over)
+    lines = [f"This removes the {which} of the {noun} {name} {where}."]
+    if not left_over:
+        lines.append("After that, git uses the other credentials of the provider.")
+    confirm_at_terminal(f"Remove the {which} of {name}", lines, yes=yes)
+
+
+@contextmanager
+def explaining_removal(name: str, of: str | None, *, left_over: bool) -> Iterator[None]:
+    """Add to an error of the git host how to remove the keys only here."""
+    try:
+        yield
+    except DeploycoreError as error:
+        if "name" not in error.details:
+            # Without --left-over, the key that is in use would be removed too.
+            more = ("--left-over", "--keep-at-host") if left_over else ("--keep-at-host",)
+            hint = "Or remove it at the host yourself, and here:"
+            command = key_command("remove", name, of, None, *more)
+            error.hint = sentences(error.hint, f"{hint} {command}")
+        raise
+
+
+def say_removed(name: str, remains: Sequence[str], *, left_over: bool) -> None:
+    """Print that keys were removed, and what a person has to remove at the git host."""
+    where = "here" if remains else "here and at the git host"
+    say(f"The {_which(left_over=left_over)} of {name} are removed {where}.")
+    for each in remains:
+        say_aside(f"Not removed; remove it yourself: {each}")
+
+
+def key_command(
+    verb: str, name: str, of: str | None, repositories: Sequence[str] | None = None, *more: str
+) -> str:
+    """Return the command for the same key, for hints."""
+    which = ["--of", of] if of else []
+    where = [part for each in repositories or () for part in ("--repository", each)]
+    return shlex.join(["deploycore", "key", verb, name, *which, *where, *more])
+
+
+def show_keys(keys: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print keys, each as ``--json`` prints it."""
     if as_json:
-        show_json_array(_as_dict(each.key) | {"use": each.use} for each in found)
+        show_json_array(keys)
         return
     show_table(
         [
@@ -126,110 +225,79 @@ def list_(as_json: AsJson = False) -> None:
         ],
         (
             [
-                record.owner,
-                _noun(record),
-                use,
-                _fingerprint(record),
-                ", ".join(record.registered) or "(by hand)",
-                for_people(record.created_at),
+                each["name"],
+                each["of"],
+                each["use"],
+                each["fingerprint"],
+                ", ".join(each["registered"]) or "(by hand)",
+                for_people(datetime.fromisoformat(each["created_at"])),
             ]
-            for record, use in ((each.key, each.use) for each in found)
+            for each in keys
         ),
         empty="No deploy keys yet. Make one: deploycore key create --help",
     )
 
 
-def remove(
-    name: Name,
-    of: Of = None,
-    left_over: Annotated[
-        bool, typer.Option("--left-over", help="Remove only keys that git no longer uses.")
-    ] = False,
-    keep_at_host: Annotated[
-        bool, typer.Option("--keep-at-host", help="Remove the keys only here, not at the git host.")
-    ] = False,
-    yes: Yes = False,
+def show_outcome(
+    done: Mapping[str, Any], again: str, name: str, of: str | None, *, as_json: bool
 ) -> None:
-    """Remove the SSH keys of an application or a provider.
+    """Print what became of a new key.
 
-    The keys are removed here and at the git host. If the git host does not remove a key, deploycore
-    keeps it too.
+    Args:
+        done: The outcome as the REST API describes it.
+        again: The command that continues after a person has added the key.
+        name: Whose key it is.
+        of: What that is, if it was given.
     """
-    with deploycore.Installation() as installation:
-        keys = installation.deploy_keys
-        owner = keys.owner(name, of)
-        where = "here, but not at the git host" if keep_at_host else "here and at the git host"
-        which = "replaced SSH keys" if left_over else "SSH keys"
-        lines = [f"This removes the {which} of the {owner.noun} {name} {where}."]
-        if not left_over:
-            lines.append("After that, git uses the other credentials of the provider.")
-        confirm_at_terminal(f"Remove the {which} of {name}", lines, yes=yes)
-        try:
-            remains = keys.remove(owner, left_over=left_over, at_host=not keep_at_host)
-        except DeploycoreError as error:
-            if "name" not in error.details:
-                # Without --left-over, the key that is in use would be removed too.
-                more = ("--left-over", "--keep-at-host") if left_over else ("--keep-at-host",)
-                hint = "Or remove it at the host yourself, and here:"
-                command = _command("remove", name, of, None, *more)
-                error.hint = sentences(error.hint, f"{hint} {command}")
-            raise
-    say(f"The {which} of {name} are removed here{'' if remains else ' and at the git host'}.")
-    for each in remains:
-        say_aside(f"Not removed; remove it yourself: {each}")
-
-
-def _command(
-    verb: str, name: str, of: str | None, repositories: Sequence[str] | None = None, *more: str
-) -> str:
-    """The command for the same key, for hints."""
-    which = ["--of", of] if of else []
-    where = [part for each in repositories or () for part in ("--repository", each)]
-    return shlex.join(["deploycore", "key", verb, name, *which, *where, *more])
-
-
-def _show(done: KeyOutcome, again: str, name: str, of: str | None, *, as_json: bool) -> None:
+    key = done["key"]
     if as_json:
-        remains = [str(each) for each in done.remains]
-        more = {"by_hand": done.by_hand or None, "pages": list(done.pages), "remains": remains}
-        show_json(_as_dict(done.key) | more)
+        remains = [each["text"] for each in done["remains"]]
+        show_json({**key, "by_hand": done["by_hand"], "pages": done["pages"], "remains": remains})
         return
-    if not done.is_live:
-        say(f"{done.by_hand}\n\nAdd this public key at the git host, with read access only:\n")
-        say(f"  {done.key.public_key}\n")
-        for page in done.pages:
+    if key["state"] != "live":
+        say(f"{done['by_hand']}\n\nAdd this public key at the git host, with read access only:\n")
+        say(f"  {key['public_key']}\n")
+        for page in done["pages"]:
             say(f"  {page}")
         say(f"\nThen run: {again}")
         return
-    say(f"The key {_fingerprint(done.key)} of {name} is in use.")
-    for repository in done.key.registered:
+    say(f"The key {key['fingerprint']} of {name} is in use.")
+    for repository in key["registered"]:
         say(f"  Registered for {repository} with read access.")
-    for each in done.remains:
-        why = f" {each.error}" if each.error else ""
-        say_aside(f"Not removed: {each}.{why}")
-    if done.remains:
-        say_aside(f"To remove it later: {_command('remove', name, of, None, '--left-over')}")
+    for each in done["remains"]:
+        why = f" {each['error']}" if each["error"] else ""
+        say_aside(f"Not removed: {each['text']}.{why}")
+    if done["remains"]:
+        say_aside(f"To remove it later: {key_command('remove', name, of, None, '--left-over')}")
+
+
+def _which(*, left_over: bool) -> str:
+    return "replaced SSH keys" if left_over else "SSH keys"
+
+
+def _outcome_as_dict(done: KeyOutcome) -> dict[str, Any]:
+    return {
+        "key": _as_dict(done.key),
+        "by_hand": done.by_hand or None,
+        "pages": list(done.pages),
+        "remains": [
+            {"text": str(each), "error": str(each.error) if each.error else None}
+            for each in done.remains
+        ],
+    }
 
 
 def _as_dict(record: DeployKeyRecord) -> dict[str, Any]:
+    from deploycore.ssh.making import fingerprint_of
+
     return {
         "name": record.owner,
-        "of": _noun(record),
+        "of": "provider" if record.application is None else "application",
         "state": record.state,
-        "fingerprint": _fingerprint(record),
+        "fingerprint": fingerprint_of(record.public_key),
         "public_key": record.public_key,
         "provider": record.provider,
         "repository": record.repository,
         "registered": dict(record.registered),
         "created_at": for_machines(record.created_at),
     }
-
-
-def _noun(record: DeployKeyRecord) -> str:
-    return "provider" if record.application is None else "application"
-
-
-def _fingerprint(record: DeployKeyRecord) -> str:
-    from deploycore.ssh.making import fingerprint_of
-
-    return fingerprint_of(record.public_key)

@@ -28,6 +28,7 @@ from deploycore.installation.deploy_key_results import (
     ListedKey,
     RemainingKey,
 )
+from deploycore.installation.repository_names import read_repository_of
 from deploycore.models import RepositoryId
 from deploycore.provider.background import Unanswered, call_within
 from deploycore.secrets import SecretBox, is_sealed
@@ -136,9 +137,14 @@ class DeployKeys:
             _raise_missing(owner)
         return self._bring(owner, kind, repositories)
 
-    def listed(self) -> Sequence[ListedKey]:
-        """All keys, those of providers first, and whether git uses them."""
-        return [ListedKey(each, self._use_of(each)) for each in self._store.deploy_keys.list()]
+    def listed(self, owner: KeyOwner | None = None) -> Sequence[ListedKey]:
+        """List keys, and whether git uses them.
+
+        Args:
+            owner: Whose keys (default: all keys, those of providers first).
+        """
+        found = self._store.deploy_keys.list() if owner is None else self._of(owner)
+        return [ListedKey(each, self._use_of(each)) for each in found]
 
     def remove(
         self, owner: KeyOwner, *, left_over: bool = False, at_host: bool = True
@@ -339,7 +345,8 @@ class DeployKeys:
         """The repositories that the key is for; the first one is tried."""
         if owner.application is not None:
             return [self._store.get_application(owner.application).definition.repository]
-        found = [str(RepositoryId.parse(each)) for each in given]
+        open_provider = partial(self._open_provider, owner.provider)
+        found = [str(read_repository_of(open_provider, each)) for each in given]
         for key in self._of(owner):
             found += key.registered
         found += [each.repository for each in self._applications_of(owner.provider)]

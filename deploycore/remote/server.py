@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from deploycore import errors
 from deploycore.errors import AuthenticationFailed, ConfigurationError, DeploycoreError
-from deploycore.http import BearerAuth, ErrorAnswer, HttpClient
+from deploycore.http import BearerAuth, ErrorAnswer, HttpClient, HttpSettings
 from deploycore.redaction import Redactor
 
 __all__ = ["RemoteServer", "error_of", "server_url"]
@@ -19,6 +19,8 @@ __all__ = ["RemoteServer", "error_of", "server_url"]
 _PREFIX = "/api/v1"
 _OWN_DETAILS = {"code", "message", "hint", "server", "retry_at"}
 """What the server's details do not set: the arguments of errors, and the server's address."""
+_READ_SECONDS = 90.0
+"""More than the server waits for a git host, so that its own error arrives."""
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
@@ -32,7 +34,12 @@ class RemoteServer:
 
     def __init__(self, url: str, token: SecretStr) -> None:
         self.url = url
-        client = HttpClient(url + _PREFIX, auth=BearerAuth(token), redactor=Redactor([token]))
+        client = HttpClient(
+            url + _PREFIX,
+            auth=BearerAuth(token),
+            redactor=Redactor([token]),
+            settings=HttpSettings(read_timeout=_READ_SECONDS),
+        )
         self._client = client.explaining(self._explain)
 
     def ask(
@@ -114,11 +121,10 @@ class RemoteServer:
                 server=self.url,
             )
         code, details = str(problem.get("code")), problem.get("details")
-        if code == "not_found" and not (isinstance(details, dict) and "provider" in details):
-            code = ConfigurationError.code  # one of the server's own names, as on its machine
-        if code == "conflict":
-            code = ConfigurationError.code
         given = details if isinstance(details, dict) else {}
+        is_of_host = "provider" in given and len(given) > 1  # a host's error says more
+        if code == "conflict" or (code == "not_found" and not is_of_host):
+            code = ConfigurationError.code  # about the server's own names, as on its machine
         kept = {name: value for name, value in given.items() if name not in _OWN_DETAILS}
         return error_of(code, message, hint=hint, server=self.url, **kept)
 

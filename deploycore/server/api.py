@@ -135,16 +135,6 @@ class Api:
         """Get this document."""
         return json_response(self._document)
 
-    def list_applications(self, call: Call) -> Response:
-        """List the applications."""
-        records = self.installation.store.list_applications()
-        items = [views.ApplicationView.of(each) for each in records]
-        return answer(views.ApplicationPage(items=items))
-
-    def get_application(self, call: Call) -> Response:
-        """Get an application and its declaration."""
-        return answer(views.ApplicationView.of(self.application(call.path["application"])))
-
     def put_application(self, call: Call) -> Response:
         """Create or update an application, without deploying it.
 

@@ -150,6 +150,7 @@ class ApplicationView(View):
         name: The name of the application.
         declaration: The fields of the application, as PUT takes them.
         revision: The number of changes of the declaration; PUT can require it.
+        preview_of: The application that it is a preview of; ``None`` if it is no preview.
     """
 
     name: str
@@ -157,9 +158,10 @@ class ApplicationView(View):
     revision: int
     created_at: datetime
     changed_at: datetime
+    preview_of: str | None = None
 
     @classmethod
-    def of(cls, record: ApplicationRecord) -> ApplicationView:
+    def of(cls, record: ApplicationRecord, *, preview_of: str | None = None) -> ApplicationView:
         """The view of a record."""
         declaration = record.definition.as_dict()
         del declaration["name"]
@@ -169,6 +171,7 @@ class ApplicationView(View):
             revision=record.revision,
             created_at=record.created_at,
             changed_at=record.changed_at,
+            preview_of=preview_of,
         )
 
 

@@ -88,6 +88,11 @@ class Previews:
         # Sorted here: a database may go through all of them for the order's sake.
         return sorted(found, key=lambda each: each.name)
 
+    def find(self, name: str) -> PreviewRecord | None:
+        """Return the preview that an application is; ``None`` if it is no preview."""
+        with self._database.reading_by_name() as statements:
+            return find_preview(statements, name)
+
     def list(self) -> Sequence[PreviewRecord]:
         """List all previews by name, including those that have ended and still exist."""
         with self._database.reading() as connection:

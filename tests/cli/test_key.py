@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ import deploycore
 from deploycore.cli import key
 from deploycore.errors import ProviderUnavailable
 from deploycore.installation.deploy_keys import KeyOutcome, KeyOwner
+from deploycore.store import DeployKeyRecord
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="
 
@@ -37,7 +39,8 @@ def test_the_hint_for_leftover_keys_does_not_remove_the_key_in_use(keys, left_ov
 
 
 def test_repeating_the_same_command_activates_a_pending_key(keys, capsys):
-    waiting = SimpleNamespace(public_key=PUBLIC, state="new")
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    waiting = DeployKeyRecord(1, None, "work", None, "new", PUBLIC, None, {}, at)
     keys.create = lambda *arguments, **more: KeyOutcome(waiting, "The token may not.")
     key.create("work", of="provider", repository=["ada/shop", "ada/blog"])
     again = "deploycore key create work --of provider --repository ada/shop --repository ada/blog"

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,3 +144,42 @@ def connect(shell, sandbox):
         raise LookupError(mode)
 
     return add
+
+
+@pytest.fixture
+def serving(shell):
+    """A server; gives its URL."""
+    process = shell.start("serve", "--port", "0", "--workers", "1")
+    url = process.line().split()[3]
+    yield url
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+
+
+@pytest.fixture
+def token(shell):
+    def make(role="admin"):
+        return json.loads(shell.run("token", "add", role, "--role", role, "--json").stdout)["token"]
+
+    return make
+
+
+@pytest.fixture
+def remote(shell, serving, token, tmp_path):
+    """Runs commands as a person at another machine, who is signed in to the server."""
+    away = {
+        "DEPLOYCORE_HOME": str(tmp_path / "away"),
+        "DEPLOYCORE_CONFIG_HOME": str(tmp_path / "c"),
+    }
+    made = token()
+    shell.succeed("login", serving, "--stdin", given=f"{made}\n", **away)
+
+    def run(*arguments, code=0, given=""):
+        done = shell.run("--server", serving, *arguments, given=given, **away)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert made not in done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    run.token, run.away, run.directory = made, away, tmp_path / "c"
+    yield run
+    assert not (tmp_path / "away").exists()  # nothing was done on this machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -139,6 +140,24 @@ def test_a_key_is_created_used_replaced_and_removed(shell, acme, sshd, served, t
     shell.succeed("key", "remove", "shop", "--yes")
     assert sshd.authorized.read_text().splitlines() == before
     assert shell.json("key", "list") == []
+
+
+def test_a_server_makes_a_key_and_keeps_the_private_part(
+    shell, acme, sshd, served, tmp_path, remote
+):
+    acme()
+    before = sshd.authorized.read_text().splitlines()
+    said = remote("key", "create", "shop")
+    assert "of shop is in use." in said
+    assert "Registered for ada/repository-0" in said
+    assert stock_git_reads(sshd, served, private_key(shell, tmp_path))
+    assert "key rotate shop" in remote("key", "create", "shop", code=3)
+    new = json.loads(remote("key", "rotate", "shop", "--json"))
+    [listed] = json.loads(remote("key", "list", "--json"))
+    assert [listed] == shell.json("key", "list")
+    assert listed == {name: new[name] for name in listed if name != "use"} | {"use": "in use"}
+    assert "are removed here and at the git host" in remote("key", "remove", "shop", "--yes")
+    assert sshd.authorized.read_text().splitlines() == before
 
 
 def test_without_the_hooks_a_user_adds_the_key_and_repeats_the_command(

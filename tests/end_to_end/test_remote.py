@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import stat
 import threading
 import time
@@ -33,42 +32,9 @@ def owner(connect):
 
 
 @pytest.fixture
-def served(shell, owner):
-    """A server with a provider; gives its URL."""
-    process = shell.start("serve", "--port", "0", "--workers", "1")
-    url = process.line().split()[3]
-    yield url
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
-
-
-@pytest.fixture
-def token(shell):
-    def make(role="admin"):
-        return json.loads(shell.run("token", "add", role, "--role", role, "--json").stdout)["token"]
-
-    return make
-
-
-@pytest.fixture
-def remote(shell, served, token, tmp_path):
-    """Runs commands as a person at another machine, who is signed in to the server."""
-    away = {
-        "DEPLOYCORE_HOME": str(tmp_path / "away"),
-        "DEPLOYCORE_CONFIG_HOME": str(tmp_path / "c"),
-    }
-    made = token()
-    shell.succeed("login", served, "--stdin", given=f"{made}\n", **away)
-
-    def run(*arguments, code=0, given=""):
-        done = shell.run("--server", served, *arguments, given=given, **away)
-        assert done.returncode == code, (done.stdout, done.stderr)
-        assert made not in done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stderr
-
-    run.token, run.away, run.directory = made, away, tmp_path / "c"
-    yield run
-    assert not (tmp_path / "away").exists()  # nothing was done on this machine
+def serving(owner, serving):
+    """The server has a provider."""
+    return serving
 
 
 @pytest.fixture
@@ -160,10 +126,10 @@ def test_a_webhook_is_registered_shown_rotated_and_removed(remote, declared):
     assert "Remove it there yourself" in said
 
 
-def test_users_and_tokens_are_managed(remote, served):
+def test_users_and_tokens_are_managed(remote, serving):
     said = remote("user", "add", "ada", "--role", "read")
-    assert f"{served}/sign-in/link/" in said
-    assert f"{served}/sign-in/link/" in remote("user", "link", "ada")
+    assert f"{serving}/sign-in/link/" in said
+    assert f"{serving}/sign-in/link/" in remote("user", "link", "ada")
     assert "has the role admin" in remote("user", "role", "ada", "admin")
     [user] = json.loads(remote("user", "list", "--json"))
     assert (user["name"], user["role"], user["signed_in_at"]) == ("ada", "admin", None)
@@ -218,6 +184,35 @@ def test_repositories_and_branches_are_listed_by_the_server(remote, owner, sandb
     assert "accessible" in remote("provider", "test", "api-token")
 
 
+def test_the_owner_of_a_key_is_found_by_its_name(remote, declared):
+    said = remote("key", "rotate", "nothing", code=3)
+    assert "no application and no provider named 'nothing'" in said
+    assert "deploycore key create shop" in remote("key", "rotate", "shop", code=3)
+    text = DECLARATION.format(owner=declared, target=remote.directory / "other")
+    remote("apply", "-", given=text.replace("  shop:", "  api-token:"))
+    assert "--of application" in remote("key", "rotate", "api-token", code=3)
+    of_provider = remote("key", "remove", "api-token", "--of", "provider", "--yes", code=3)
+    assert "The provider 'api-token' has no deploy key" in of_provider
+    assert "No deploy keys yet" in remote("key", "list")
+
+
+def test_the_cache_of_the_server_is_listed_and_cleared(remote, declared):
+    remote("deploy", "shop")
+    [entry] = json.loads(remote("cache", "list", "--json"))
+    assert entry["url"] in remote("cache", "list")
+    assert "is no longer in the cache" in remote("cache", "remove", entry["url"])
+    assert "deploycore cache list" in remote("cache", "remove", entry["url"], code=3)
+    assert "The cache is empty" in remote("cache", "list")
+    assert "Removed 0 repositories" in remote("cache", "prune")
+
+
+def test_a_new_repository_is_accepted_and_deployments_are_recovered(remote, declared):
+    assert "The next deployment of shop uses" in remote("app", "accept-repository", "shop")
+    assert "nothere" in remote("app", "accept-repository", "nothere", code=3)
+    assert "nothere" in remote("provider", "show", "nothere", code=3)
+    assert "No unfinished deployments." in remote("recover")
+
+
 def test_a_file_is_validated_completely_before_anything_is_stored(remote, declared, tmp_path):
     shop = DECLARATION.format(owner=declared, target=tmp_path / "shop")
     other = shop.partition("\n")[2].replace("shop:", "other:").replace("ref: main", "ref: missing")
@@ -233,27 +228,27 @@ def test_plugins_and_doctor_show_the_state_of_the_server(remote):
     assert "api-token" in remote("provider", "list")
 
 
-def test_the_token_is_only_stored_in_its_own_file(remote, served, shell):
+def test_the_token_is_only_stored_in_its_own_file(remote, serving, shell):
     path = remote.directory / "servers.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text()) == {served: remote.token}
-    shell.succeed("logout", served, **remote.away)
+    assert json.loads(path.read_text()) == {serving: remote.token}
+    shell.succeed("logout", serving, **remote.away)
     assert json.loads(path.read_text()) == {}
     assert "not signed in" in remote("app", "list", code=3)
 
 
-def test_a_removed_token_is_reported_with_the_next_step(remote, served, shell):
+def test_a_removed_token_is_reported_with_the_next_step(remote, serving, shell):
     shell.succeed("token", "remove", "admin", "--yes")
     for _ in range(60):  # the server may know the token for another second
-        done = shell.run("--server", served, "app", "list", **remote.away)
+        done = shell.run("--server", serving, "app", "list", **remote.away)
         if done.returncode:
             break
         time.sleep(0.1)
     assert (done.returncode, "deploycore login http" in done.stderr) == (4, True)
 
 
-def test_environment_variables_set_the_server_and_the_token(served, token, shell, tmp_path):
-    away = {"DEPLOYCORE_HOME": str(tmp_path / "away"), "DEPLOYCORE_SERVER": served}
+def test_environment_variables_set_the_server_and_the_token(serving, token, shell, tmp_path):
+    away = {"DEPLOYCORE_HOME": str(tmp_path / "away"), "DEPLOYCORE_SERVER": serving}
     said = shell.succeed("provider", "list", DEPLOYCORE_TOKEN=token("read"), **away)
     assert "api-token" in said
 

@@ -18,14 +18,13 @@ from deploycore.errors import (
     PermissionDenied,
     ProviderUnavailable,
 )
-from deploycore.events import RegisteredKey
 from deploycore.installation.deploy_keys import DeployKeys, KeyOwner
 from deploycore.secrets import SecretBox
 from deploycore.settings import Settings
 from deploycore.ssh import making
-from deploycore.ssh.keys import read_private_key
 from deploycore.ssh.making import make_key_pair
 from deploycore.store import PreviewRecord, ProviderRecord, Store
+from tests.deploy_key_host import Changes, Host, public_of
 
 OWNER = KeyOwner("shop", "work")
 OF_PROVIDER = KeyOwner(None, "work")
@@ -35,65 +34,6 @@ STORE_CALLS = ("add", "note_registered", "activate", "remove")
 
 class Died(BaseException):
     """What kills the process."""
-
-
-class Host:
-    """The keys that a host has for one repository, and a handle on it as a provider's."""
-
-    name = "work"
-    plugin = SimpleNamespace(kind="acme", label="acme 1.0")
-
-    def __init__(self):
-        self.keys = {}
-        self.missing_hooks = ()
-        self.refusal = None
-        self.given = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-    def supports(self, hook):
-        return hook not in self.missing_hooks
-
-    def deploy_keys_page(self, repository):
-        return f"https://acme.example/{repository}"
-
-    def use_ssh_key(self, key, *, replace_with=""):
-        self.given = public_of(key)
-
-    def add_deploy_key(self, repository, key):
-        if self.refusal:
-            raise self.refusal
-        for number, known in self.keys.items():
-            if known == key.public_key:
-                return RegisteredKey(id=number, public_key=known)
-        number = str(len(self.keys) + 1 + max(map(int, self.keys), default=0))
-        self.keys[number] = key.public_key
-        return RegisteredKey(id=number, public_key=key.public_key)
-
-    def list_deploy_keys(self, repository):
-        return [RegisteredKey(id=each, public_key=key) for each, key in self.keys.items()]
-
-    def remove_deploy_key(self, repository, key_id):
-        if self.refusal:
-            raise self.refusal
-        return self.keys.pop(key_id, None) is not None
-
-
-class Changes:
-    """Changes of the provider's secrets, as they are stored."""
-
-    def __init__(self):
-        self.key = None
-
-    def plan(self, name, settings, secrets):
-        return secrets["ssh_private_key"]
-
-    def store(self, change):
-        self.key = change
 
 
 class Calls:
@@ -116,11 +56,6 @@ class Calls:
             return result
 
         setattr(target, name, call)
-
-
-def public_of(key):
-    text = read_private_key(key, None).export_public_key().decode()
-    return " ".join(text.split()[:2])
 
 
 @pytest.fixture

@@ -131,6 +131,20 @@ ROLES = {
     "POST /api/v1/applications/{application}/webhook/reveal": "admin",
     "GET /api/v1/applications/{application}/deliveries": "read",
     "GET /api/v1/applications/{application}/removal": "admin",
+    "POST /api/v1/applications/{application}/accept-repository": "admin",
+    "GET /api/v1/deploy-keys": "read",
+    "GET /api/v1/applications/{application}/deploy-keys": "read",
+    "POST /api/v1/applications/{application}/deploy-keys": "admin",
+    "DELETE /api/v1/applications/{application}/deploy-keys": "admin",
+    "POST /api/v1/applications/{application}/deploy-keys/rotate": "admin",
+    "GET /api/v1/providers/{provider}/deploy-keys": "read",
+    "POST /api/v1/providers/{provider}/deploy-keys": "admin",
+    "DELETE /api/v1/providers/{provider}/deploy-keys": "admin",
+    "POST /api/v1/providers/{provider}/deploy-keys/rotate": "admin",
+    "POST /api/v1/recover": "deploy",
+    "GET /api/v1/cache": "admin",
+    "DELETE /api/v1/cache": "admin",
+    "POST /api/v1/cache/prune": "admin",
 }
 ORDER = ["read", "deploy", "admin"]
 

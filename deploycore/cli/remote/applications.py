@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import deploycore
-from deploycore.cli.application import application_rows, show_applications
+from deploycore.cli.application import application_rows, say_accepted, show_applications
 from deploycore.cli.application_changes import Edit, edit_command
 from deploycore.cli.application_creation import NewApplication, create_command
 from deploycore.cli.checks import Offline, naming_offline, warn_about
@@ -194,6 +194,17 @@ def secret(
             body = {"secret": value.get_secret_value()}
             server.ask("PUT", path, body=body, application=name, variable=variable)
     say(f"The variable {variable} is {'removed' if remove else 'stored, encrypted'}.")
+
+
+@commands.command("accept-repository")
+def accept_repository(name: Name) -> None:
+    """Deploy from the new repository that now has the name of the application's repository.
+
+    Use this if the repository was deleted and created again, or replaced by another one.
+    """
+    with connected() as server:
+        done = server.ask("POST", f"{_APPLICATION}/accept-repository", application=name)
+    say_accepted(name, done["repository"])
 
 
 def _put(server: RemoteServer, declared: Mapping[str, Any], query: Mapping[str, Any]) -> Change:

@@ -1,4 +1,4 @@
-"""``deployments``, ``show``, ``logs`` and ``cancel`` of a server on another machine."""
+"""``deployments``, ``show``, ``logs``, ``cancel`` and ``recover`` of a server elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAGE = 200
 
 def register(application: typer.Typer) -> None:
     """Add these commands."""
-    for command in (deployments, show, logs, cancel):
+    for command in (deployments, show, logs, cancel, recover):
         application.command()(command)
 
 
@@ -79,6 +79,20 @@ def cancel(deployment: DeploymentNumber, as_json: AsJson = False) -> None:
         path = "/deployments/{deployment}/cancel"
         record = deployment_of(server.ask("POST", path, deployment=number))
     say_canceled(record, as_json=as_json)
+
+
+def recover(as_json: AsJson = False) -> None:
+    """Recover deployments that a crash left unfinished, and restore a working release.
+
+    It is safe at any time: running deployments are not affected. Recovers deployments of the
+    server's machine.
+    """
+    with connected() as server:
+        found = [*map(deployment_of, server.ask("POST", "/recover")["items"])]
+    if as_json:
+        show_json_array(map(deployment_as_dict, found))
+        return
+    show_deployments(found, "No unfinished deployments.")
 
 
 def follow_log(server: RemoteServer, deployment: int, *, follow: bool) -> Iterator[Any]:

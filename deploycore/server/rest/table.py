@@ -10,7 +10,10 @@ from deploycore.server import views
 from deploycore.server.api import METRICS_MEDIA_TYPE, PREFIX, Api
 from deploycore.server.rest import (
     account,
+    applications,
     audit,
+    cache,
+    deploy_keys,
     diagnosis,
     environment,
     events,
@@ -18,6 +21,7 @@ from deploycore.server.rest import (
     overview,
     provider_kinds,
     providers,
+    recovery,
     releases,
     removal,
     repositories,
@@ -38,10 +42,7 @@ OPERATIONS = (
     Operation("GET", "/readyz", None, Api.ready, {200: views.Health, 503: views.Health}),
     Operation("GET", "/metrics", "read", Api.metrics, {200: None}, media_type=METRICS_MEDIA_TYPE),
     Operation("GET", f"{PREFIX}/openapi.json", None, Api.openapi, {200: None}),
-    Operation(
-        "GET", f"{PREFIX}/applications", "read", Api.list_applications, {200: views.ApplicationPage}
-    ),
-    Operation("GET", _APPLICATION, "read", Api.get_application, {200: views.ApplicationView}),
+    *applications.OPERATIONS,
     Operation(
         "PUT",
         _APPLICATION,
@@ -120,7 +121,10 @@ OPERATIONS = (
     *repositories.OPERATIONS,
     *environment.OPERATIONS,
     *webhooks.OPERATIONS,
+    *deploy_keys.OPERATIONS,
     *removal.OPERATIONS,
+    *recovery.OPERATIONS,
+    *cache.OPERATIONS,
     *users.OPERATIONS,
     *tokens.OPERATIONS,
     *audit.OPERATIONS,
