@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from deploycore.server.dashboard.forms import Form
+from deploycore.text.labels import label_from
 
-__all__ = ["FieldInput", "Group", "errors_of", "groups_of", "label_of", "restored_key", "values_of"]
+__all__ = ["FieldInput", "Group", "errors_of", "groups_of", "restored_key", "values_of"]
 
 FIELD, REFERENCE, UNSET = "field.", "reference.", "unset."
 
@@ -26,7 +27,6 @@ _TITLES = {
     "network": "Network",
     "expiry": "Expiry",
 }
-_WORDS = {"api": "API", "ca": "CA", "id": "ID", "ssh": "SSH", "url": "URL", "uri": "URI"}
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:(?:/|~)[ -~]*")
 _KEY = re.compile(
     r"\s*(?P<begin>-----BEGIN (?P<what>[A-Z0-9 ]+)-----)"
@@ -138,7 +138,7 @@ def _input(
         given = default
     return FieldInput(
         name=name,
-        label=label_of(name),
+        label=label_from(name),
         help=_help(field),
         required=field["required"] and not kept,
         secret=field["secret"],
@@ -170,13 +170,6 @@ def _options(field: Mapping[str, Any]) -> list[tuple[str, str]]:
     if values and field["default"] is None:
         values.insert(0, ("", "Choose" if field["required"] else "Not set"))
     return values if not field["secret"] else []
-
-
-def label_of(name: str) -> str:
-    """Return the label of a field, from its name."""
-    words = [_WORDS.get(word, word) for word in name.split("_")]
-    first = words[0]
-    return " ".join([first if first.isupper() else first[:1].upper() + first[1:], *words[1:]])
 
 
 def _help(field: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from deploycore.deployment_records import state_name
 from deploycore.server.dashboard.operation_names import operation_name
+from deploycore.text.labels import label_from
 from deploycore.text.printable import printable
 
 __all__ = ["FILTERS"]
@@ -120,5 +121,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "spans": spans,
     "took": took,
     "short": short,
+    "label": label_from,
 }
 """The filters of templates by name, beyond those of Jinja."""
