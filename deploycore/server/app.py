@@ -147,6 +147,7 @@ def create_application(
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
+        targets=options.targets,
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     rest = Rest(api, Access(installation.store), accounts, followers, feed, options)

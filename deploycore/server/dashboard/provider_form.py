@@ -21,8 +21,12 @@ __all__ = ["FieldInput", "Group", "errors_of", "groups_of", "restored_key", "val
 
 FIELD, REFERENCE, UNSET = "field.", "reference.", "unset."
 
+_MORE = "more"
+"""The group of a plugin's fields that have a default, which few people change."""
+
 _TITLES = {
     "plugin": "",
+    _MORE: "More settings",
     "ssh": "SSH key to clone with",
     "network": "Network",
     "expiry": "Expiry",
@@ -109,12 +113,17 @@ def groups_of(
     for field in mode["fields"]:
         if wanted is None or field["name"] in wanted:
             made = _input(field, form, {**(recognized or {}), **settings}, stored, errors)
-            groups.setdefault(field["group"], []).append(made)
+            groups.setdefault(_group_of(field), []).append(made)
     needs_key = mode["needs_ssh_key"]
     return [
         Group(_TITLES[name], _is_open(name, fields, needs_key=needs_key), fields)
         for name, fields in groups.items()
     ]
+
+
+def _group_of(field: Mapping[str, Any]) -> str:
+    is_plain = field["group"] == "plugin" and not field["required"] and not field["secret"]
+    return _MORE if is_plain and field["default"] is not None else str(field["group"])
 
 
 def _is_open(name: str, fields: Sequence[FieldInput], *, needs_key: bool) -> bool:

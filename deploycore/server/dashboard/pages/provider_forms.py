@@ -35,7 +35,17 @@ async def choose(visit: Visit) -> Response:
     if mode is None:
         url = visit.query.get("url", "")
         return visit.render("provider_mode.html", kind=found, url=url)
-    return _add_form(visit, found, mode, recognized=recognized)
+    name = await _free_name(visit, kind)
+    return _add_form(visit, found, mode, name=name, recognized=recognized)
+
+
+async def _free_name(visit: Visit, kind: str) -> str:
+    """A name for the new provider: its kind, if no provider has this name."""
+    try:
+        await visit.ask("GET", "/providers/{provider}", provider=kind)
+    except Refusal as refusal:
+        return kind if refusal.status == 404 else ""
+    return ""
 
 
 async def _recognize(visit: Visit) -> Response:
@@ -209,6 +219,7 @@ def _add_form(
     kind: Mapping[str, Any],
     mode: Mapping[str, Any],
     *,
+    name: str = "",
     failure: Refusal | None = None,
     recognized: Mapping[str, str] | None = None,
 ) -> Response:
@@ -218,6 +229,7 @@ def _add_form(
         "provider_add.html",
         kind=kind,
         mode=mode,
+        name=name,
         groups=groups,
         url=visit.query.get("url", ""),
         redirect_uri=redirect_uri_of(visit),
