@@ -198,6 +198,10 @@ class ProviderConfig(BaseModel):
     Attributes:
         NEEDS_SSH_KEY: Whether this way to sign in requires the core's SSH key or agent. Without
             one, the configuration is refused.
+        MODE_LABEL: Optional: the name of this way to sign in for people (default: made from the
+            mode, so that ``app-password`` is "App password").
+        MODE_SUMMARY: Optional: one sentence that helps people choose this way to sign in
+            (default: the first sentence of the class's docstring).
         name: The name of the configured provider.
     """
 
@@ -207,6 +211,8 @@ class ProviderConfig(BaseModel):
     )
 
     NEEDS_SSH_KEY: ClassVar[bool] = False
+    MODE_LABEL: ClassVar[str] = ""
+    MODE_SUMMARY: ClassVar[str] = ""
 
     name: ProviderName
 

@@ -13,7 +13,8 @@ provider class. Its ``Config`` is one member of the ``Config`` union. See
 :mod:`deploycore.refs_only` for a mode that has only an SSH key.
 
 Optional: ``DISPLAY_NAME`` of the provider class is the name of the host for people, such as
-``GitHub`` (default: made from the kind).
+``GitHub`` (default: made from the kind). ``SUMMARY`` is one sentence that says which hosts the
+plugin is for.
 
 Rules for every provider hook:
 

@@ -111,6 +111,8 @@ class RefsOnlyConfig(ProviderConfig):
 
     NEEDS_SSH_KEY: ClassVar[bool] = True
     HAS_NESTED_OWNERS: ClassVar[bool] = False
+    MODE_LABEL: ClassVar[str] = "Deploy key (SSH)"
+    MODE_SUMMARY: ClassVar[str] = "An SSH key that can only read the repositories that you name."
 
     mode: Literal["deploy-key"] = Field(description="how to sign in")
     repositories: str = Field(

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from deploycore.cli.output import say_aside
 from deploycore.cli.usage import UsageError
 from deploycore.provider.entry_points import PROVIDER_GROUP, entry_points_by_name
-from deploycore.provider.recognition import clean_address, fields_by, is_address, recognitions
+from deploycore.provider.recognition import (
+    acceptances,
+    clean_address,
+    fields_by,
+    is_address,
+    recognitions,
+)
 from deploycore.provider.registry import Plugin, load_plugin
 
 __all__ = ["pasted_address", "plugin_for"]
@@ -71,9 +77,13 @@ def _recognized(address: str) -> tuple[Plugin, Mapping[str, str]]:
             f" {', '.join(each.kind for each in found)}.",
             hint="Choose one with --kind KIND.",
         )
+    others = "".join(
+        f"For a git server without an API, add --kind {each.kind}. Otherwise: "
+        for each in acceptances(address)
+    )
     raise UsageError(
         f"No installed plugin recognizes the URL {address}.",
-        hint="Omit the URL, choose a kind (installed:"
+        hint=f"{others}Omit the URL, choose a kind (installed:"
         f" {', '.join(entry_points_by_name(PROVIDER_GROUP))}), and give its fields: deploycore"
         " provider add --kind KIND --help",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,6 +97,15 @@ def serve(
             help="Seconds to let running deployments finish at shutdown.",
         ),
     ] = 60,
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            "--targets",
+            metavar="DIRECTORY",
+            help="Directory that the dashboard suggests for new applications (default: next to the"
+            " newest application).",
+        ),
+    ] = None,
     lease: Lease = None,
     per_provider: PerProvider = None,
 ) -> None:
@@ -128,6 +138,7 @@ def serve(
         replay_window=timedelta(hours=replay_window),
         metrics_open=metrics_open,
         behind_proxy=behind_proxy,
+        targets=None if targets is None else targets.expanduser().absolute(),
         openid=OpenIdSettings.from_environment(),
     )
     from deploycore.cli.service_watchdog import telling_watchdog

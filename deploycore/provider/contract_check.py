@@ -107,7 +107,7 @@ def _is_complete(member: type[ProviderConfig]) -> bool:
 
 
 def _recognition_faults(candidate: type) -> Iterable[str]:
-    for name in ("recognize_url", "repository_of_url"):
+    for name in ("recognize_url", "accept_url", "repository_of_url"):
         method = inspect.getattr_static(candidate, name, None)
         if method is not None and not isinstance(method, classmethod | staticmethod):
             yield f"its {name} is not a class method, and is called without an instance"

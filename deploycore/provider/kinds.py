@@ -21,10 +21,10 @@ from deploycore.configuration import (
 )
 from deploycore.errors import PluginError
 from deploycore.provider.core_fields import core_fields
+from deploycore.provider.display import mode_label, mode_summary, name_from
 from deploycore.provider.registry import (
     PROVIDER_GROUP,
     Plugin,
-    display_name_of,
     entry_points_by_name,
     examine_each,
     identity_of,
@@ -42,6 +42,8 @@ class Mode:
 
     Attributes:
         name: The value of the discriminator; empty if there is only one way.
+        label: Its name for people; empty if there is only one way.
+        summary: One sentence that helps people choose it; may be empty.
         needs_ssh_key: Whether an SSH key, or the agent, is required.
         signs_in: Whether a person may have to sign in after the provider was added.
         fields: The fields of the plugin for this way, without the discriminator.
@@ -49,6 +51,8 @@ class Mode:
     """
 
     name: str
+    label: str
+    summary: str
     needs_ssh_key: bool
     signs_in: bool
     fields: Sequence[ConfigField]
@@ -66,6 +70,7 @@ class Kind:
         discriminator: The name of the field that chooses the way to sign in; ``None`` if there is
             only one way.
         modes: The ways to sign in; empty if the plugin cannot be used.
+        summary: Which hosts it is for, in one sentence; may be empty.
         problem: The reason why it cannot be used; ``None`` if it can.
     """
 
@@ -74,6 +79,7 @@ class Kind:
     label: str
     discriminator: str | None
     modes: Sequence[Mode]
+    summary: str = ""
     problem: PluginError | None = None
 
 
@@ -97,8 +103,8 @@ def installed_kinds(only: Collection[str] | None = None) -> list[Kind]:
     ]
     for kind, found in zip(unknown, examine_each(examinations), strict=True):
         if isinstance(found, PluginError):
-            name, label = display_name_of(kind), label_of(installed[kind][0])
-            found = Kind(kind, name, label, None, (), found)
+            name, label = name_from(kind), label_of(installed[kind][0])
+            found = Kind(kind, name, label, None, (), problem=found)
         _known[keys[kind]] = found
     return [_known[keys[kind]] for kind in installed]
 
@@ -115,6 +121,7 @@ def kind_of(plugin: Plugin) -> Kind:
         plugin.label,
         discriminator_of(config_type),
         modes_of(config_type),
+        plugin.summary,
     )
 
 
@@ -125,6 +132,8 @@ def modes_of(config_type: Any) -> tuple[Mode, ...]:
     return tuple(
         Mode(
             tag,
+            label=mode_label(member, tag, tags),
+            summary=mode_summary(member),
             needs_ssh_key=member.NEEDS_SSH_KEY,
             signs_in=member.sign_in is not ProviderConfig.sign_in,
             fields=_without(fields, discriminator),
@@ -132,7 +141,8 @@ def modes_of(config_type: Any) -> tuple[Mode, ...]:
         )
         for member in members(config_type)
         for fields in [config_fields(member)]
-        for tag in _tags(fields, discriminator)
+        for tags in [_tags(fields, discriminator)]
+        for tag in tags
     )
 
 

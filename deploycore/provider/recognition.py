@@ -2,8 +2,9 @@
 
 A plugin's provider class may have a class method ``recognize_url``. It is called with an address
 that holds no user information, and returns the fields of ``Config`` that the address tells, or
-``None`` if the address is not one of its host's. Likewise ``repository_of_url`` tells the
-repository of an address where paths of the host are not ``owner/repository``. Nothing is sent
+``None`` if the address is not one of its host's. A plugin for any git server has ``accept_url``
+instead, which is asked for addresses that nothing recognizes. Likewise ``repository_of_url`` tells
+the repository of an address where paths of the host are not ``owner/repository``. Nothing is sent
 anywhere.
 """
 
@@ -24,6 +25,7 @@ from deploycore.provider.registry import Plugin, examine_each, imported
 
 __all__ = [
     "Recognition",
+    "acceptances",
     "clean_address",
     "fields_by",
     "is_address",
@@ -103,9 +105,22 @@ def recognitions(address: str) -> tuple[Recognition, ...]:
     Args:
         address: As :func:`clean_address` gives it.
     """
+    return _those_that("recognize_url", address)
+
+
+def acceptances(address: str) -> tuple[Recognition, ...]:
+    """The kinds whose plugins can use any git server, with the fields that an address tells them.
+
+    Args:
+        address: As :func:`clean_address` gives it. No plugin recognizes it.
+    """
+    return _those_that("accept_url", address)
+
+
+def _those_that(method: str, address: str) -> tuple[Recognition, ...]:
     installed = entry_points_by_name(PROVIDER_GROUP)
     only = {kind: points[0] for kind, points in installed.items() if len(points) == 1}
-    examinations = [(point, partial(_asked, point, address)) for point in only.values()]
+    examinations = [(point, partial(_asked, point, method, address)) for point in only.values()]
     outcomes = zip(only, examine_each(examinations), strict=True)
     return tuple(
         Recognition(kind, outcome)
@@ -115,12 +130,17 @@ def recognitions(address: str) -> tuple[Recognition, ...]:
 
 
 def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
-    """The fields that an address tells to a plugin; ``None`` if it is not one of its host's.
+    """The fields that an address tells to a plugin; ``None`` if it cannot be one of its host's.
 
     Raises:
         PluginError: Its method fails, or returns something else.
     """
-    return _told(plugin, "recognize_url", lambda: _fields(plugin.provider_class, address))
+
+    for method in ("recognize_url", "accept_url"):
+        found = _told(plugin, method, partial(_fields, plugin.provider_class, method, address))
+        if found is not None:
+            return found
+    return None
 
 
 def repository_by(plugin: Plugin, url: str) -> RepositoryId | None:
@@ -157,13 +177,13 @@ def _told(plugin: Plugin, method: str, ask: Callable[[], T]) -> T:
     )
 
 
-def _asked(point: EntryPoint, address: str) -> Mapping[str, str] | None:
-    return _fields(imported(point), address)
+def _asked(point: EntryPoint, method: str, address: str) -> Mapping[str, str] | None:
+    return _fields(imported(point), method, address)
 
 
-def _fields(provider_class: Any, address: str) -> Mapping[str, str] | None:
-    recognize = getattr(provider_class, "recognize_url", None)
-    found = None if recognize is None else recognize(address)
+def _fields(provider_class: Any, method: str, address: str) -> Mapping[str, str] | None:
+    read = getattr(provider_class, method, None)
+    found = None if read is None else read(address)
     if found is None:
         return None
     if not isinstance(found, Mapping) or not all(

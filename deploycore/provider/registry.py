@@ -7,13 +7,12 @@ a time limit, so a plugin whose import hangs is reported, and does not block oth
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploycore.configuration import ProviderConfig, discriminator_of
 from deploycore.errors import ConfigurationError, PluginError
@@ -26,6 +25,7 @@ from deploycore.provider.background import (
     under_way,
 )
 from deploycore.provider.contract_check import check_provider_class, implemented_hooks
+from deploycore.provider.display import display_name_of, summary_of
 from deploycore.provider.entry_points import (
     CONTRACT_GROUP,
     OBSERVER_GROUP,
@@ -93,22 +93,6 @@ _imported: dict[tuple[str, str, str, str], object] = {}
 """The modules of those whose import has come to its end in this process."""
 
 
-_DISPLAY_NAME_LENGTH = 60
-
-
-def display_name_of(kind: str) -> str:
-    """Return a name for people, made from a kind: ``my-forge`` is "My Forge"."""
-    return " ".join(word[:1].upper() + word[1:] for word in re.split(r"[-_ ]+", kind) if word)
-
-
-def _is_display_name(given: object) -> TypeGuard[str]:
-    return (
-        isinstance(given, str)
-        and 0 < len(given.strip()) <= _DISPLAY_NAME_LENGTH
-        and given.isprintable()
-    )
-
-
 @record
 class Plugin:
     """A provider class that passed all checks, and its distribution.
@@ -153,8 +137,13 @@ class Plugin:
     def display_name(self) -> str:
         """The name of the kind for people: ``DISPLAY_NAME`` of the class, or one made from the
         kind."""
-        given = getattr(self.provider_class, "DISPLAY_NAME", None)
-        return given if _is_display_name(given) else display_name_of(self.kind)
+        return display_name_of(self.provider_class, self.kind)
+
+    @property
+    def summary(self) -> str:
+        """Which hosts the plugin is for, in one sentence: ``SUMMARY`` of the class; empty if it has
+        none."""
+        return summary_of(self.provider_class)
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -90,6 +91,7 @@ class Api:
         hosts: Limits how many requests ask git hosts.
         listings: Lists what providers can read.
         accounts: Checks passwords, and limits attempts.
+        targets: The directory to suggest for the directories of new applications, if it was set.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Api:
         accounts: Accounts,
         readiness: Readiness,
         metrics: Metrics,
+        targets: Path | None,
         document: Mapping[str, Any],
     ) -> None:
         self.installation = installation
@@ -114,6 +117,7 @@ class Api:
         self.hosts = hosts
         self.listings = listings
         self.accounts = accounts
+        self.targets = targets
         self._readiness = readiness
         self._metrics = metrics
         self._document = document

@@ -28,9 +28,10 @@ from deploycore.events import WebhookDelivery
 from deploycore.installation import Installation
 from deploycore.server.access import Access
 from deploycore.server.accounts import Accounts
-from deploycore.server.api import PREFIX, Api
+from deploycore.server.api import Api
 from deploycore.server.bodies import Room, read_body
 from deploycore.server.dashboard import Dashboard
+from deploycore.server.dashboard.errors import ErrorPages, unexpected_error
 from deploycore.server.deliveries import Acceptor
 from deploycore.server.edge import ROUTE, Edge, note_application
 from deploycore.server.feed import Feed
@@ -42,7 +43,7 @@ from deploycore.server.listings import Listings
 from deploycore.server.metrics import Metrics
 from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
 from deploycore.server.options import ServerOptions
-from deploycore.server.problems import Refusal, json_response, problem_of
+from deploycore.server.problems import Refusal, json_response
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.recorder import Recorder
 from deploycore.server.rest.service import Rest
@@ -146,10 +147,12 @@ def create_application(
         readiness=readiness,
         metrics=metrics,
         document=openapi_document(),
+        targets=options.targets,
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
     public_url = installation.settings.public_url
+    errors = ErrorPages(accounts)
     dashboard = Dashboard(rest, accounts, options, public_url=public_url)
     has_few = worker is None and installation.store.has_one_writer
     threads = _WEBHOOK_THREADS if has_few else _WEBHOOK_THREADS_OF_MANY_WRITERS
@@ -160,8 +163,10 @@ def create_application(
             *(Route(each.path, rest.endpoint(each), methods=[each.method]) for each in OPERATIONS),
             *dashboard.routes(),
         ],
-        middleware=[Middleware(Edge, options=options, metrics=metrics)],
-        exception_handlers={Refusal: _tell_refusal, HTTPException: _tell_http_exception},
+        middleware=[
+            Middleware(Edge, options=options, metrics=metrics, unexpected=unexpected_error)
+        ],
+        exception_handlers={Refusal: errors.tell, HTTPException: errors.tell},
     )
     asgi.router.redirect_slashes = False  # a path is right or wrong
     return Application(
@@ -279,18 +284,3 @@ def _joined_headers(request: Request) -> dict[str, str]:
     for name, value in request.headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
-
-
-async def _tell_refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)  # noqa: S101  for type checkers
-    return problem_of(error)
-
-
-async def _tell_http_exception(request: Request, error: Exception) -> Response:
-    """What the router refuses: no such path, or not with this method."""
-    assert isinstance(error, HTTPException)  # noqa: S101  for type checkers
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
-    hint = f"See the paths and their methods: GET {PREFIX}/openapi.json"
-    return problem_of(
-        Refusal(error.status_code, code, f"{error.detail}.", hint=hint, headers=error.headers)
-    )

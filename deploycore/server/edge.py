@@ -9,11 +9,13 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deploycore.configuration import NAME_PATTERN
@@ -93,10 +95,19 @@ class Edge:
 
     Args:
         app: The ASGI application.
+        unexpected: Returns the answer to an unexpected error, from the request and its id.
     """
 
-    def __init__(self, app: ASGIApp, *, options: ServerOptions, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        options: ServerOptions,
+        metrics: Metrics,
+        unexpected: Callable[[Request, str], Response],
+    ) -> None:
         self._app = app
+        self._unexpected = unexpected
         self._options = options
         self._metrics = metrics
         self._quiet = QuietLogger(logger)
@@ -131,15 +142,7 @@ class Edge:
             logger.error("unexpected error: %s", _place_of(error))
             if status:
                 raise CutOff("a response was interrupted by an unexpected error") from None
-            answer = problem_of(
-                Refusal(
-                    500,
-                    "error",
-                    "An unexpected error occurred.",
-                    hint="Find the request in the server's log by the answer's X-Request-ID.",
-                )
-            )
-            await answer(scope, receive, send_on)
+            await self._unexpected(Request(scope), request)(scope, receive, send_on)
 
     def _request_id(self, scope: Scope) -> str:
         if self._options.behind_proxy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class ServerOptions:
         behind_proxy: Whether to trust a proxy's headers for addresses, schemes and request ids.
         followers_most: The maximum number of clients that follow logs, and of those that follow
             events.
+        targets: The directory that new applications are suggested to be in; ``None`` to take that
+            of the newest application.
         openid: The issuer where users can sign in; ``None`` if there is none.
     """
 
@@ -36,4 +39,5 @@ class ServerOptions:
     metrics_open: bool = False
     behind_proxy: bool = False
     followers_most: int = 500
+    targets: Path | None = None
     openid: OpenIdSettings | None = None

@@ -213,6 +213,14 @@ class Store(StoreParts, ProviderRows):
             found = stored_targets(connection)
         return {name: each.written for name, each in found.items() if each.written is not None}
 
+    def find_newest_target(self) -> Path | None:
+        """Return the target of the application that was added last, without previews; ``None`` if
+        there is none, or it cannot be read."""
+        from deploycore.store.targets import newest_target
+
+        with self._database.reading() as connection:
+            return newest_target(connection)
+
     def list_applications(self) -> list[ApplicationRecord]:
         """List all applications, sorted by name. A damaged record, or one in an unknown form, is
         logged and left out, so that the others can be used."""

@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, Text, select, type_coerce
 
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
-from deploycore.store.tables import applications
+from deploycore.store.tables import applications, previews
 
-__all__ = ["Places", "places_of", "refuse_common_targets", "stored_targets"]
+__all__ = ["Places", "newest_target", "places_of", "refuse_common_targets", "stored_targets"]
 
 _FEW = 10
 _DOUBLE = "//"  # what a path may begin with that means the same
@@ -68,6 +68,20 @@ def stored_targets(
         for row in connection.execute(each)
         if isinstance(row.name, str)
     }
+
+
+def newest_target(connection: Connection) -> Path | None:
+    """Return the target of the application that was added last, without previews; ``None`` if there
+    is none, or it cannot be read."""
+    c = applications.c
+    query = (
+        select(c.target)
+        .where(c.name.not_in(select(previews.c.name)))
+        .order_by(c.created_at.desc(), c.name)
+        .limit(1)
+    )
+    found: object = connection.execute(query).scalar()
+    return found if isinstance(found, Path) else None
 
 
 def refuse_common_targets(wanted: Mapping[str, Places], stored: Mapping[str, Places]) -> None:

@@ -11,6 +11,7 @@ from deploycore.cli.pasted_address import pasted_address, plugin_for
 from deploycore.cli.usage import UsageError
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.provider.recognition import (
+    acceptances,
     clean_address,
     fields_by,
     recognitions,
@@ -137,6 +138,8 @@ def test_with_a_kind_the_address_only_determines_the_fields(capsys):
     assert "Read from the URL: url https://codeberg.org, owner acme." in capsys.readouterr().err
     with pytest.raises(UsageError, match="not recognized as one of a provider of kind gitea"):
         plugin_for("gitea", "https://github.com/acme/shop")
+    plugin, told = plugin_for("git", "https://git.example.com/acme/shop.git")
+    assert told == {"url": "https://git.example.com", "repositories": "acme/shop.git"}
 
 
 def test_an_unrecognized_address_requires_the_kind():
@@ -144,6 +147,7 @@ def test_an_unrecognized_address_requires_the_kind():
         plugin_for(None, f"{HOST}/acme/shop.git")
     assert "gitlab), and give its fields: deploycore provider add --kind" in caught.value.hint
     assert CENTER in caught.value.hint
+    assert "git server without an API, add --kind git" in caught.value.hint
 
 
 def test_an_address_in_place_of_the_name_is_reported_and_not_echoed():
@@ -235,3 +239,38 @@ def test_a_plugin_that_fails_to_parse_an_address_is_named(rival, body):
     rival(f"return None\n    @classmethod\n    def repository_of_url(cls, url):\n        {body}")
     with pytest.raises(PluginError, match="repository_of_url of the plugin rival"):
         repository_by(load_plugin("rival"), f"{HOST}/acme/shop")
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (
+            "https://git.example.com/git/acme/shop.git",
+            ("https://git.example.com/git", "acme/shop.git"),
+        ),
+        ("https://git.example.com/shop.git", ("https://git.example.com", "shop.git")),
+        ("http://127.0.0.1:8080/a%20b/shop", ("http://127.0.0.1:8080", "a b/shop")),
+        ("https://git.example.com", ("https://git.example.com", "")),
+        (
+            "git@git.example.com:srv/acme/shop.git",
+            ("ssh://git@git.example.com/srv", "acme/shop.git"),
+        ),
+        ("ssh://git.example.com:2222/shop", ("ssh://git@git.example.com:2222", "shop")),
+    ],
+)
+def test_plain_git_accepts_the_address_of_any_host(text, fields):
+    address = clean_address(text)
+    assert recognitions(address) == ()
+    (found,) = acceptances(address)
+    assert found.kind == "git"
+    assert (found.fields["url"], found.fields["repositories"]) == fields
+    assert found.fields.get("mode", "") == ("ssh" if address.startswith("ssh") else "")
+
+
+def test_acceptance_by_an_instance_method_is_a_plugin_error():
+    class Wrong(load_plugin("git").provider_class):
+        def accept_url(self, url):
+            return {}
+
+    with pytest.raises(PluginError, match="accept_url is not a class method"):
+        check_provider_class(Wrong, plugin="wrong 1.0")

@@ -92,6 +92,7 @@ ROLES = {
     "GET /api/v1/sign-ins/{sign_in}": "admin",
     "POST /api/v1/providers/{provider}/sign-ins/{sign_in}/finish": "admin",
     "GET /api/v1/overview": "read",
+    "GET /api/v1/suggestions/application": "admin",
     "GET /api/v1/applications/{application}/overview": "read",
     "GET /api/v1/applications/{application}/previews": "read",
     "GET /api/v1/applications/{application}/releases": "read",

@@ -106,8 +106,15 @@ def test_an_address_determines_the_kind_and_fields(api):
     found = api("POST", "/provider-kinds/recognize", {"url": "https://bitbucket.org/acme/shop?x=1"})
     assert found.json() == {
         "url": "https://bitbucket.org/acme/shop",
-        "kinds": [{"kind": "bitbucket", "fields": {"workspace": "acme"}}],
+        "kinds": [
+            {"kind": "bitbucket", "display_name": "Bitbucket", "fields": {"workspace": "acme"}}
+        ],
+        "others": [],
     }
+    unknown = api("POST", "/provider-kinds/recognize", {"url": "https://git.example.com/a/b"})
+    assert unknown.json()["kinds"] == []
+    [other] = unknown.json()["others"]
+    assert other["fields"] == {"url": "https://git.example.com", "repositories": "a/b"}
 
 
 @pytest.mark.parametrize("url", ["acme", "https://ada:hunter2@git.example.com/a/b", "javascript:1"])

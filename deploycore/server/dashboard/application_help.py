@@ -18,7 +18,7 @@ HELP: Mapping[str, str] = {
     "submodules": "Fetch the repository's submodules too.",
     "lfs": "Download files that are in Git LFS. Otherwise a release has their pointer files.",
     "target": "Absolute path of a directory on the server that no other application uses."
-    " The live release is then at `current` in this directory.",
+    " deploycore creates it. The live release is then at `current` in this directory.",
     "shared": "Paths that all releases share, such as uploads. One on each line; a directory ends"
     " with `/`.",
     "keep": "Number of commits whose releases stay on disk for a rollback (default: 5).",

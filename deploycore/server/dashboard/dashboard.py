@@ -21,10 +21,11 @@ from deploycore.server.accounts.cookies import (
     read_cookie,
     set_cookie,
 )
+from deploycore.server.dashboard.errors import error_page
 from deploycore.server.dashboard.forms import Form, read_form, refuse_foreign, refuse_forged
 from deploycore.server.dashboard.links import with_query
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.rendering import render, static_files
+from deploycore.server.dashboard.rendering import static_files
 from deploycore.server.dashboard.table import PAGES
 from deploycore.server.dashboard.visit import Visit
 from deploycore.server.edge import ROUTE, note_application
@@ -95,9 +96,9 @@ class Dashboard:
                 )
                 response = await page.render(visit)
             except Refusal as refusal:
-                return _error_page(request, visitor, refusal, form_token)
+                return error_page(request, visitor, refusal, form_token)
             except DeploycoreError as error:
-                return _error_page(request, visitor, refused_by(error), form_token)
+                return error_page(request, visitor, refused_by(error), form_token)
             if new_visit is not None:
                 set_cookie(response, request, VISIT, new_visit)
             return response
@@ -155,22 +156,6 @@ def _to_sign_in(request: Request) -> Response:
     if read_cookie(request, SESSION) is not None:
         query["ended"] = "yes"
     return RedirectResponse(with_query("/sign-in", query), status_code=303)
-
-
-def _error_page(
-    request: Request, visitor: Visitor | None, refusal: Refusal, form_token: SecretStr
-) -> Response:
-    context = {
-        "visitor": visitor,
-        "here": request.url.path,
-        "form": Form(),
-        "message": "",
-        "form_token": form_token.get_secret_value(),
-        "refusal": refusal,
-    }
-    answer = render("error.html", context, status=refusal.status)
-    answer.headers.update(refusal.headers)
-    return answer
 
 
 async def _send_static(request: Request) -> Response:

@@ -15,18 +15,22 @@ from typing import Any
 from pydantic import SecretStr
 
 from deploycore.server.dashboard.forms import Form
+from deploycore.text.labels import label_from
 
-__all__ = ["FieldInput", "Group", "errors_of", "groups_of", "label_of", "restored_key", "values_of"]
+__all__ = ["FieldInput", "Group", "errors_of", "groups_of", "restored_key", "values_of"]
 
 FIELD, REFERENCE, UNSET = "field.", "reference.", "unset."
 
+_MORE = "more"
+"""The group of a plugin's fields that have a default, which few people change."""
+
 _TITLES = {
     "plugin": "",
+    _MORE: "More settings",
     "ssh": "SSH key to clone with",
     "network": "Network",
     "expiry": "Expiry",
 }
-_WORDS = {"api": "API", "ca": "CA", "id": "ID", "ssh": "SSH", "url": "URL", "uri": "URI"}
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:(?:/|~)[ -~]*")
 _KEY = re.compile(
     r"\s*(?P<begin>-----BEGIN (?P<what>[A-Z0-9 ]+)-----)"
@@ -109,12 +113,17 @@ def groups_of(
     for field in mode["fields"]:
         if wanted is None or field["name"] in wanted:
             made = _input(field, form, {**(recognized or {}), **settings}, stored, errors)
-            groups.setdefault(field["group"], []).append(made)
+            groups.setdefault(_group_of(field), []).append(made)
     needs_key = mode["needs_ssh_key"]
     return [
         Group(_TITLES[name], _is_open(name, fields, needs_key=needs_key), fields)
         for name, fields in groups.items()
     ]
+
+
+def _group_of(field: Mapping[str, Any]) -> str:
+    is_plain = field["group"] == "plugin" and not field["required"] and not field["secret"]
+    return _MORE if is_plain and field["default"] is not None else str(field["group"])
 
 
 def _is_open(name: str, fields: Sequence[FieldInput], *, needs_key: bool) -> bool:
@@ -138,7 +147,7 @@ def _input(
         given = default
     return FieldInput(
         name=name,
-        label=label_of(name),
+        label=label_from(name),
         help=_help(field),
         required=field["required"] and not kept,
         secret=field["secret"],
@@ -170,13 +179,6 @@ def _options(field: Mapping[str, Any]) -> list[tuple[str, str]]:
     if values and field["default"] is None:
         values.insert(0, ("", "Choose" if field["required"] else "Not set"))
     return values if not field["secret"] else []
-
-
-def label_of(name: str) -> str:
-    """Return the label of a field, from its name."""
-    words = [_WORDS.get(word, word) for word in name.split("_")]
-    first = words[0]
-    return " ".join([first if first.isupper() else first[:1].upper() + first[1:], *words[1:]])
 
 
 def _help(field: Mapping[str, Any]) -> str:

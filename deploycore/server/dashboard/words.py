@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from deploycore.deployment_records import state_name
+from deploycore.server.dashboard.addresses import is_web_address
 from deploycore.server.dashboard.operation_names import operation_name
+from deploycore.text.labels import label_from
 from deploycore.text.printable import printable
 
 __all__ = ["FILTERS"]
 
+_ADDRESS = re.compile(r"(?<!such as )(?<!default: )(https://[^\s<>]+)")
+_EXAMPLE = re.compile(r"//[^/]*\bexample(\.|$|/)")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MONTH, _YEAR = 30 * _DAY, 365 * _DAY
 _UNITS = ((_YEAR, "y"), (_MONTH, "mo"), (_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"))
@@ -92,6 +97,19 @@ def spans(text: str) -> Markup:
     return Markup("").join(parts)
 
 
+def linked(text: str) -> Markup:
+    """Return a text of a plugin whose web addresses are links, but for examples and defaults."""
+    parts = []
+    for number, part in enumerate(_ADDRESS.split(text)):
+        address = part.rstrip(".,;:)")
+        if number % 2 and not _EXAMPLE.search(address) and is_web_address(address):
+            link = Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>')
+            parts += [link.format(address, address), escape(part[len(address) :])]
+        else:
+            parts.append(escape(part))
+    return Markup("").join(parts)
+
+
 def short(text: str | None, most: int = 160) -> str:
     """Return a text that committers and git hosts send, cut where it is very long."""
     if not text:
@@ -120,5 +138,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "spans": spans,
     "took": took,
     "short": short,
+    "label": label_from,
+    "linked": linked,
 }
 """The filters of templates by name, beyond those of Jinja."""

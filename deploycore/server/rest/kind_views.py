@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from deploycore.configuration import ConfigField
 from deploycore.provider.core_fields import core_group
 from deploycore.provider.kinds import Kind, Mode
+from deploycore.provider.recognition import Recognition
 from deploycore.server.views import Given, View
 
 __all__ = ["AddressGiven", "KindPage", "KindView", "RecognizedAddress", "RecognizedKind"]
@@ -52,12 +53,16 @@ class ModeView(View):
 
     Attributes:
         name: The name of the mode; empty if the kind has only one.
+        label: The name to show to people, such as ``App password``; empty if the kind has only one.
+        summary: One sentence that helps people choose a mode; may be empty.
         needs_ssh_key: Whether it needs the private key of an SSH key pair.
         signs_in: Whether a person may have to sign in after the provider was added.
         fields: The fields of the mode.
     """
 
     name: str
+    label: str
+    summary: str
     needs_ssh_key: bool
     signs_in: bool
     fields: Sequence[FieldView]
@@ -70,6 +75,8 @@ class ModeView(View):
         fields += [FieldView.of(each, core_group(each)) for each in mode.core_fields]
         return cls(
             name=mode.name,
+            label=mode.label,
+            summary=mode.summary,
             needs_ssh_key=mode.needs_ssh_key,
             signs_in=mode.signs_in,
             fields=fields,
@@ -82,6 +89,7 @@ class KindView(View):
     Attributes:
         kind: The name of the kind, such as ``bitbucket``.
         display_name: The name to show to people, such as ``Bitbucket Cloud``.
+        summary: Which git hosts it is for, in one sentence; may be empty.
         plugin: The name and version of the plugin.
         discriminator: The field that chooses the mode; ``None`` if there is only one mode.
         modes: The ways to sign in.
@@ -90,6 +98,7 @@ class KindView(View):
 
     kind: str
     display_name: str
+    summary: str
     plugin: str
     discriminator: str | None
     modes: Sequence[ModeView]
@@ -101,6 +110,7 @@ class KindView(View):
         return cls(
             kind=kind.kind,
             display_name=kind.display_name,
+            summary=kind.summary,
             plugin=kind.label,
             discriminator=kind.discriminator,
             modes=[ModeView.of(each) for each in kind.modes],
@@ -133,11 +143,18 @@ class RecognizedKind(View):
 
     Attributes:
         kind: The name of the kind.
+        display_name: The name to show to people.
         fields: Values of the provider's fields that follow from the address.
     """
 
     kind: str
+    display_name: str
     fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, found: Recognition, display_name: str) -> RecognizedKind:
+        """The view of a recognition."""
+        return cls(kind=found.kind, display_name=display_name, fields=found.fields)
 
 
 class RecognizedAddress(View):
@@ -146,7 +163,9 @@ class RecognizedAddress(View):
     Attributes:
         url: The address without a query.
         kinds: The kinds, with the values that follow from the address.
+        others: If no kind recognizes the address, the kinds that can use any git server.
     """
 
     url: str
     kinds: Sequence[RecognizedKind]
+    others: Sequence[RecognizedKind]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
 from deploycore.errors import ConfigurationError
 from deploycore.provider.kinds import installed_kinds
-from deploycore.provider.recognition import clean_address, is_address, recognitions
+from deploycore.provider.recognition import (
+    Recognition,
+    acceptances,
+    clean_address,
+    is_address,
+    recognitions,
+)
 from deploycore.provider.registry import normalise_kind
 from deploycore.server.api import PREFIX, Api, Call, answer
 from deploycore.server.checking import checked
@@ -64,8 +72,15 @@ def recognize_address(api: Api, call: Call) -> Response:
     except ConfigurationError as error:
         error.details.setdefault("fields", [f"url: {error.message}"])
         raise
-    kinds = [RecognizedKind(kind=each.kind, fields=each.fields) for each in recognitions(url)]
-    return answer(RecognizedAddress(url=url, kinds=kinds))
+    found = recognitions(url)
+    others = () if found else acceptances(url)
+    return answer(RecognizedAddress(url=url, kinds=_named(found), others=_named(others)))
+
+
+def _named(found: Sequence[Recognition]) -> list[RecognizedKind]:
+    kinds = installed_kinds([each.kind for each in found])
+    names = {each.kind: each.display_name for each in kinds}
+    return [RecognizedKind.of(each, names[each.kind]) for each in found if each.kind in names]
 
 
 OPERATIONS = (

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.provider import Provider
+from deploycore.provider.display import name_from
 from deploycore.provider.kinds import Kind, host_in, installed_kinds
 from deploycore.provider.limits import CallLimit
-from deploycore.provider.registry import display_name_of
 from deploycore.server.api import PREFIX, Api, missing
 from deploycore.server.problems import Refusal
 from deploycore.server.rest.provider_views import ProviderView
 from deploycore.store import ProviderRecord
+from deploycore.text.labels import label_from
 
 __all__ = ["limited", "provider_record", "views_of"]
 
@@ -74,12 +75,13 @@ def _view(
     discriminator = kind.discriminator if kind else None
     mode = record.settings.get(discriminator, "") if discriminator else ""
     modes = kind.modes if kind else ()
-    fields = next((each.fields for each in modes if each.name == mode), ())
-    host = host_in(fields, record.settings)
+    known = next((each for each in modes if each.name == mode), None)
+    host = host_in(known.fields if known else (), record.settings)
     return ProviderView.of(
         record,
-        kind_name=kind.display_name if kind else display_name_of(record.kind),
+        kind_name=kind.display_name if kind else name_from(record.kind),
         mode=mode,
+        mode_label=known.label if known else label_from(mode),
         host=host,
         applications=applications,
         is_signed_in=is_signed_in,

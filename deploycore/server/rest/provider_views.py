@@ -47,6 +47,7 @@ class ProviderView(View):
         kind: The kind of the provider, such as ``bitbucket``.
         kind_name: The name of the kind to show to people.
         mode: The way to sign in; empty if the kind has only one.
+        mode_label: The name of the way to sign in to show to people; empty if there is only one.
         host: The address of the git host; empty if it is not known.
         settings: The values of the fields that are not secret.
         secrets: The names of the secret fields.
@@ -64,6 +65,7 @@ class ProviderView(View):
     kind: str
     kind_name: str
     mode: str
+    mode_label: str
     host: str
     settings: Mapping[str, str]
     secrets: Sequence[str]
@@ -84,6 +86,7 @@ class ProviderView(View):
         *,
         kind_name: str = "",
         mode: str = "",
+        mode_label: str = "",
         host: str = "",
         applications: tuple[int, Sequence[str]] = (0, ()),
         is_signed_in: bool = False,
@@ -94,6 +97,7 @@ class ProviderView(View):
             kind=record.kind,
             kind_name=kind_name or record.kind,
             mode=mode,
+            mode_label=mode_label,
             host=host,
             settings=record.settings,
             secrets=sorted(record.secrets),

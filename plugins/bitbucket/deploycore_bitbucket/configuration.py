@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -155,6 +155,11 @@ class AppPasswordConfig(_BitbucketMode):
         workspace: ``None`` for the personal workspace, whose slug is the username.
     """
 
+    MODE_SUMMARY: ClassVar[str] = (
+        "bitbucket.org has not accepted app passwords since 2026-07-28. Use this only for a"
+        " compatible server that still does."
+    )
+
     mode: Literal["app-password"] = Field(description="how to sign in")
     username: Annotated[str, AfterValidator(_username)] = Field(
         description="Bitbucket username (not the email address)"
@@ -185,6 +190,10 @@ class ApiTokenConfig(_BitbucketMode):
     Source: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/
     """
 
+    MODE_SUMMARY: ClassVar[str] = (
+        "A token of your Atlassian account. Choose this if you are not sure."
+    )
+
     mode: Literal["api-token"] = Field(description="how to sign in")
     email: Annotated[str, AfterValidator(_email)] = Field(
         description="email address of the Atlassian account"
@@ -212,6 +221,10 @@ class AccessTokenConfig(_BitbucketMode):
 
     Source: https://support.atlassian.com/bitbucket-cloud/docs/using-access-tokens/
     """
+
+    MODE_SUMMARY: ClassVar[str] = (
+        "A token of one repository, project or workspace, which belongs to no person."
+    )
 
     mode: Literal["access-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _secret_of_mode("access-token")] = Field(
@@ -282,6 +295,9 @@ class _OAuthMode(_BitbucketMode):
 class OAuthClientConfig(_OAuthMode):
     """An OAuth client that acts for itself, in its workspace: no person signs in."""
 
+    MODE_LABEL: ClassVar[str] = "OAuth client of a workspace"
+    MODE_SUMMARY: ClassVar[str] = "deploycore signs in as the workspace, and no person has to."
+
     mode: Literal["oauth-client"] = Field(description="how to sign in")
 
     @property
@@ -295,6 +311,11 @@ class OAuthClientConfig(_OAuthMode):
 class OAuthUserConfig(_OAuthMode):
     """An OAuth client for which a person signs in. Refresh tokens change at each use, and a used
     one is rejected minutes later, so they are stored."""
+
+    MODE_LABEL: ClassVar[str] = "Sign-in with OAuth"
+    MODE_SUMMARY: ClassVar[str] = (
+        "You sign in at Bitbucket in your browser. Your workspace needs an OAuth client for it."
+    )
 
     mode: Literal["oauth-user"] = Field(description="how to sign in")
 
@@ -320,6 +341,8 @@ class OAuthUserConfig(_OAuthMode):
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
     """The access key of a repository or project, over SSH and without the API."""
+
+    MODE_LABEL: ClassVar[str] = "Access key (SSH)"
 
     @property
     def api_base_url(self) -> str:

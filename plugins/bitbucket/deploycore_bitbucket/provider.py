@@ -85,6 +85,7 @@ class BitbucketProvider:
     API_VERSION = 1
     Config = BitbucketConfig
     DISPLAY_NAME = "Bitbucket"
+    SUMMARY = "Repositories on bitbucket.org (Bitbucket Cloud)."
     CLASSES_OF_MODES = (BitbucketKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

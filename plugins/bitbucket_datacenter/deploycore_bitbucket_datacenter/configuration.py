@@ -11,7 +11,7 @@ Source: https://confluence.atlassian.com/bitbucketserver/http-access-tokens-9395
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from deploycore.configuration import (
@@ -138,6 +138,10 @@ class PersonalTokenConfig(_Mode):
         username: ``None`` to show git the token as Bearer.
     """
 
+    MODE_SUMMARY: ClassVar[str] = (
+        "An HTTP access token of your own account. Choose this if you are not sure."
+    )
+
     mode: Literal["personal-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, AfterValidator(_token)] = Field(
         description=f"HTTP access token of a user, with {REPOSITORY_READ}, made at"
@@ -162,6 +166,11 @@ class PersonalTokenConfig(_Mode):
 
 class AccessTokenConfig(_Mode):
     """The HTTP access token of a project or of a repository: it belongs to no person."""
+
+    MODE_LABEL: ClassVar[str] = "Project or repository token"
+    MODE_SUMMARY: ClassVar[str] = (
+        "An HTTP access token of one project or repository, which belongs to no person."
+    )
 
     mode: Literal["access-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, AfterValidator(_token)] = Field(
@@ -204,6 +213,9 @@ class AccessTokenConfig(_Mode):
 class PasswordConfig(_Mode):
     """Username, with a password or a personal token, where Basic authentication is on."""
 
+    MODE_LABEL: ClassVar[str] = "Username and password"
+    MODE_SUMMARY: ClassVar[str] = "For servers on which basic authentication is on."
+
     mode: Literal["password"] = Field(description="how to sign in")
     username: UsernameStr = Field(description="username of the account")
     password: PasswordStr = Field(
@@ -222,6 +234,8 @@ class PasswordConfig(_Mode):
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
     """The access key of a repository or project, over SSH and without the API."""
+
+    MODE_LABEL: ClassVar[str] = "Access key (SSH)"
 
     @property
     def api_base_url(self) -> str:

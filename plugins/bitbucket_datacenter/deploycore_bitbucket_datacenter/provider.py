@@ -94,6 +94,7 @@ class BitbucketDataCenterProvider:
     API_VERSION = 1
     Config = BitbucketDataCenterConfig
     DISPLAY_NAME = "Bitbucket Data Center"
+    SUMMARY = "A Bitbucket Data Center that your organization runs."
     CLASSES_OF_MODES = (BitbucketDataCenterKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

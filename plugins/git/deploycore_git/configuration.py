@@ -157,11 +157,17 @@ class HttpConfig(_GitMode):
 class AnonymousConfig(HttpConfig):
     """Public repositories, without credentials."""
 
+    MODE_LABEL: ClassVar[str] = "No sign-in"
+    MODE_SUMMARY: ClassVar[str] = "Public repositories over HTTPS."
+
     mode: Literal["anonymous"] = Field(description="how to sign in")
 
 
 class BasicConfig(HttpConfig):
     """Username and password, or a token in place of the password."""
+
+    MODE_LABEL: ClassVar[str] = "Username and password"
+    MODE_SUMMARY: ClassVar[str] = "Over HTTPS. Many servers accept a token as the password."
 
     mode: Literal["basic"] = Field(description="how to sign in")
     username: UsernameStr = Field(description="username for git")
@@ -185,6 +191,11 @@ class BasicConfig(HttpConfig):
 class BearerConfig(HttpConfig):
     """A token that is sent as ``Authorization: Bearer``."""
 
+    MODE_LABEL: ClassVar[str] = "Bearer token"
+    MODE_SUMMARY: ClassVar[str] = (
+        "Over HTTPS, for servers that expect the token in the header `Authorization: Bearer`."
+    )
+
     mode: Literal["bearer"] = Field(description="how to sign in")
     token: TokenStr = Field(description="token that the server accepts as a bearer token")
 
@@ -205,6 +216,10 @@ class SshConfig(_GitMode):
     """A key, such as a deploy key, over SSH."""
 
     NEEDS_SSH_KEY: ClassVar[bool] = True
+    MODE_LABEL: ClassVar[str] = "SSH key"
+    MODE_SUMMARY: ClassVar[str] = (
+        "Over SSH, with a key that the server lets in, such as a deploy key."
+    )
 
     mode: Literal["ssh"] = Field(description="how to sign in")
     url: Annotated[str, AfterValidator(_ssh_address)] = Field(

@@ -16,6 +16,7 @@ from deploycore.refs_only import RefsOnlyProvider
 from pydantic import SecretStr
 
 from deploycore_git import explanations, webhooks
+from deploycore_git.addresses import fields_of
 from deploycore_git.configuration import (
     GIT,
     NO_OWNER,
@@ -32,9 +33,18 @@ class PlainGitProvider(RefsOnlyProvider):
 
     Config = GitConfig
     DISPLAY_NAME = "Plain git"
+    SUMMARY = (
+        "Any other git server that you can clone from over HTTPS or SSH. It needs no API; you name"
+        " the repositories."
+    )
     config: AnyConfig
     IGNORES_CASE_OF_OWNERS = False
     REFUSALS_OF_ONE = (NotFound, PermissionDenied)
+
+    @classmethod
+    def accept_url(cls, url: str) -> dict[str, str]:
+        """The fields that the address of a repository tells, whatever its host is."""
+        return fields_of(url)
 
     @classmethod
     def repository_of_url(cls, url: str) -> RepositoryId | None:

@@ -7,7 +7,7 @@ request, since Gitea's refusals do not say which of them is wrong.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from deploycore.configuration import (
     ClientIdStr,
@@ -113,6 +113,9 @@ class TokenConfig(_GiteaMode):
     https://forgejo.org/docs/latest/user/api-usage/: both document the scheme ``token``.
     """
 
+    MODE_LABEL: ClassVar[str] = "Access token"
+    MODE_SUMMARY: ClassVar[str] = "A token of your account. Choose this if you are not sure."
+
     mode: Literal["token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, AfterValidator(_token)] = Field(
         description=f"access token with {READ_REPOSITORY} and {READ_USER}, "
@@ -130,6 +133,9 @@ class TokenConfig(_GiteaMode):
 
 class BasicConfig(_GiteaMode):
     """Username and password, for accounts without two-factor authentication."""
+
+    MODE_LABEL: ClassVar[str] = "Username and password"
+    MODE_SUMMARY: ClassVar[str] = "For accounts without two-factor authentication."
 
     mode: Literal["basic"] = Field(description="how to sign in")
     username: UsernameStr = Field(description="username, or email address, of the account")
@@ -159,6 +165,12 @@ class OAuthConfig(_GiteaMode):
     Attributes:
         client_secret: ``None`` for a public client.
     """
+
+    MODE_LABEL: ClassVar[str] = "Sign-in with OAuth"
+    MODE_SUMMARY: ClassVar[str] = (
+        "You sign in at the server in your browser. Your account needs an OAuth2 application"
+        " for it."
+    )
 
     mode: Literal["oauth"] = Field(description="how to sign in")
     client_id: ClientIdStr = Field(

@@ -76,6 +76,7 @@ class GiteaProvider:
     API_VERSION = 1
     Config = GiteaConfig
     DISPLAY_NAME = "Gitea"
+    SUMMARY = "A Gitea or Forgejo server, such as codeberg.org."
     CLASSES_OF_MODES = (GiteaKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -185,6 +185,11 @@ class TokenConfig(_GitHubMode):
         owner: ``None`` for all that the token gives access to.
     """
 
+    MODE_LABEL: ClassVar[str] = "Access token"
+    MODE_SUMMARY: ClassVar[str] = (
+        "A personal access token, classic or fine-grained. Choose this if you are not sure."
+    )
+
     mode: Literal["token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, AfterValidator(_token)] = Field(
         description="personal access token: fine-grained with Contents: Read-only, or classic "
@@ -211,6 +216,11 @@ class AppConfig(_GitHubMode):
 
     ``api_auth`` is the app's own: good for asking about the installation, and for a token.
     """
+
+    MODE_LABEL: ClassVar[str] = "GitHub App"
+    MODE_SUMMARY: ClassVar[str] = (
+        "An installed GitHub App, which acts for itself and not for a person."
+    )
 
     mode: Literal["app"] = Field(description="how to sign in")
     app_id: Annotated[str, AfterValidator(_app_id)] = Field(
@@ -243,6 +253,12 @@ class DeviceConfig(_GitHubMode):
     https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps#device-flow
     https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens
     """
+
+    MODE_LABEL: ClassVar[str] = "Sign-in with a code"
+    MODE_SUMMARY: ClassVar[str] = (
+        "You enter a code at GitHub in your browser. This needs an OAuth App or a GitHub App"
+        " with device flow."
+    )
 
     mode: Literal["oauth-device"] = Field(description="how to sign in")
     client_id: Annotated[str, AfterValidator(_app_id)] = Field(
@@ -284,6 +300,8 @@ _TOKEN_PATH = "login/oauth/access_token"  # noqa: S105
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
     """The deploy key of a repository, without the API."""
+
+    MODE_SUMMARY: ClassVar[str] = "An SSH key that can only read the repository that has it."
 
     @property
     def api_base_url(self) -> str:

@@ -101,6 +101,7 @@ class GitHubProvider:
     API_VERSION = 1
     Config = GitHubConfig
     DISPLAY_NAME = "GitHub"
+    SUMMARY = "Repositories on github.com or on a GitHub Enterprise Server."
     CLASSES_OF_MODES = (GitHubKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from deploycore.configuration import (
     ClientIdStr,
@@ -158,6 +158,10 @@ class AccessTokenConfig(_GitLabMode):
     Source: https://docs.gitlab.com/user/profile/personal_access_tokens/
     """
 
+    MODE_SUMMARY: ClassVar[str] = (
+        "A personal, project or group access token. Choose this if you are not sure."
+    )
+
     mode: Literal["access-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("access")] = Field(
         description=f"personal, group or project access token with {API_SCOPE} and {GIT_SCOPE}, or"
@@ -182,6 +186,9 @@ class OAuthTokenConfig(_GitLabMode):
 
     Source: https://docs.gitlab.com/api/oauth2/
     """
+
+    MODE_LABEL: ClassVar[str] = "OAuth token of another program"
+    MODE_SUMMARY: ClassVar[str] = "Another program gets the token, which expires after two hours."
 
     mode: Literal["oauth-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("oauth")] = Field(
@@ -208,6 +215,11 @@ class DeployTokenConfig(_GitLabMode):
 
     Source: https://docs.gitlab.com/user/project/deploy_tokens/
     """
+
+    MODE_SUMMARY: ClassVar[str] = (
+        "A deploy token to clone with, and an access token for the API that needs no access to"
+        " code."
+    )
 
     mode: Literal["deploy-token"] = Field(description="how to sign in")
     token: Annotated[TokenStr, _of_kind("access")] = Field(
@@ -243,6 +255,11 @@ class OAuthConfig(_GitLabMode):
     Attributes:
         client_secret: ``None`` for an application that is not confidential.
     """
+
+    MODE_LABEL: ClassVar[str] = "Sign-in with OAuth"
+    MODE_SUMMARY: ClassVar[str] = (
+        "You sign in at GitLab in your browser. This needs an OAuth application there."
+    )
 
     mode: Literal["oauth"] = Field(description="how to sign in")
     client_id: ClientIdStr = Field(
@@ -290,6 +307,8 @@ class OAuthConfig(_GitLabMode):
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
     """An SSH key of some projects, without the API."""
+
+    MODE_SUMMARY: ClassVar[str] = "An SSH key that can only read the projects that you name."
 
     HAS_NESTED_OWNERS = True
 

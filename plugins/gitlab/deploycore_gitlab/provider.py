@@ -100,6 +100,7 @@ class GitLabProvider:
     API_VERSION = 1
     Config = GitLabConfig
     DISPLAY_NAME = "GitLab"
+    SUMMARY = "Projects on gitlab.com or on a GitLab server that your organization runs."
     CLASSES_OF_MODES = (GitLabKeyProvider,)
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 

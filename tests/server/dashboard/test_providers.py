@@ -223,7 +223,30 @@ def test_an_address_with_a_password_is_rejected_and_not_echoed(browser, pages):
 def test_an_unrecognized_address_shows_the_list_of_kinds(browser):
     answer = browser.send("/providers/-/new", url="https://git.example.com/a/b")
     assert "No installed plugin recognizes https://git.example.com/a/b" in text_of(answer)
+    link = re.search(r'href="([^"]+)">Continue with Plain git<', answer.text)
+    way = browser.get(unescape(link[1])).text
+    basic = re.search(r'href="([^"]+mode=basic[^"]*)">Username and password<', way)
+    form = forms_of(browser.get(unescape(basic[1])).text)["/providers/-/new"]
+    assert form.values["field.url"] == "https://git.example.com"
+    assert form.values["field.repositories"] == "a/b"
     assert forms_of(answer.text)["/providers/-/new"].values["url"] == "https://git.example.com/a/b"
+
+
+def test_an_address_over_ssh_offers_the_form_for_an_ssh_key(browser):
+    answer = browser.send("/providers/-/new", url="deploy@git.example.com:srv/git/shop.git")
+    link = re.search(r'href="([^"]+)">Continue with Plain git<', answer.text)
+    form = forms_of(browser.get(unescape(link[1])).text)["/providers/-/new"]
+    assert form.values["mode"] == "ssh"
+    assert form.values["field.url"] == "ssh://git@git.example.com/srv"
+    assert form.values["field.repositories"] == "git/shop.git"
+
+
+def test_kinds_and_modes_are_shown_in_words(browser):
+    page = text_of(browser.get("/providers/-/new"))
+    assert "Any other git server that you can clone from" in page
+    ways = text_of(browser.get("/providers/-/new?kind=bitbucket"))
+    assert "App password bitbucket.org has not accepted app passwords since" in ways
+    assert "app-password" not in ways
 
 
 def test_errors_are_shown_at_their_fields_and_secrets_are_not_echoed(browser, pages, caplog):

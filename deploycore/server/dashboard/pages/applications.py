@@ -27,7 +27,7 @@ _APPLICATION = "/applications/{application}"
 _LISTED = 20
 _REFS = 50
 _PROVIDERS = 200
-_NAME_LENGTH = 63
+_TEXT_LENGTH = 1000
 
 
 async def new(visit: Visit) -> Response:
@@ -38,7 +38,7 @@ async def new(visit: Visit) -> Response:
         "provider": query.get("provider", ""),
         "repository": repository,
         "ref": ref,
-        "name": _suggested_name(repository),
+        "name": "",
         "auto_deploy": "on",
     }
     return await _new_page(visit, values)
@@ -133,10 +133,15 @@ async def _new_page(
     if not values["provider"] and len(providers) == 1:
         values = {**values, "provider": providers[0]["name"]}
     listed, listing_refusal = await _repositories(visit, values["provider"])
+    suggested = await _suggestion(visit, values)
+    values = {**values, **{key: values[key] or suggested[key] for key in ("name", "target")}}
+    if visit.request.method != "GET":  # the script must not replace what was typed
+        suggested = {**suggested, "name": "", "target": ""}
     return visit.render(
         "application_new.html",
         status=max(422, refusal.status) if refusal else 200,
         values=values,
+        suggested=suggested,
         locked=set(),
         providers=providers,
         has_more_providers=more,
@@ -167,6 +172,7 @@ async def _settings_page(
     return visit.render(
         "application_settings.html",
         status=max(422, refusal.status) if refusal else 200,
+        suggested=None,
         application=found,
         values=values,
         locked=locked_fields(found["declaration"]),
@@ -232,10 +238,11 @@ async def _refs(visit: Visit, values: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _suggested_name(repository: str) -> str:
-    """A name for an application, from that of its repository."""
-    slug = repository.rpartition("/")[2].lower()
-    return re.sub(r"[^a-z0-9._-]+", "-", slug).strip("-._")[:_NAME_LENGTH]
+async def _suggestion(visit: Visit, values: Mapping[str, str]) -> Mapping[str, str]:
+    """A name and a directory for the application; what was typed counts."""
+    query = {key: values[key][:_TEXT_LENGTH] for key in ("repository", "ref", "name")}
+    found: Mapping[str, str] = await visit.ask("GET", "/suggestions/application", query=query)
+    return found
 
 
 PAGES = (

@@ -13,7 +13,6 @@ from deploycore.server.dashboard.pages.providers import page_of
 from deploycore.server.dashboard.provider_form import (
     errors_of,
     groups_of,
-    label_of,
     values_of,
 )
 from deploycore.server.dashboard.visit import Visit
@@ -35,8 +34,18 @@ async def choose(visit: Visit) -> Response:
     mode = _mode(found, visit.query.get("mode", "") or recognized.get(found["discriminator"], ""))
     if mode is None:
         url = visit.query.get("url", "")
-        return visit.render("provider_mode.html", kind=found, url=url, label_of=label_of)
-    return _add_form(visit, found, mode, recognized=recognized)
+        return visit.render("provider_mode.html", kind=found, url=url)
+    name = await _free_name(visit, kind)
+    return _add_form(visit, found, mode, name=name, recognized=recognized)
+
+
+async def _free_name(visit: Visit, kind: str) -> str:
+    """A name for the new provider: its kind, if no provider has this name."""
+    try:
+        await visit.ask("GET", "/providers/{provider}", provider=kind)
+    except Refusal as refusal:
+        return kind if refusal.status == 404 else ""
+    return ""
 
 
 async def _recognize(visit: Visit) -> Response:
@@ -176,7 +185,8 @@ async def _recognized(visit: Visit, kind: str) -> Mapping[str, str]:
         found = await visit.ask("POST", "/provider-kinds/recognize", body={"url": url})
     except Refusal:
         return {}  # somebody has typed it into our address
-    return next((each["fields"] for each in found["kinds"] if each["kind"] == kind), {})
+    known = [*found["kinds"], *found["others"]]
+    return next((each["fields"] for each in known if each["kind"] == kind), {})
 
 
 def _mode(kind: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
@@ -209,6 +219,7 @@ def _add_form(
     kind: Mapping[str, Any],
     mode: Mapping[str, Any],
     *,
+    name: str = "",
     failure: Refusal | None = None,
     recognized: Mapping[str, str] | None = None,
 ) -> Response:
@@ -218,6 +229,7 @@ def _add_form(
         "provider_add.html",
         kind=kind,
         mode=mode,
+        name=name,
         groups=groups,
         url=visit.query.get("url", ""),
         redirect_uri=redirect_uri_of(visit),
@@ -232,9 +244,7 @@ async def _edit_form(visit: Visit, *, failure: Refusal | None = None) -> Respons
     wanted = visit.form.get("mode") or visit.query.get("mode") or provider["mode"]
     mode = _mode(kind, wanted) or _mode(kind, provider["mode"])
     if mode is None:
-        return visit.render(
-            "provider_mode.html", kind=kind, url="", provider=provider, label_of=label_of
-        )
+        return visit.render("provider_mode.html", kind=kind, url="", provider=provider)
     errors = errors_of(failure.details) if failure else {}
     groups = groups_of(
         mode,

@@ -7,7 +7,6 @@ from typing import Any
 from starlette.responses import Response
 
 from deploycore.server.dashboard.page import Page
-from deploycore.server.dashboard.provider_form import label_of
 from deploycore.server.dashboard.visit import Visit, quoted
 from deploycore.server.problems import Refusal
 
@@ -85,7 +84,7 @@ async def remove(visit: Visit) -> Response:
 
 
 async def _shown(visit: Visit, *, status: int = 200, **context: Any) -> Response:
-    given = {"result": None, "failure": None, "label_of": label_of} | context
+    given = {"result": None, "failure": None} | context
     return visit.render("provider.html", detail=await _detail(visit), status=status, **given)
 
 

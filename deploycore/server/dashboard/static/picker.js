@@ -214,16 +214,43 @@ function address(provider, kind, query) {
   return `/api/v1/providers/${encodeURIComponent(provider)}/${kind}?${parameters}`;
 }
 
-function nameFrom(repository) {
-  const slug = repository.slice(repository.lastIndexOf("/") + 1).toLowerCase();
-  return slug.replace(/[^a-z0-9._-]+/g, "-").replace(/^[-._]+|[-._]+$/g, "").slice(0, 63);
+// The name and the directory of a new application, as the server suggests them. What a person has
+// typed is never replaced: a field follows only while it is empty, or holds the last suggestion.
+class Suggestions {
+  constructor({ repository, ref, name, target }) {
+    Object.assign(this, { repository, ref, name, target });
+    for (const each of [repository, ref]) each.addEventListener("change", () => this.ask());
+    name.addEventListener("input", () => this.follow());
+  }
+
+  async ask() {
+    const [repository, ref] = [this.repository.value.trim(), this.ref.value.trim()];
+    const query = String(new URLSearchParams({ repository, ref }));
+    if (!repository || query === this.asked) return;
+    this.asked = query;
+    const found = await read(`/api/v1/suggestions/application?${query}`).catch(() => null);
+    if (!found || query !== this.asked) return;
+    this.fill(this.name, found.name);
+    this.follow();
+  }
+
+  follow() {
+    const name = this.name.value.trim();
+    this.fill(this.target, name && `${this.target.dataset.directory.replace(/\/$/, "")}/${name}`);
+  }
+
+  fill(input, value) {
+    if (input.value === "" || input.value === input.dataset.suggested) input.value = value;
+    input.dataset.suggested = value;
+  }
 }
 
 function start() {
-  const [provider, repository, ref, name] = ["provider", "repository", "ref", "name"].map((id) =>
-    document.getElementById(id),
-  );
+  const [provider, repository, ref, name, target] = [
+    "provider", "repository", "ref", "name", "target",
+  ].map((id) => document.getElementById(id));
   if (!provider || !repository || !ref) return;
+  const suggestions = name && new Suggestions({ repository, ref, name, target });
   for (const each of document.querySelectorAll("[data-without-script]")) each.hidden = true;
   new Picker(repository, {
     label: "Repositories",
@@ -237,7 +264,7 @@ function start() {
     }),
     onPick: (option) => {
       if (option.branch && !ref.value) ref.value = option.branch;
-      if (name && !name.value) name.value = nameFrom(option.value);
+      suggestions?.ask();
     },
   });
   new Picker(ref, {
