@@ -1,10 +1,10 @@
-"""Which kind of provider a repository's address belongs to, as the installed plugins say.
+"""Find the kind of provider that the address of a repository belongs to. The installed plugins
+decide.
 
-A plugin's provider class may have a class method ``recognize_url``. It is called with an address
-that holds no user information, and returns the fields of ``Config`` that the address tells, or
-``None`` if the address is not one of its host's. Likewise ``repository_of_url`` tells the
-repository of an address where paths of the host are not ``owner/repository``. Nothing is sent
-anywhere.
+A plugin's provider class may have the class method ``recognize_url``. It is called with an address
+without user information, and returns the fields of ``Config`` that the address contains, or
+``None`` if the address does not belong to its host. The class method ``repository_of_url`` returns
+the repository of an address, if the host's paths are not ``owner/repository``. No request is sent.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ T = TypeVar("T")
 
 SCHEMES = ("https", "http", "ssh")
 _TOKEN_LENGTH = 24
-"""From this length on, a user name is taken for a token, which some hosts accept in its place."""
+"""A user name of at least this length is considered a token, because some hosts accept a token as
+the user name."""
 
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/:][^:]*)")
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """A kind whose plugin takes an address for one of its host's.
+    """A kind whose plugin recognizes an address.
 
     Attributes:
-        fields: The fields of its configuration that the address tells.
+        fields: The fields of its configuration that the address contains.
     """
 
     kind: str
@@ -53,15 +54,16 @@ class Recognition:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text looks like an address, as browsers and ``git clone`` take it."""
+    """Whether a text looks like an address that browsers or ``git clone`` accept."""
     return "://" in text or ("@" in text and _SCP_LIKE.fullmatch(text) is not None)
 
 
 def clean_address(text: str) -> str:
-    """An address without user information, query and fragment; ``git@host:path`` as an ssh URL.
+    """Return an address without user information, query and fragment; ``git@host:path`` as an ssh
+    URL.
 
     Raises:
-        ConfigurationError: It is no address of a repository, or has a password in it.
+        ConfigurationError: The text is not the address of a repository, or it contains a password.
     """
     text = text.strip()
     scp = None if "://" in text else _SCP_LIKE.fullmatch(text)
@@ -77,7 +79,7 @@ def clean_address(text: str) -> str:
             hint="Give the address without it. deploycore asks for the secret. Consider replacing"
             " the secret at the git host.",
         )
-    # Programs read another host than others where there is a backslash or a line break.
+    # If there is a backslash or a line break, programs do not agree on the host.
     is_odd = "\\" in text or not text.isprintable()
     if is_odd or not host or parts.scheme not in SCHEMES:
         raise ConfigurationError(
@@ -96,12 +98,12 @@ def _has_secret(parts: SplitResult) -> bool:
 
 
 def recognitions(address: str) -> tuple[Recognition, ...]:
-    """The kinds whose plugins take an address for one of theirs.
+    """Return the kinds whose plugins recognize an address.
 
     A plugin that cannot be imported, or whose method fails, recognizes nothing.
 
     Args:
-        address: As :func:`clean_address` gives it.
+        address: An address from :func:`clean_address`.
     """
     installed = entry_points_by_name(PROVIDER_GROUP)
     only = {kind: points[0] for kind, points in installed.items() if len(points) == 1}
@@ -115,7 +117,7 @@ def recognitions(address: str) -> tuple[Recognition, ...]:
 
 
 def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
-    """The fields that an address tells to a plugin; ``None`` if it is not one of its host's.
+    """Return the fields that a plugin finds in an address; ``None`` if it belongs to another host.
 
     Raises:
         PluginError: Its method fails, or returns something else.
@@ -124,7 +126,8 @@ def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
 
 
 def repository_by(plugin: Plugin, url: str) -> RepositoryId | None:
-    """The repository of an address, as a plugin reads it; ``None`` if it reads it as others do.
+    """Return the repository that a plugin finds in an address; ``None`` if deploycore should read
+    it.
 
     Args:
         url: An address of the provider's host, without user information, port, query and fragment.
