@@ -1,7 +1,8 @@
-"""Webhook deliveries in the store: the last ones of each application, and how they were judged.
+"""Webhook deliveries in the store: the last ones of each application, with their results.
 
-Deliveries are recorded some at a time, beside the requests that brought them. The number of rows is
-bounded: the last ones of each application, and one for each reason to refuse some.
+Several deliveries are recorded at a time, without delaying the requests that brought them. The
+number of rows is limited: there are the last deliveries of each application, and one row for each
+reason to refuse deliveries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deploycore.store.webhook_records import DeliveryRecord
 __all__ = ["DELIVERIES_MOST", "Deliveries"]
 
 DELIVERIES_MOST = 50
-"""How many deliveries of an application are kept."""
+"""The number of deliveries of an application that are kept."""
 
 _COUNTED = ("refused", "dropped")
 _DELIVERY = as_record(DeliveryRecord, deliveries)
@@ -107,14 +108,15 @@ def _read(
 
 
 def _settled(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """The deployments that settled triggers, by trigger."""
+    """Return the deployments that settled triggers, by trigger."""
     query = select(triggers.c.id, triggers.c.deployment).where(triggers.c.id.in_(ids))
     rows = connection.execute(query) if ids else ()
     return {trigger: found for trigger, found in rows if isinstance(found, int)}
 
 
 def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
-    """Those of some applications that exist. They are not removed before this transaction ends."""
+    """Return those of some applications that exist. They cannot be removed before this transaction
+    ends."""
     found: set[Any] = set()
     for some in chunks(names):
         query = select(applications.c.name).where(applications.c.name.in_(some))
@@ -123,7 +125,8 @@ def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
 
 
 def _count(connection: Connection, record: DeliveryRecord) -> None:
-    """Add deliveries to the record of the same reason, which gets a new id: it is the newest."""
+    """Add deliveries to the record of the same reason. The record gets a new id, because it is the
+    newest now."""
     same = delete(deliveries).where(
         deliveries.c.application == record.application,
         deliveries.c.outcome == record.outcome,
@@ -133,7 +136,8 @@ def _count(connection: Connection, record: DeliveryRecord) -> None:
     for count, first_at in connection.execute(
         same.returning(deliveries.c.count, deliveries.c.first_at)
     ).all():
-        if isinstance(count, int) and isinstance(first_at, datetime):  # they can be damaged
+        # the stored values can be damaged
+        if isinstance(count, int) and isinstance(first_at, datetime):
             values["count"] += count
             values["first_at"] = min(values["first_at"], first_at)
     connection.execute(insert(deliveries).values(values))
