@@ -18,7 +18,7 @@ __all__ = ["RemoteServer", "error_of", "server_url"]
 
 _PREFIX = "/api/v1"
 _OWN_DETAILS = {"code", "message", "hint", "server", "retry_at"}
-"""What the server's details do not set: the arguments of errors, and the server's address."""
+"""Details that are not taken from the server: the arguments of errors, and the server's address."""
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
@@ -115,7 +115,8 @@ class RemoteServer:
             )
         code, details = str(problem.get("code")), problem.get("details")
         if code == "not_found" and not (isinstance(details, dict) and "provider" in details):
-            code = ConfigurationError.code  # one of the server's own names, as on its machine
+            # one of the server's own names, as on the server's machine
+            code = ConfigurationError.code
         if code == "conflict":
             code = ConfigurationError.code
         given = details if isinstance(details, dict) else {}
@@ -139,7 +140,7 @@ def _texts(query: Mapping[str, Any]) -> dict[str, str]:
 
 
 def error_of(code: str, message: str, *, hint: str = "", **details: Any) -> DeploycoreError:
-    """Return the error of a code, as the server's machine would raise it.
+    """Return the error for a code, as the server's machine would raise it.
 
     Args:
         code: The code; an unknown one gives a ``DeploycoreError``.
