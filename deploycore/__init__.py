@@ -1,7 +1,7 @@
 """deploycore: from a git host to files on a machine, through provider plugins.
 
-What a user imports is here, and is loaded when it is first used, so that ``import
-deploycore`` costs nothing. Plugin authors import from the modules that name their subjects:
+The names that users import are here. Each is loaded when it is first used, so ``import deploycore``
+costs nothing. Plugin authors import from the modules that name their subjects:
 ``deploycore.hookspecs``, ``.models``, ``.configuration``, ``.http`` and ``.errors``.
 """
 

@@ -124,11 +124,12 @@ def _scopes(text: str) -> str:
 
 
 def refuse_prefixes(secret: SecretStr, others: Mapping[str, str], *, host: str = "") -> SecretStr:
-    """Refuse a secret that belongs elsewhere, which its first characters tell.
+    """Refuse a secret whose first characters show that it belongs to another host or field.
 
     Args:
-        others: What a secret is that begins with a text, such as ``a token of GitHub``.
-        host: The host that the secret is not for, if the error is to name it.
+        others: For each text that a secret may begin with, what such a secret is, such as ``a token
+            of GitHub``.
+        host: The host that the secret is not for, if the error should name it.
 
     Raises:
         ValueError: The secret begins with one of these texts. Only that text is quoted.
@@ -387,7 +388,7 @@ def _validated(config_type: Any, values: dict[str, object]) -> ProviderConfig:
     """
     member = _member_for(config_type, values)
     if member is not None:
-        # Building the schema of the whole union takes as long as all that is done here.
+        # Building the schema of the whole union takes as long as everything else here.
         with suppress(ValidationError):
             return member.model_validate(values)
     config: ProviderConfig = TypeAdapter(config_type).validate_python(values)
@@ -395,7 +396,7 @@ def _validated(config_type: Any, values: dict[str, object]) -> ProviderConfig:
 
 
 def _member_for(config_type: Any, values: Mapping[str, object]) -> type[ProviderConfig] | None:
-    """The class that validates values; ``None`` if only the whole ``Config`` can tell."""
+    """Return the class that validates values; ``None`` if only the whole ``Config`` can decide."""
     discriminator = discriminator_of(config_type)
     if discriminator is None:
         return next(iter(members(config_type))) if inspect.isclass(config_type) else None
@@ -412,7 +413,7 @@ def is_secret(info: FieldInfo) -> bool:
 
 
 def _holds_secret(annotation: Any) -> bool:
-    # Also of Annotated[SecretStr, …] | None, in which it is not at the top.
+    # This also finds Annotated[SecretStr, …] | None, whose outer type is not SecretStr.
     return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
@@ -424,7 +425,7 @@ def _default(info: FieldInfo) -> str | None:
 
 
 _FORMATS: tuple[tuple[type, FieldFormat], ...] = (
-    (bool, "boolean"),  # before int, whose subclass it is
+    (bool, "boolean"),  # before int, because bool is a subclass of int
     (int, "integer"),
     (float, "number"),
     (date, "date"),

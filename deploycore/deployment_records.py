@@ -138,5 +138,5 @@ class DeploymentRecord:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has come to an end."""
+        """Whether the deployment has ended."""
         return self.state in FINAL_STATES

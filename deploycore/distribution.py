@@ -1,6 +1,5 @@
-"""What the installed distribution knows of itself: how to extend it, where its pages are, and
-where to report a fault. Hints use it, so that what they name is there.
-"""
+"""Facts about the installed distribution: how to install it with an extra, where its documentation
+is, and where to report a fault. Hints use them, so that the commands and pages in hints exist."""
 
 from __future__ import annotations
 
@@ -15,10 +14,10 @@ _NAME = "deploycore"
 
 
 def install_command(extra: str = "") -> str:
-    """The command that installs deploycore again, with an extra if one is named.
+    """Return the command that installs deploycore again, with an extra if one is given.
 
-    It names the directory or wheel that deploycore was installed from, where that is recorded,
-    and the package index otherwise.
+    It uses the directory or wheel that deploycore was installed from, if that is recorded, and
+    otherwise the package index.
 
     Source: the "Direct URL Origin" specification of PyPA, ``direct_url.json``.
     """
@@ -28,7 +27,7 @@ def install_command(extra: str = "") -> str:
 
 
 def documentation_page(name: str) -> str:
-    """Where a page of the documentation is on this machine.
+    """Return the path of a page of the documentation on this machine.
 
     Args:
         name: Its path below ``docs``: ``applications.md``.
@@ -44,7 +43,7 @@ def documentation_page(name: str) -> str:
 
 
 def report_hint() -> str:
-    """What to do about a fault of deploycore itself.
+    """Return the next step after a fault of deploycore itself.
 
     It names the address that the distribution's metadata has under ``Issues`` (in
     ``pyproject.toml``: ``[project.urls]``), if there is one.
@@ -59,7 +58,7 @@ def report_hint() -> str:
 
 
 def _issues_address() -> str:
-    from importlib import metadata  # takes 15 ms, and only errors name what it finds
+    from importlib import metadata  # the import takes 15 ms, and only errors need it
 
     try:
         urls = metadata.metadata(_NAME).get_all("Project-URL") or []
@@ -70,7 +69,8 @@ def _issues_address() -> str:
 
 
 def _origin() -> tuple[str, bool]:
-    """The local directory or file that deploycore was installed from, and whether editable."""
+    """Return the local directory or file that deploycore was installed from, and whether the
+    installation is editable."""
     from importlib import metadata
     from urllib.request import url2pathname
 

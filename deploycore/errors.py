@@ -221,17 +221,17 @@ class RemoteRefused(GitError):
 
 
 class KeyRefused(RemoteRefused):
-    """The git server accepts none of the SSH keys that it was shown."""
+    """The git server accepts none of the SSH keys that were tried."""
 
     code = "key_refused"
     exit_code = 4
 
 
 class HostKeyRefused(GitError):
-    """The key of the SSH server is not known, or is not the one that is known.
+    """The key of the SSH server is unknown, or differs from the known one.
 
     ``details`` has the ``host``, the server's ``algorithm`` and ``fingerprint``, the ``line`` of a
-    known_hosts file for it, as ``known`` the fingerprints that were expected, and whether it is
+    known_hosts file for it, the expected fingerprints as ``known``, and whether the key is
     ``revoked``.
     """
 

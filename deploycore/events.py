@@ -226,11 +226,12 @@ class Webhook(Model):
 
 
 class DeployKey(Model):
-    """A key that may read one repository over SSH, to be registered at the host.
+    """A key to register at the host. It may read one repository over SSH.
 
     Attributes:
-        public_key: Its type and its data in base64, as in ``authorized_keys``, without a comment.
-        label: What people see in the host's list.
+        public_key: The key's type and its data in base64, as in ``authorized_keys``, without a
+            comment.
+        label: The name of the key in the host's list, for people.
     """
 
     public_key: Annotated[str, Field(pattern=r"^(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/]+={0,2}$")]
@@ -238,12 +239,12 @@ class DeployKey(Model):
 
 
 class RegisteredKey(Model):
-    """A deploy key that a repository has at the host.
+    """A deploy key of a repository, as the host lists it.
 
     Attributes:
         id: The host's identifier.
-        public_key: As that of :class:`DeployKey`, of any type; a comment is dropped.
-        label: What people see in the host's list.
+        public_key: As in :class:`DeployKey`, of any type. A comment is removed.
+        label: The name of the key in the host's list, for people.
         read_only: Whether it may only read.
     """
 
@@ -253,7 +254,7 @@ class RegisteredKey(Model):
     read_only: bool = True
 
     def is_of(self, key: DeployKey) -> bool:
-        """Whether it is this key."""
+        """Whether this is the given key."""
         return self.public_key == key.public_key
 
 

@@ -1,4 +1,4 @@
-"""What a provider asks a git server through the core: the refs of a repository.
+"""The refs of a repository, which a provider reads from a git server through the core.
 
 For hosts without an API. A provider class whose ``__init__`` takes ``(config, http, git)`` gets a
 :class:`GitReader`; one that takes ``(config, http)`` gets none.
@@ -14,8 +14,8 @@ from deploycore.models import CloneUrl, CommitHash, Model, NonEmpty, SshAddress
 __all__ = ["GitReader", "GitRef", "GitSource"]
 
 GitSource = CloneUrl | SshAddress
-"""Where a repository is: what ``clone_url`` or ``ssh_clone_url`` returns. To an ``SshAddress``, the
-core adds the provider's SSH key, which the plugin does not see."""
+"""The address of a repository, as ``clone_url`` or ``ssh_clone_url`` returns it. To an
+``SshAddress``, the core adds the provider's SSH key, which the plugin does not see."""
 
 
 class GitRef(Model):
@@ -31,21 +31,21 @@ class GitRef(Model):
 
 
 class GitReader(Protocol):
-    """Asks git servers for refs, over HTTP(S) and SSH, as ``git ls-remote`` does.
+    """Reads refs from git servers, over HTTP(S) and SSH, as ``git ls-remote`` does.
 
     It uses the provider's own network settings (CA certificates, client certificate, proxy,
-    timeouts), retries after temporary failures, and has the limits of a fetch. Its errors are
-    those that the ``http`` client of the provider raises. Safe to use from several threads at once.
+    timeouts), retries after temporary failures, and has the limits of a fetch. It raises the same
+    errors as the provider's ``http`` client. It is safe to use from several threads at once.
     """
 
     def refs(self, source: GitSource, *, prefix: str = "refs/heads/") -> Iterator[GitRef]:
         """List the refs of a repository, sorted by name. The request is sent for the first item.
 
-        Left out are refs whose names git does not allow or that are not UTF-8, and refs that have
-        no valid commit hash.
+        Refs are left out if git does not allow their names, if their names are not UTF-8, or if
+        they have no valid commit hash.
 
         Args:
-            prefix: Only refs whose full names begin with this.
+            prefix: List only refs whose full names begin with this.
 
         Raises:
             AuthenticationFailed: The server rejects the credential or the SSH key.
@@ -54,7 +54,7 @@ class GitReader(Protocol):
             RateLimited: The server asks for fewer requests.
             ProviderUnavailable: The server cannot be reached, is too slow, or fails.
             UnexpectedAnswer: The answer is not the git protocol, or is too large.
-            HostKeyRefused: The SSH server's key is not known, or is another one.
+            HostKeyRefused: The SSH server's key is unknown, or differs from the known one.
             ConfigurationError: The address is not valid, or there is no SSH key for it.
         """
 

@@ -1,9 +1,9 @@
 """Public names of a package that are imported when they are first used.
 
-A command takes longer to import its modules than to do its work. So the packages whose modules
-are expensive (git, HTTP, the engine, the store) import none of them by themselves: each name in
-their ``__init__`` brings only the module that defines it. Type checkers read the plain imports
-below ``TYPE_CHECKING`` instead.
+A command takes longer to import its modules than to do its work. So packages with expensive modules
+(git, HTTP, the engine, the store) do not import these modules in their ``__init__``. The first use
+of a name imports only the module that defines it. Type checkers read the plain imports below
+``TYPE_CHECKING`` instead.
 
 This module imports nothing, since ``import deploycore`` runs it.
 """

@@ -1,7 +1,7 @@
-"""Modules that have moved can be imported by their former names for one release.
+"""Modules that have moved can be imported by their previous names for one release.
 
-The former names warn with ``DeprecationWarning``. Nothing is imported, and no file is looked for,
-until somebody asks for one of them.
+An import by a previous name causes a ``DeprecationWarning``. Nothing is imported or searched for
+until a previous name is used.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ FORMER_MODULES = {
     "deploycore.removal": "deploycore.disk.removal",
     "deploycore.webhooks": "deploycore.installation.webhooks",
 }
-"""Former names that the documentation mentioned, and the present ones."""
+"""Previous names that the documentation mentioned, and the current ones."""
 
 
 class _Former:
-    """Finds and loads former modules: a copy of the names of the present module."""
+    """Finds and loads modules by their previous names: a copy of the current module's names."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name not in FORMER_MODULES:
@@ -36,7 +36,7 @@ class _Former:
         return ModuleSpec(name, self)  # type: ignore[arg-type] # it has what the import system calls
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to the import system."""
+        """Return ``None``, so that the import system finds the module."""
 
     def exec_module(self, module: ModuleType) -> None:
         import warnings
@@ -55,7 +55,7 @@ class _Former:
 
 
 def install() -> None:
-    """Make the former names importable."""
+    """Make the previous names importable."""
     import sys
 
     if not any(isinstance(finder, _Former) for finder in sys.meta_path):

@@ -36,7 +36,7 @@ Action = Literal[
     "remove deploy key",
     "report status",
 ]
-"""What a request is for, to explain an error response. A plugin may have more of them."""
+"""The purpose of a request, to explain an error response. A plugin may have further purposes."""
 
 
 @cache
@@ -67,8 +67,8 @@ def ssh_address_of(
         url: The address of the host.
         known_host: The host whose SSH server has the same name and the usual port.
         host_keys: The keys that ``known_host`` publishes.
-        describe: Asks another host for a repository. Its link for SSH is used if it has a valid
-            one. Without this, other hosts are taken to be like ``known_host``.
+        describe: Requests the description of a repository from another host, whose SSH link is used
+            if it is valid. Without this, other hosts are expected to be like ``known_host``.
     """
     host = urlsplit(url).hostname or known_host
     if host != known_host and describe is not None:
@@ -100,7 +100,7 @@ def add_deploy_key_once(
 
 
 def remove_by_number(number: str, send: Callable[[], object]) -> bool:
-    """Remove something whose identifiers at the host are numbers.
+    """Remove an object whose identifier at the host is a number.
 
     Args:
         send: Sends the request. It raises ``NotFound`` if there is nothing to remove.

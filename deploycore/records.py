@@ -25,9 +25,9 @@ T = TypeVar("T")
 def record(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass, as ``dataclass(frozen=True)`` does.
 
-    Making an instance takes some microseconds longer. A frozen dataclass cannot be a subclass of
-    it, so a class that others may derive from is a
-    :func:`derivable_record`. It knows no ``InitVar``.
+    Creating an instance takes some microseconds longer. A frozen dataclass cannot be a subclass of
+    a record, so use :func:`derivable_record` for a class that others may derive from. ``InitVar``
+    is not supported.
     """
     _share(cls, {**_METHODS, **_REFUSALS})
     return dataclass(init=False, repr=False, eq=False)(cls)
@@ -35,7 +35,7 @@ def record(cls: type[T]) -> type[T]:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def derivable_record(cls: type[T]) -> type[T]:
-    """Make a class a record that frozen dataclasses may derive from. It costs twice as much."""
+    """Make a class a record that frozen dataclasses may derive from. This costs twice as much."""
     _share(cls, _METHODS)
     return dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
 
@@ -138,7 +138,7 @@ def _refuse_to_delete(self: object, name: str) -> NoReturn:
 
 
 class _SignatureOf:
-    """The signature of a record's class, which documentation shows."""
+    """Return the signature of a record's class, which documentation shows."""
 
     def __get__(self, instance: object, owner: type) -> Signature:
         from inspect import Parameter, Signature

@@ -1,13 +1,13 @@
-"""A provider without an API: git is asked for refs, and nothing else.
+"""A provider without an API: it requests only refs, from the git server.
 
-A plugin of a host with an API uses it for its mode ``deploy-key``: by a subclass of
+A plugin of a host with an API uses this for its mode ``deploy-key``. It defines a subclass of
 :class:`RefsOnlyConfig`, which is a member of its ``Config``, and a subclass of
-:class:`RefsOnlyProvider`, which the ``CLASSES_OF_MODES`` of its provider class names. The key is in
-the core's own fields, so the plugin does not see it. Hooks that need an API are left out: the core
+:class:`RefsOnlyProvider`, which its provider class names in ``CLASSES_OF_MODES``. The key is in the
+core's own fields, so the plugin does not see it. Hooks that need an API are left out: the core
 tells users which mode does not support them.
 
-A plugin of a host without an API has a subclass of :class:`RefsOnlyProvider` alone, with a
-configuration of its own that has the properties of :class:`RefsConfig`.
+A plugin of a host without an API needs only a subclass of :class:`RefsOnlyProvider`, and its own
+configuration with the properties of :class:`RefsConfig`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _ssh_url(text: str) -> str:
         _ = urlsplit(text).port
     except (ValidationError, ValueError):
         address = None
-    # Raised out here, since the errors above quote what may be a password.
+    # Raise here, because the errors above quote text that may contain a password.
     if address is None or re.search(r"[\s\\]", text):
         raise ValueError(
             "it must be an ssh URL without a password, such as ssh://git@git.example.com:2222"
@@ -69,7 +69,7 @@ def _ssh_url(text: str) -> str:
 
 
 class RefsConfig(Protocol):
-    """What :class:`RefsOnlyProvider` needs to know of a configuration."""
+    """The properties of a configuration that :class:`RefsOnlyProvider` needs."""
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class RefsConfig(Protocol):
 
     @property
     def repositories(self) -> str:
-        """The configured repositories, as the user wrote them, with spaces between."""
+        """The configured repositories, as the user wrote them, separated by spaces."""
 
     @property
     def repository_ids(self) -> tuple[RepositoryId, ...]:
@@ -89,24 +89,24 @@ class RefsConfig(Protocol):
 
     @property
     def account(self) -> str:
-        """Whose credentials these are, as far as the configuration says."""
+        """The owner of these credentials, as far as the configuration shows."""
 
     def source_of(self, repository: RepositoryId) -> GitSource:
-        """Where to ask git for the refs of a repository."""
+        """Return the address from which git reads the refs of a repository."""
 
     def page_of(self, repository: RepositoryId) -> str:
-        """The address of the repository's page on the host, or else its clone URL."""
+        """Return the address of the repository's page on the host, or else its clone URL."""
 
 
 class RefsOnlyConfig(ProviderConfig):
-    """The fields that the mode ``deploy-key`` has for every host.
+    """The fields of the mode ``deploy-key``, which are the same for every host.
 
-    A subclass adds the address of the host, if it can have several, and says by
-    ``default_ssh_url`` where repositories are over SSH.
+    A subclass adds the address of the host, if there can be several, and returns the address of the
+    host's SSH server in ``default_ssh_url``.
 
     Attributes:
         HAS_NESTED_OWNERS: Whether an owner can have several segments, such as ``group/subgroup``.
-        ssh_url: ``None`` for the host's own address.
+        ssh_url: The address of the SSH server; ``None`` for the host's default one.
     """
 
     NEEDS_SSH_KEY: ClassVar[bool] = True
@@ -128,7 +128,7 @@ class RefsOnlyConfig(ProviderConfig):
     @field_validator("repositories")
     @classmethod
     def _are_repositories(cls, text: str) -> str:
-        """The names with a space between them, each once."""
+        """Return the names without repetitions, separated by spaces."""
         given = (each.strip("/").removesuffix(GIT) for each in re.split(r"[\s,]+", text))
         names = dict.fromkeys(each for each in given if each)
         if not names:
@@ -160,7 +160,7 @@ class RefsOnlyConfig(ProviderConfig):
 
     @property
     def default_ssh_url(self) -> str:
-        """The SSH address that the paths of repositories begin after."""
+        """The address of the SSH server, without the path of a repository."""
         host = urlsplit(self.api_base_url).hostname or ""
         return f"ssh://git@{f'[{host}]' if ':' in host else host}"
 
@@ -170,16 +170,16 @@ class RefsOnlyConfig(ProviderConfig):
         return ()
 
     def ssh_address_of(self, repository: RepositoryId) -> SshAddress:
-        """Where to clone a repository from over SSH."""
+        """Return the address to clone a repository from over SSH."""
         url = f"{self.ssh_url or self.default_ssh_url}/{repository.path}{GIT}"
         return SshAddress(url=url, host_keys=self.published_host_keys)
 
     def source_of(self, repository: RepositoryId) -> SshAddress:
-        """The SSH address: this mode has no other way."""
+        """Return the SSH address, because this mode has no other one."""
         return self.ssh_address_of(repository)
 
     def page_of(self, repository: RepositoryId) -> str:
-        """The address of the repository's page on the host."""
+        """Return the address of the repository's page on the host."""
         return f"{self.api_base_url}/{repository.path}"
 
 
@@ -190,13 +190,14 @@ class RefsOnlyProvider:
     ``deploy_keys_page`` nothing, so a plugin adds them as its other modes have them.
 
     Args:
-        config: Which repositories there are, and where.
+        config: The repositories, and their addresses.
         http: Not used: there is no API.
-        git: Asks the host for refs. Over SSH, the core adds the provider's key.
+        git: Reads refs from the host. Over SSH, the core adds the provider's key.
 
     Attributes:
         IGNORES_CASE_OF_OWNERS: Whether ``Acme`` and ``acme`` are one owner.
-        REFUSALS_OF_ONE: Errors that are about one repository, so the others are listed first.
+        REFUSALS_OF_ONE: Types of errors that are about a single repository. The other repositories
+            are listed before such an error is raised.
     """
 
     API_VERSION = API_VERSION
@@ -215,14 +216,17 @@ class RefsOnlyProvider:
 
     @hookimpl
     def authenticate(self) -> Account:
-        """``HEAD`` of the first configured repository: git has no other way to sign in."""
+        """Read ``HEAD`` of the first configured repository, because git has no other way to check
+        credentials."""
         self._default_branch(self.config.repository_ids[0])
         return Account(username=self.config.account)
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """The configured repositories. The host is asked for the ``HEAD`` of each when the caller
-        reaches it. Those that it refuses are reported after the others.
+        """List the configured repositories.
+
+        For each, the host's ``HEAD`` is read when the caller reaches it. Repositories that the host
+        rejects are reported after the others.
         """
         owned = [
             each for each in self.config.repository_ids if self._is_owner(query.owner, each.owner)
@@ -234,19 +238,20 @@ class RefsOnlyProvider:
 
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
-        """The refs that begin with ``refs/heads/``, or with the whole name of one branch."""
+        """List the refs that begin with ``refs/heads/``, or with the full name of one branch."""
         for name, commit in self._refs(repository, HEADS, query.name):
             yield Branch(name=name, commit=commit)
 
     @hookimpl
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
-        """The refs that begin with ``refs/tags/``, or with the whole name of one tag."""
+        """List the refs that begin with ``refs/tags/``, or with the full name of one tag."""
         for name, commit in self._refs(repository, TAGS, query.name):
             yield Tag(name=name, commit=commit)
 
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
-        """Only asked for without an SSH key, which a mode over SSH cannot do without."""
+        """Raise an error: this hook is called only if there is no SSH key, which this mode
+        requires."""
         source = self.config.source_of(repository)
         if isinstance(source, CloneUrl):
             return source
@@ -298,7 +303,7 @@ class RefsOnlyProvider:
         )
 
     def describe(self, repository: RepositoryId, branch: str | None) -> Repository:
-        """Describe a repository as far as git and the configuration tell."""
+        """Describe a repository, as far as git and the configuration allow."""
         source = self.config.source_of(repository)
         kind = "ssh" if isinstance(source, SshAddress) else "https"
         return Repository(
@@ -322,7 +327,7 @@ class RefsOnlyProvider:
     def _refs(
         self, repository: RepositoryId, prefix: str, name: str | None
     ) -> Iterator[tuple[str, str]]:
-        """Short names and commits; only those of one name, if it is given."""
+        """Yield short names and commits; only those with one name, if it is given."""
         source = self.config.source_of(repository)
         with self._explained(repository):
             for ref in self._git.refs(source, prefix=prefix + (name or "")):
@@ -344,7 +349,7 @@ class RefsOnlyProvider:
 
     @contextmanager
     def _explained(self, repository: RepositoryId) -> Iterator[None]:
-        """Say about which repository an error is, and what to do."""
+        """Add to an error which repository it is about, and what to do."""
         try:
             yield
         except NotFound as error:

@@ -91,7 +91,8 @@ class SecretBox:
             ConfigurationError: The secret is not valid Unicode.
             StoreError: The key is missing, malformed, readable by others, or cannot be created.
         """
-        from cryptography.fernet import Fernet  # costs 15 ms, which most commands need not pay
+        # the import takes 15 ms, and most commands do not need it
+        from cryptography.fernet import Fernet
 
         clear = _encoded(value.get_secret_value(), "The secret")
         key = self._key() or self._new_key()
@@ -142,17 +143,17 @@ class SecretBox:
         return describe_stored(stored)
 
     def variable_of(self, stored: str) -> str | None:
-        """The environment variable that a secret is in, where it is kept as a reference to one."""
+        """Return the environment variable that a secret refers to, if it is such a reference."""
         return stored.removeprefix(_VARIABLE) if stored.startswith(_VARIABLE) else None
 
     def is_elsewhere(self, stored: str) -> bool:
-        """Whether a secret is in an environment variable that is not set for this process; a
-        worker may have it all the same."""
+        """Whether a secret is in an environment variable that is not set in this process. It may be
+        set for a worker."""
         variable = self.variable_of(stored)
         return variable is not None and not os.environ.get(variable)
 
     def file_of(self, stored: str) -> Path | None:
-        """The file that a secret is in, where it is kept as a reference to one."""
+        """Return the file that a secret refers to, if it is such a reference."""
         return Path(stored.removeprefix(_FILE)) if stored.startswith(_FILE) else None
 
     def _unsealed(self, token: str) -> SecretStr:
@@ -176,7 +177,7 @@ class SecretBox:
         return SECRET_KEY if self._settings.secret_key else str(self._settings.secret_key_file)
 
     def _key(self) -> bytes | None:
-        """The key, or ``None`` where it should come from a file that is not there."""
+        """Return the key; ``None`` if it should come from a file that does not exist."""
         if self._settings.secret_key:
             key = self._settings.secret_key.get_secret_value().encode(errors="replace")
         else:
@@ -244,7 +245,7 @@ def _read_key_file(path: Path) -> bytes | None:
 
 
 def _create_key_file(path: Path) -> None:
-    """Make the key file complete, or leave the one that another process has made first."""
+    """Write the complete key file, or use the one that another process has created first."""
     import tempfile
 
     from cryptography.fernet import Fernet
@@ -255,7 +256,8 @@ def _create_key_file(path: Path) -> None:
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        # A link, since unlike a rename it never replaces: of racing processes one wins.
+        # A link never replaces an existing file, unlike a rename. If several processes do this at
+        # once, one of them wins.
         with suppress(FileExistsError):
             os.link(unfinished, path)
     finally:
@@ -264,7 +266,7 @@ def _create_key_file(path: Path) -> None:
 
 
 def _secret(text: str) -> SecretStr:
-    from pydantic import SecretStr  # takes long to import, and listings reveal no secret
+    from pydantic import SecretStr  # the import takes long, and listings reveal no secret
 
     return SecretStr(text)
 
@@ -320,7 +322,8 @@ def _unusable_file(path: Path, problem: str) -> ConfigurationError:
 
 
 def _decoded(content: bytes) -> str | None:
-    """The text, or ``None``: the decoding error would hold the secret."""
+    """Return the text; ``None`` if the bytes are not text. The decoding error would contain the
+    secret."""
     with suppress(UnicodeDecodeError):
         return content.decode()
     return None
@@ -329,5 +332,5 @@ def _decoded(content: bytes) -> str | None:
 def _encoded(text: str, subject: str) -> bytes:
     with suppress(UnicodeEncodeError):
         return text.encode()
-    # Raised out here, since the encoding error holds the text.
+    # Raise here, because the encoding error contains the text.
     raise ConfigurationError(f"{subject} is not UTF-8 text.", hint="Copy the secret again.")

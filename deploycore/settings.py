@@ -175,7 +175,7 @@ def _home(value: str | None) -> Path:
 
 def _database_url(value: str | None, home: Path) -> str:
     if value is None:
-        # Only these two characters mean something in the last part of a database URL.
+        # Only these two characters have a meaning in the last part of a database URL.
         path = str(home / "deploycore.db").replace("%", "%25").replace("?", "%3F")
         return f"sqlite:///{path}"
     if not re.match(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://", value):
@@ -196,6 +196,7 @@ def _secret_key(value: str | None) -> SecretStr | None:
             f"{SECRET_KEY} is not a Fernet key: 32 bytes in URL-safe base64, 44 characters.",
             hint=f"Copy the whole key, or make a new one for a new installation: {_NEW_KEY}",
         )
-    from pydantic import SecretStr  # takes long to import, and most have the key in a file
+    # the import takes long, and most installations have the key in a file
+    from pydantic import SecretStr
 
     return SecretStr(key)

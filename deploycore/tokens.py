@@ -1,4 +1,5 @@
-"""Tokens that the core obtains and renews, and how a plugin says where they come from.
+"""Tokens that the core obtains and renews, and the classes with which a plugin describes their
+source.
 
 A plugin's ``Config.api_auth`` may return a :class:`RenewableAuth` instead of a fixed header. The
 plugin then only has a function that obtains one token. The core keeps the token. It renews it
@@ -41,10 +42,10 @@ class Token(Model):
     scopes: tuple[str, ...] = ()
 
     def git_credential(self, username: str) -> GitCredential:
-        """The credential for git, where git takes the same token as the API.
+        """Return the credential for git, if git accepts the same token as the API.
 
         Args:
-            username: What the host expects as the username beside a token.
+            username: The username that the host expects with a token.
         """
         return GitCredential(username=username, password=self.value, expires_at=self.expires_at)
 

@@ -1,4 +1,5 @@
-"""The version of this distribution. Its own module, so that others import nothing else with it."""
+"""The version of this distribution. It is a separate module, so that other modules can import it
+alone."""
 
 __all__ = ["__version__"]
 

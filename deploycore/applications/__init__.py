@@ -1,6 +1,6 @@
-"""What is deployed where, and how: the model of an application, and files of applications."""
+"""Applications: their model, which says what to deploy and where, and their files."""
 
 __all__ = ["PROVIDER_SECONDS"]
 
 PROVIDER_SECONDS = 300.0
-"""How long a call of a provider's plugin may take, unless ``timeouts`` says otherwise."""
+"""Maximum seconds for a call of a provider's plugin, unless ``timeouts`` sets another value."""

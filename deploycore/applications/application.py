@@ -157,7 +157,7 @@ class Limits(Model):
 
     @property
     def git_settings(self) -> dict[str, Any]:
-        """Those that are set, by the names that ``GitSettings`` has for them."""
+        """The limits that are set, by their names in ``GitSettings``."""
         return {f"max_{name}": limit for name, limit in self if limit is not None}
 
 
@@ -337,22 +337,23 @@ class Application(Model):
 
     @property
     def repository_id(self) -> RepositoryId:
-        """What the provider's hooks take."""
+        """The repository, as the provider's hooks take it."""
         return RepositoryId.parse(self.repository)
 
     @property
     def is_followed(self) -> bool:
-        """Whether it is deployed by itself when its ref has moved, however that becomes known."""
+        """Whether it is deployed automatically when its ref has moved, in whatever way that is
+        detected."""
         return self.auto_deploy is not None and not is_commit_hash(self.ref)
 
     @property
     def is_polled(self) -> bool:
-        """Whether the git host is asked for news of it at intervals."""
+        """Whether the git host is polled for it."""
         auto = self.auto_deploy
         return auto is not None and auto.poll != "off" and self.is_followed
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``parse_application`` takes back: plain values, without those by default."""
+        """Return plain values without defaults, as ``parse_application`` takes them."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -360,13 +361,13 @@ def parse_application(values: Mapping[str, Any], *, where: str = "") -> Applicat
     """Validate an application that a person wrote.
 
     Args:
-        values: As ``Application`` has them, in plain types.
-        where: Where they stand, for messages: ``applications/shop``.
+        values: The fields of ``Application``, in plain types.
+        where: The place of the values, for messages, such as ``applications/shop``.
 
     Raises:
-        ConfigurationError: One clause for each value that is missing or wrong, with its path
-            and never with the value: ``steps/build/0: should have either run or shell``. Its
-            details have the same as the list ``fields``.
+        ConfigurationError: The message has one clause for each missing or invalid value, with its
+            path but without the value: ``steps/build/0: should have either run or shell``. Its
+            details have the same clauses as the list ``fields``.
     """
     problems = [Problem(path, why) for path, why in find_unstorable(values)]
     try:

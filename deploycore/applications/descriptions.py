@@ -1,4 +1,4 @@
-"""What each field of a declaration means: the words of the models' docstrings, by field.
+"""The description of each field of a declaration, from the models' docstrings.
 
 Forms and the API's document show them, so that they are written once.
 """
@@ -22,8 +22,8 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)$")
 def describe_fields(model: type[BaseModel]) -> Mapping[str, str]:
     """Return the description of each field of a model, as its docstring has it.
 
-    Values and names are in single backticks, as in Markdown. A field that the docstring leaves out
-    has the description of the model that it inherits it from.
+    Values and names are in single backticks, as in Markdown. If the docstring does not describe a
+    field, its description comes from the model that it is inherited from.
     """
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
@@ -39,7 +39,7 @@ def describe_model(model: type[BaseModel]) -> str:
 
 
 def models_within(model: type[BaseModel]) -> Mapping[str, type[BaseModel]]:
-    """Return a model and those that its fields hold, by their names."""
+    """Return a model and the models of its fields, by name."""
     found: dict[str, type[BaseModel]] = {}
     waiting: list[object] = [model]
     while waiting:

@@ -1,4 +1,4 @@
-"""Types of the values that an application's definition holds."""
+"""The types of values in an application's definition."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ def _absolute(path: Path) -> Path:
         raise ValueError(f"should have no name of more than {_LONGEST_NAME} bytes")
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise ValueError(f"should have {_LONGEST_PATH} bytes at most")
-    # Not resolved: whoever links a directory elsewhere means to be able to change the link.
+    # Not resolved: an operator who links a directory to another place wants to be able to change
+    # the link.
     if ".." in path.parts:
         raise ValueError("should be a path without '..'")
-    # Of two leading slashes POSIX says nothing; Linux and macOS take them for one.
+    # POSIX does not define two leading slashes. Linux and macOS treat them as one.
     return Path("/" + str(path).lstrip("/"))
 
 
@@ -64,5 +65,5 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 def number_as_text(value: Any) -> Any:
-    """Turn a number, as YAML reads ``PORT: 8080``, into text."""
+    """Convert a number to text: YAML reads the value of ``PORT: 8080`` as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

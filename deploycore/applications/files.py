@@ -1,4 +1,4 @@
-"""Applications as a file that people keep under version control: read, compared, written.
+"""Files of applications, which people keep under version control: read, compare and write them.
 
 YAML or TOML, by the file's name::
 
@@ -9,7 +9,7 @@ YAML or TOML, by the file's name::
         ref: main
         target: /srv/shop
 
-No secret is ever in such a file, only where one is to be found.
+Such a file contains no secrets, only references to them.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ __all__ = [
 
 _TOP = "applications"
 MOST_BYTES = 16 * 1024 * 1024
-"""How large a file may be: 10,000 applications of 1,600 bytes each."""
+"""Maximum size of a file in bytes: 10,000 applications of 1,600 bytes each."""
 _HINT = f"See the format of the file: {documentation_page('applications.md')}"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of an application.
+    """The change of an application.
 
     Attributes:
-        fields: By the path of each field that differs, what it was and what it is going to be;
-            ``None`` where it is not set.
+        fields: The previous and the new value of each field that differs, by the field's path;
+            ``None`` if it is not set.
     """
 
     application: str
@@ -60,14 +60,14 @@ class Change:
 
 
 def read_declaration(path: Path) -> list[Application]:
-    """The applications of a file.
+    """Read the applications in a file.
 
     Args:
         path: Its name ends with ``.yaml``, ``.yml`` or ``.toml``.
 
     Raises:
-        ConfigurationError: It can't be read, or something in it is wrong; with the path of each
-            wrong value, such as ``applications/shop/steps/build/0``.
+        ConfigurationError: The file cannot be read or is invalid. The message has the path of each
+            invalid value, such as ``applications/shop/steps/build/0``.
     """
     kind = path.suffix.lower()
     if kind not in (".yaml", ".yml", ".toml"):
@@ -89,11 +89,11 @@ def read_declaration(path: Path) -> list[Application]:
 def decode_declaration(
     data: bytes, name: str, kind: Literal["yaml", "toml"] | None = None
 ) -> list[Application]:
-    """The applications of a file's content.
+    """Parse the applications in a file's content.
 
     Args:
-        name: What the file is called, for messages.
-        kind: ``None`` to tell from the first line.
+        name: The name of the file, for messages.
+        kind: The format; ``None`` to detect it from the first line.
 
     Raises:
         ConfigurationError: As for ``read_declaration``.
@@ -122,14 +122,14 @@ def decode_declaration(
 
 
 def _is_toml(data: bytes) -> bool:
-    """Whether the first line that says something is one of TOML, and so not a key in YAML."""
+    """Whether the first line with content is one of TOML, which cannot be a key in YAML."""
     lines = (line.strip() for line in data.splitlines())
     first = next((line for line in lines if line and not line.startswith(b"#")), b"")
     return re.match(rb"""\[|[\w."'-]+\s*=""", first) is not None
 
 
 def _said(error: Exception) -> str:
-    """What is wrong and where, without the line: it may hold what is better not repeated."""
+    """Describe what is wrong and where, without the line's content, which may be secret."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -140,10 +140,10 @@ def _said(error: Exception) -> str:
 
 
 def parse_declaration(values: Any) -> list[Application]:
-    """The applications of what such a file holds.
+    """Return the applications in the parsed content of a file.
 
     Raises:
-        ConfigurationError: Something in it is wrong.
+        ConfigurationError: The content is invalid.
     """
     if not isinstance(values, Mapping) or set(values) != {_TOP}:
         raise ConfigurationError(
@@ -158,16 +158,16 @@ def parse_declaration(values: Any) -> list[Application]:
 
 
 def render_declaration(applications: Iterable[Application]) -> str:
-    """A file, in YAML, from which ``read_declaration`` makes the same applications."""
+    """Return a file in YAML, from which ``read_declaration`` reads the same applications."""
     described = {each.name: _fields(each) for each in applications}
     return yaml.safe_dump({_TOP: described}, sort_keys=False, allow_unicode=True, width=90)
 
 
 def decode_fields(text: str) -> dict[str, Any]:
-    """The fields of one application, from YAML or JSON, not yet validated.
+    """Read the fields of one application from YAML or JSON, without validation.
 
     Raises:
-        ConfigurationError: It is neither, or no mapping.
+        ConfigurationError: The text is neither, or not a mapping.
     """
     try:
         values = _yaml(text)
@@ -181,12 +181,12 @@ def decode_fields(text: str) -> dict[str, Any]:
 
 
 def render_fields(fields: Mapping[str, Any]) -> str:
-    """The fields of one application as YAML, which ``decode_fields`` reads."""
+    """Return the fields of one application as YAML, which ``decode_fields`` reads."""
     return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=90)
 
 
 def compare(before: Application | None, after: Application) -> Change:
-    """What would change if ``after`` were to be what is deployed."""
+    """Return what would change if ``after`` replaced the current definition."""
     was, is_next = dict(_leaves(_fields(before) if before else {})), dict(_leaves(_fields(after)))
     fields = {
         path: (was.get(path), is_next.get(path))
@@ -205,8 +205,8 @@ def _fields(application: Application) -> dict[str, Any]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value that is no mapping, with its path. Lists are compared as a whole, and so is a
-    mapping that holds nothing: ``auto_deploy: {}`` says something by being there."""
+    """Yield each value that is not a mapping, with its path. Lists are compared as a whole, and so
+    are empty mappings: ``auto_deploy: {}`` has a meaning."""
     if not isinstance(value, Mapping) or (path and not value):
         yield path, value
         return
@@ -230,7 +230,7 @@ def _application(name: str, fields: Any) -> Application:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as it says of itself: a key stands in a mapping once (YAML 1.2, 3.2.1.3)."""
+    """A loader that rejects duplicate keys in a mapping, as YAML requires (YAML 1.2, 3.2.1.3)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()

@@ -1,7 +1,7 @@
-"""Which repository a person means: ``owner/repository``, or an address that was pasted.
+"""Read the repository that a person names: ``owner/repository``, or an address that was pasted.
 
-Browsers, ``git clone`` commands and remotes of clones hold addresses. They are read here without
-knowing any vendor: the host must be one that the provider's configuration names.
+Addresses come from browsers, ``git clone`` commands and remotes of clones. They are read here
+without knowledge of git hosts: the host must be one that the provider's configuration names.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ ByHost = Callable[[str], RepositoryId | None]
 _EXAMPLE = "Write OWNER/REPOSITORY, for example acme/shop."
 _BRANCH_APART = " A branch is given apart from it."
 _CLONE = re.compile(r"^git\s+clone\s+(?:--\S+\s+)*|^(?:gh|glab)\s+repo\s+clone\s+")
-_AROUND = "'\"<>`()“”‘’„«»,"  # what texts have around an address
+_AROUND = "'\"<>`()“”‘’„«»,"  # characters that texts have around an address
 _MARKDOWN = re.compile(r"^\[[^\]]*\]\(([^()\s]+)\)$")
-_HTTPS = re.compile(r"^(?:git\+)?(https?):/+(?=[^/])", re.IGNORECASE)  # git+ is pip's and npm's
-_REF = re.compile(r"(?<=\.git)@[^@]*$")  # theirs, too
+# pip and npm use the prefix git+
+_HTTPS = re.compile(r"^(?:git\+)?(https?):/+(?=[^/])", re.IGNORECASE)
+_REF = re.compile(r"(?<=\.git)@[^@]*$")  # pip and npm use this suffix too
 _OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _URL = re.compile(r"^(?P<scheme>https?|ssh|git|git\+ssh|ssh\+git)://(?P<rest>.+)$", re.IGNORECASE)
-# "[<user>@]<host>:<path>", of which https://git-scm.com/docs/git-clone#_git_urls says that no
-# slash comes before the colon.
+# "[<user>@]<host>:<path>"; https://git-scm.com/docs/git-clone#_git_urls says that no slash comes
+# before the colon.
 _SCP = re.compile(r"^(?:[^\s/:@]+@)?(?P<host>\[[^\]/]+\]|[\w.-]+):(?P<path>[^:\s]+)$")
 _NAME = re.compile(r"^(?!\.\.?$)[^\s\x00-\x1f\x7f@:?#\\]+$")
 _HOST = re.compile(r"^(?=.*\.)[A-Za-z0-9.-]+(?::[0-9]+)?$")
-# What follows a repository in the addresses of a host's pages. "-" is a separator that no
-# repository's name can be; the others count from the third part on.
+# Names that follow a repository in the addresses of a host's pages. "-" is a separator, which
+# cannot be the name of a repository. The others are recognized from the third part on.
 _PAGE = re.compile(
     r"-|src|tree|blob|raw|blame|edit|browse|branch|branches|commit|commits|compare|tag"
     r"|tags|releases|release|pull|pulls|pull-requests|merge_requests|issues|wiki|wikis"
@@ -49,7 +50,7 @@ class _Pasted(NamedTuple):
 
     Attributes:
         host: In lower case, without user and port.
-        is_page: Whether a browser may have shown it.
+        is_page: Whether it may be the address of a web page.
     """
 
     host: str
@@ -58,32 +59,34 @@ class _Pasted(NamedTuple):
 
     @property
     def url(self) -> str:
-        """It without user, port, query and fragment."""
+        """The address without user, port, query and fragment."""
         path = "/".join(quote(part, safe="~") for part in self.path)
         return f"{'https' if self.is_page else 'ssh'}://{self.host}/{path}"
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is more than ``owner/repository``, so that the provider must be known."""
+    """Whether a text is more than ``owner/repository``, so that the provider is needed to read
+    it."""
     plain = _plain(text)
     return _pasted(plain) is not None or plain != text or plain.endswith(".git")
 
 
 def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = None) -> RepositoryId:
-    """The repository that is meant.
+    """Return the repository that a text names.
 
     Args:
-        text: ``owner/repository``, with ``.git`` or slashes at its end or without; or an address
-            by https, ssh or scp, of the repository or of one of its pages.
-        addresses: Gives the URLs that the provider's configuration names; asked for only where
-            the text may name a host.
-        by_host: Reads an address of the host where its paths are not ``owner/repository``; ``None``
-            for one that is to be read as others are. Asked after ``addresses``. If only one
-            segment is left below the provider's own address, asked again for it alone.
+        text: ``owner/repository``, also with ``.git`` or slashes at its end; or an address of the
+            repository or of one of its pages, for https, ssh or scp.
+        addresses: Returns the URLs in the provider's configuration. It is called only if the text
+            may name a host.
+        by_host: Reads an address if the host's paths are not ``owner/repository``; returns ``None``
+            for an address that is read in the usual way. It is called after ``addresses``. If only
+            one segment is left below the provider's own address, it is called again with this
+            segment alone.
 
     Raises:
-        ConfigurationError: It names no repository, or one of another host. Nothing of a user or
-            password in it is repeated.
+        ConfigurationError: The text names no repository, or one on another host. The message
+            contains no user name or password of the text.
     """
     plain = _plain(text)
     pasted = _pasted(plain)
@@ -94,7 +97,7 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
         known = addresses()
         host = parts[0].rpartition(":")[0] or parts[0]
         if not any(_is_same_site(host.lower(), _host(each)) for each in known):
-            return _repository(parts)  # groups of groups may have dots in their names
+            return _repository(parts)  # nested groups may have dots in their names
         pasted = _Pasted(host.lower(), parts[1:], is_page=True)
     else:
         known = addresses()
@@ -111,18 +114,19 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
 
 
 def is_on_host_of(host: str, addresses: Collection[str]) -> bool:
-    """Whether a host is that of one of these URLs, or one is a subdomain of the other."""
+    """Whether a host is that of one of these URLs, or one of the two is a subdomain of the
+    other."""
     return any(_is_same_site(host.lower(), _host(each)) for each in addresses)
 
 
 def _plain(text: str) -> str:
-    """The address in a text that was copied from a page, a terminal or a file."""
+    """Return the address in a text that was copied from a page, a terminal or a file."""
     visible = "".join(each for each in text if unicodedata.category(each) != "Cf").strip()
     if found := _MARKDOWN.match(visible):
         visible = found[1]
     plain = _CLONE.sub("", visible).strip(_AROUND)
     words = [each.strip(_AROUND) for each in plain.split()]
-    # Else the rest may belong to a password that has a space.
+    # Otherwise the rest may belong to a password that contains a space.
     if len(words) > 1 and (plain != visible or not _OTHER_SCHEME.match(plain)):
         addresses = [each for each in words if _URL.match(each) or _SCP.match(each)]
         others = [each for each in words if each not in addresses]
@@ -174,14 +178,16 @@ def _host(address: str) -> str:
 
 
 def _is_same_site(host: str, known: str) -> bool:
-    """Whether they are equal, or one is a subdomain of the other: pages, API and SSH often are."""
+    """Whether two hosts are equal, or one is a subdomain of the other, which is common for pages,
+    API and SSH."""
     wide, narrow = sorted((host, known), key=len)
     is_name = "." in wide and not wide.replace(".", "").isdigit()
     return host == known or (is_name and narrow.endswith(f".{wide}"))
 
 
 def _without_prefix(pasted: _Pasted, known: Collection[str]) -> tuple[str, ...]:
-    """The path below the address where the host's pages begin, which may be within a site."""
+    """Return the path below the address where the host's pages begin, which may be below a site's
+    root."""
     prefixes = [_split(urlsplit(each).path) for each in known if _host(each) == pasted.host]
     for prefix in sorted(prefixes, key=len, reverse=True):
         if prefix and pasted.path[: len(prefix)] == prefix:
@@ -202,7 +208,7 @@ def _repository(parts: tuple[str, ...]) -> RepositoryId:
     whole = [*owner, slug]
     if len(whole) < 2 or not all(map(_NAME.match, whole)):
         text = "/".join(parts)[:200]
-        # What is before an @ may be a password.
+        # The text before an @ may be a password.
         shown = "The text given" if "@" in text else repr(text)
         has_ref = any(each in whole[-1] for each in "@#:")
         raise ConfigurationError(

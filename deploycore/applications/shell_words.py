@@ -1,7 +1,7 @@
-"""Steps whose words only a shell would understand, though no shell runs them.
+"""Warn about steps whose words only a shell would understand, because no shell runs them.
 
-``echo a && echo b`` is one program with four arguments here. That is right for few and a mistake of
-most, so it is a warning and no error.
+Without a shell, ``echo a && echo b`` is one program with four arguments. A few people mean that,
+but most have made a mistake. So this is a warning and not an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _TAKES_FILES = re.compile(r"cat|chmod|chown|cp|ls|ln|mkdir|mv|rm|touch")
 
 
 def shell_warnings(application: Application) -> Iterator[str]:
-    """A sentence for each step, and health check, that seems to be meant for a shell."""
+    """Return a sentence for each step, and for the health check, that seems to be meant for a
+    shell."""
     for phase in type(application.steps).model_fields:
         for number, step in enumerate(getattr(application.steps, phase)):
             yield from _warnings(f"steps/{phase}/{number}", step)
@@ -50,7 +51,7 @@ def _warnings(place: str, command: Command) -> Iterator[str]:
 
 def _reason(program: str, arguments: list[str]) -> str:
     if program.rpartition("/")[2] in _SHELLS:
-        return ""  # what follows is for it
+        return ""  # the words that follow are for the program
     if _ASSIGNMENT.match(program):
         return f"{program.partition('=')[0]}=… is taken for the name of a program"
     if _BUILTIN.fullmatch(program):
@@ -63,7 +64,7 @@ def _reason(program: str, arguments: list[str]) -> str:
 
 def _is_for_shells(program: str, word: str) -> bool:
     if re.search(r"\s", word):
-        return False  # it was in quotes, so that it is meant as it is
+        return False  # it was in quotes, so it is meant literally
     if _OPERATOR.fullmatch(word) or _REDIRECTION.match(word) or _EXPANSION.search(word):
         return True
     if len(word) > 1 and (word.endswith((";", "&")) or (word[0] == word[-1] and word[0] in "'\"")):

@@ -1,4 +1,4 @@
-"""What is done with a release: commands, steps and the health check."""
+"""The commands of a release: steps and the health check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATUS = "^[1-5][0-9]{2}(?:-[1-5][0-9]{2})?$"
 
 
 def _command(value: Any) -> Any:
-    """The short forms of a step: a list of arguments, or a line that is split into them."""
+    """The short forms of a step: a list of arguments, or a line that is split into arguments."""
     if isinstance(value, str):
         return {"run": _split(value)}
     return {"run": value} if isinstance(value, list | tuple) else value
@@ -61,7 +61,7 @@ class Command(Model):
 
 
 class Step(Command):
-    """Something to do with a release, in the release's directory.
+    """A command to run in the release's directory.
 
     Attributes:
         name: The name that logs show (default: the command).
@@ -130,6 +130,6 @@ class HealthCheck(Command):
         return self
 
     def is_good(self, status: int) -> bool:
-        """Whether an answer of this status says that the release works."""
+        """Whether a response with this status means that the release works."""
         first, _, last = self.status.partition("-")
         return int(first) <= status <= int(last or first)

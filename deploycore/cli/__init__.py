@@ -54,7 +54,7 @@ COMMANDS = {
     "sandbox": ("deploycore.cli.sandbox", "Run a provider's sandbox server on this machine"),
     "demo": ("deploycore.cli.demo", "Run a demo on a sandbox, without an account"),
 }
-"""Each command's module and summary: help, dispatch and completion are made from this."""
+"""The module and summary of each command. Help, dispatch and completion use it."""
 
 EXIT_CODES = {
     0: "done",
@@ -75,7 +75,7 @@ _COMPLETION_VARIABLE = "_DEPLOYCORE_COMPLETE"
 _OBJECTS_BETWEEN_COLLECTIONS = 250_000
 _OBJECTS_IN_SERVICES = 50_000
 _SERVICES = ("serve", "worker")
-"""Commands that run until they are stopped, so that their garbage counts."""
+"""Commands that run until they are stopped, so that garbage collection matters."""
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
@@ -86,7 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: The arguments after the program's name (default: ``sys.argv[1:]``).
     """
     try:
-        # Ctrl-C meanwhile is not the caller's to see: this takes as long as the start of Python.
+        # Ctrl-C during the imports must not show a traceback. They take as long as the start of
+        # Python.
         from deploycore.cli.standard_streams import (
             INTERRUPTED,
             interrupts_end_with,
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _collect_rarely(objects: int) -> None:
-    """Collect garbage after so many new objects in this process, and not at all at the end.
+    """Collect garbage only after this number of new objects, and not at the end of the process.
 
     Imports create many objects that are never freed. Python would examine them again and again
     during the imports, and once more at the end: up to a tenth of a command's time.
@@ -140,10 +141,10 @@ def _collect_rarely(objects: int) -> None:
 
 
 def _skip_plugins_of_pydantic() -> None:
-    """Keep pydantic from searching every installed distribution for plugins of its own.
+    """Prevent pydantic from searching every installed distribution for pydantic's own plugins.
 
-    The search takes as long as a fifth of the imports of pydantic, and the plugins watch models,
-    which is of no use in a command. The variable can be set to load them. Steps do not inherit it.
+    The search takes a fifth of the time of pydantic's imports. The plugins observe models, which a
+    command does not need. The variable can be set to load them. Steps do not inherit it.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 

@@ -39,8 +39,8 @@ class Edit:
         given: The new values; ``None`` for values that stay. The target is as it was typed.
         unset: Fields to reset to their defaults.
         unset_variables: Variables to remove.
-        dry_run: Whether only to tell what would change.
-        offline: Whether not to ask the git host.
+        dry_run: Whether only to print what would change.
+        offline: Whether to skip the checks at the git host.
     """
 
     name: str

@@ -21,12 +21,12 @@ Lines = list[str] | None
 
 @dataclass(frozen=True)
 class NewApplication:
-    """An application that is to be created.
+    """An application to create.
 
     Attributes:
         target: The directory, as it was typed.
         more: The other fields.
-        offline: Whether not to ask the git host.
+        offline: Whether to skip the checks at the git host.
     """
 
     name: str

@@ -273,7 +273,7 @@ def _field_source(about: str) -> Source:
 
 
 def _is_safe(text: str) -> bool:
-    """Whether a shell takes a name literally.
+    """Whether a shell uses a name literally.
 
     Names come from git hosts. One with a quote, a semicolon or a dollar sign could run a command
     after Tab has inserted it.

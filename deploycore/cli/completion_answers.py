@@ -1,7 +1,7 @@
 """``python -m deploycore.cli.completion_answers``: find an answer for Tab and store it.
 
-``completion_cache`` starts it, and may not wait for its end. It only reads: a Tab never creates or
-migrates a database.
+``completion_cache`` starts this process, and may continue before it ends. It only reads: a Tab
+never creates or migrates a database.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def main(arguments: list[str]) -> None:
     descriptor, what, *about = int(arguments[0]), *arguments[1:]
     _begin(descriptor)
     found: list[tuple[str, str]] = []
-    with suppress(Exception):  # nobody could read an error message
+    with suppress(Exception):  # an error message would not be shown
         for each in islice(_ANSWERS[what](*about), _MOST):
-            found.append(each)  # what there is before an error is offered
+            found.append(each)  # the values that were found before an error are offered
     lines = "".join(f"{value}\t{words}\n" for value, words in found)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, lines.encode() or b"\n", 0)
 
 
 def _begin(descriptor: int) -> None:
-    """Let the attempt count as an answer, in case the process is killed."""
+    """Record an empty answer first, in case the process is killed."""
     if os.fstat(descriptor).st_size == 0:
         os.pwrite(descriptor, b"\n", 0)
     else:

@@ -54,6 +54,7 @@ def confirm(what: str, consequences: Sequence[str], *, yes: bool, as_json: bool 
 
 
 def confirm_at_terminal(what: str, consequences: Sequence[str], *, yes: bool) -> None:
-    """Ask for confirmation of what can be undone. Without a terminal, continue without asking."""
+    """Ask for confirmation of an action that can be undone. Without a terminal, continue without
+    asking."""
     if sys.stdin.isatty():
         confirm(what, consequences, yes=yes)

@@ -133,8 +133,8 @@ class _Leaving:
 
     @contextmanager
     def later(self) -> Iterator[None]:
-        """Exit after the context at the earliest, or at a second signal: else what is being made,
-        such as a directory, would not be known yet to who removes it."""
+        """Delay the exit until the end of the context, or until a second signal. Otherwise, the
+        code that cleans up would not know a directory that is being created."""
         self._is_postponed = True
         try:
             yield
@@ -179,7 +179,7 @@ class _Demo:
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command beside, and end it at the end of the context."""
+        """Run a command in the background, and end it at the end of the context."""
         process = subprocess.Popen(  # noqa: S603 - our own program, by a list of arguments
             [sys.executable, "-m", "deploycore", *arguments],
             env=self._environment(),

@@ -68,9 +68,9 @@ def run(
     interrupts_end_with(code)
     if _has_left_calls():
         end_at_once(code)  # a normal exit would wait for threads of a plugin that hangs
-    # A normal exit may wait for ever for what a thread holds that an interrupt has stopped, such as
-    # a lock of SQLite. It also frees all objects, though the process ends anyway. Temporary
-    # directories are still removed.
+    # A normal exit may wait forever for something that a thread holds which an interrupt has
+    # stopped, such as a lock of SQLite. It also frees all objects, although the process ends
+    # anyway. Temporary directories are still removed.
     if code == INTERRUPTED or (is_whole_process and not _is_still_needed()):
         atexit.unregister(gc.freeze)  # frozen objects are not in the list of those that are alive
         atexit._run_exitfuncs()
@@ -120,10 +120,10 @@ def _has_left_calls() -> bool:
 
 
 def _flush_files() -> None:
-    """Flush the files that are still open, such as one of a plugin: no object will be freed.
+    """Flush files that are still open, such as one of a plugin, because no object will be freed.
 
-    A pipe or a socket may be full, and a thread that writes to it holds its lock. So they are
-    waited for, but not for ever.
+    A pipe or a socket may be full, and a thread that writes to it holds its lock. So flushing
+    these has a time limit.
     """
     others = []
     for each in gc.get_objects():
@@ -194,7 +194,7 @@ def application_of(commands: Iterable[str], *, is_remote: bool = False) -> typer
     )
     # Without a callback, Typer drops the command's name if there is only one command.
     application.callback()(lambda: None)
-    # For completion, and to say which commands there are, it is one of all commands.
+    # It is one of all commands, for completion and for the list of commands in errors.
     find = partial(_module_of, is_remote=is_remote) if len(commands) == 1 else _own_module
     for module in dict.fromkeys(map(find, commands)):
         importlib.import_module(module).register(application)
@@ -208,7 +208,7 @@ def _own_module(command: str) -> str:
 
 
 def _module_of(command: str, *, is_remote: bool) -> str:
-    """Return the module that runs a command where it is to run."""
+    """Return the module that runs a command, on this machine or on a server."""
     return module_for_server(command, is_explicit=is_remote) or _own_module(command)
 
 

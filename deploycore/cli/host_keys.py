@@ -32,7 +32,7 @@ def with_host_keys(settings: Mapping[str, str], host_keys: Sequence[str] | None)
     """Add the values of ``--host-key`` to a provider's settings.
 
     Raises:
-        ConfigurationError: One is neither a line nor a file with lines.
+        ConfigurationError: A value is neither a line of a known_hosts file nor such a file.
     """
     if not host_keys:
         return dict(settings)

@@ -1,4 +1,4 @@
-"""How listings read the database: without SQLAlchemy where that gives the same."""
+"""Read lists from the database, without SQLAlchemy if the result is the same."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def read_listing(read: Callable[[Listing], T]) -> T | None:
-    """What a function reads of the database; ``None`` where the store has to be asked.
+    """Return what a function reads from the database; ``None`` if the store must be used.
 
-    Imports :mod:`deploycore.store.listing`, which help does not need.
+    This imports :mod:`deploycore.store.listing`, which is not needed to print help.
     """
     from deploycore.store import listing
 

@@ -41,13 +41,13 @@ def say(text: str) -> None:
     """Print a line of text to standard output."""
     output = command_output()
     text = "\n".join(map(printable, text.split("\n")))
-    # Flushed, because the next line may take a while, as in a log that is followed.
+    # Flushed, because the next line may take a while, for example in a log that is followed.
     print(_encodable(text, output.encoding), file=output, flush=True)
 
 
 def say_aside(text: str) -> None:
     """Print a line of text to standard error, apart from the command's result."""
-    # Flushed, because the person may have to act on it, as on an address to sign in at.
+    # Flushed, because the person may have to act on it, for example on an address for a sign-in.
     print(_encodable(printable(text), sys.stderr.encoding), file=sys.stderr, flush=True)
 
 

@@ -20,11 +20,12 @@ __all__ = ["pasted_address", "plugin_for"]
 
 
 def pasted_address(name: str | None, arguments: list[str]) -> str | None:
-    """Take the address off the arguments after the name; ``None`` if the first one is none.
+    """Take the address from the arguments after the name; return ``None`` if the first one is not
+    an address.
 
     Raises:
         UsageError: The address is in the place of the name.
-        ConfigurationError: It is not that of a repository, or has a password in it.
+        ConfigurationError: It is not the address of a repository, or contains a password.
     """
     if name is not None and is_address(name):
         raise UsageError(
@@ -37,11 +38,11 @@ def pasted_address(name: str | None, arguments: list[str]) -> str | None:
 
 
 def plugin_for(kind: str | None, address: str | None) -> tuple[Plugin, Mapping[str, str]]:
-    """The plugin of a kind, or of the one kind that recognizes an address; and the fields that the
-    address tells. What was recognized is printed.
+    """Return the plugin of a kind, or of the only kind that recognizes an address, and the fields
+    that the address contains. These are printed.
 
     Args:
-        kind: As the user gives it; ``None`` to recognize it.
+        kind: The kind that the user gives; ``None`` to recognize it.
 
     Raises:
         UsageError: No plugin, or more than one, recognizes the address.

@@ -228,7 +228,7 @@ def check(
 
 
 def say_credentials(account: Mapping[str, Any], milliseconds: int) -> None:
-    """Print whose the credentials are, and what they allow.
+    """Print the account of the credentials, and their scopes.
 
     Args:
         account: The account; ``expires_at`` is an ISO 8601 text.
@@ -310,7 +310,7 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
         keys = installation.store.deploy_keys.at(name)
         secrets = installation.store.get_provider(name).secrets
         confirm_removal(name, secrets, has_keys=bool(keys), yes=yes)
-        # Found out before the host is asked: a provider that stays keeps its keys.
+        # Check this before the request to the git host: a provider that stays keeps its keys.
         installation.store.check_writing(patience=_STORE_SECONDS)
         ask = installation.deploy_keys.remove_at_host_in_time
         remains = [each for key in keys for each in ask(key)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_for_answer", "register", "say_authorized", "say_code", "too_late"]
 
-_PORT_BY_HAND = 8912  # nothing listens there: the browser shows the address that it cannot open
+_PORT_BY_HAND = 8912  # no program listens there: the browser shows the address that it cannot open
 
 
 def register(commands: typer.Typer) -> None:
@@ -87,10 +87,10 @@ def say_authorized(name: str, account: str, *, as_json: bool) -> None:
 
 
 def ask_for_answer(address: str, redirect: str) -> str:
-    """Have a person open an address, and paste the one at which the browser ends.
+    """Ask a person to open an address, and to paste the address at which the browser ends.
 
     Args:
-        redirect: How the last address begins.
+        redirect: The start of that last address.
 
     Raises:
         ConfigurationError: No address was given.
@@ -112,7 +112,7 @@ def ask_for_answer(address: str, redirect: str) -> str:
 
 
 def say_code(address: str, code: str) -> None:
-    """Have a person enter a code at an address."""
+    """Ask a person to enter a code at an address."""
     say_aside("Open this address in any browser:")
     say_aside(f"  {address}")
     say_aside(f"Enter this code, and allow the access: {code}")

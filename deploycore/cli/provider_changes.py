@@ -201,7 +201,7 @@ def _change(
 
 
 def warn_of_past_expiry(expires_at: datetime | None) -> None:
-    """Warn if the date that the user gave is over: it may be misspelled."""
+    """Warn if the date that the user gave is in the past: it may be misspelled."""
     if expires_at is not None and expires_at <= datetime.now(UTC):
         say_aside(f"Warning: The credentials expired on {expires_at.date()}, as expires_on says.")
 
@@ -238,7 +238,8 @@ def print_change(
     """Print a change of a provider.
 
     Args:
-        differences: Of each changed field, the ``field``, and its value ``before`` and ``after``.
+        differences: For each changed field, its name (``field``), and its value ``before`` and
+            ``after``.
         account: Who is signed in; ``None`` if the credentials were not checked.
         dry_run: Whether nothing was stored.
     """

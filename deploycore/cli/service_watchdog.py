@@ -1,9 +1,9 @@
-"""Messages that tell a service manager that the process is alive, so that it restarts a frozen one.
+"""Messages to a service manager that the process is alive, so that a frozen process is restarted.
 
 A plugin whose code holds the interpreter's lock, such as a catastrophic regular expression, stops
 all threads of a server or worker, and nothing in the process can end that. systemd can: with
-``WatchdogSec=`` it expects a message in time, and else kills and restarts the service; see
-sd_notify(3) and sd_watchdog_enabled(3).
+``WatchdogSec=``, it expects messages at intervals. If one is missing, it kills and restarts the
+service; see sd_notify(3) and sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def _interval(environ: Mapping[str, str]) -> float:
 
 
 def _send(address: str, seconds: float, ended: threading.Event) -> None:
-    # "@" is how an address of the abstract namespace is written (unix(7)).
+    # unix(7) writes an address of the abstract namespace with "@"
     name = f"\0{address[1:]}" if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
         connection.setblocking(False)
         while True:
-            with suppress(OSError):  # the next one may arrive
+            with suppress(OSError):  # a lost message is harmless: the next one may arrive
                 connection.sendto(_ALIVE, name)
             if ended.wait(seconds):
                 return

@@ -74,7 +74,8 @@ class _ReadyValue:
         is_fixed = type(value) is kind and (kind is str or is_default)
         is_path = kind is Path and not info.exists and not info.resolve_path
         if value == "" and not is_default and Path in (kind, *get_args(kind)):
-            # It would name the current directory, and is mostly a shell variable that is not set.
+            # The variable would name the current directory, and it is usually an unset shell
+            # variable.
             raise UsageError(
                 f"The value of {_shown(param)} is empty.",
                 hint="Give a path; . names the current directory.",

@@ -118,7 +118,7 @@ def confirm_removal(name: str, at_host: str, *, keep_at_host: bool, yes: bool) -
     """Ask at the terminal whether to remove a webhook.
 
     Args:
-        at_host: What a person would remove at the git host.
+        at_host: What remains at the git host for a person to remove.
     """
     where = "here, but not at the git host" if keep_at_host else "here and at the git host"
     lines = [
@@ -130,7 +130,7 @@ def confirm_removal(name: str, at_host: str, *, keep_at_host: bool, yes: bool) -
 
 @contextmanager
 def explaining_removal(name: str, at_host: str) -> Iterator[None]:
-    """Tell of a removal that fails how to do it by hand."""
+    """Add to the error of a failed removal how to do it by hand."""
     try:
         yield
     except DeploycoreError as error:
@@ -153,7 +153,7 @@ def print_webhook(view: Mapping[str, Any], *, secret: str, as_json: bool) -> Non
 
     Args:
         view: The webhook as the REST API describes it, and its ``application``.
-        secret: The secret, or where it is.
+        secret: The secret, or the place where it is stored.
     """
     as_text = for_machines if as_json else for_people
     times = {

@@ -34,14 +34,14 @@ __all__ = ["StoredToken", "TokenKeeper", "TokenMemory", "TokenSource", "TokenSto
 logger = logging.getLogger(__name__)
 
 _LEAST_USE = 10.0
-"""Seconds that a token is used at least where the host's clock, or ours, is wrong: where two in a
-row would be valid for less than this."""
+"""The minimum number of seconds for which a token is used if a clock is wrong. A clock is
+considered wrong if two tokens in a row would be valid for less than this."""
 
 _AFTER_REFUSAL = 60.0
-"""Seconds for which a token that replaced a refused one is not replaced again."""
+"""Seconds for which a token that replaced a rejected one is not replaced again."""
 
 _RENEWAL_SECONDS = 90.0
-"""How long another process may take to renew a token before it counts as dead."""
+"""Seconds after which another process that renews a token is considered dead."""
 
 _LOOKS_EVERY = 0.1
 
@@ -169,7 +169,7 @@ class TokenMemory:
 
 @record
 class TokenSource:
-    """The places that hold the tokens of one configured provider.
+    """The storage of the tokens of one configured provider.
 
     Attributes:
         memory: The tokens in this process's memory.
@@ -187,7 +187,7 @@ class TokenSource:
         """Return the keeper of one token.
 
         Args:
-            client: Gives a client of the authorization server.
+            client: Returns a client of the authorization server.
         """
         slot = self.memory.slot(self.provider, auth.key, self.version)
         subject = f"provider {self.provider}" if self.provider else "the client"
@@ -267,7 +267,7 @@ class TokenKeeper:
             if held is not None and self._now() < held.renew_at:
                 return held.token
             if slot.attempts != attempts and slot.failure is not None:
-                raise slot.failure  # of the attempt that this thread has waited for
+                raise slot.failure  # the failure of the attempt that this thread has waited for
             return self._renew(held)
 
     def refused(self, header: SecretStr) -> bool:

@@ -70,7 +70,8 @@ class StepRunner:
     ) -> None:
         steps: Sequence[Step] = getattr(self.application.steps, kind)
         for step in steps:
-            environment = self._environment(release)  # before the redactor is asked for
+            # The steps' secrets must be revealed before the redactor is built.
+            environment = self._environment(release)
             self.recorder.note(f"{kind}: {step.name or step}")
             with self._naming_missing():
                 run_command(
@@ -94,7 +95,7 @@ class StepRunner:
         check = self.application.health_check
         if check is None:
             return
-        from deploycore.deploy.health import check_health  # needs requests, for this alone
+        from deploycore.deploy.health import check_health  # requests is imported only for this
 
         environment = self._environment(release) if check.url is None else {}
         self.recorder.note(f"health check: {check.url or check}")

@@ -43,8 +43,8 @@ class Cleaning:
         self._note = note
 
     def before(self) -> None:
-        """Remove what killed processes left, what could not be removed before, and releases of
-        deployments that failed."""
+        """Remove three things: what killed processes left, what could not be removed before, and
+        releases of failed deployments."""
         with self._told():
             for left in self._releases.clear():
                 self._note(f"{left.path.name} could not be removed: {left}")

@@ -1,16 +1,18 @@
-"""Everything that a step started, also what has left its session: for steps that did not succeed.
+"""All processes that a step started, including those that left its session. It is used for steps
+that did not succeed.
 
-Two ways, both of Linux:
+There are two ways to find them, both only on Linux:
 
-* a control group (cgroups(7), version 2) where this process may make one: as root, or as a
-  service with ``Delegate=yes``. The program is in it before its first instruction, nothing leaves
-  it, and the kernel kills all of it at once;
-* a variable that processes inherit, read from ``/proc/PID/environ``. It needs no rights, and
-  misses processes that were started with another environment, that overwrite it, as servers do
-  that change their title, or that run as another user. A chain of processes that each live for
-  a moment is hunted for two seconds, newest first, and is nearly always caught.
+* A control group (cgroups(7), version 2), if this process may create one: as root, or as a service
+  with ``Delegate=yes``. The program is in the group before its first instruction, no process can
+  leave the group, and the kernel kills all of its processes at once.
+* A variable that processes inherit, which is read from ``/proc/PID/environ``. It needs no
+  permissions. It misses processes that were started with another environment, that overwrite their
+  environment (like servers that change their title), or that run as another user. If each process
+  of a chain starts the next one and ends at once, the processes are searched for two seconds,
+  newest first, and are nearly always found.
 
-Elsewhere only the session is known; see ``process``.
+On other systems, only the session is known; see ``process``.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ __all__ = [
 ]
 
 LOOKS = 5
-"""How many times in a row nothing must be found: one look misses what is just being replaced."""
+"""How many searches in a row must find nothing: a single search can miss a process that is just
+being replaced by another one."""
 VARIABLE = "DEPLOYCORE_STEP_ID"
 _PREFIX = "deploycore-step-"
 _ABANDONED_SECONDS = 24 * 60 * 60
@@ -49,8 +52,8 @@ class Containment:
     """One step's processes.
 
     Attributes:
-        token: What its variable holds; of no other step.
-        cgroup: Its control group; ``None`` where none can be made.
+        token: The value of its variable, which no other step has.
+        cgroup: Its control group; ``None`` if none can be created.
     """
 
     def __init__(self) -> None:
@@ -59,16 +62,19 @@ class Containment:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the step gets into its environment. A step may run deploycore, so tokens add up."""
+        """The variables to add to the step's environment. A step may run deploycore, so the value
+        has one token for each level."""
         return {VARIABLE: ":".join(filter(None, (os.environ.get(VARIABLE), self.token)))}
 
     @contextmanager
     def entry(self) -> Iterator[Callable[[], None] | None]:
-        """What a child process calls between ``fork`` and ``exec`` to be in the control group.
+        """Yield a function that a child process calls between ``fork`` and ``exec`` to enter the
+        group.
 
-        Had it been put there afterwards, it could have started processes outside by then. Only a
-        file that is open already is written to, which is safe in a process with threads. Where
-        the group takes no processes, it stays empty, and the variable is all there is.
+        A process that was moved into the group later could already have started others outside of
+        it. The function only writes to a file that is already open, which is safe in a process with
+        threads. If the group does not accept the process, it stays empty, and only the variable is
+        used.
         """
         try:
             file = os.open(self.cgroup / "cgroup.procs", os.O_WRONLY) if self.cgroup else None
@@ -83,25 +89,25 @@ class Containment:
             os.close(file)
 
     def members(self) -> set[int]:
-        """The processes that run."""
+        """Return the processes that are running."""
         return in_cgroup(self.cgroup) | marked(self.token)
 
     def kill(self) -> None:
-        """Kill what is in the control group, in one step that nothing forks away from, and what
-        is found by the variable."""
+        """Kill the processes of the control group in one step, which no fork escapes, and those
+        that the variable finds."""
         if self.cgroup is not None:
             kill_cgroup(self.cgroup)
         kill_marked(self.token)
 
     def close(self) -> None:
-        """Let go of what still runs, and of the control group."""
+        """Stop tracking processes that are still running, and remove the control group."""
         if self.cgroup is not None:
             remove_cgroup(self.cgroup)
             self.cgroup = None
 
 
 class _Entry:
-    """Puts the process that calls it into the control group whose file is open."""
+    """Moves the process that calls it into the control group whose file is open."""
 
     def __init__(self, file: int) -> None:
         self._file = file
@@ -114,7 +120,7 @@ class _Entry:
 
 
 def in_cgroup(cgroup: Path | None) -> set[int]:
-    """The processes of a control group; none where there is no such group."""
+    """Return the processes of a control group; none if it does not exist."""
     if cgroup is not None:
         with suppress(OSError, ValueError):
             return set(map(int, (cgroup / "cgroup.procs").read_text().split()))
@@ -134,13 +140,14 @@ def kill_marked(token: str) -> None:
 
 
 def kill_cgroup(cgroup: Path) -> None:
-    """Kill all processes of a control group in one step, where the system can: Linux 5.14."""
+    """Kill all processes of a control group in one step, if the system supports that (Linux
+    5.14)."""
     with suppress(OSError):
         (cgroup / "cgroup.kill").write_text("1")
 
 
 def remove_cgroup(cgroup: Path) -> None:
-    """Remove a control group; what still runs goes to the one above."""
+    """Remove a control group. Processes that are still running move to its parent."""
     with suppress(OSError):
         for process in in_cgroup(cgroup):
             with suppress(OSError):
@@ -157,7 +164,8 @@ def _marked(token: str) -> Iterator[int]:
 
 
 def _processes() -> list[int]:
-    """All processes, mostly the newest first: what replaces itself all the time is among those."""
+    """Return all processes, roughly the newest first, because processes that replace themselves all
+    the time are among the newest."""
     try:
         return sorted((int(name) for name in os.listdir(_PROC) if name.isdigit()), reverse=True)
     except OSError:
@@ -190,7 +198,7 @@ def _remove_abandoned(own: Path) -> None:
 
 @cache
 def _own_cgroup() -> Path | None:
-    """The directory of the control group that this process is in; see proc_pid_cgroup(5)."""
+    """Return the directory of this process's control group; see proc_pid_cgroup(5)."""
     try:
         path = re.search(r"^0::/(.*)$", (_PROC / "self/cgroup").read_text(), re.MULTILINE)
         mounts = (_PROC / "self/mounts").read_text().splitlines()

@@ -77,7 +77,7 @@ class Engine:
         git_cache: The cache of fetched repositories, or a function that opens it when it is
             needed (default: no cache).
         git_settings: Timeouts and limits of git.
-        observers: The plugins that are told of deployments (default: all installed ones).
+        observers: The plugins that receive events of deployments (default: all installed ones).
     """
 
     def __init__(
@@ -178,7 +178,8 @@ class Engine:
         """Make a previous release of an application live, without a request to the git host.
 
         Args:
-            request: Who asked for it and who is told; what only deployments have is ignored.
+            request: Who requested the rollback and who receives its events. Fields that only
+                deployments use are ignored.
             to: The release's name, or at least seven characters of its commit (default: the last
                 release of a different commit that worked and that nobody rolled back from).
 
@@ -292,18 +293,16 @@ class Engine:
         ref: str,
         request: DeployRequest,
     ) -> Iterator[_Turn]:
-        """Record a request, wait for the application's lock, and record whatever ends it.
-
-        Args:
-            ref: What the history shows as asked for.
-        """
+        """Record a request, wait for the application's lock, run the deployment, and record how it
+        ended."""
         own, outer = Cancellation(), request.cancellation or Cancellation()
         name, releases = application.name, Releases(application.definition.target)
         with ExitStack() as stack:
             stack.enter_context(outer.waking(own.cancel))
             stack.enter_context(self._presence.present(name, own, wait=request.wait))
             if not request.wait:
-                # The lock comes first: a request that does not wait supersedes none that do.
+                # Take the lock first: a request that does not wait must not supersede one that
+                # waits.
                 stack.enter_context(releases.locked())
             record = self._store.deployments.request(
                 name,
@@ -330,7 +329,7 @@ class Engine:
                 if has_waited:
                     application = self._store.get_application(name)  # as it is now
                 run = self._run(application, recorder, own, outer.shielded)
-                # After the end is on record, whatever it is, and before the lock is released.
+                # After the end has been recorded, whatever it is, and before the lock is released.
                 stack.callback(run.clean_up)
                 recorder.start()
                 yield _Turn(application, run, recorder)
@@ -395,7 +394,7 @@ class Engine:
             except ConfigurationError as error:
                 if not is_alone or "owner" not in error.details:
                     raise
-                # The directory belongs to another application: nothing in it is to be repaired.
+                # The directory belongs to another application, so nothing in it may be repaired.
                 settled += [self._ended(each, error) for each in self._unfinished(application.name)]
             except DeployError as error:
                 if self._unfinished(application.name):
@@ -442,7 +441,7 @@ class Engine:
         Args:
             but: The caller's own deployment.
             everywhere: As for ``_unfinished``.
-            note: Called with what the cleaning has to tell.
+            note: Called with a sentence on each release that was removed or could not be.
         """
         releases = Releases(application.definition.target)
         claim_target(application.name, releases, self._target_of)

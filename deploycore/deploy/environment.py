@@ -1,8 +1,9 @@
-"""The variables of an application's steps, revealed when a step first needs them.
+"""The variables of an application's steps, whose secrets are revealed when a step first needs them.
 
-A deployment needs all of them, and is refused before anything is fetched if one cannot be read. A
-rollback needs none of the steps that it does not run. Where it does run commands, a secret that
-cannot be read must not keep a bad release live: its variable is left out, and that is told.
+A deployment needs all variables. If one of them cannot be read, the deployment fails before
+anything is fetched. A rollback reads variables only for the steps that it runs. If it cannot read a
+secret for such a step, it must still be able to replace a bad release. So it leaves out the
+variable, and reports that.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Variables:
     """The variables of one application.
 
     Attributes:
-        missing: The names of those that could not be read, once they were asked for.
+        missing: The names of variables that could not be read, after an attempt to read them.
     """
 
     def __init__(self, application: ApplicationRecord, box: SecretBox) -> None:
@@ -36,12 +37,13 @@ class Variables:
 
     @property
     def secrets(self) -> list[SecretStr]:
-        """Those that are secret, as far as they were revealed."""
+        """The values that are secret, as far as they are revealed."""
         return [each for each in (self._found or {}).values() if isinstance(each, SecretStr)]
 
     @property
     def referenced(self) -> dict[str, SecretStr]:
-        """Those whose values are neither in the definition nor stored, once they were revealed."""
+        """The values that are neither in the definition nor in the store, after they were
+        revealed."""
         given = self._application.definition.environment
         return {
             name: value
@@ -52,19 +54,19 @@ class Variables:
         }
 
     def require(self) -> None:
-        """Reveal all of them.
+        """Reveal all variables.
 
         Raises:
-            ConfigurationError: A secret is not where it should be.
-            StoreError: The key of stored ones can't be used.
+            ConfigurationError: A secret is not in the place that the definition names.
+            StoreError: The key of the stored secrets cannot be used.
         """
         self._found = {name: self._value(name) for name in self._names()}
 
     def available(self, note: Callable[[str], None]) -> dict[str, str]:
-        """All that can be read, secrets revealed.
+        """Return all variables that can be read, with their secrets revealed.
 
         Args:
-            note: Is told of each that can't.
+            note: Called with a sentence on each variable that cannot be read.
         """
         if self._found is None:
             self._found = {}

@@ -1,4 +1,4 @@
-"""What happens in a deployment, as one stream of events: for the terminal, the log, machines."""
+"""What happens in a deployment, as one stream of events: for the terminal, the log and programs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["DeployEvent", "DeployListener", "EventKind", "no_listener"]
 
 EventKind = Literal["state", "progress", "output", "note", "hint"]
-"""``state``: a new phase. ``progress``: how far git is. ``output``: a line that a step printed.
-``note``: a sentence of deploycore's own. ``hint``: the next step after the error that ended it.
-Progress is not kept in the log, and hints are kept there only: listeners get the error itself."""
+"""``state``: a new state. ``progress``: git's progress. ``output``: a line that a step printed.
+``note``: a sentence from deploycore. ``hint``: the next step after the error that ended the
+deployment. The log has no progress. Only the log has hints, because listeners get the error
+itself."""
 
 
 @dataclass(frozen=True)
 class DeployEvent:
-    """Something that happened in a deployment. No secret is in it.
+    """Something that happened in a deployment. It contains no secret.
 
     Attributes:
-        deployment: Its id.
-        at: In UTC.
+        deployment: The deployment's number.
+        at: The time, in UTC.
         phase: The state that the deployment is in.
-        text: Of an output or a note; of a state, the error that led to it, if one did.
-        git: How far git is, while fetching.
+        text: The text of an output or a note. For a state, the error that led to it, if there is
+            one.
+        git: Git's progress, while the deployment fetches.
     """
 
     deployment: int
@@ -41,7 +43,7 @@ class DeployEvent:
     git: Progress | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as machines read it: one JSON object."""
+        """Return the event for programs: one JSON object."""
         found: dict[str, Any] = {
             "event": self.kind,
             "deployment": self.deployment,
@@ -62,8 +64,8 @@ class DeployEvent:
 
 
 DeployListener = Callable[[DeployEvent], None]
-"""Is told of each event as it happens."""
+"""A function that is called with each event as it happens."""
 
 
 def no_listener(event: DeployEvent) -> None:
-    """Listen to nothing."""
+    """Ignore all events."""

@@ -1,4 +1,4 @@
-"""Asking a release whether it works, again and again until it does or the time is over."""
+"""Run a release's health check repeatedly, until it succeeds or its time is over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from deploycore.redaction import Redactor
 
 __all__ = ["check_health"]
 
-# An ended try hangs on only while it looks up a name or connects, which nothing can cut.
+# After an attempt has ended, its thread can continue only while it resolves a name or connects,
+# which cannot be interrupted.
 _JOINED_WITHIN = 0.5
 
 
@@ -40,25 +41,26 @@ def check_health(
     deadline: float | None = None,
     record: Path | None = None,
 ) -> None:
-    """Try a health check until one try is good.
+    """Run a health check until one attempt succeeds.
 
-    A URL is asked with GET. Only the status counts: redirects are not followed, and the body
-    is not read. Proxies and trusted certificates are those of deploycore's environment, but
-    what is on this machine is asked directly, and ``.netrc`` is not looked at. A command is
-    run as :func:`deploycore.deploy.steps.run_command` does it.
+    A URL is requested with GET. Only the status matters: redirects are not followed, and the body
+    is not read. Proxies and trusted certificates are those of deploycore's environment, but this
+    machine is contacted directly, and ``.netrc`` is not read. A command runs as in
+    :func:`deploycore.deploy.steps.run_command`.
 
     Args:
-        directory: Where a command runs: the release.
+        directory: The working directory of a command: the release.
         environment: All variables of a command.
-        redactor: Knows the secrets, which are masked in the output and in errors.
-        output: Gets one line for each try that failed, and what a command prints.
+        redactor: Masks the secrets in the output and in errors.
+        output: Called with a line for each attempt that failed, and with the lines that a command
+            prints.
         cancellation: Ends the check at once.
-        deadline: When it must have ended whatever its own, in the time of ``time.monotonic``.
-        record: A file that names a command's session while it runs; see ``end_orphans``.
+        deadline: When the check must end, whatever its own time limit is, by ``time.monotonic``.
+        record: A file that has a command's session while the command runs; see ``end_orphans``.
 
     Raises:
-        HealthCheckFailed: No try was good. ``details`` has ``tries`` and the last ``reason``.
-        Cancelled: It was cancelled.
+        HealthCheckFailed: No attempt succeeded. ``details`` has ``tries`` and the last ``reason``.
+        Cancelled: The check was canceled.
     """
     own = time.monotonic() + check.deadline
     until = own if deadline is None else min(own, deadline)
@@ -90,7 +92,7 @@ class _Trying:
     record: Path | None
 
     def until_good(self, wakeup: Wakeup) -> tuple[int, str | None]:
-        """How many tries there were, and why the last was bad; ``None``: it was good."""
+        """Return the number of attempts, and why the last one failed; ``None`` if it succeeded."""
         allowed = 1 + self.check.retries
         for number in range(1, allowed + 1):
             self._raise_if_cancelled()
@@ -110,7 +112,7 @@ class _Trying:
             raise Cancelled("The health check was canceled.")
 
     def _wait_until(self, moment: float, wakeup: Wakeup) -> None:
-        # A former try that hung on may wake us for nothing.
+        # The thread of an earlier attempt may wake this one without a reason.
         while time.monotonic() < moment and not self.cancellation.cancelled:
             wakeup.wait(moment - time.monotonic())
 
@@ -140,13 +142,13 @@ class _Trying:
         return None
 
     def _ask(self, url: str, wakeup: Wakeup) -> int | str:
-        """The status of an answer, or why there is none.
+        """Return the status of the response, or the reason why there is none.
 
-        In a thread, since the time-outs of sockets begin anew with every byte, and none ends
-        for a cancellation.
+        The request runs in a thread, because a socket's timeout starts again with every byte, and a
+        cancellation cannot end it.
         """
         end = min(time.monotonic() + self.check.timeout, self.until)
-        # Whoever cuts the wire ends a connection that is being made, too.
+        # Cutting the wire also ends a connection that is being established.
         wire, answers = Wire(self.check.timeout), list[int | str]()
         thread = threading.Thread(
             target=_answer, args=(url, end, wire, answers, wakeup), daemon=True
@@ -167,7 +169,7 @@ def _answer(url: str, end: float, wire: Wire, answers: list[int | str], wakeup: 
     except ValueError as error:
         known = isinstance(error, requests.RequestException)
         answers.append(failure_of(error).reason if known else "its address is malformed")
-    except Exception as error:  # also what libraries do when a socket is cut below them
+    except Exception as error:  # libraries raise other exceptions too when their socket is cut
         answers.append(failure_of(error).reason)
     finally:
         wire.close()
@@ -179,7 +181,8 @@ def _status(url: str, timeout: float, wire: Wire) -> int:
         session.auth = Authorisation(None)
         session.headers["User-Agent"] = "deploycore (health check)"
         request = session.prepare_request(requests.Request("GET", url))
-        # Not by the session, which reads all of a redirect's body even if it is not followed.
+        # The session is not used to send: it reads the whole body of a redirect, even if it does
+        # not follow it.
         how = environment_settings(session, url)
         with adapter.send(request, timeout=max(timeout, 0.001), **how) as answer:
             return answer.status_code

@@ -1,9 +1,9 @@
 """A digest of the external values that a release's commands received.
 
 The values behind ``env:`` and ``file:`` are not in the database, so no revision shows that they
-have changed. A deployment of the same commit compares them with the live release's digest.
-The values themselves are in no file. The digest is salted, slow to compute, and in a file that
-only its owner can open.
+have changed. A deployment of the same commit compares them with the live release's digest. No file
+has the values themselves. The digest is salted, slow to compute, and in a file that only its owner
+can open.
 """
 
 from __future__ import annotations

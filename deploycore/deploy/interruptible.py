@@ -67,12 +67,13 @@ def fetch_hint(provider: Provider, error: GitError) -> None:
     are those of SSH, where another credential is used.
 
     Raises:
-        PluginError: The plugin failed; the hint repeats the error that it was to explain.
+        PluginError: The plugin failed. The hint repeats the error that the plugin should have
+            explained.
     """
     if error.details.keys() & {"oid", "service", "submodule"}:
         return
     if str(error.details.get("url", "")).startswith("ssh://"):
-        # Plugins explain what is said about passwords and tokens.
+        # Plugins explain only errors about passwords and tokens.
         if isinstance(error, KeyRefused):
             provider.explain_rejection(error)
         return

@@ -1,4 +1,5 @@
-"""Plugins that watch deployments: told of each event, apart from it, so that none stalls it.
+"""Send each event of a deployment to the observers, in their own threads, so that no observer can
+stall the deployment.
 
 Each observer has a queue and a thread of its own for each deployment. It gets the events in order,
 and one that is slow or hangs delays neither the deployment nor any other observer.
@@ -33,7 +34,7 @@ _left_behind: dict[str, threading.Thread] = {}
 
 
 class Lifecycle:
-    """Tells observers of one deployment what happens; see ``ObserverSpec``."""
+    """Sends the events of one deployment to observers; see ``ObserverSpec``."""
 
     def __init__(self, observers: Observers) -> None:
         self._observers = observers
@@ -87,8 +88,8 @@ class Lifecycle:
     def close(self) -> None:
         """Wait until all events are handled, for ``CLOSING_SECONDS`` at most.
 
-        An observer that is still busy then is named in a warning, and keeps only what it has been
-        told so far. While it stays busy, later deployments do not wait for it.
+        An observer that is still busy then is named in a warning, and gets no further events. While
+        it stays busy, later deployments do not wait for it.
         """
         for each in self._listening:
             each.end()
@@ -123,7 +124,7 @@ class _Listening:
         self._thread = _start("deploycore-lifecycle", self._run)
 
     def tell(self, hook: str, **arguments: object) -> None:
-        """Call a hook of the observer, later and elsewhere."""
+        """Call a hook of the observer, later and in its thread."""
         self._calls.put(lambda: self._observer.tell(hook, **arguments))
 
     def end(self) -> None:

@@ -42,7 +42,7 @@ class NamedProviders:
     """Finds the sources of submodules. The providers are opened when the first one is asked for.
 
     Args:
-        names: The names of the providers, in the order in which they are asked.
+        names: The names of the providers, in the order in which they are tried.
         open_provider: Opens the provider of a name.
         seconds: Time limit of one call of a provider.
         look: As for ``InterruptibleProvider``.
@@ -88,7 +88,8 @@ class NamedProviders:
         return self._found[url]
 
     def explain(self, error: GitError) -> None:
-        """Say in an error of a submodule whose credential was rejected, and how to replace it."""
+        """Add to an error of a submodule which provider's credential was rejected, and how to
+        replace it."""
         provider = self._provider_of(error)
         status = error.details.get("status")
         is_key = isinstance(error, KeyRefused)

@@ -26,7 +26,7 @@ _LEVELS: dict[DeploymentState, int] = {
 
 
 def log_start(record: DeploymentRecord) -> None:
-    """Log that a deployment has its turn."""
+    """Log that a deployment starts."""
     by = f", requested by {record.requested_by}" if record.requested_by else ""
     logger.info(
         "deployment %s of %s started: %s of %s%s",
@@ -42,7 +42,7 @@ def log_end(record: DeploymentRecord, error: DeploycoreError | None, redactor: R
     """Log how a deployment has ended: its state, commit and duration, and its error with the hint.
 
     Args:
-        error: What ended it; masked already, but for its hint.
+        error: The error that ended it. It is already masked, except its hint.
     """
     parts = [f"state {state_name(record.state)}", f"commit {record.commit or 'unknown'}"]
     if record.release and record.state == "healthy":

@@ -1,11 +1,14 @@
-"""What a step began and a killed process left running: found again by the step's record.
+"""Find and end the processes that a step started and that a killed process of deploycore left
+running.
 
-While a command runs, its session is on record in a file of the target, with what tells it from
-a later session of the same number: the boot of the machine, and when the session's leader was
-started; see proc_pid_stat(5). So is what tells its processes that left the session; see
-``containment``. Who holds the target's lock knows that nobody watches over it any
-more. Not covered are systems without ``/proc``, other machines that share the target, and a kill
-in the instant between the start of a command and its record.
+While a command runs, a file in the target records its session. To distinguish the session from a
+later one with the same number, the file also has the boot of the machine and the start time of the
+session's leader; see proc_pid_stat(5). It also has what identifies the step's processes that left
+the session; see ``containment``. A process that holds the target's lock knows that no other process
+watches over the step any more.
+
+This does not work on systems without ``/proc``, for other machines that share the target, and if
+deploycore is killed in the instant between the start of a command and its record.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ _LOOK_EVERY = 0.02
 
 @contextmanager
 def on_record(file: Path, session: int, contained: Containment | None = None) -> Iterator[None]:
-    """Have a step's processes on record; as far as the file can be written, which ends no step."""
+    """Record a step's processes, if the file can be written; a failure does not end the step."""
     with suppress(OSError):
         record = f"{_BOOT.read_text().strip()} {session} {started_at(session)}"
         if contained is not None:
@@ -55,7 +58,8 @@ def on_record(file: Path, session: int, contained: Containment | None = None) ->
 
 @record
 class _Orphans:
-    """What a record says: a session, and in records of today all that the step began."""
+    """The content of a record: a session and, in records of current versions, everything that the
+    step started."""
 
     session: int | None
     token: str
@@ -63,7 +67,7 @@ class _Orphans:
 
     @classmethod
     def read(cls, file: Path) -> _Orphans | None:
-        """``None`` where there is no record, or it is of another boot."""
+        """Read a record; ``None`` if there is none, or it is from another boot of the machine."""
         try:
             boot, session, began, *more = file.read_text().rstrip("\n").split(" ", 4)
             if boot != _BOOT.read_text().strip():
@@ -106,12 +110,12 @@ class _Orphans:
 
 
 def end_orphans(file: Path) -> int:
-    """End what is left of the step that is on record: SIGTERM, and five seconds later SIGKILL.
+    """End what is left of the recorded step: send SIGTERM, and SIGKILL five seconds later.
 
-    For who holds the target's lock.
+    The caller holds the target's lock.
 
     Returns:
-        How many processes it had.
+        The number of processes that were left.
     """
     orphans = _Orphans.read(file)
     found = orphans.signal(signal.SIGTERM) if orphans else 0

@@ -55,13 +55,14 @@ def refuse_taken_target(name: str, target: Path, target_of: _TargetOf) -> None:
 def refuse_data_directory(name: str, target: Path, home: Path) -> None:
     """Refuse a target that is deploycore's data directory, is inside it, or contains it.
 
-    What deploycore removes there, such as the git cache, would be removed from what is live.
+    Otherwise, what deploycore removes from its data directory, such as the git cache, could be
+    removed from the live release.
 
     Args:
         home: The data directory.
 
     Raises:
-        ConfigurationError: They are not apart.
+        ConfigurationError: One of the two directories contains the other.
     """
     real, data = Path(os.path.realpath(target)), Path(os.path.realpath(home))
     if real.is_relative_to(data) or data.is_relative_to(real):

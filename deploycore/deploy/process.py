@@ -1,10 +1,12 @@
-"""A program in a session of its own, which is ended whole: nothing that it began is left.
+"""Run a program in its own session, and end everything that it started.
 
-Where the program fails, or is ended, that includes what left the session; see ``containment``.
-Where it succeeds, what has made a session of its own runs on: such are services.
+If the program fails or is ended, this includes processes that left the session; see
+``containment``. If it succeeds, processes in sessions of their own continue to run: they are
+services.
 
-A process that has ended keeps its number, which is also that of its group and its session,
-until it is waited for. So it is waited for last: until then no signal can reach a stranger.
+A process that has ended keeps its number, which is also the number of its group and session, until
+it is waited for. So the program is waited for last: until then, a signal cannot reach an unrelated
+process.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from deploycore.deploy.containment import LOOKS, Containment
 __all__ = ["GRACE_SECONDS", "Process", "members", "started_at"]
 
 GRACE_SECONDS = 5.0
-"""From SIGTERM to SIGKILL."""
+"""Seconds from SIGTERM to SIGKILL."""
 _KILLED_WITHIN = 2.0
 _LOOK_EVERY = 0.01
 _PIPE_BYTES = 1024 * 1024
@@ -31,22 +33,22 @@ _PROC = Path("/proc")
 
 
 class Process:
-    """A program that runs, with one pipe for all that it prints. To be ended by ``end``.
+    """A running program, with one pipe for everything that it prints. Call ``end`` to end it.
 
     Attributes:
-        contained: All that it began, wherever that went.
-        left: How many processes ran on after ``end``: those of other users, or that wait for a
-            disk that does not answer.
+        contained: Everything that it started, in any session.
+        left: The number of processes that continued to run after ``end``: those of other users, or
+            those that wait for a disk that does not respond.
 
     Args:
-        arguments: The program and what it is given; without a slash it is looked for in the
+        arguments: The program and its arguments. Without a slash, the program is searched in the
             PATH of ``environment``.
-        directory: Where it runs.
+        directory: The working directory.
         environment: All of its variables.
 
     Raises:
-        OSError: It can't be started.
-        ValueError: An argument or a variable holds what none can hold.
+        OSError: It cannot be started.
+        ValueError: An argument or a variable has a character that is not allowed.
     """
 
     def __init__(
@@ -64,10 +66,10 @@ class Process:
                     stderr=subprocess.STDOUT,
                     bufsize=0,
                     start_new_session=True,
-                    preexec_fn=enter,  # which takes no lock
+                    preexec_fn=enter,  # the function takes no lock
                 )
         except BaseException:
-            # A signal handler may raise when the program runs already, and nobody knows it yet.
+            # A signal handler may raise after the program was started and before it is known here.
             self.contained.kill()
             self.contained.close()
             raise
@@ -77,13 +79,13 @@ class Process:
         self._has_failed = False
         self.left = 0
         os.set_blocking(self.fileno(), False)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):  # fewer, larger reads
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # for fewer, larger reads
             with suppress(OSError):
                 fcntl.fcntl(self.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
     def session(self) -> int:
-        """The number of its session, which is that of the program too."""
+        """The number of its session, which is also the number of the program's process."""
         return self._process.pid
 
     def fileno(self) -> int:
@@ -91,7 +93,8 @@ class Process:
         return self._output.fileno()
 
     def read(self, most: int) -> bytes | None:
-        """What was printed and not read yet: nothing at the end, ``None`` if there is none now."""
+        """Return output that was not read yet: nothing at the end, ``None`` if there is none
+        now."""
         try:
             return os.read(self.fileno(), most)
         except BlockingIOError:
@@ -99,7 +102,7 @@ class Process:
 
     @property
     def ended(self) -> bool:
-        """Whether the program itself has ended; what it started may run on."""
+        """Whether the program itself has ended; processes that it started may continue to run."""
         if self._process.returncode is not None:
             return True
         if not hasattr(os, "waitid"):
@@ -111,29 +114,30 @@ class Process:
             return True
 
     def terminate(self) -> float:
-        """Ask all that the program began to end, once: it is not to succeed.
+        """Ask everything that the program started to end, once. The program then counts as failed.
 
         Returns:
-            When what is left is to be killed, in the time of ``time.monotonic``.
+            When to kill what is left, by ``time.monotonic``.
         """
         self._has_failed = True
         return self._ask_to_end()
 
     def kill(self) -> None:
-        """End all that is left."""
+        """Kill everything that is left."""
         if self._has_failed:
             self.contained.kill()
         self._signal(signal.SIGKILL)
 
     def end(self) -> int | None:
-        """End all that is left, and give everything back.
+        """End everything that is left, and release all resources.
 
-        Of a program that has succeeded that is the session, of another one all that it began.
+        If the program succeeded, this ends its session. Otherwise, it ends everything that the
+        program started.
 
         Returns:
-            The status, or the negative number of the signal, with which the program ended.
-            ``None`` where that can't be known: it can't be killed, or somebody else in this
-            process has waited for it.
+            The status with which the program ended, or the negative number of the signal. ``None``
+                if it is unknown, because the program cannot be killed or other code in this process
+                has waited for it.
         """
         self._output.close()
         try:
@@ -142,7 +146,7 @@ class Process:
                 self._wait_until(self._ask_to_end())
         finally:
             self.kill()
-            # Again and again: what forks meanwhile is not among those that were found.
+            # Kill repeatedly: processes that are forked meanwhile were not found before.
             self._wait_until(time.monotonic() + _KILLED_WITHIN, meanwhile=self.kill)
             self.left = max(len(self._left()) for _ in range(self._looks))
             self.contained.close()
@@ -155,7 +159,8 @@ class Process:
         return self._kill_at
 
     def _has_succeeded(self) -> bool:
-        """Whether the program has ended well; it is not waited for, nor forgotten by the system."""
+        """Return whether the program has ended with success. This does not wait for it, so its
+        number stays reserved."""
         if self._process.returncode is not None or not hasattr(os, "waitid"):
             return self._process.poll() == 0
         try:
@@ -169,12 +174,12 @@ class Process:
             try:
                 ended, status = os.waitpid(self._process.pid, os.WNOHANG)
             except ChildProcessError:
-                self._process.poll()  # so that it is known to be gone
+                self._process.poll()  # so that the Popen object knows that the program has ended
                 return None
             if not ended:
                 return None
             self._process.returncode = os.waitstatus_to_exitcode(status)
-        # Orphans come to us if we are the first process of a container.
+        # If this process is the first one of a container, it becomes the parent of orphans.
         with suppress(ChildProcessError):
             while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
                 pass
@@ -199,7 +204,8 @@ class Process:
         return LOOKS if self._has_failed else 1
 
     def _left(self) -> dict[int, int]:
-        """The processes that are to end, each with its group, or 0 where that does not matter."""
+        """Return the processes to end, each with its group, or with 0 if the group does not
+        matter."""
         found = dict(members(self._process.pid))
         if self._has_failed:
             strays = self.contained.members() - {self._process.pid}
@@ -224,9 +230,10 @@ class Process:
 
 
 def members(session: int) -> Iterator[tuple[int, int]]:
-    """Processes of a session that have not ended, each with its group; see proc_pid_stat(5).
+    """Return the processes of a session that have not ended, each with its group; see
+    proc_pid_stat(5).
 
-    ``timeout`` and shells with job control make groups of their own within a session.
+    ``timeout`` and shells with job control create further groups within a session.
     """
     if not _PROC.is_dir():
         return
@@ -239,13 +246,13 @@ def members(session: int) -> Iterator[tuple[int, int]]:
 
 
 def started_at(process: int) -> str | None:
-    """When a process was started, in ticks since the boot; ``None`` where there is none."""
+    """Return the start of a process, in ticks since the boot; ``None`` if it does not exist."""
     fields = _stat(process)
     return fields[19].decode() if fields else None
 
 
 def _stat(process: int) -> list[bytes] | None:
-    """What proc_pid_stat(5) tells, from the state on."""
+    """Return the fields of proc_pid_stat(5), from the state on."""
     try:
         return _PROC.joinpath(str(process), "stat").read_bytes().rpartition(b") ")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""What happens to one deployment: recorded, logged and told, in this order, in one place."""
+"""Record, log and report what happens to one deployment, in this order, in one place."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Brings a deployment's record from state to state, and tells whoever listens.
+    """Moves a deployment's record from state to state, and notifies listeners and observers.
 
     Args:
-        record: As it is in the store.
-        listeners: Get each event; the log is one of them. Who raises gets no more.
+        record: The record as it is in the store.
+        listeners: Called with each event; the log is one of them. A listener that raises is not
+            called again.
         description: Further fields of the record for observers, as for ``describe``.
-        write_hint: Gets the hint of the error that ended it: the log, since listeners get the
-            error itself.
+        write_hint: Called with the hint of the error that ended the deployment, to write it to the
+            log. Listeners get the error itself.
 
     Attributes:
-        record: As it is by now.
+        record: The current record.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class Recorder:
         self._description: dict[str, Any] = dict(description or {})
 
     def hide(self, secrets: Callable[[], Iterable[SecretStr]]) -> None:
-        """Mask these secrets in all later texts. They are asked for each time, since providers may
-        learn secrets late."""
+        """Mask these secrets in all later texts. The function is called each time, since providers
+        may get new secrets."""
         self._hidden.append(secrets)
 
     @property
     def redactor(self) -> Redactor:
-        """The redactor for all secrets that are known now."""
+        """Return a redactor for all secrets that are known now."""
         secrets = tuple(secret for hidden in self._hidden for secret in hidden())
         if secrets != self._redactor.secrets:
             self._redactor = Redactor(secrets)
@@ -88,7 +89,7 @@ class Recorder:
         self._lifecycle.started(self._described())
 
     def veto(self, commit: str) -> str | None:
-        """Ask the plugins about a commit; returns the reason of one that objects, if any."""
+        """Ask the observers about a commit; return the reason of one that objects, if any."""
         return self._lifecycle.veto(self._described(replace(self.record, commit=commit)))
 
     def know(self, **fields: Any) -> None:
@@ -104,7 +105,7 @@ class Recorder:
         self._description |= fields
 
     def enter(self, state: DeploymentState, **fields: Any) -> None:
-        """Record that the deployment enters a state, then tell listeners and observers.
+        """Record that the deployment enters a state, then notify listeners and observers.
 
         Raises:
             Superseded, Cancelled: The deployment was ended while it was queued.
@@ -129,7 +130,7 @@ class Recorder:
             logger.warning("deployment %s: %s", self.record.id, failure)
 
     def finish(self, state: DeploymentState, error: DeploycoreError | None = None) -> None:
-        """Record how the deployment ended, then tell listeners and observers.
+        """Record how the deployment ended, then notify listeners and observers.
 
         Raises:
             StoreError: The end cannot be recorded, and ``error`` is ``None``.
@@ -152,7 +153,7 @@ class Recorder:
     def end(self, error: DeploycoreError) -> None:
         """Record the error that ended the deployment, unless its end is already recorded.
 
-        During activation only the link tells what happened, so the end is left to recovery.
+        During activation, only the link shows what happened, so recovery records the end.
         """
         if self.record.is_finished:
             return
@@ -189,7 +190,7 @@ class Recorder:
             )
 
     def note(self, text: str) -> None:
-        """Send a sentence of deploycore's own to the log and listeners."""
+        """Send a sentence from deploycore to the log and the listeners."""
         self._tell("note", self.redactor.mask(text))
 
     def output(self, text: str) -> None:

@@ -1,7 +1,8 @@
 """Recovery of deployments whose process died.
 
-The caller holds the target's lock, and so knows that none of them runs. The record says what may
-have happened (see ``deploycore.store.states``); the link ``current`` says what did.
+The caller holds the target's lock, and so knows that none of these deployments runs. The record
+shows what may have happened (see ``deploycore.store.states``); the link ``current`` shows what did
+happen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What differs between two releases on disk: the files that a rollback would bring back or take.
+"""The differences between two releases on disk: the files that a rollback would restore or remove.
 
 Files are compared by their content, up to limits, since a build may write the same file anew.
 """
@@ -27,7 +27,8 @@ class FileChanges:
     """The files that differ between two releases.
 
     Attributes:
-        added: Paths that only the new one has; not all of very many, as for the others.
+        added: Paths that only the new release has. If there are very many, this has only some of
+            them; so do ``changed`` and ``removed``.
         changed: Paths that differ.
         removed: Paths that only the old one has.
         counts: The numbers of all of them.
@@ -41,7 +42,7 @@ class FileChanges:
     is_all: bool = True
 
     def note(self, kind: str, path: str) -> None:
-        """Count a path, and name it unless enough are named."""
+        """Count a path, and add it to the list unless the list is full."""
         self.counts[kind] += 1
         named: list[str] = getattr(self, kind)
         if len(named) < NAMED_MOST:
@@ -49,7 +50,7 @@ class FileChanges:
 
 
 class _Enough(Exception):
-    """A limit is reached."""
+    """A limit was reached."""
 
 
 class _Limits:
@@ -86,7 +87,7 @@ def compare_releases(old: Path, new: Path) -> FileChanges:
 def _pairs(
     old: Path, new: Path, limits: _Limits
 ) -> Iterator[tuple[str, os.stat_result | None, os.stat_result | None]]:
-    """The paths of everything but directories, in order, as each side has it."""
+    """Yield the paths of everything except directories, in order, with the entry on each side."""
     pending = [""]
     while pending:
         place = pending.pop()

@@ -1,4 +1,4 @@
-"""The releases of an application that are on disk, with what made them."""
+"""The releases of an application that are on disk, with the deployments that made them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Release:
     Attributes:
         path: Its directory.
         is_live: Whether ``current`` leads to it.
-        deployment: What made it; ``None`` where that is no longer known.
+        deployment: The deployment that made it; ``None`` if that is no longer known.
     """
 
     name: str
@@ -34,7 +34,7 @@ def list_releases(
     """The releases of a target, the newest first.
 
     Args:
-        find_makers: Gives the deployments that made some releases, by the release's name.
+        find_makers: Returns the deployments that made some releases, by the release's name.
     """
     names, current = on_disk.names(), on_disk.current
     known = find_makers(names)
@@ -46,5 +46,6 @@ def list_releases(
 
 
 def _order(release: Release) -> int:
-    """In which order releases were made; one of which nothing is known is the oldest."""
+    """Return the sort key for the order in which releases were made; a release without a record is
+    the oldest."""
     return release.deployment.id if release.deployment else 0

@@ -1,4 +1,4 @@
-"""An application's target directory: its releases, and the link to the one that is live.
+"""An application's target directory: its releases, and the link to the live one.
 
 ::
 
@@ -7,14 +7,14 @@
       shared/                                   what all releases have in common
       current -> releases/20261124T…            switched by one rename
       .deploycore.lock                          held while a deployment runs
-      .deploycore.step                          there while one of its steps runs
+      .deploycore.step                          exists while a step runs
 
-The link is made under another name and renamed over ``current``, since ``rename`` is atomic
-(POSIX, rename(2)) and a removed and remade link is not. The lock is the operating system's
-``flock``: it ends with the process that holds it, however that ends. Only the owner can open the
-lock's file, since whoever can open it can hold the lock.
+The link is created under another name and renamed to ``current``, since ``rename`` is atomic
+(POSIX, rename(2)), but removing and creating a link is not. The lock is an ``flock`` of the
+operating system, which is released when its process ends in any way. Only the owner can open the
+lock's file, because anyone who can open it can hold the lock.
 
-``target``, ``releases`` and ``shared`` may each be a link that the operator made.
+``target``, ``releases`` and ``shared`` may each be a link that the operator created.
 """
 
 from __future__ import annotations
@@ -71,36 +71,37 @@ class Releases:
 
     @property
     def directory(self) -> Path:
-        """The directory of the releases."""
+        """The directory with the releases."""
         return self.target / _RELEASES
 
     @property
     def shared(self) -> Path:
-        """The directory of what all releases share."""
+        """The directory that all releases share."""
         return self.target / _SHARED
 
     @property
     def lock(self) -> Path:
-        """The lock file; it holds the name of the application that deploys here."""
+        """The lock file; it contains the name of the application that deploys here."""
         return self.target / _LOCK
 
     @property
     def step_record(self) -> Path:
-        """The file that records which step runs; see ``deploycore.deploy.orphans``."""
+        """The file that records the running step; see ``deploycore.deploy.orphans``."""
         return self.target / _STEP
 
     @property
     def inputs(self) -> Path:
-        """The file with digests of what releases were made with; see ``deploy.inputs``."""
+        """The file with digests of the values that releases were made with; see
+        ``deploy.inputs``."""
         return self.target / _INPUTS
 
     @property
     def current(self) -> Path | None:
-        """The release that is live, or ``None`` before the first deployment.
+        """Return the live release; ``None`` before the first deployment.
 
         Raises:
             ConfigurationError: ``current`` points to something that is not a release.
-            DeployError: ``current`` cannot be read, so what is live is unknown.
+            DeployError: ``current`` cannot be read, so it is unknown which release is live.
         """
         try:
             link = os.readlink(self.target / _CURRENT)
@@ -132,7 +133,7 @@ class Releases:
         """Whether the directory of the releases exists.
 
         Raises:
-            DeployError: The file system does not tell.
+            DeployError: The directory cannot be examined.
         """
         return self.holds(self.directory)
 
@@ -140,7 +141,7 @@ class Releases:
         """Whether a release's directory exists.
 
         Raises:
-            DeployError: The file system does not tell.
+            DeployError: The directory cannot be examined.
         """
         try:
             return stat.S_ISDIR(os.stat(release).st_mode)
@@ -223,11 +224,8 @@ class Releases:
             raise self.unusable(error) from error
 
     def deactivate(self) -> None:
-        """Make no release the live one, as before the first deployment.
-
-        Raises:
-            DeployError: The link cannot be removed.
-        """
+        """Remove the link ``current``, so that no release is live, as before the first
+        deployment."""
         try:
             (self.target / _CURRENT).unlink(missing_ok=True)
             self._flush()
@@ -241,8 +239,8 @@ class Releases:
         removal is interrupted.
 
         Returns:
-            What is left of it; ``None`` if nothing is. If its path is the release's own, nothing
-            of it was removed.
+            What is left of it; ``None`` if nothing is left. If the path is still the release's own,
+            nothing was removed.
         """
         try:
             if release.parent != self.directory or release == self.current:
@@ -271,7 +269,8 @@ class Releases:
                 link.unlink()
         found = [remove_tree(path) for path in _matching(self.directory, _REMOVED)]
         left = {each.path: each for each in found if each is not None}
-        # By path: what former versions set aside has names like those of staging places.
+        # By path: names that earlier versions gave to what they set aside look like those of
+        # staging directories.
         remove_leftovers(self.directory, refused=lambda each: left.update({each.path: each}))
         return list(left.values())
 
@@ -332,7 +331,7 @@ class Releases:
                 with self.locked():
                     os.rename(self.target, aside)
                 asides.add(aside)
-            # Each is tried before the first that is left is told.
+            # Try to remove every entry before the first failure is reported.
             for left in filter(None, [remove_tree(each) for each in sorted(asides)]):
                 raise DeployError(
                     f"The files in {self.target} could not be removed: {left}.",

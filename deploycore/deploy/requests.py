@@ -18,7 +18,7 @@ __all__ = ["DeployRequest", "Outcome"]
 
 @record
 class DeployRequest:
-    """How an application is to be deployed, and who is told.
+    """How to deploy an application, and who receives its events.
 
     Attributes:
         requested_by: The person or program that asked for it, for the history.

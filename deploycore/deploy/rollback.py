@@ -14,7 +14,7 @@ from deploycore.store import ApplicationRecord, DeploymentRecord, Store
 
 __all__ = ["find_former_release", "find_releases"]
 
-_SHORT = 7  # what a commit may be shortened to
+_SHORT = 7  # the minimum length of a shortened commit
 _LISTED = 5  # releases that an error names
 
 
@@ -91,7 +91,8 @@ def _choose(name: str, found: Sequence[Release]) -> str:
 
 
 def _named(found: Sequence[Release], text: str) -> Release | None:
-    """Find the release of a name or commit: of several, the live one, or the newest that worked."""
+    """Find the release of a name or commit. If there are several: the live one, or the newest that
+    worked."""
     named = [each for each in found if _is_named(each, text)]
     exact = [each for each in named if each.name == text]
     live = [each for each in named if each.is_live]
@@ -100,7 +101,7 @@ def _named(found: Sequence[Release], text: str) -> Release | None:
 
 
 def _refuse_ambiguous(application: str, found: Sequence[Release], text: str) -> None:
-    """Refuse a text with which several commits begin."""
+    """Refuse a text that is the start of several commits."""
     named = [each for each in found if _is_named(each, text)]
     commits = {each.deployment.commit for each in named if each.deployment}
     if len(commits) > 1:

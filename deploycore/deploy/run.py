@@ -366,11 +366,12 @@ class Run:
         return replace(self._git.settings, total_timeout=most, **limits)
 
     def _watched(self, live: DeploymentRecord | None) -> Watched | None:
-        """What must have changed since the live release, if that can be compared."""
+        """Return what must have changed since the live release; ``None`` if that cannot be
+        compared."""
         if not self._application.watch or live is None or live.commit is None:
             return None
         if live.revision != self._revision:
-            return None  # the same files may need another deployment now
+            return None  # the same files may need a new deployment now
         return Watched(live.commit, self._application.watch)
 
     def _build(self, release: Path) -> None:

@@ -1,7 +1,8 @@
-"""Paths that all releases have in common: kept in ``shared/``, linked into each release.
+"""The shared paths of all releases: their content is in ``shared/``, and each release has links to
+it.
 
-Whatever a release has at such a path is replaced by a relative link, so that the target may be
-moved. The repository decides what is in a release, so no link of it is followed on the way.
+At such a path, a relative link replaces whatever the release has, so that the target can be moved.
+The repository determines the content of a release, so no link in it is followed on the way.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ __all__ = ["link_shared"]
 def link_shared(
     releases: Releases, release: Path, shared: Shared, note: Callable[[str], None]
 ) -> None:
-    """Link what is shared into a release that is not live yet.
+    """Link the shared paths into a release that is not live yet.
 
     Args:
-        note: Told of what came to be in ``shared/``.
+        note: Called with a sentence on each path that was added to ``shared/``.
 
     Raises:
-        UnsafeRepository: The release has a link on the way to such a path.
-        DeployError: Something can't be written, or a file is where a directory should be.
+        UnsafeRepository: The release has a link on the way to a shared path.
+        DeployError: Something cannot be written, or a file is where a directory should be.
     """
     for path, is_directory in (
         *((each, True) for each in shared.directories),
@@ -59,7 +60,7 @@ def _link(
     is_directory: bool,
 ) -> None:
     kept, place = releases.shared / path, release / path
-    real_path(kept)  # a link to a disk that is not mounted is told, and nothing made behind it
+    real_path(kept)  # reports a link to a disk that is not mounted; nothing is created behind it
     _make_parents(release, path)
     if not os.path.lexists(kept):
         origin = "from the repository" if _has_content(place) else "empty"
@@ -80,7 +81,8 @@ def _link(
 
 
 def _link_text(releases: Releases, kept: Path, place: Path) -> str:
-    """Relative, unless ``releases`` is a link: then ``..`` leads to another directory."""
+    """Return a relative link; an absolute one if ``releases`` is a link, since ``..`` then leads to
+    another directory."""
     if real_path(releases.directory) == real_path(releases.target) / releases.directory.name:
         return os.path.relpath(kept, place.parent)
     return str(kept)
@@ -109,7 +111,8 @@ def _make_parents(release: Path, path: str) -> None:
 
 
 def _refuse_other_kind(path: str, place: Path, *, is_directory: bool) -> None:
-    """Refuse what the repository has at a shared path, if it can't be its first content."""
+    """Refuse what the repository has at a shared path, if it cannot become the path's first
+    content."""
     if not _has_content(place) or place.is_dir() == is_directory:
         return
     found, wanted = ("file", "directory") if is_directory else ("directory", "file")
@@ -133,7 +136,7 @@ def _refuse_file_above(shared: Path, kept: Path) -> None:
 
 
 def _unwritable(path: str, error: OSError) -> DeployError:
-    """A failure of the file system, with the shared path and the file that it was about."""
+    """Return the error for a failure of the file system, with the shared path and the file."""
     if isinstance(error, BrokenLink):
         return DeployError(
             f"The shared path {path!r} cannot be linked into the release: {error.strerror}.",
@@ -152,9 +155,10 @@ def _unwritable(path: str, error: OSError) -> DeployError:
 
 
 def _begin(kept: Path, place: Path, *, is_directory: bool) -> None:
-    """Make the first content of a shared path: what the release has there, or nothing.
+    """Create the first content of a shared path: a copy of what the release has there, or nothing.
 
-    Whole or not at all, so that a crash in the middle can't pass for the content.
+    The content is created completely or not at all, so that a crash in the middle leaves no
+    incomplete content.
     """
     make_directory(kept.parent)
     kept = real_path(kept.parent) / kept.name

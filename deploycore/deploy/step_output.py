@@ -1,7 +1,7 @@
-"""What a step prints, as lines of text without secrets, however much that is.
+"""The output of a step, as lines of text without secrets, for output of any size.
 
-A step may print a gigabyte: of that, the beginning and the end are shown. What is left out in
-between is neither masked nor decoded, since that would be the most of the work.
+A step may print a gigabyte. Then only the beginning and the end are shown. The part in between is
+neither masked nor decoded, because that would be most of the work.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from deploycore.redaction import Redactor, StreamRedactor
 __all__ = ["LINE_BYTES_MOST", "OUTPUT_BYTES_MOST", "TAIL_BYTES", "StepOutput"]
 
 OUTPUT_BYTES_MOST = 1024 * 1024
-"""So much of the beginning is shown."""
+"""How many bytes of the beginning are shown."""
 TAIL_BYTES = 64 * 1024
-"""So much of the end is shown, if there is more."""
+"""How many bytes of the end are shown, if there is more output."""
 LINE_BYTES_MOST = 8 * 1024
-"""Longer lines are split."""
+"""Maximum length of a line in bytes. Longer lines are split."""
 
 Show = Callable[[str], None]
 
 
 class StepOutput:
-    """Takes bytes as they are printed, and gives complete lines, each as soon as it is there.
+    """Takes bytes as they are printed, and passes on each complete line at once.
 
     Args:
-        redactor: Knows what must not be shown.
-        show: Is given each line, without its end.
+        redactor: Masks the secrets.
+        show: Called with each line, without its line end.
     """
 
     def __init__(self, redactor: Redactor, show: Show) -> None:
@@ -40,7 +40,7 @@ class StepOutput:
         self._end = _End(TAIL_BYTES + _margin(self._stream))
 
     def feed(self, data: bytes) -> None:
-        """Take what was printed."""
+        """Take output that was printed."""
         beginning = data[: self._room]
         if beginning:
             self._room -= len(beginning)
@@ -48,20 +48,20 @@ class StepOutput:
         self._end.feed(data[len(beginning) :])
 
     def finish(self) -> None:
-        """Give what is left: nothing more is to come."""
+        """Show the rest; there is no more output."""
         kept = self._end.kept()
         if not self._end.dropped:
             self._lines.feed(self._stream.feed(kept) + self._stream.finish())
             self._lines.finish()
             return
-        # What is held back here may be the first part of a secret that goes on in what was
-        # dropped, so it goes the same way.
+        # The bytes that are held back here may be the first part of a secret whose other part was
+        # dropped, so they are dropped too.
         self._lines.finish()
         self._show_end(kept, self._end.dropped + self._stream.held)
 
     def _show_end(self, kept: bytes, dropped: int) -> None:
         stream = self._redactor.stream()
-        # A secret of which only the last part was kept lies before this place.
+        # A secret whose beginning was dropped ends before this position.
         start = _margin(stream)
         start = kept.find(b"\n", start, start + LINE_BYTES_MOST) + 1 or start
         stream.feed(kept[:start])
@@ -75,10 +75,10 @@ def _margin(stream: StreamRedactor) -> int:
 
 
 class _End:
-    """The last bytes of many.
+    """Keeps the last bytes of a long output.
 
     Attributes:
-        dropped: How many bytes came before those that are kept; right after ``kept``.
+        dropped: The number of bytes before the kept ones; correct after a call of ``kept``.
     """
 
     def __init__(self, most: int) -> None:
@@ -106,10 +106,10 @@ class _End:
 
 
 class _Lines:
-    """Bytes made lines of text.
+    """Converts bytes to lines of text.
 
-    Of a line that overwrites itself, as progress bars do with carriage returns, its last
-    state is given.
+    If a line overwrites itself with carriage returns, as progress bars do, only its last state is
+    shown.
     """
 
     def __init__(self, show: Show) -> None:
@@ -121,7 +121,7 @@ class _Lines:
         for line in lines:
             self._give(line)
         if len(self._rest) > LINE_BYTES_MOST:
-            # A carriage return at the very end may be the first half of a line's end.
+            # A carriage return at the end may be the first half of a line end.
             self._rest = self._rest[self._rest.rfind(b"\r", 0, -1) + 1 :]
             while len(self._rest) > LINE_BYTES_MOST:
                 self._rest = self._give_piece(self._rest)
@@ -138,7 +138,8 @@ class _Lines:
         self._show(line.decode("utf-8", "replace"))
 
     def _give_piece(self, line: bytes) -> bytes:
-        """Give as much of a line as one may have, whole characters; what is left."""
+        """Show the part of a line that fits the maximum length, without splitting a character;
+        return the rest."""
         size = LINE_BYTES_MOST
         while size > LINE_BYTES_MOST - 4 and line[size] & 0xC0 == 0x80:
             size -= 1

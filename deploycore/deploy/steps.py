@@ -1,4 +1,4 @@
-"""Running the commands of an application: steps, and health checks that are commands."""
+"""Run the commands of an application: steps, and health checks that are commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deploycore.redaction import Redactor
 __all__ = ["run_command", "step_environment"]
 
 LINGER_SECONDS = 0.5
-"""How long the end of the output is waited for once a program has ended."""
+"""Seconds to wait for the end of the output after a program has ended."""
 _GIVEN_UP_AFTER = 5.0
 _READ_BYTES = 1024 * 1024
 _LOOK_EVERY = 0.05
@@ -42,12 +42,13 @@ _INHERITED = frozenset(
 def step_environment(
     own: Mapping[str, str], inherited: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """All variables of a step: the application's own, and what any program needs.
+    """Return all variables of a step: those of the application, and those that any program needs.
 
     Args:
-        own: The application's. They go before those that are inherited.
-        inherited: Of these PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ, TMPDIR
-            and XDG_RUNTIME_DIR are taken; deploycore's own settings and secrets never are.
+        own: The application's variables. They take precedence over inherited ones.
+        inherited: The variables to inherit from. Only PATH, HOME, USER, LOGNAME, SHELL, LANG,
+            LANGUAGE, LC_*, TZ, TMPDIR and XDG_RUNTIME_DIR are used, never deploycore's own settings
+            and secrets.
     """
     taken = {
         name: value
@@ -68,37 +69,36 @@ def run_command(
     deadline: float | None = None,
     record: Path | None = None,
 ) -> None:
-    """Run a command to its end, and give what it prints, line by line.
+    """Run a command to its end, and pass on what it prints, line by line.
 
-    It runs in a session of its own, with nothing to read on its standard input. Whatever is left
-    of its session when it ends is ended too: first SIGTERM, after five seconds SIGKILL. So a
-    step leaves nothing behind; a service belongs to a service manager. What calls setsid runs on
-    if the command succeeds; it should close its standard output, which nobody reads any more. If
-    the command fails, is cancelled or takes too long, that is ended as well, as far as it is
-    known (see ``containment``).
+    The command runs in its own session, with an empty standard input. When it ends, the processes
+    that are left in its session are ended too: with SIGTERM, and after five seconds with SIGKILL.
+    So a step leaves no processes behind; services belong to a service manager. A process that calls
+    setsid continues to run if the command succeeds. It should close its standard output, which is
+    not read any more. If the command fails, is canceled or takes too long, such processes are ended
+    too, as far as they are known (see ``containment``).
 
-    Standard output and error are one stream. Its lines are decoded as UTF-8; those over 8 KiB
-    are split, and of those that overwrite themselves with carriage returns the last state is
-    given. Control characters are given as they are. Of much output the first MiB and the last
-    64 KiB are given, with one line between them that says what was left out.
+    Standard output and error are one stream. Its lines are decoded as UTF-8. Lines over 8 KiB are
+    split. If a line overwrites itself with carriage returns, only its last state is passed on.
+    Control characters are not changed. If the output is long, only the first MiB and the last 64
+    KiB are passed on, with one line between them that says how much was left out.
 
     Args:
-        command: Its ``timeout`` counts from now.
-        directory: Where it runs: the release.
+        command: The command. Its ``timeout`` starts now.
+        directory: The working directory: the release.
         environment: All of its variables; see :func:`step_environment`.
-        redactor: Knows the secrets, which are masked in the output and in errors.
-        output: Gets each line, without its end. While it blocks, nothing is read and no time
-            limit is kept; what it raises ends the command, and is passed on.
+        redactor: Masks the secrets in the output and in errors.
+        output: Called with each line, without its line end. While it blocks, no output is read and
+            no time limit is applied. If it raises, the command is ended and the error is passed on.
         cancellation: Ends the command at once.
-        deadline: When it must have ended whatever its own time-out, in the time of
-            ``time.monotonic``.
-        record: A file that names its session while it runs; see ``end_orphans``.
+        deadline: When the command must end, whatever its own timeout is, by ``time.monotonic``.
+        record: A file that has the command's session while it runs; see ``end_orphans``.
 
     Raises:
-        StepFailed: It could not be started, ended with another status than 0 or by a signal,
-            or took too long. ``details`` has ``step`` and ``reason``, and, as it was, one of
-            ``status``, ``signal`` (its name), ``timeout`` (seconds), ``deadline`` (true).
-        Cancelled: It was cancelled.
+        StepFailed: The command could not be started, ended with another status than 0 or by a
+            signal, or took too long. ``details`` has ``step`` and ``reason``, and the one of
+            ``status``, ``signal`` (its name), ``timeout`` (seconds) and ``deadline`` (true) that
+            applies.
     """
     title = _title(command, redactor)
     if cancellation.cancelled:
@@ -119,7 +119,7 @@ def run_command(
 
 @record
 class _Failure:
-    """What went wrong, in words that hold no secret. An exception's frames would hold some."""
+    """Return what went wrong, in words without secrets; an exception's frames may hold some."""
 
     reason: str
     hint: str = "See what it printed."
@@ -130,7 +130,7 @@ _CANCELLED = _Failure("was canceled")
 
 
 class _Run:
-    """One run of a command: until when, and why it was stopped."""
+    """One run of a command, with its time limits and the reason why it was stopped."""
 
     def __init__(
         self, command: Command, cancellation: Cancellation, deadline: float | None
@@ -169,7 +169,8 @@ class _Run:
         return self._stopped or _ended_badly(status)
 
     def _follow(self, process: Process, output: StepOutput) -> None:
-        """Read until the program has ended and its output too, or is waited for in vain."""
+        """Read until the program and its output have ended, or the wait for the end of the output
+        is over."""
         with Wakeup() as wakeup, self._cancellation.waking(wakeup.wake):
             poll = select.poll()
             poll.register(wakeup, select.POLLIN)
@@ -212,7 +213,7 @@ class _Run:
 
 
 def _title(command: Command, redactor: Redactor) -> str:
-    """What a step is called: on one line, masked before it is cut."""
+    """Return the name of a step for messages: on one line, and masked before it is shortened."""
     name = command.name if isinstance(command, Step) and command.name else str(command)
     masked = redactor.mask(name)
     text = " ".join("".join(each if each.isprintable() else " " for each in masked).split())
@@ -287,7 +288,7 @@ def _can_be_encoded(text: str) -> bool:
 
 
 def _not_allowed(program: Path | None) -> _Failure:
-    """Why the system does not let a program be run; ``None`` for one that is searched in PATH."""
+    """Return why the system cannot run a program; ``None`` for one that is searched in PATH."""
     try:
         mode, flags = (program.stat().st_mode, os.statvfs(program).f_flag) if program else (0, 0)
     except OSError:
@@ -315,7 +316,7 @@ def _not_allowed(program: Path | None) -> _Failure:
 
 
 def _not_started(error: OSError, program: str, directory: Path) -> _Failure:
-    """Why a program could not be started; the system's own words name only a number."""
+    """Return why a program could not be started; the system's message has only an error number."""
     if not directory.is_dir():
         return _Failure("could not be started: its directory is missing", "Deploy again.")
     if not os.access(directory, os.X_OK):

@@ -1,4 +1,4 @@
-"""Waiting that another thread, or a signal handler, can end."""
+"""A wait that another thread, or a signal handler, can end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["Wakeup"]
 
 
 class Wakeup:
-    """What a thread waits for; has a descriptor, so that it can be one among others.
+    """An object that a thread waits for. It has a descriptor, so that the thread can wait for
+    others too.
 
-    To be closed. It takes no lock, since a signal handler may run in the thread that waits.
+    Close it after use. It takes no lock, since a signal handler may run in the thread that waits.
     """
 
     def __init__(self) -> None:
@@ -22,16 +23,16 @@ class Wakeup:
         self._sender.setblocking(False)
 
     def fileno(self) -> int:
-        """Readable when somebody has called ``wake``."""
+        """The descriptor; it is readable after a call of ``wake``."""
         return self._receiver.fileno()
 
     def wake(self) -> None:
-        """End the waiting, that of now or the next; harmless when nobody waits any more."""
+        """End the current wait, or the next one. It does nothing if no thread waits any more."""
         with suppress(OSError):
             self._sender.send(b"\0")
 
     def wait(self, seconds: float) -> None:
-        """Wait so long at most."""
+        """Wait for at most this number of seconds."""
         poll = select.poll()
         poll.register(self._receiver, select.POLLIN)
         poll.poll(max(0.0, seconds) * 1000)

@@ -80,10 +80,11 @@ def _strangers(settings: Settings, applications: list[ApplicationRecord]) -> Ite
 
 
 def _surplus(application: ApplicationRecord, known: Collection[str]) -> Iterator[Finding]:
-    """Find releases that could not even be renamed to be removed, such as where one is mounted."""
+    """Find releases that could not even be renamed for their removal, for example because a file
+    system is mounted there."""
     releases, keep = Releases(application.definition.target), application.definition.keep
     made = [each for each in releases.names() if each in known]
-    # The live one, the one before it, and the one that a rollback goes to stay anyway.
+    # The live release, the previous one, and the one that a rollback goes to stay in any case.
     if len(made) > max(keep, _FIXED) and not releases.is_locked():
         yield warning(
             f"application {application.name}",

@@ -144,7 +144,7 @@ def _access(home: Path, status: os.stat_result) -> Finding:
 
 
 def failure_to_write(directory: Path) -> OSError | None:
-    """Write a file without a name, and sync it: permissions say nothing of a disk that is full."""
+    """Write a file without a name, and sync it: permissions do not show that a disk is full."""
     try:
         with tempfile.TemporaryFile(prefix=".doctor-", dir=directory) as file:
             file.write(bytes(_TRIED_BYTES))
@@ -197,7 +197,8 @@ def _user(number: int) -> str:
 
 
 def _strange_owners(home: Path, owner: int, subject: str) -> Iterator[Finding]:
-    """What somebody else has left in it: one command as root is enough."""
+    """Find files of another user in the directory: one command that was run as root is enough for
+    that."""
     try:
         found = [*home.iterdir(), *(home / "locks").glob("*"), *(home / "logs").glob("*")]
         strange = sorted(

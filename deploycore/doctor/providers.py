@@ -68,8 +68,11 @@ def look_at_providers(
 
 
 class _Tokens:
-    """The stored tokens of providers that a person has signed in to. The database is only opened
-    for those: one that is renewed has to be stored. To be closed."""
+    """The stored tokens of providers that a person has signed in to.
+
+    The database is opened only for these providers, because a renewed token must be stored. Close
+    this after use.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -35,7 +35,7 @@ def look_at_workers(found: Inspection) -> Iterator[Finding]:
 
 
 def look_at_clock(found: Inspection) -> Iterator[Finding]:
-    """Check for stored times that a clock ahead of time has left."""
+    """Check for stored times that were written while a clock was ahead."""
     for each in found.ahead:
         more = ", …" if each.count > len(each.names) else ""
         yield warning(

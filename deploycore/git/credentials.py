@@ -1,8 +1,8 @@
 """The credentials of one export or clone, which may have to be replaced while it runs.
 
-A token may expire during a long fetch. It is replaced before a request that it would not survive,
-or once the server has rejected it, and everything that follows uses the new one: the rest of the
-fetch, submodules and Git LFS.
+A token may expire during a long fetch. It is replaced shortly before it expires, or after the
+server has rejected it. Everything that follows uses the new one: the rest of the fetch, submodules
+and Git LFS.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["Credentials", "RenewCredential", "authorization_of", "key_of", "password_of"]
 
 RenewCredential = Callable[["Credential"], "Credential | None"]
-"""Gives a credential in place of one that the git server rejected or that has expired; ``None`` if
-there is no other one."""
+"""Returns another credential, after the git server rejected one or after one has expired; ``None``
+if there is no other one."""
 
 MAX_IN_A_ROW = 5
-"""Replacements without an accepted one between them. Credentials may be replaced twice while one
-request is on its way."""
+"""Maximum number of replacements in a row, without an accepted credential between them. Credentials
+may be replaced twice while one request is in progress."""
 
 _EARLY = timedelta(seconds=30)
 
@@ -39,7 +39,7 @@ class Credentials:
     """The credentials in use; safe to use from several threads.
 
     Args:
-        renew: Asked for another credential (default: there is no other one).
+        renew: Returns another credential (default: there is no other one).
     """
 
     def __init__(self, renew: RenewCredential | None = None) -> None:
@@ -71,8 +71,8 @@ class Credentials:
     def replace(self, rejected: Credential | None) -> bool:
         """Replace a credential that the server rejected.
 
-        If a few in a row are rejected, the reason is another one than their age, and none is asked
-        for any more.
+        If several in a row are rejected, they were not rejected because they expired. Then no other
+        one is requested.
 
         Returns:
             Whether there is another one to try.
@@ -90,7 +90,7 @@ class Credentials:
             self._in_a_row += 1
         found = self._renew(rejected)
         with self._lock:
-            # A key is of no use over HTTPS, nor a password over SSH.
+            # A key cannot be used over HTTPS, and a password cannot be used over SSH.
             is_other = type(found) is type(rejected) and found != rejected
             if found is None or not is_other or found in self._newer:
                 self._final.add(rejected)
@@ -105,7 +105,7 @@ class Credentials:
 
 
 def authorization_of(credential: GitCredential) -> tuple[str, SecretStr]:
-    """Return the header that shows a credential: Basic (RFC 7617) or Bearer (RFC 6750)."""
+    """Return the header with a credential: Basic (RFC 7617) or Bearer (RFC 6750)."""
     from deploycore.http import BasicAuth, BearerAuth  # imports requests
 
     if credential.scheme == "bearer":
@@ -114,14 +114,15 @@ def authorization_of(credential: GitCredential) -> tuple[str, SecretStr]:
 
 
 def password_of(source: CloneUrl) -> GitCredential | None:
-    """Return what a repository's HTTP server is shown; ``None`` for a key, which is for SSH."""
+    """Return the credential for a repository's HTTP server; ``None`` if there is only a key, for
+    SSH."""
     from deploycore.models import GitCredential  # imports pydantic
 
     return source.credential if isinstance(source.credential, GitCredential) else None
 
 
 def key_of(source: CloneUrl) -> SshCredential | None:
-    """Return what a repository's SSH server is shown; ``None`` for a password."""
+    """Return the credential for a repository's SSH server; ``None`` if there is only a password."""
     from deploycore.models import SshCredential  # imports pydantic
 
     return source.credential if isinstance(source.credential, SshCredential) else None

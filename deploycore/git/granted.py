@@ -1,7 +1,7 @@
 """Sources of submodules with a credential that is not the outermost repository's.
 
-Git does not know where such credentials come from. The caller passes a function that says which
-URLs it has one for.
+This package does not know where such credentials come from. The caller passes a function that
+returns the credential for a URL, if there is one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class GrantedSource(NamedTuple):
 
     Attributes:
         source: The URL and its credential, which is sent to that URL's origin only.
-        renew: Asked for another credential when the server rejects that one, or when it expires.
+        renew: Returns another credential when the server rejects that one, or when it expires.
     """
 
     source: CloneUrl

@@ -81,7 +81,7 @@ class Operation:
 
     Args:
         home: The URL of the outermost repository, if it is known.
-        renew: Asked for another credential when the server rejects one.
+        renew: Returns another credential when the server rejects one.
         clock: A monotonic clock, in seconds.
         sleep: Waits for a number of seconds.
     """

@@ -81,7 +81,7 @@ def export(
             whose URL is for SSH.
         watched: Paths of which at least one must have changed. They are compared after the fetch
             and before anything is written.
-        renew: Asked for another credential when the server rejects the source's, or when that
+        renew: Returns another credential when the server rejects the source's, or when that
             expires. Submodules and Git LFS use the new one too.
         find_source: Finds the source of a submodule at another origin that has a credential of
             its own. Without one, such a submodule is fetched without a credential.

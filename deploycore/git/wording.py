@@ -39,7 +39,7 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX
 
 
 def _redactor(source: CloneUrl | None = None) -> Redactor:
-    from deploycore.redaction import Redactor, secrets_in  # pydantic takes long to import
+    from deploycore.redaction import Redactor, secrets_in  # importing pydantic takes long
 
     return Redactor(secrets_in(source) if source else [])
 

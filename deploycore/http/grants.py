@@ -66,7 +66,7 @@ def _sendable(token: SecretStr) -> SecretStr:
 
 
 def _seconds(given: Any) -> float | None:
-    """A lifetime; ``None`` for what is not one."""
+    """Return a lifetime; ``None`` if the value is not one."""
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
     try:
@@ -87,8 +87,8 @@ class _TokenAnswer(BaseModel):
     """A token as a server answers with it (RFC 6749, 5.1); Bitbucket names the scopes ``scopes``
     too.
 
-    Only the access token must be right. Were the answer rejected for anything else in it, a refresh
-    token that is used up would have been exchanged for nothing.
+    Only the access token must be valid. If another invalid field caused an error, the refresh token
+    would be used up, and the new token lost.
     """
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, defer_build=True)

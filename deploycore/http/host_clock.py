@@ -21,10 +21,11 @@ class HostClock:
         self.offset: float | None = None
 
     def note(self, headers: Mapping[str, str], now: datetime) -> None:
-        """Read an answer that has just come; what makes no sense is passed over."""
+        """Read a response that has just arrived. A date that makes no sense is ignored."""
         date = http_date(headers.get("Date", ""))
         if date is None:
             return
-        age = headers.get("Age", "")  # what a cache on the way gives was dated when it was made
+        # a cache on the way returns the date at which it stored the response
+        age = headers.get("Age", "")
         waited = int(age[:9]) if age.isascii() and age.isdigit() else 0
         self.offset = (date - now).total_seconds() + waited

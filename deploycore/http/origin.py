@@ -88,7 +88,7 @@ class Origin:
         """Whether an absolute URL certainly has this origin, and no user information."""
         if not _PLAIN_URL.fullmatch(url):
             return False
-        from urllib3.util import parse_url  # takes as long to import as all of this package
+        from urllib3.util import parse_url  # its import takes as long as that of this whole package
 
         try:
             parts, other = urlsplit(url), parse_url(url)

@@ -64,13 +64,14 @@ class ItemTally:
             error: The problem of the other items.
 
         Raises:
-            UnexpectedAnswer: None could be read, and the page decides; or none could be read from
-                so many pages in a row that the listing may have no end.
+            UnexpectedAnswer: No item of the page could be parsed, and the page is not part of a
+                listing; or no item of so many pages in a row could be parsed that the listing may
+                not end.
         """
         self._found += found
         self._error = self._error or error
         if error is not None and not found and not self._is_listing:
-            self._reasons.clear()  # the error tells
+            self._reasons.clear()  # the error reports them
             raise error
         self._count_page(found)
 
@@ -89,14 +90,14 @@ class ItemTally:
                 raise _endless("it has more pages than are wanted")
 
     def given(self, repeats: int) -> None:
-        """The listing gave an item.
+        """Record an item that the listing has returned.
 
         Args:
-            repeats: How many of its latest items in a row had been given before; zero for a new
-                one.
+            repeats: The number of latest items in a row that had been returned before; zero for a
+                new item.
 
         Raises:
-            UnexpectedAnswer: So many pages in a row had nothing new that it may have no end.
+            UnexpectedAnswer: So many pages in a row had no new item that the listing may not end.
         """
         if not repeats:
             self._repeated_pages = 0
@@ -130,7 +131,7 @@ class ItemTally:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """A context in which the items of all parsed pages are counted here."""
+        """Return a context in which the items of all parsed pages are counted here."""
         former = _current.set(self)
         try:
             yield
@@ -161,7 +162,7 @@ _most_pages: ContextVar[int | None] = ContextVar("deploycore_http_most_pages", d
 
 @contextmanager
 def reading_few_pages(most: int) -> Iterator[None]:
-    """Within this, a listing of more pages than ``most`` ends with an error."""
+    """Limit a listing: within this context, more than ``most`` pages are an error."""
     former = _most_pages.set(most)
     try:
         yield

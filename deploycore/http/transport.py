@@ -25,10 +25,10 @@ __all__ = ["Transport"]
 
 _CHUNK_BYTES = 64 * 1024
 _WITHOUT_CONTENT_MOST = 1024 * 1024
-"""Bytes that may arrive without one byte of content among them."""
+"""Maximum number of bytes that may arrive without a byte of content among them."""
 
 _wire: ContextVar[Wire | None] = ContextVar("deploycore_http_wire", default=None)
-"""The connections of the request that this thread sends now."""
+"""The connections of the request that this thread is sending."""
 
 
 def _current_wire() -> Wire:
@@ -63,7 +63,7 @@ class Transport:
 
     def send(self, request: requests.Request, seconds: float) -> Answer | Failure:
         """Send a request, and read the whole response."""
-        outer = _wire.get()  # of the request that waits for this one to authorize it
+        outer = _wire.get()  # those of the request that waits for this one to authorize it
         seconds = seconds if outer is None else min(seconds, outer.seconds_left)
         with self._connected(seconds) as wire:
             try:
@@ -131,7 +131,7 @@ class Transport:
         return Answer(response.status_code, response.headers, bytes(body), target)
 
     def _failure(self, error: Exception, wire: Wire) -> Failure | None:
-        """What an exception means; ``None``: it is a bug."""
+        """Return the meaning of an exception; ``None`` if it is a bug."""
         if wire.has_overrun:
             return Failure("it sent too much besides its content", unexpected=True)
         if self._closed.is_set():

@@ -17,7 +17,8 @@ from deploycore.http.wire import Wire
 __all__ = ["PlainConnection", "SecureConnection"]
 
 _HEAD_BYTES_MOST = 1024 * 1024
-"""What may arrive until an answer's header is complete, interim responses (1xx) included."""
+"""Maximum number of bytes until a response's header is complete, interim responses (1xx)
+included."""
 
 
 class _WatchedIO(io.RawIOBase):

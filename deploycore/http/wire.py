@@ -136,8 +136,8 @@ class Wire:
         self._sockets = ()
 
     def _addresses(self, host: str, port: int) -> list[Any]:
-        """Look up a name in a thread: nothing can interrupt the system's resolver. One that does
-        not answer is left to its own time-out; its thread only waits."""
+        """Look up a name in a thread, because the system's resolver cannot be interrupted. If it
+        does not answer, its thread waits until the resolver's own timeout."""
         outcome: list[list[Any] | Exception] = []
 
         def look_up() -> None:
@@ -202,7 +202,7 @@ def cutting_after(wire: Wire, seconds: float) -> Iterator[None]:
 
 @cache
 def _family() -> socket.AddressFamily:
-    """The kind of addresses to look up: any, or IPv4 on a system without IPv6."""
+    """Return the kind of addresses to look up: any, or IPv4 on a system without IPv6."""
     if socket.has_ipv6:
         with suppress(OSError), socket.socket(socket.AF_INET6) as trial:
             trial.bind(("::1", 0))

@@ -175,8 +175,8 @@ class Removals:
         if plan.is_former:
             self._store.forget_removed_history(name)
             return Removal(plan, self._remove_logs(name))
-        # A database that is locked, full or read-only is found out before the host is asked: an
-        # application that stays keeps its webhook.
+        # Detect a locked, full or read-only database before the request to the host: an application
+        # that stays must keep its webhook.
         self._store.check_writing(patience=_STORE_SECONDS)
         remains, error = self._remove_webhook(plan, ask_host=not keep_webhook)
         remains += self._remove_keys(plan)
@@ -199,7 +199,7 @@ class Removals:
         return Removal(plan, remains, error)
 
     def _remove_keys(self, plan: RemovalPlan) -> list[str]:
-        """Have the host forget the application's SSH keys; what remains there."""
+        """Remove the application's SSH keys from the host; return what remains there."""
         remains = [] if plan.key_damage is None else [_UNKNOWN_KEY.format(name=plan.name)]
         for key in plan.deploy_keys:
             left = self._deploy_keys.remove_at_host_in_time(key)
@@ -217,7 +217,7 @@ class Removals:
         except ConfigurationError:
             return False
         except StoreError:
-            return True  # it is damaged
+            return True  # the record is damaged
         return True
 
     def _remove_webhook(
@@ -230,7 +230,7 @@ class Removals:
         if webhook is None:
             return [], None
         if webhook.hosts_id is None and webhook.delivered_at is None:
-            return [], None  # nobody knows that there ever was one at the host
+            return [], None  # whether the host ever had a webhook is unknown
         error: DeploycoreError | None = None
         if ask_host and webhook.hosts_id is not None:
             try:

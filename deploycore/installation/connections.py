@@ -104,7 +104,7 @@ class Connections:
         from deploycore.store.token_vault import TokenVault
 
         vault = TokenVault(record.name, lambda: self._store().provider_tokens, self._secrets)
-        # Another configuration has other tokens. The secret behind a reference may change too.
+        # Another configuration has other tokens. The secret behind a reference may change, too.
         version = hash((record.generation, *(each.get_secret_value() for each in secrets.values())))
         return TokenSource(self._token_memory, vault, record.name, version)
 
@@ -116,8 +116,8 @@ class Connections:
 
 
 class _OtherCredentials:
-    """The credentials that an open provider may use in place of its own: those that it was changed
-    to since, and after the host rejected them, the former ones while they are kept."""
+    """Other credentials for an open provider: those that it has been changed to and, if the host
+    rejects them, the previous ones while they are valid."""
 
     def __init__(
         self,
@@ -133,8 +133,8 @@ class _OtherCredentials:
         self._tried = [(dict(record.settings), dict(secrets))]
 
     def newer(self) -> Opened | None:
-        """Those that the provider was changed to since; ``None`` if it was not changed, or they
-        cannot be read."""
+        """Return the credentials that the provider has been changed to; ``None`` if it was not
+        changed, or they cannot be read."""
         connections = self._connections
         try:
             record = connections._read(self._name)
@@ -143,13 +143,13 @@ class _OtherCredentials:
             secrets = connections._revealed(record.secrets)
             config, core = _fields(record, self._plugin, secrets)
         except (ConfigurationError, StoreError):
-            return None  # what is open may go on
+            return None  # the open provider can continue
         self._generation = record.generation
         self._tried = [(dict(record.settings), dict(secrets))]
         return config, core, connections._token_source(record, secrets)
 
     def find(self) -> Opened | None:
-        """The next ones; ``None`` if there are no more."""
+        """Return the next credentials; ``None`` if there are no more."""
         connections = self._connections
         try:
             record = connections._store().get_provider(self._name)
@@ -164,7 +164,8 @@ class _OtherCredentials:
                 config, core = _fields(record, self._plugin, secrets)
                 return config, core, connections._token_source(record, secrets)
         except (ConfigurationError, StoreError):
-            return None  # the host's refusal says more than why there is nothing else to try
+            # the host's error is more helpful than the reason why there are no other credentials
+            return None
         return None
 
 

@@ -1,4 +1,4 @@
-"""What is said of deploy keys: whose they are, what git uses, and what remains at the host."""
+"""The results about deploy keys: their owners, which key git uses, and what remains at the host."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["KeyOutcome", "KeyOwner", "KeyUse", "ListedKey", "RemainingKey"]
 
 @dataclass(frozen=True)
 class KeyOwner:
-    """Whose a key is: an application's or, without one, a provider's."""
+    """The owner of a key: an application or, if it has none, a provider."""
 
     application: str | None
     provider: str
 
     @property
     def name(self) -> str:
-        """The name of the application or the provider."""
+        """The name of the application or provider."""
         return self.provider if self.application is None else self.application
 
     @property
     def noun(self) -> str:
-        """What it is."""
+        """Whether the owner is an application or a provider."""
         return "provider" if self.application is None else "application"
 
 
@@ -35,11 +35,11 @@ KeyUse = Literal["waiting", "in use", "not used", "left over"]
 
 @dataclass(frozen=True)
 class ListedKey:
-    """A key, and what it is to git.
+    """A key, and whether git uses it.
 
     Attributes:
-        use: ``waiting`` until the host accepts it. ``not used`` if a person has given the provider
-            another key, or the application another provider or repository. ``left over`` if it was
+        use: ``waiting`` until the host accepts it. ``not used`` if a person has changed the
+            provider's key, or the application's provider or repository. ``left over`` if it was
             replaced, and the host may still have it.
     """
 
@@ -52,9 +52,9 @@ class RemainingKey:
     """A key that the git host may still have.
 
     Attributes:
-        repository: Empty where a person has added the key.
-        page: Where a person removes it; empty if that is not known.
-        error: Why it could not be removed, if that was tried.
+        repository: The repository; empty if a person has added the key.
+        page: The page where a person can remove it; empty if it is not known.
+        error: Why it could not be removed, if deploycore has tried to remove it.
     """
 
     key: DeployKeyRecord
@@ -72,12 +72,12 @@ class RemainingKey:
 
 @dataclass(frozen=True)
 class KeyOutcome:
-    """What became of a new key.
+    """The result of creating a key.
 
     Attributes:
         by_hand: Why a person has to add the key at the git host; empty if it is registered.
-        pages: Where to add it.
-        remains: The former keys that the git host may still have.
+        pages: The pages where a person can add it.
+        remains: The previous keys that the git host may still have.
     """
 
     key: DeployKeyRecord

@@ -1,8 +1,8 @@
-"""Deploy keys: SSH keys that are made here, registered at the git host, replaced and removed.
+"""Deploy keys: SSH keys that deploycore creates, registers at the git host, replaces and removes.
 
-What is done at the host is noted before and after, so that a crash at any point leaves a key that
-works, and each key that the host may have is listed. A key is used once the host accepts it, and
-removed at the host once another one is in use. Each step may be repeated.
+Each change at the host is recorded before and after it. So after a crash at any point, there is a
+key that works, and each key that the host may have is listed. A key is used as soon as the host
+accepts it, and removed at the host as soon as another one is in use. Each step can be repeated.
 """
 
 from __future__ import annotations
@@ -71,13 +71,14 @@ class DeployKeys:
         self._git_settings = git_settings
 
     def owner(self, name: str, noun: Literal["application", "provider"] | None = None) -> KeyOwner:
-        """Find whose key is meant by a name.
+        """Find the owner of a key by name.
 
         Args:
-            noun: What the name is, where an application and a provider have the same.
+            noun: Whether the name is an application or a provider, if both have this name.
 
         Raises:
-            ConfigurationError: There is nothing of this name, or there are two.
+            ConfigurationError: Neither an application nor a provider has this name, or both have
+                it.
         """
         if noun is None:
             is_application, is_provider = self._store.deploy_keys.owner_of(name)
@@ -95,24 +96,24 @@ class DeployKeys:
     def create(
         self, owner: KeyOwner, *, kind: KeyType | None = None, repositories: Sequence[str] = ()
     ) -> KeyOutcome:
-        """Make a key, register it, prove it, and use it. To try again, call it again.
+        """Create a key, register it, test it, and use it. To try again, call it again.
 
         Args:
-            kind: The type of the key (default: that of the key that waits for the host to accept
-                it, else Ed25519). A waiting key of another type is replaced.
-            repositories: Those that a provider's key is registered for (default: those of the
+            kind: The type of the key (default: the type of a key that waits for the host to accept
+                it, or else Ed25519). A waiting key of another type is replaced.
+            repositories: The repositories to register a provider's key for (default: those of the
                 provider's applications).
 
         Returns:
-            The key, live once the git host accepts it.
+            The key. It is in use as soon as the git host accepts it.
 
         Raises:
-            ConfigurationError: There is a key already, or no repository to try it with.
-            ProviderError: The host cannot be reached, or refuses the key.
-            GitError: The key is registered, and the SSH server does not accept it.
+            ConfigurationError: There is already a key, or no repository to test it with.
+            ProviderError: The host cannot be reached, or rejects the key.
+            GitError: The key is registered, but the SSH server does not accept it.
         """
         keys = self._of(owner)
-        # A process that ended early may have given a provider a key that still waits.
+        # A process that ended early may have given the provider a key that is recorded as waiting.
         has_new = any(each.state == "new" and self._is_of_provider(each) for each in keys)
         is_live = any(each.state == "live" for each in keys)
         if not has_new and (is_live or self._has_own_key(owner)):
@@ -126,11 +127,11 @@ class DeployKeys:
     def rotate(
         self, owner: KeyOwner, *, kind: KeyType | None = None, repositories: Sequence[str] = ()
     ) -> KeyOutcome:
-        """Replace the key: the former one is removed at the host once the new one is in use.
+        """Replace the key. The previous key is removed at the host when the new one is in use.
 
         Raises:
-            ConfigurationError: There is no key, or no repository to try it with.
-            ProviderError, GitError: As for ``create``; the former key stays in use.
+            ConfigurationError: There is no key, or no repository to test it with.
+            ProviderError, GitError: As for ``create``; the previous key stays in use.
         """
         is_live = any(each.state == "live" for each in self._of(owner))
         if not (is_live or self._has_own_key(owner)):
@@ -154,15 +155,15 @@ class DeployKeys:
         Git then uses the provider's other credentials.
 
         Args:
-            left_over: Whether only keys are removed that git does not use any more.
-            at_host: Whether the host is asked.
+            left_over: Whether to remove only keys that git does not use any more.
+            at_host: Whether to remove them at the host too.
 
         Returns:
-            What a person has to remove at the host.
+            The keys that a person has to remove at the host.
 
         Raises:
             ConfigurationError: There is no such key.
-            ProviderError: The host refuses, or cannot be reached; the key is not forgotten then.
+            ProviderError: The host rejects the request, or cannot be reached. The key is then kept.
         """
         keys = [each for each in self._of(owner) if not left_over or self._is_left_over(each)]
         if not keys:
@@ -181,10 +182,10 @@ class DeployKeys:
         return tuple(remains)
 
     def remove_at_host_in_time(self, key: DeployKeyRecord) -> list[RemainingKey]:
-        """Have the host forget a key, and stop waiting for it after a minute.
+        """Remove a key from the host, but wait for the host at most a minute.
 
         Returns:
-            Where the key may still be.
+            The places where the key may still be.
         """
         try:
             return call_within(partial(self.remove_at_host, key), _SECONDS)
@@ -193,7 +194,8 @@ class DeployKeys:
             return [RemainingKey(key, each, error=error) for each in key.registered or [""]]
 
     def remove_at_host(self, key: DeployKeyRecord, *, ask: bool = True) -> list[RemainingKey]:
-        """Have the host forget a key, in each repository; returns where it may still be."""
+        """Remove a key from the host, for each repository; return the places where it may still
+        be."""
         if not key.registered:
             return [RemainingKey(key, page=self._page(key))]
         remains = []
@@ -220,7 +222,7 @@ class DeployKeys:
             key = self._new_key(owner, kind)
             secret = self._secrets.reveal(str(key.secret))
             key, by_hand = self._register(provider, key, repositories)
-            # A key that cannot read all of them would replace one that can.
+            # A key that cannot read all repositories would replace one that can.
             added_by_hand = [each for each in repositories if not key.registered.get(each)]
             pages = [provider.deploy_keys_page(RepositoryId.parse(each)) for each in added_by_hand]
             provider.use_ssh_key(secret)
@@ -234,13 +236,15 @@ class DeployKeys:
         if owner.application is None:
             new = {"ssh_private_key": secret, "ssh_passphrase": None}
             change = self._changes.plan(owner.provider, {}, new)
-            self._store.deploy_keys.refuse_replaced(key)  # a later change refuses this one
+            # a later change is checked against this one
+            self._store.deploy_keys.refuse_replaced(key)
             self._changes.store(change)
         self._store.deploy_keys.activate(key)
         return KeyOutcome(replace(key, state="live"), remains=tuple(self._remove_former(owner)))
 
     def _refuse_preview(self, owner: KeyOwner) -> None:
-        """Refuse a key for a preview: it would stay at the host when the preview is removed."""
+        """Refuse to create a key for a preview, because it would stay at the host when the preview
+        is removed."""
         for preview in self._store.previews.list():
             if preview.name == owner.application:
                 raise ConfigurationError(
@@ -275,7 +279,8 @@ class DeployKeys:
     def _register(
         self, provider: Provider, key: DeployKeyRecord, repositories: Sequence[str]
     ) -> tuple[DeployKeyRecord, str]:
-        """Register a key for repositories; why a person has to, if these credentials may not."""
+        """Register a key for repositories; return why a person has to do it if these credentials
+        may not."""
         if not provider.supports("add_deploy_key"):
             return (
                 key,
@@ -306,7 +311,7 @@ class DeployKeys:
         try:
             resolve(provider.clone_url(RepositoryId.parse(repository)), None, settings=settings)
         except RemoteRefused as error:
-            if not error.details.get("ref"):  # else the repository was read, and is empty
+            if not error.details.get("ref"):  # otherwise the repository was read, and is empty
                 raise
 
     def _remove_former(self, owner: KeyOwner) -> list[RemainingKey]:
@@ -325,8 +330,9 @@ class DeployKeys:
         with self._open_provider(key.provider) as provider:
             if number and provider.remove_deploy_key(where, number):
                 return
-            # Either a call was cut off, and the host may have the key; or the key was not found:
-            # a person may have added it again, and hosts hide repositories from some credentials.
+            # Either an earlier call was interrupted, and the host may have the key. Or the key was
+            # not found: a person may have added it again, and hosts hide repositories from some
+            # credentials.
             found = [each.id for each in provider.list_deploy_keys(where) if each.is_of(wanted)]
             for each in found:
                 provider.remove_deploy_key(where, each)
@@ -339,10 +345,10 @@ class DeployKeys:
             with self._open_provider(key.provider) as provider:
                 return provider.deploy_keys_page(RepositoryId.parse(name)) or ""
         except DeploycoreError:
-            return ""  # what remains is told without it
+            return ""  # the remaining keys are reported without the page
 
     def _repositories(self, owner: KeyOwner, given: Sequence[str]) -> list[str]:
-        """The repositories that the key is for; the first one is tried."""
+        """Return the repositories that the key is for. The key is tested with the first one."""
         if owner.application is not None:
             return [self._store.get_application(owner.application).definition.repository]
         open_provider = partial(self._open_provider, owner.provider)
@@ -388,9 +394,9 @@ class DeployKeys:
     def _is_used(self, key: DeployKeyRecord) -> bool:
         """Whether git clones with a key.
 
-        The state alone does not tell: a process may have ended between giving the key to a provider
-        and noting that. And a person may have given the provider another key since, or the
-        application another provider or repository.
+        The recorded state alone is not enough. A process may have ended after it gave the key to a
+        provider and before it recorded that. And since then, a person may have changed the
+        provider's key, or the application's provider or repository.
         """
         if key.application is None:
             return self._is_of_provider(key)
@@ -400,13 +406,14 @@ class DeployKeys:
         return (definition.provider, definition.repository) == (key.provider, key.repository)
 
     def _has_own_key(self, owner: KeyOwner) -> bool:
-        """Whether a provider was given an SSH key by a person."""
+        """Whether a person has given a provider an SSH key."""
         is_provider = owner.application is None
         return is_provider and "ssh_private_key" in self._store.get_provider(owner.name).secrets
 
 
 def _label(key: DeployKeyRecord) -> str:
-    """The name at the host. Some hosts accept each name once, and two keys overlap."""
+    """Return the key's name at the host. Some hosts accept each name only once, and two keys exist
+    at the same time during a replacement."""
     return f"deploycore {key.owner} {fingerprint_of(key.public_key)[7:15]}"
 
 

@@ -1,5 +1,5 @@
-"""Whether a provider's SSH server has a known key and accepts the provider's own, before it is
-stored."""
+"""Check that a provider's SSH server has a known key and accepts the provider's own key, before the
+provider is stored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _SECONDS = 60.0
 def verify_ssh(provider: Provider, settings: GitSettings) -> None:
     """Sign in to the SSH server of a provider that clones over SSH.
 
-    Which server that is, is asked of the first repository that the credentials may list. If there
-    is none, nothing is verified.
+    The server is that of the first repository that the credentials can list. If there is none,
+    nothing is verified.
 
     Raises:
         HostKeyRefused: The server's key is neither published by the host nor pinned, or it is

@@ -176,7 +176,7 @@ class Installation:
         return ProviderChanges(self.store, self.secrets, self._http_settings)
 
     def _provider_record(self, name: str) -> ProviderRecord:
-        if self._store is None:  # perhaps nothing else is asked of it, and it need not be imported
+        if self._store is None:  # if nothing else has needed the store, it need not be imported
             from deploycore.store.listing import read_listing
 
             found = read_listing(lambda listing: listing.provider(name), self._settings)
@@ -342,7 +342,8 @@ class Installation:
 
     @cached_property
     def deploy_keys(self) -> DeployKeys:
-        """Manages the SSH keys of applications and providers: made here, registered at the host."""
+        """Manages the SSH keys of applications and providers, which deploycore creates and
+        registers at the host."""
         from deploycore.installation.deploy_keys import DeployKeys
 
         return DeployKeys(

@@ -1,6 +1,7 @@
 """Checks of the patterns in an application's definition, before it is stored.
 
-They are not part of the definition itself: one that an earlier version stored is still read.
+They are not part of the definition's own validation, so that definitions from earlier versions can
+still be read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Add providers, and change their settings and secrets.
 
-A change is proved against the git host before it is stored, and stored in one step. Applications,
+A change is verified at the git host before it is stored, and stored in one step. Applications,
 history and webhooks of the provider stay. Processes that have the provider open notice the change
 before their next call (``provider/connection``).
 """
@@ -115,7 +115,8 @@ class ProviderChanges:
         revealed = {field: self._revealed(field, value) for field, value in stored.items()}
         found = parse_fields(plugin.config_type, settings, revealed, name=name, kind=plugin.kind)
         expires_at = None
-        if flow_of(found.config) is None:  # else there is nothing to prove before a person signs in
+        # otherwise nothing can be verified before a person signs in
+        if flow_of(found.config) is None:
             expires_at = self._prove(plugin, found.config, found.core, verify)
         record = ProviderRecord(
             name=name,
@@ -152,7 +153,7 @@ class ProviderChanges:
         plugin = load_plugin(record.kind)
         kept = self._kept_fields(record, plugin, settings)
         new_settings = {key: value for key, value in record.settings.items() if key in kept}
-        # A proxy may be either, and is what it was given as last.
+        # The proxy can be a setting or a secret. Its last form is the valid one.
         new_settings = {key: each for key, each in new_settings.items() if key not in secrets}
         new_settings |= {key: value for key, value in settings.items() if value is not None}
         for key in [key for key, value in settings.items() if value is None]:
@@ -170,7 +171,7 @@ class ProviderChanges:
                 new_secrets[key] = self._reference(key, given)
         own = {field.name for field in core_fields(plugin.config_type)}
         if "expires_on" in own and secrets.keys() - own and "expires_on" not in settings:
-            new_settings.pop("expires_on", None)  # that was about the former secret
+            new_settings.pop("expires_on", None)  # the expiry belongs to the previous secret
         revealed = {key: self._revealed(key, value) for key, value in new_secrets.items()}
         found = parse_fields(
             plugin.config_type, new_settings, revealed, name=name, kind=plugin.kind
@@ -265,11 +266,11 @@ class ProviderChanges:
     def _prove_change(
         self, change: ProviderChange, verify: Callable[[Provider], object] | None
     ) -> datetime | None:
-        """Prove a change; returns when the credentials expire, if the host told it.
+        """Verify a change; return when the credentials expire, if the host reports it.
 
-        Where a person signs in, it is proved with the present token, and new secrets by renewing
-        that. A change of where to sign in, or for which client, can only be proved by signing in
-        again.
+        If a person signs in to the provider, the change is verified with the current token, and new
+        secrets by renewing that token. A change of the server or client of the sign-in can only be
+        verified by signing in again.
         """
         from deploycore.credentials.keeper import TokenSource
         from deploycore.provider.stored_credentials import flow_of
@@ -287,13 +288,13 @@ class ProviderChanges:
         return None
 
     def _needs_new_sign_in(self, change: ProviderChange) -> bool:
-        """Whether the tokens of the former sign-in are not for what the provider will be."""
+        """Whether the tokens of the previous sign-in are not valid for the changed provider."""
         from deploycore.provider.stored_credentials import flow_of
 
         following = flow_of(change.config)
         try:
             former = flow_of(self.plan(change.record.name, {}, {}).config)
-        except DeploycoreError:  # such as a reference that can no longer be read
+        except DeploycoreError:  # for example because a reference cannot be read any more
             return following is not None
         return _client_of(former) != _client_of(following)
 
@@ -305,7 +306,7 @@ class ProviderChanges:
         verify: Callable[[Provider], object] | None,
         tokens: TokenSource | None = None,
     ) -> datetime | None:
-        """Call ``verify``; returns when the credentials expire, if the host told it."""
+        """Call ``verify``; return when the credentials expire, if the host reports it."""
         from deploycore.provider import Provider
 
         told: list[datetime | None] = []
@@ -331,8 +332,8 @@ class ProviderChanges:
     def _kept_fields(
         self, record: ProviderRecord, plugin: Plugin, settings: Mapping[str, str | None]
     ) -> set[str]:
-        """The stored fields that still apply: another mode does not take over those of the former
-        one."""
+        """Return the stored fields that still apply. Another mode does not get the fields of the
+        previous one."""
         from deploycore.provider.core_fields import all_fields
 
         stored = {*record.settings, *record.secrets}
@@ -361,7 +362,7 @@ class ProviderChanges:
 
 
 def _client_of(sign_in: SignIn | None) -> tuple[object, ...]:
-    """What a token of a sign-in depends on."""
+    """Return the values that a token of a sign-in depends on."""
     if sign_in is None:
         return ()
     return (type(sign_in), sign_in.server, sign_in.token_path, sign_in.client_id)
@@ -389,7 +390,8 @@ def _differences(
 
 
 def _known_expiry(change: ProviderChange) -> datetime | None:
-    """What the host has told before, where the change affects neither credentials nor that."""
+    """Return the expiry that the host has reported before, if the change affects neither the
+    credentials nor the expiry."""
     changed = {each.field for each in change.differences}
     affected = changed & {*change.record.secrets, *change.secrets, "expires_on"}
     return None if affected else change.record.expires_at

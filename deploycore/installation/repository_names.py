@@ -15,7 +15,8 @@ __all__ = ["read_repository_of"]
 
 
 def read_repository_of(open_provider: Callable[[], Provider], text: str) -> RepositoryId:
-    """The repository that is meant. The provider is opened only if the text may be an address.
+    """Return the repository that a text names. The provider is opened only if the text may be an
+    address.
 
     Raises:
         ConfigurationError: As for :meth:`deploycore.Installation.read_repository`.

@@ -179,21 +179,21 @@ class _Candidate:
         self._generation = 1
 
     def load(self, key: str) -> StoredToken:
-        """The token, as if it had just been obtained."""
+        """Return the token, as if it had just been obtained."""
         ends = self.token.expires_at
         left = None if ends is None else (ends - datetime.now(UTC)).total_seconds()
         return StoredToken(self.token, self._generation, left, left)
 
     def begin_renewal(self, key: str, generation: int, seconds: float) -> bool:
-        """No other process has it."""
+        """Return true, because no other process has the token."""
         return True
 
     def finish_renewal(
         self, key: str, generation: int, token: Token, lifetime: float | None
     ) -> bool:
-        """Hold the new token."""
+        """Keep the new token."""
         self.token, self._generation = token, generation
         return True
 
     def give_up_renewal(self, key: str) -> None:
-        """Nobody waits."""
+        """Do nothing, because no other process waits."""

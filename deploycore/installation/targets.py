@@ -44,7 +44,7 @@ def refuse_foreign_targets(
     for each in applications:
         if each.host is None or each.host == gethostname():
             try:
-                with suppress(OSError):  # the user who deploys may have more rights
+                with suppress(OSError):  # the user who deploys may have more permissions
                     Releases(each.target).refuse_foreign_target()
             except ConfigurationError:
                 may_store()

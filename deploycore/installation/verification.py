@@ -33,7 +33,7 @@ def verify_applications(
     open_provider: Callable[[Application], Provider],
     settings: GitSettings,
 ) -> None:
-    """Request each application's repository and ref from the git hosts, several at once.
+    """Request the repository and ref of each application from the git hosts, several at once.
 
     If a ref is the hash of a commit, only the repository is requested.
 

@@ -29,7 +29,7 @@ __all__ = ["DAY", "Webhooks", "describe_remaining", "place_of"]
 logger = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
-"""How long a former secret holds."""
+"""How long a previous secret stays valid."""
 
 
 class Webhooks:
@@ -174,7 +174,7 @@ class Webhooks:
         return tuple(found)
 
     def _remove_former(self, former: WebhookRecord) -> None:
-        """Have the host forget the webhook of a repository that the application had before."""
+        """Remove the webhook of an earlier repository of the application from the host."""
         try:
             self.remove_at_host(former)
         except DeploycoreError as error:
@@ -184,7 +184,7 @@ class Webhooks:
             )
 
     def _new_secret(self) -> str:
-        # 43 characters; hosts take 128 or more.
+        # 43 characters; hosts accept 128 or more.
         return self._box.seal(SecretStr(secrets.token_urlsafe(32)))
 
     def _tell_host(
@@ -204,8 +204,8 @@ class Webhooks:
                 )
             made = provider.register_webhook(definition.repository_id, url, secret)
         if _is_elsewhere(former, definition, made.id):
-            # Before the new place is noted: whatever fails or dies here, the former place is known
-            # until this is done again.
+            # This is done before the new place is recorded. So if anything fails or the process
+            # dies, the previous place stays recorded until its webhook is removed.
             self._remove_former(former)
         self._store.webhooks.note_host(
             name,
@@ -218,12 +218,12 @@ class Webhooks:
 
 
 def _is_elsewhere(former: WebhookRecord, definition: Application, registered: str) -> bool:
-    """Whether a webhook of before is at another repository than the application's.
+    """Whether an earlier webhook belongs to another repository than the application's.
 
     Args:
-        registered: The identifier of the webhook that the host has now. The same one on the same
-            host is the same webhook: the repository was renamed, and the host still finds it by
-            its former name.
+        registered: The identifier of the webhook that the host has now. If it is the same as before
+            on the same host, the repository was only renamed: the host finds it under its previous
+            name too.
     """
     provider, repository = place_of(former, definition)
     if provider == definition.provider and former.hosts_id == registered:

@@ -98,10 +98,10 @@ class SshAddress(Model):
 
 
 def _refuse_unclean(url: str) -> None:
-    """Refuse what is no address to clone from.
+    """Refuse a text that is not an address to clone from.
 
     Raises:
-        ValueError: It has another scheme, no host, or something that does not belong there.
+        ValueError: The text has another scheme, no host, or a part that is not allowed.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "ssh") or not parts.hostname:
@@ -145,9 +145,9 @@ class CloneUrl(Model):
     def reveal_joined(self) -> str:
         """Return the URL with the credential in it: ``https://user:secret@host/…``.
 
-        For handing to a stock git client by a person who asked for it; deploycore itself
-        never uses this form, since it ends up in argument lists and ``.git/config``. A key is no
-        part of a URL: with an ``SshCredential``, this is the URL alone.
+        A person can pass it to a standard git client. deploycore itself never uses this form,
+        because it ends up in argument lists and in ``.git/config``. A URL cannot contain a key, so
+        with an ``SshCredential`` this is only the URL.
         """
         if not isinstance(self.credential, GitCredential):
             return self.url

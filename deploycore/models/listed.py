@@ -1,4 +1,4 @@
-"""What hosts have and list: accounts, owners, repositories, branches, tags and pull requests."""
+"""Accounts, owners, repositories, branches, tags and pull requests, as hosts list them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from deploycore.provider.registry import Plugin
 __all__ = ["SECRET_ARGUMENTS", "private_manager", "secrets_among", "type_of"]
 
 SECRET_ARGUMENTS = frozenset({"secret", "secrets"})
-"""The names of arguments that are secrets, which observers are not told."""
+"""The names of arguments that are secrets. Observers do not receive them."""
 
 
 def private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
@@ -26,15 +26,16 @@ def private_manager(instance: object, plugin: Plugin) -> pluggy.PluginManager:
 
 
 class _Manager(pluggy.PluginManager):
-    """Finds hooks in half the time: most names are those that every object has, and the
-    specification is the same for each provider."""
+    """Finds hooks in half of pluggy's time: it skips the names that every object has, and reads the
+    specification only once for all providers."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        """Return the options of an implementation; ``None`` for what is none."""
+        """Return the options of an implementation; ``None`` if the attribute is not one."""
         return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        """Return the options of a hook of the specification; ``None`` for what is none."""
+        """Return the options of a hook of the specification; ``None`` if the attribute is not
+        one."""
         if name.startswith("__"):
             return None
         if name not in _specification:

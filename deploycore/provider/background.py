@@ -39,9 +39,10 @@ LOOK_SECONDS = 0.05
 _THREAD_NAME = "deploycore-call"
 
 running: dict[int, tuple[str, str, str, float]] = {}
-"""For who calls a plugin: what each thread is in, by ``threading.get_ident``: whom it is about,
-the hook, the plugin, and since when by the monotonic clock. ``under_way`` keeps it for calls that
-may cost a microsecond; a dictionary takes and gives one entry in one step, whichever thread."""
+"""The call of plugin code that each thread is in, by ``threading.get_ident``: the subject, the
+hook, the plugin, and the start by the monotonic clock. ``under_way`` maintains it; code for which a
+microsecond matters can set it directly. No lock is needed, because a dictionary adds and removes
+one entry atomically in any thread."""
 
 _left: set[threading.Thread] = set()
 _left_lock = threading.Lock()
@@ -107,14 +108,14 @@ class BackgroundCall(Generic[T]):
 
     @property
     def under_way(self) -> UnderWay | None:
-        """The plugin's code that it is in."""
+        """The call of plugin code that the action is in."""
         entry = running.get(self._thread.ident or 0)
         return UnderWay(*entry) if entry else None
 
     def result(self) -> T:
         """Return the action's result, or raise its error, after it has ended."""
         if self._error is not None:
-            # Else the error, its traceback and this frame would keep each other alive.
+            # Otherwise the error, its traceback and this frame would keep each other alive.
             error, self._error = self._error, None
             try:
                 raise error
@@ -227,7 +228,7 @@ def printing_to_stderr() -> Iterator[None]:
 
 
 class _StdoutByThread:
-    """Stands in the place of ``sys.stdout``, which is that of all threads."""
+    """Replaces ``sys.stdout``, which all threads share."""
 
     def __init__(self, usual: TextIO) -> None:
         self.usual = usual
@@ -238,11 +239,12 @@ class _StdoutByThread:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error that came out of a plugin's code is somebody else's wish to stop.
+    """Whether an error from a plugin's code is a request from outside to stop.
 
-    That is ``KeyboardInterrupt``, and what else the handler of a signal raises, such as a test
-    runner's at a time limit; Python calls these in the main thread alone. All else is the plugin's
-    own fault, even what is no ``Exception``, such as ``asyncio.CancelledError``.
+    That is ``KeyboardInterrupt``, and anything else that the handler of a signal raises, such as a
+    test runner's at a time limit. Python calls these handlers only in the main thread. Every other
+    error is the plugin's own fault, even if it is not an ``Exception``, such as
+    ``asyncio.CancelledError``.
     """
     if threading.current_thread() is not threading.main_thread() or isinstance(error, Exception):
         return False
@@ -258,7 +260,8 @@ def _is_of_handler(error: BaseException) -> bool:
 
 def describe_raised(error: BaseException) -> str:
     """Describe what a plugin's code raised, and where, for the end of an error's message."""
-    # Not at start-up: every command imports this module, and few need pydantic for their help.
+    # Imported here, because every command imports this module, and few need pydantic for their
+    # help.
     from pydantic import ValidationError
 
     from deploycore.text.raised import text_of
@@ -273,16 +276,16 @@ def describe_raised(error: BaseException) -> str:
 
 
 def calls_left_behind() -> bool:
-    """Whether a call still runs at the end of a command, when nothing waits for one any more.
+    """Whether a call still runs at the end of a command, when no caller waits for it any more.
 
-    An interrupt ends the wait for a call wherever it arrives, so that the caller may not have had
-    the time to leave it.
+    An interrupt ends the wait for a call at any point, so the caller may not have been able to
+    abandon the call.
     """
     return any(thread.name == _THREAD_NAME for thread in threading.enumerate())
 
 
 def _forget_ended(*more: threading.Thread) -> frozenset[threading.Thread]:
-    """The threads that were left behind and still run."""
+    """The threads that were abandoned and still run."""
     with _left_lock:
         _left.update(more)
         _left.difference_update([thread for thread in _left if not thread.is_alive()])

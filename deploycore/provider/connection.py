@@ -29,18 +29,19 @@ T = TypeVar("T")
 _FRESH_SECONDS = 1.0
 
 Opened = tuple[ProviderConfig, CoreFields, TokenSource]
-"""A configuration, the core's fields with it, and where its tokens are held."""
+"""A configuration, the core's fields of the provider, and the place of its tokens."""
 
 
 class OtherCredentials(Protocol):
-    """Where a connection finds other credentials than its own."""
+    """Finds other credentials for a connection."""
 
     def find(self) -> Opened | None:
-        """The next ones to try after the host has rejected the present ones; ``None`` if there are
-        no more."""
+        """Return the next credentials to try after the host has rejected the current ones; ``None``
+        if there are no more."""
 
     def newer(self) -> Opened | None:
-        """Those that the provider was changed to since; ``None`` if it was not changed."""
+        """Return the credentials that the provider has been changed to; ``None`` if it was not
+        changed."""
 
 
 class Connection:
@@ -139,7 +140,8 @@ class Connection:
             return True
 
     def _take_over_changes(self) -> None:
-        """Use what the provider was changed to since, if that was not asked within a second."""
+        """Use the credentials that the provider has been changed to. This is checked at most once a
+        second."""
         if self._others is None or monotonic() < self._fresh_until:
             return
         with self._lock:

@@ -18,7 +18,8 @@ from deploycore.version import __version__
 
 __all__ = ["check_provider_class", "implemented_hooks"]
 
-_IMPL_MARK = "deploycore_impl"  # what pluggy's HookimplMarker("deploycore") leaves on a function
+# the attribute that pluggy's HookimplMarker("deploycore") sets on a function
+_IMPL_MARK = "deploycore_impl"
 
 
 def check_provider_class(candidate: object, *, plugin: str) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ def _config_faults(candidate: type) -> Iterable[str]:
         if not (inspect.isclass(member) and issubclass(member, ProviderConfig)):
             yield f"its Config {member!r} is not a subclass of deploycore's ProviderConfig"
         elif not _is_complete(member):
-            # A SecretStr that pydantic can't see would be taken for a field to show.
+            # pydantic does not treat such a SecretStr as a secret, so the field would be displayed.
             yield (
                 f"its Config {member.__name__} has annotations that cannot be resolved; import "
                 "their types at run time, not under TYPE_CHECKING"
@@ -164,7 +165,7 @@ def _implementations(candidate: object) -> Mapping[str, Callable[..., object]]:
 
 
 def _members(candidate: object) -> Mapping[str, object]:
-    """The attributes as they are defined, without calling any of the plugin's code."""
+    """Return the attributes as they are defined, without running any of the plugin's code."""
     if not inspect.isclass(candidate):
         return {name: inspect.getattr_static(candidate, name) for name in dir(candidate)}
     found: dict[str, object] = {}

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 NO_PROXY = "none"
-"""The value of ``proxy`` for no proxy at all, whatever the environment says."""
+"""The value of ``proxy`` for no proxy at all, whatever the environment has."""
 
 
 def _path(text: str) -> str:
@@ -76,14 +76,15 @@ def _proxy(secret: SecretStr) -> SecretStr:
         parts = parse_url(address)
     except ValueError:
         parts = Url()
-    # Raised out here, since urllib3's own errors quote what may be a password.
+    # Raise here, because urllib3's own errors quote text that may contain a password.
     if parts.scheme not in ("http", "https") or not parts.host or parts.path not in (None, "/"):
         raise ValueError(f"it must be http:// or https:// with a host and a port, or {NO_PROXY!r}")
     return SecretStr(address)
 
 
 def _host_keys(text: str) -> str:
-    """The lines themselves, also if a file with them is named."""
+    """Return the lines of a known_hosts file, from the text itself or from the file that it
+    names."""
     from deploycore.ssh.known_hosts import read_host_keys  # few providers have keys
 
     path = Path(text.strip()).expanduser()
@@ -164,7 +165,7 @@ class CoreFields(BaseModel):
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The SSH key with its passphrase; the proxy's address and its password, if it has one."""
+        """The SSH key with its passphrase, and the proxy's address and password, if it has one."""
         given = (self.ssh_private_key, self.ssh_passphrase)
         return (*(each for each in given if each is not None), *self._proxy_secrets)
 
@@ -191,7 +192,7 @@ class CoreFields(BaseModel):
         return self.model_copy(update=own)
 
     def ssh_source(self, address: SshAddress) -> CloneUrl:
-        """What git clones over SSH, with the key, and the keys that the host may have."""
+        """Return what git needs to clone over SSH: the key, and the host's pinned keys."""
         pinned = (self.ssh_host_keys or "").splitlines()
         return CloneUrl(
             url=address.url,
@@ -226,7 +227,7 @@ class CoreFields(BaseModel):
 
 
 NO_CORE_FIELDS = CoreFields.model_construct()  # without validation, which takes time to set up
-"""Those of a provider for which none is set."""
+"""The core fields of a provider that has none of them."""
 
 
 class ParsedFields(NamedTuple):
@@ -264,11 +265,11 @@ def _core_names(config_type: Any) -> set[str]:
 
 
 FieldGroup = Literal["network", "ssh", "expiry"]
-"""What core fields are for."""
+"""The purposes of core fields."""
 
 
 def core_group(field: ConfigField) -> FieldGroup:
-    """Return what a core field is for."""
+    """Return the purpose of a core field."""
     if field.name.startswith("ssh_"):
         return "ssh"
     return "expiry" if field.name == "expires_on" else "network"
@@ -327,7 +328,8 @@ def split_fields(
 
 
 def _add_core_problems(error: ConfigurationError, values: Mapping[str, object]) -> None:
-    """Add what is wrong with the core's fields, so that all problems are told at once."""
+    """Add the problems of the core's fields to an error, so that all problems are reported at
+    once."""
     try:
         CoreFields.model_validate(values)
     except ValidationError as invalid:
@@ -385,7 +387,7 @@ def _refuse_unusable(core: CoreFields, name: str) -> None:
 
 @contextmanager
 def about_field(field: str, *, provider: str | None = None) -> Iterator[None]:
-    """Add to errors which field of a provider they are about, for forms."""
+    """Add to an error which field of a provider each problem is about, for forms."""
     try:
         yield
     except ConfigurationError as error:
@@ -412,11 +414,8 @@ def read_host_key_option(text: str) -> str:
 
 
 def refuse_unusable_key(core: CoreFields, name: str) -> None:
-    """Refuse an SSH key that cannot be read, when it is given and not when it is used first.
-
-    Raises:
-        ConfigurationError: The key or its passphrase is wrong, or the extra is not installed.
-    """
+    """Refuse an SSH key that cannot be read, when it is entered and not only when it is first
+    used."""
     if not core.uses_ssh:
         return
     from deploycore.ssh.library import require_extra
@@ -431,6 +430,7 @@ def refuse_unusable_key(core: CoreFields, name: str) -> None:
 
 
 def _as_stored(core: CoreFields, given: set[str]) -> dict[str, str]:
-    """Paths and host keys as they are to be stored: other processes have other directories."""
+    """Return paths and host keys in the form to store, because other processes have other working
+    directories."""
     files = given & {"ca_bundle", "client_certificate", "client_key", "ssh_host_keys"}
     return {each: getattr(core, each) for each in files}

@@ -152,12 +152,13 @@ def label_of(point: EntryPoint) -> str:
 
 
 def identity_of(point: EntryPoint) -> tuple[str, ...]:
-    """Return what tells an entry point from those of other installations and versions."""
+    """Return a value that distinguishes an entry point from those of other installations and
+    versions."""
     return (*key_of(point), distribution_of(point)[1])
 
 
 def key_of(point: EntryPoint) -> tuple[str, str, str, str]:
-    """Return what tells an entry point from those of other installations."""
+    """Return a value that distinguishes an entry point from those of other installations."""
     place = str(point.dist.locate_file("")) if point.dist else ""
     return point.group, point.name, point.value, place
 

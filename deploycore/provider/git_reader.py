@@ -1,7 +1,7 @@
-"""What a plugin asks git servers through the core: see ``deploycore.git_reader``.
+"""Requests of plugins to git servers, through the core; see ``deploycore.git_reader``.
 
-A hook's errors are those of the git host, so what git says is translated here. The providers whose
-classes take no git reader never load this.
+A hook must raise the errors of git hosts, so errors of git are translated here. Providers whose
+classes take no git reader never load this module.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ProviderGitReader:
     Args:
         core: The provider's own network and its SSH key.
         settings: Timeouts and retries of its HTTP client, which hold here too.
-        redactor: Learns the secrets that git servers are shown.
+        redactor: Learns the secrets that are sent to git servers.
     """
 
     def __init__(self, core: CoreFields, settings: HttpSettings | None, redactor: Redactor) -> None:
@@ -84,7 +84,7 @@ class ProviderGitReader:
         if isinstance(source, SshAddress) and self._core.uses_ssh:
             source = self._core.ssh_source(source)
         elif isinstance(source, SshAddress):
-            source = CloneUrl(url=source.url)  # git says that there is no key
+            source = CloneUrl(url=source.url)  # git reports that there is no key
         for secret in secrets_in(source):
             self._redactor.learn(secret)
         try:
@@ -93,7 +93,8 @@ class ProviderGitReader:
             raise
         except GitError as error:
             failure = _translated(error)
-        # Out here, so that git's own error with its frames is no context of this one.
+        # Raise here, so that git's own error with its frames does not become the context of this
+        # one.
         raise failure
 
 
@@ -121,6 +122,6 @@ def _kind_of(error: GitError) -> type[ProviderError]:
     if error.details.get("reason") == "not_git" or (status is not None and status < 500):
         return UnexpectedAnswer
     if isinstance(error, RemoteRefused):
-        # A refusal in the protocol has no status; a repository that is not there is the usual one.
+        # A refusal in the protocol has no status. Usually, the repository does not exist.
         return NotFound
     return ProviderUnavailable

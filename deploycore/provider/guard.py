@@ -52,8 +52,8 @@ class Guard:
             redactor: Masks also the secrets among the hook's arguments.
 
         Raises:
-            DeploycoreError: An error for whatever the code raised, with context and without
-                secrets.
+            DeploycoreError: An error for the exception that the code raised, with context and
+                without secrets.
         """
         redactor = redactor or self._redactor
         me = get_ident()
@@ -73,13 +73,13 @@ class Guard:
         failure.hint = redactor.mask(failure.hint)
         failure.args = (failure.message,)
         failure.add_context(provider=self._provider, plugin=self._plugin, hook=hook)
-        # The chain may hold foreign exceptions with a secret in their text, and the plugin's
-        # frames may hold one in a variable, or an answer that echoes one.
+        # The chain may have an exception of a library with a secret in its text. The plugin's
+        # frames may have a secret in a variable, or a response that contains one.
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
     def explain(self, error: DeploycoreError) -> None:
-        """Add to an error what is known of the provider's credentials; see
+        """Add to an error what is known about the provider's credentials; see
         ``StoredCredentials``."""
         if self._stored is not None:
             self._stored.explain(error)
@@ -119,7 +119,7 @@ class Guard:
 
 
 def _hint(error: BaseException) -> str:
-    """What to do about an error of a plugin's code."""
+    """Return the next step after an error in a plugin's code."""
     from pydantic import ValidationError  # not at start-up: few commands need it
 
     if isinstance(error, ValidationError) and any(

@@ -77,7 +77,7 @@ class Provider(OptionalListings, OptionalCalls):
         http_settings: Settings of the HTTP client that the plugin gets.
         observers: The observers to call (default: the installed ones).
         tokens: Stores tokens that are obtained and renewed (default: in memory).
-        other_credentials: Tells of changes of the provider, and returns other credentials if the
+        other_credentials: Reports changes of the provider, and returns other credentials if the
             host rejects those of ``config``.
         stored: What is known about the credentials, if they are stored.
         note_expiry: Called after each ``authenticate`` with the expiry of the credentials.
@@ -141,7 +141,7 @@ class Provider(OptionalListings, OptionalCalls):
         account = self._call("authenticate", Account)
         if account.expires_at is None and self._connection.core.expires_at is not None:
             account = account.model_copy(update={"expires_at": self._connection.core.expires_at})
-        # Others than those that were opened may be the former ones.
+        # After a replacement, the credentials may be the previous ones.
         if self._note_expiry is not None and not self._connection.replaced:
             self._note_expiry(account.expires_at)
         return account
@@ -196,7 +196,7 @@ class Provider(OptionalListings, OptionalCalls):
         )
 
     def _like_ref(self, repository: RepositoryId, name: str) -> str:
-        """A suggestion from the first branches and tags, as far as the host lists them."""
+        """Return a suggestion from the first branches and tags that the host lists."""
         branches, tags = BranchQuery(limit=SUGGESTED_FROM), TagQuery(limit=SUGGESTED_FROM)
         known = [
             each.name for each in first_items(lambda: self.list_branches(repository, branches))
@@ -222,14 +222,14 @@ class Provider(OptionalListings, OptionalCalls):
     ) -> CloneUrl:
         """Return the URL to clone a repository from, and the credential for it.
 
-        Over SSH if the provider has a key for it, or uses the agent.
+        The URL is for SSH if the provider has an SSH key or uses the agent.
 
         Args:
             repository: The repository.
             rejected: A credential from an earlier call, if the git server has rejected it. Then a
                 token is renewed, and a replaced secret is read again.
         """
-        is_of_provider = self._ssh_key is None  # else an application's key was rejected
+        is_of_provider = self._ssh_key is None  # otherwise an application's key was rejected
         if rejected is not None and is_of_provider and not self._is_renewed(rejected):
             self._connection.use_others(self._connection.replaced)
         core = self._core
@@ -242,7 +242,7 @@ class Provider(OptionalListings, OptionalCalls):
         return found
 
     def _is_renewed(self, rejected: Credential) -> bool:
-        """Whether a rejected credential was a token that is renewed now."""
+        """Whether a rejected credential was a token, which is now renewed."""
         if not isinstance(rejected, GitCredential):
             return False
         return self._connection.tokens.refused(rejected.password)
@@ -284,11 +284,7 @@ class Provider(OptionalListings, OptionalCalls):
         return self._core.uses_ssh
 
     def use_ssh_key(self, key: SecretStr, *, replace_with: str = "") -> None:
-        """Clone over SSH with this key, in place of what the provider has for git.
-
-        Args:
-            replace_with: The command that replaces the key, for hints.
-        """
+        """Clone over SSH with this key, in place of the provider's own credentials for git."""
         self._redactor.learn(key)
         self._ssh_key = key
         self._key_command = replace_with
@@ -470,7 +466,7 @@ class Provider(OptionalListings, OptionalCalls):
             if is_new:
                 return query.wants(item)
         except (AttributeError, TypeError) as error:
-            # Models can be made without validation, and then have anything in them.
+            # Models can be created without validation, and can then contain anything.
             raise self._guard.broken(hook, f"gave an item that is not valid ({error})") from None
         if repeats.in_a_row > MOST_REPEATS:
             raise self._guard.endless(hook)

@@ -91,7 +91,7 @@ class PluginReport:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What can be seen of a plugin that could be imported."""
+    """The visible properties of a plugin that could be imported."""
 
     contract_version: int | str | None = None
     hooks: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ def plugin_reports() -> tuple[PluginReport, ...]:
             examinations.append((points[0], partial(_provider, points[0])))
             places.append(("provider", kind))
     for name, points in entry_points_by_name(OBSERVER_GROUP).items():
-        for point in points:  # all are told
+        for point in points:  # all of them are reported
             reports.append(None)
             examinations.append((point, partial(_observer, name, point)))
             places.append(("observer", name))
@@ -138,7 +138,7 @@ def location_of(distribution: Distribution) -> tuple[str, bool]:
         if direct.get("dir_info", {}).get("editable"):
             return url2pathname(urlsplit(direct["url"]).path), True
     except (ValueError, KeyError, AttributeError, TypeError, OSError):
-        pass  # where it is from is not known then; where it is, is
+        pass  # then it is unknown from where it was installed, but not where it is
     return str(distribution.locate_file("")), False
 
 

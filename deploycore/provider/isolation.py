@@ -32,13 +32,14 @@ from typing import IO, Any, Literal
 __all__ = ["Ending", "Frame", "IsolatedProcess", "Reporter", "serve"]
 
 SILENT_SECONDS = 30.0
-"""After how long without a heartbeat the interpreter is considered held; also on a slow machine."""
+"""Seconds without a heartbeat after which the interpreter is considered blocked, also on a slow
+machine."""
 _HEARTBEAT_SECONDS = 1.0
 _POLL_SECONDS = 0.5
 _DUMP_SECONDS = 10.0
 _ORPHAN_SECONDS = 60.0
 
-# The parent's path comes before all else: a plugin may be found by nothing but that.
+# The parent's search path comes first, because a plugin may be found only there.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     "from deploycore.provider.isolation import serve; serve(*sys.argv[2:])"
@@ -94,10 +95,11 @@ class Ending:
         return f"the process was ended by {name}"
 
     def frame(self, functions: Collection[str], *, within: Path | None = None) -> Frame | None:
-        """The innermost frame in one of these functions, not counting deploycore's own.
+        """Return the innermost frame in one of these functions, without those of deploycore.
 
         Args:
-            within: Where no thread is in such a function: the innermost frame in this directory.
+            within: A directory. If no thread is in such a function, the innermost frame in this
+                directory is returned.
         """
         frames = [frame for thread in self.threads for frame in thread]
         foreign = [frame for frame in frames if not Path(frame.file).is_relative_to(_OWN)]
@@ -147,7 +149,7 @@ class IsolatedProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL if is_silent else None,
                 pass_fds=(theirs, self._dump.fileno()),
-                process_group=0,  # so that Ctrl-C is for the parent to hear
+                process_group=0,  # so that only the parent gets Ctrl-C
             )
         except BaseException:
             os.close(self._events)
@@ -172,7 +174,8 @@ class IsolatedProcess:
         while not (cause := self._overdue(silent, idle, spent)):
             began = time.monotonic()
             chunk = self._read()
-            # Capped, since all stand still together while the machine, or the job, is suspended.
+            # The time is capped: if the machine or the job is suspended, the child stands still
+            # too.
             passed = min(time.monotonic() - began, 2 * _POLL_SECONDS)
             silent, idle, spent = silent + passed, idle + passed, spent + passed
             if chunk == b"" or (chunk is None and self._has_ended()):
@@ -192,7 +195,7 @@ class IsolatedProcess:
                 with self._process.stdin as stream:
                     stream.write(order)
         except BrokenPipeError:
-            pass  # it has ended already, which events() tells
+            pass  # it has already ended; events() reports that
 
     def _overdue(self, silent: float, idle: float, spent: float) -> Cause | None:
         if silent >= SILENT_SECONDS:
@@ -202,13 +205,13 @@ class IsolatedProcess:
         return "idle" if idle >= self._idle_seconds else None
 
     def _read(self) -> bytes | None:
-        """What there is to read; ``None`` where there is nothing yet, nothing at its end."""
+        """Return the data that can be read; ``None`` if there is none yet, nothing at the end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
             return os.read(self._events, 65536) if selector.select(_POLL_SECONDS) else None
 
     def _has_ended(self) -> bool:
-        """Whether it is over; it stays unreaped, so that its number is nobody else's."""
+        """Whether the child has ended. It is not reaped, so that its number is not used again."""
         if self._process.returncode is not None:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -216,9 +219,9 @@ class IsolatedProcess:
 
     def _end(self, cause: Cause) -> None:
         if cause == "ended":
-            self._wait(_DUMP_SECONDS)  # its end of the pipe may be closed a moment before
+            self._wait(_DUMP_SECONDS)  # its end of the pipe may be closed a moment earlier
         else:
-            self._signal(signal.SIGABRT)  # what faulthandler waits for
+            self._signal(signal.SIGABRT)  # the signal that makes faulthandler print
             self._wait(_DUMP_SECONDS)
         self._kill()
         self.ending = Ending(cause, self._process.returncode, self._threads())
@@ -233,7 +236,8 @@ class IsolatedProcess:
             os.kill(self._process.pid, number)
 
     def _kill(self) -> None:
-        """End it and all that it has started, and is in its group still."""
+        """Kill the child, and everything that it has started and that is still in its process
+        group."""
         if self._process.returncode is None:
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -280,17 +284,11 @@ class Reporter:
                 while line:
                     line = line[os.write(self._events, line) :]
             except BrokenPipeError:
-                os.kill(os.getpid(), signal.SIGKILL)  # nobody is there to hear the rest
+                os.kill(os.getpid(), signal.SIGKILL)  # the parent no longer reads
 
 
 def serve(target: str, events: str, dump: str) -> None:
-    """Be the child; see :class:`IsolatedProcess`.
-
-    Args:
-        target: ``module:function``.
-        events: The descriptor that events are written to.
-        dump: The descriptor that tracebacks of a crash are written to.
-    """
+    """Run in the child; see :class:`IsolatedProcess`."""
     for descriptor in (int(events), int(dump)):
         os.set_inheritable(descriptor, False)
     order = json.loads(sys.stdin.buffer.read())
@@ -304,12 +302,12 @@ def _dump_crashes(dump: int, seconds: float) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     faulthandler.enable(file=dump)
-    # The end of last resort, for a parent that was killed while the interpreter was held.
+    # The last resort, if the parent was killed while the interpreter was blocked.
     faulthandler.dump_traceback_later(seconds, file=dump, exit=True)
     leave, me = os._exit, os.getpid()
 
     def leave_a_trace(status: int) -> Any:
-        if os.getpid() == me:  # not where multiprocessing ends its forks
+        if os.getpid() == me:  # not in a process that multiprocessing has forked
             faulthandler.dump_traceback(file=dump)
         leave(status)
 

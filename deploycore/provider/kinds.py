@@ -1,7 +1,7 @@
 """The kinds of providers that can be added, with the fields of each way to sign in.
 
-The forms of the dashboard and the REST API are made from this, and this from the plugins'
-``Config``: a plugin needs no code for its form.
+The dashboard and the REST API create their forms from this module's results, which come from the
+plugins' ``Config``. So a plugin needs no code for its form.
 """
 
 from __future__ import annotations

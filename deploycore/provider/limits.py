@@ -1,7 +1,8 @@
 """Limit how long a call of a provider may take, and let the caller end the wait earlier.
 
-A hook is a plugin's code, and asks a host that may be slow. A limited call runs in a thread of its
-own. A call that does not return in time is abandoned; it ends when its connections are closed.
+A hook is a plugin's code, and sends requests to a host that may be slow. A limited call runs in its
+own thread. A call that does not return in time is abandoned; it ends when its connections are
+closed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ S = TypeVar("S", bound="_Limitable")
 
 
 class _Limitable(Protocol):
-    """A handle on a provider, as far as limits are concerned."""
+    """The attributes of a ``Provider`` that limits need."""
 
     name: str
     plugin: Plugin

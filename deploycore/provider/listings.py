@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["MOST_REPEATS", "Everything", "Item", "ModelT", "Query", "Repeats"]
 
 Item: TypeAlias = "Repository | Branch | Owner | PullRequest | RegisteredKey | Tag | Webhook"
-"""What listings give."""
+"""An item of a listing."""
 
 ItemT = TypeVar("ItemT", contravariant=True)
 ModelT = TypeVar("ModelT", Repository, Branch, Owner, PullRequest, "RegisteredKey", Tag, "Webhook")
 
-# A listing that changes while it is read gives the last items of a page again on the next one,
-# so remembering more than a page is enough.
+# If a listing changes while it is read, a page can repeat the last items of the previous page. So
+# more than a page of items is remembered.
 REMEMBERED_ITEMS = 1000
 MOST_REPEATS = 5000
 

@@ -124,7 +124,7 @@ def observer_hooks(name: str, observer: object) -> tuple[str, ...]:
 
 
 def _settings(home: Path | None, installed: Collection[str]) -> ObserverSettings:
-    """The settings of observers; what is wrong with the file is logged."""
+    """Read the settings of observers; problems of the file are logged."""
     from deploycore.provider.observer_settings import read_observer_settings
 
     try:
@@ -150,7 +150,7 @@ def _loaded(name: str, point: EntryPoint, settings: ObserverSettings) -> tuple[s
 
 
 def _name_of(manager: pluggy.PluginManager) -> str:
-    """The name of the one observer that a manager has."""
+    """Return the name of the only observer of a manager."""
     return manager.list_name_plugin()[0][0]
 
 

@@ -38,7 +38,7 @@ class OptionalCalls:
 
     @limited
     def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
-        """Where to clone a repository from over SSH, and the keys that the host publishes.
+        """Return the SSH URL to clone a repository from, and the keys that the host publishes.
 
         Raises:
             ConfigurationError: The plugin has no such hook.
@@ -48,7 +48,7 @@ class OptionalCalls:
 
     @limited
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-        """Whether a delivery was signed with one of the secrets."""
+        """Return whether a delivery was signed with one of the secrets."""
         self._demand("verify_webhook")
         return self._call("verify_webhook", bool, delivery=delivery, secrets=secrets)
 
@@ -94,11 +94,12 @@ class OptionalCalls:
 
     @limited
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """Register a key that may read one repository over SSH; the same again changes nothing.
+        """Register a key that may read one repository over SSH. Registering it again changes
+        nothing.
 
         Raises:
-            ConfigurationError: The plugin has no such hook, as for all hooks of deploy keys.
-            ProviderError: The host refuses, or cannot be reached.
+            ConfigurationError: The plugin does not have this hook.
+            ProviderError: The host is unreachable, or rejected the request.
         """
         self._demand("add_deploy_key")
         from deploycore.events import RegisteredKey
@@ -107,7 +108,7 @@ class OptionalCalls:
 
     @limited
     def list_deploy_keys(self, repository: RepositoryId) -> Iterator[RegisteredKey]:
-        """The deploy keys of a repository, lazily."""
+        """List the deploy keys of a repository, lazily."""
         self._demand("list_deploy_keys")
         from deploycore.events import RegisteredKey
 
@@ -115,13 +116,14 @@ class OptionalCalls:
 
     @limited
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
-        """Remove a deploy key by the host's identifier; whether there was one."""
+        """Remove a deploy key by the host's identifier; return whether it existed."""
         self._demand("remove_deploy_key")
         return self._call("remove_deploy_key", bool, repository=repository, key_id=key_id)
 
     @limited
     def deploy_keys_page(self, repository: RepositoryId) -> str | None:
-        """The address of the host's page with the deploy keys of a repository, if it is known."""
+        """Return the address of the host's page with the deploy keys of a repository, if it is
+        known."""
         if "deploy_keys_page" not in self.plugin.hooks:
             return None
         return self._call("deploy_keys_page", str, repository=repository)

@@ -62,16 +62,17 @@ def import_all(order: Mapping[str, Any], reporter: Reporter) -> None:
 
 
 def _import(point: EntryPoint, index: int, reporter: Reporter) -> None:
-    with suppress(PluginError):  # the registry tells
+    with suppress(PluginError):  # the registry reports it
         imported(point)
     reporter.tell("done", index=index)
 
 
 def _probe(points: list[EntryPoint]) -> int:
-    """Import these in a child.
+    """Import plugins in a child process.
 
     Returns:
-        How many of them are known now: all, or as many as it took to end the child.
+        The number of plugins whose result is known: all, or those up to the one that ended the
+            child.
     """
     begun: list[int] = []
     last = len(points)
@@ -93,7 +94,7 @@ def _probe(points: list[EntryPoint]) -> int:
             if event["event"] == "done":
                 begun.remove(event["index"])
                 continue
-            if event["event"] == "late":  # a second wait in this process would tell no more
+            if event["event"] == "late":  # this process would wait in vain too
                 late = points[event["index"]]
                 refuse_import(late, endless_import(late, LISTED_SECONDS))
                 continue
@@ -102,7 +103,7 @@ def _probe(points: list[EntryPoint]) -> int:
             point = points[begun[-1]]
             noted.enter_context(under_way(f"plugin {point.name}", "import", label_of(point)))
     if not begun or process.ending is None:
-        return len(points)  # the probe itself does not work here
-    for index in begun:  # one that was left behind may be the one that ended it
+        return len(points)  # the child cannot run here
+    for index in begun:  # an import that was abandoned may have ended the child
         refuse_import(points[index], stopped_import(points[index], process.ending))
     return last

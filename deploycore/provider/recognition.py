@@ -1,11 +1,12 @@
-"""Which kind of provider a repository's address belongs to, as the installed plugins say.
+"""Find the kind of provider that the address of a repository belongs to. The installed plugins
+decide.
 
-A plugin's provider class may have a class method ``recognize_url``. It is called with an address
-that holds no user information, and returns the fields of ``Config`` that the address tells, or
-``None`` if the address is not one of its host's. A plugin for any git server has ``accept_url``
-instead, which is asked for addresses that nothing recognizes. Likewise ``repository_of_url`` tells
-the repository of an address where paths of the host are not ``owner/repository``. Nothing is sent
-anywhere.
+A plugin's provider class may have the class method ``recognize_url``. It is called with an address
+without user information, and returns the fields of ``Config`` that the address contains, or
+``None`` if the address does not belong to its host. A plugin for any git server has the class
+method ``accept_url`` instead, which is called for addresses that no plugin recognizes. The class
+method ``repository_of_url`` returns the repository of an address, if the host's paths are not
+``owner/repository``. No request is sent.
 """
 
 from __future__ import annotations
@@ -37,17 +38,18 @@ T = TypeVar("T")
 
 SCHEMES = ("https", "http", "ssh")
 _TOKEN_LENGTH = 24
-"""From this length on, a user name is taken for a token, which some hosts accept in its place."""
+"""A user name of at least this length is considered a token, because some hosts accept a token as
+the user name."""
 
 _SCP_LIKE = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/:][^:]*)")
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """A kind whose plugin takes an address for one of its host's.
+    """A kind whose plugin recognizes an address.
 
     Attributes:
-        fields: The fields of its configuration that the address tells.
+        fields: The fields of its configuration that the address contains.
     """
 
     kind: str
@@ -55,15 +57,16 @@ class Recognition:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text looks like an address, as browsers and ``git clone`` take it."""
+    """Whether a text looks like an address that browsers or ``git clone`` accept."""
     return "://" in text or ("@" in text and _SCP_LIKE.fullmatch(text) is not None)
 
 
 def clean_address(text: str) -> str:
-    """An address without user information, query and fragment; ``git@host:path`` as an ssh URL.
+    """Return an address without user information, query and fragment; ``git@host:path`` as an ssh
+    URL.
 
     Raises:
-        ConfigurationError: It is no address of a repository, or has a password in it.
+        ConfigurationError: The text is not the address of a repository, or it contains a password.
     """
     text = text.strip()
     scp = None if "://" in text else _SCP_LIKE.fullmatch(text)
@@ -79,7 +82,7 @@ def clean_address(text: str) -> str:
             hint="Give the address without it. deploycore asks for the secret. Consider replacing"
             " the secret at the git host.",
         )
-    # Programs read another host than others where there is a backslash or a line break.
+    # If there is a backslash or a line break, programs do not agree on the host.
     is_odd = "\\" in text or not text.isprintable()
     if is_odd or not host or parts.scheme not in SCHEMES:
         raise ConfigurationError(
@@ -98,12 +101,12 @@ def _has_secret(parts: SplitResult) -> bool:
 
 
 def recognitions(address: str) -> tuple[Recognition, ...]:
-    """The kinds whose plugins take an address for one of theirs.
+    """Return the kinds whose plugins recognize an address.
 
     A plugin that cannot be imported, or whose method fails, recognizes nothing.
 
     Args:
-        address: As :func:`clean_address` gives it.
+        address: An address from :func:`clean_address`.
     """
     return _those_that("recognize_url", address)
 
@@ -130,7 +133,7 @@ def _those_that(method: str, address: str) -> tuple[Recognition, ...]:
 
 
 def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
-    """The fields that an address tells to a plugin; ``None`` if it cannot be one of its host's.
+    """Return the fields that a plugin finds in an address; ``None`` if it belongs to another host.
 
     Raises:
         PluginError: Its method fails, or returns something else.
@@ -144,7 +147,8 @@ def fields_by(plugin: Plugin, address: str) -> Mapping[str, str] | None:
 
 
 def repository_by(plugin: Plugin, url: str) -> RepositoryId | None:
-    """The repository of an address, as a plugin reads it; ``None`` if it reads it as others do.
+    """Return the repository that a plugin finds in an address; ``None`` if deploycore should read
+    it.
 
     Args:
         url: An address of the provider's host, without user information, port, query and fragment.

@@ -80,17 +80,18 @@ __all__ = [
 T = TypeVar("T")
 
 LISTED_SECONDS = 10.0
-"""How long the import may take of a plugin that is listed, or watches."""
+"""Maximum seconds for the import of an observer, or of a plugin that is only listed."""
 NEEDED_SECONDS = 60.0
-"""How long it may take of one that is needed: a machine may be slow, and there is no other."""
+"""Maximum seconds for the import of a plugin that is needed. It is longer, because the machine may
+be slow, and no other plugin can be used instead."""
 _ALONE_SECONDS = 1.0
 _HELD_SECONDS = 10.0
-"""After how much longer the interpreter is considered held; also on a slow machine."""
+"""Further seconds after which the interpreter is considered blocked, also on a slow machine."""
 
 _refused: dict[tuple[str, str, str, str], PluginError] = {}
-"""Plugins that must not be imported here, by entry point, and why."""
+"""The errors of plugins that must not be imported in this process, by entry point."""
 _imported: dict[tuple[str, str, str, str], object] = {}
-"""The modules of those whose import has come to its end in this process."""
+"""The modules of plugins whose import has ended in this process."""
 
 
 @record
@@ -98,7 +99,8 @@ class Plugin:
     """A provider class that passed all checks, and its distribution.
 
     Attributes:
-        mode: The only mode that ``provider_class`` serves; empty for all that have no own class.
+        mode: The only mode that ``provider_class`` serves; empty if it serves all modes that have
+            no class of their own.
     """
 
     kind: str
@@ -263,10 +265,11 @@ def _is_over(point: EntryPoint, call: BackgroundCall[Any]) -> bool:
 
 
 def _ending_if_held(point: EntryPoint, seconds: float) -> AbstractContextManager[None]:
-    """Have the process end where it waits for a plugin, and cannot give up in time.
+    """End the process if the block waits for a plugin's import and the interpreter is blocked, so
+    that the wait cannot be abandoned.
 
     Args:
-        seconds: How long it waits at most.
+        seconds: The maximum time of the wait.
     """
     module = sys.modules.get(point.module)
     if module is not None and _imported.get(key_of(point)) is module:
@@ -282,18 +285,19 @@ def _ending_if_held(point: EntryPoint, seconds: float) -> AbstractContextManager
 
 
 def isolated_import_error(kind: str, ending: Ending) -> PluginError:
-    """Why a plugin's import in a process of its own did not come back.
+    """Return the error for a plugin whose import, in a separate process, did not end normally.
 
     Args:
-        kind: The provider's, normalised.
-        ending: How the process came to its end.
+        kind: The kind of the provider, normalized.
+        ending: How the process ended.
     """
     points = entry_points_by_name(PROVIDER_GROUP).get(kind, ())
     return stopped_import(only_one(kind, points), ending)
 
 
 def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
-    """Likewise, for what an entry point names."""
+    """Return the error for an entry point whose import, in a separate process, did not end
+    normally."""
     frame = ending.frame(("<module>",))
     place = f" in {frame.file}, line {frame.line}" if frame else ""
     reason = f"{ending}{place}"
@@ -308,7 +312,7 @@ def stopped_import(point: EntryPoint, ending: Ending) -> PluginError:
 
 
 def endless_import(point: EntryPoint, seconds: float) -> PluginError:
-    """Why an import was given up that did not end within so many seconds."""
+    """Return the error for an import that was abandoned after this number of seconds."""
     return PluginError(
         f"The plugin {label_of(point)} cannot be imported from {point.value}: the import did not"
         f" end within {seconds:g} s.",
@@ -339,7 +343,8 @@ def _load(kind: str, point: EntryPoint) -> Plugin:
 def _apart(point: EntryPoint, examine: Callable[[], T]) -> T:
     try:
         with _ending_if_held(point, NEEDED_SECONDS):
-            # Noted here, not there: who waits is who may be asked about it.
+            # Record the call in the thread that waits, because only waiting threads are asked about
+            # it.
             found = _noting(
                 point, lambda: call_within(_translating(point, examine), NEEDED_SECONDS)
             )()
@@ -359,7 +364,8 @@ def _noting(point: EntryPoint, action: Callable[[], T]) -> Callable[[], T]:
 
 
 def _translating(point: EntryPoint, examine: Callable[[], T]) -> Callable[[], T]:
-    """The same, but whatever a strange class does when it is looked at becomes typed."""
+    """Return a function that converts all other errors of the examination, such as those of an
+    unusual class, to typed errors."""
 
     def translated() -> T:
         try:

@@ -27,7 +27,7 @@ def required_deploycore(point: EntryPoint) -> str:
     """
     try:
         found = (point.dist.requires if point.dist else None) or []
-    except Exception:  # strange metadata is no reason to refuse the plugin
+    except Exception:  # unusual metadata is no reason to reject the plugin
         return ""
     for each in found:
         match = _REQUIREMENT.fullmatch(each.strip())

@@ -130,11 +130,11 @@ def render_template(
 
 
 def _usable(name: str, template: PluginTemplate) -> str:
-    """The kind that a name stands for.
+    """Return the kind for a name.
 
     Raises:
-        ConfigurationError: The name is not valid, or is taken; the hint has one that is neither,
-            if there is one.
+        ConfigurationError: The name is invalid or already used. The hint suggests another name, if
+            there is one.
     """
     kind = _without_prefix(normalise_kind(name))
     problem, rule = _problem(kind, template)
@@ -149,7 +149,7 @@ def _usable(name: str, template: PluginTemplate) -> str:
 
 
 def _problem(kind: str, template: PluginTemplate) -> tuple[str, str]:
-    """What is wrong with a kind, and the rule for it; both empty where nothing is."""
+    """Return what is wrong with a kind, and the rule for it; both are empty if nothing is wrong."""
     article = "An" if template == "observer" else "A"
     if not _KIND.fullmatch(kind) or len(kind) > _LONGEST_KIND or kind == "deploycore":
         return (
@@ -173,7 +173,7 @@ def _problem(kind: str, template: PluginTemplate) -> tuple[str, str]:
 
 
 def _owner_of(kind: str, template: PluginTemplate) -> str:
-    """The installed distribution that has this kind, or the name that it would get."""
+    """Return the installed distribution that has this kind, or the name that it would get."""
     for group in _GROUPS[template]:
         for point in entry_points_by_name(group).get(kind, ()):
             return distribution_name(point)
@@ -184,14 +184,14 @@ def _owner_of(kind: str, template: PluginTemplate) -> str:
 
 
 def _without_prefix(kind: str) -> str:
-    """``deploycore-my-host`` is the distribution of ``my-host``."""
+    """Return the kind in a name: ``deploycore-my-host`` is the distribution of ``my-host``."""
     while kind.startswith("deploycore-"):
         kind = kind.removeprefix("deploycore-")
     return kind
 
 
 def _suggestion(name: str) -> str:
-    """The valid name that is closest to this one; empty where no letter is left."""
+    """Return the valid name that is closest to this one; empty if no letter is left."""
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     kind = _without_prefix(re.sub("[^a-z0-9]+", "-", plain).strip("-"))
     while (shorter := kind.removeprefix("test").lstrip("-0123456789")) != kind:
@@ -209,7 +209,7 @@ def _write(names: _Names, template: Path, target: Path) -> None:
             destination.parent.mkdir(parents=True, exist_ok=True)
             text = source.read_text(encoding="utf-8")
             destination.write_text(names.replaced(text), encoding="utf-8")
-        if target.is_dir():  # somebody may be in it, so it stays the directory that it is
+        if target.is_dir():  # a process may use the directory, so it is not replaced
             for entry in rendered.iterdir():
                 entry.rename(target / entry.name)
         else:

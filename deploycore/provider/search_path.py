@@ -1,7 +1,7 @@
-"""What was found on ``sys.path``, kept while no directory of it changes.
+"""Keep results about ``sys.path`` while none of its directories changes.
 
-To find entry points, Python reads a file of each installed distribution. A command asks for those
-of several groups; a worker and a server ask with each deployment and each request.
+To find entry points, Python reads a file of each installed distribution. A command needs the entry
+points of several groups; a worker and a server need them for each deployment and each request.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["kept_while_unchanged"]
 T = TypeVar("T")
 
 _SETTLED_SECONDS = 2.0
-"""How old the last change must be: two changes within one tick of a file system's clock have the
-same time."""
+"""Minimum age in seconds of the last change: two changes within one tick of a file system's clock
+have the same time."""
 
 _State = tuple[tuple[str, int, int], ...]
 
@@ -44,7 +44,7 @@ def kept_while_unchanged(find: Callable[[], T]) -> Callable[[], T]:
 
 
 def _state_of_path() -> _State:
-    """Each place of ``sys.path``, with the time of its last change and its inode."""
+    """Return each entry of ``sys.path``, with the time of its last change and its inode."""
     return tuple(_state_of(place) for place in sys.path)
 
 

@@ -1,4 +1,4 @@
-"""What the ``__init__`` of a provider class takes, and which classes it names for its modes."""
+"""Check the parameters of a provider class's ``__init__``, and find its classes for modes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ __all__ = ["classes_of_modes", "init_faults", "takes_git"]
 
 
 def classes_of_modes(candidate: Any) -> tuple[Any, ...]:
-    """The classes for modes that a provider class names itself, and does not inherit."""
+    """Return the classes for modes that a provider class itself defines, without inherited ones."""
     return tuple(vars(candidate).get("CLASSES_OF_MODES", ()))
 
 
 def init_faults(candidate: type) -> Iterable[str]:
-    """What is wrong with the parameters, as the registry says it."""
+    """Yield the faults of the parameters, as parts of the registry's message."""
     if not takes_git(candidate) and not _takes(_signature(candidate), 2):
         yield "its __init__ does not take (config, http), nor (config, http, git)"
 
 
 def takes_git(candidate: type) -> bool:
-    """Whether the third parameter is ``git``, with a default or without."""
+    """Whether the third parameter is ``git``, with or without a default."""
     signature = _signature(candidate)
     return list(signature.parameters)[2:3] == ["git"] and _takes(signature, 3)
 
 
 def _signature(candidate: type) -> inspect.Signature:
-    """The signature; one without parameters if Python knows none, as of a subclass of ``dict``."""
+    """Return the signature; one without parameters if Python does not know it, as for a subclass of
+    ``dict``."""
     try:
         return inspect.signature(candidate)
     except (TypeError, ValueError):

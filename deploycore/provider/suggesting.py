@@ -1,7 +1,7 @@
 """The first items of a listing, to suggest one of them in an error's hint.
 
-A suggestion is worth a few requests and a few seconds: the error that it is for must not wait for a
-host that is slow, or whose listing is long or damaged.
+A suggestion may cost a few requests and a few seconds. Its error must not wait for a host that is
+slow, or whose listing is long or damaged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _SECONDS = 3.0
 
 
 def first_items(open_listing: Callable[[], Iterable[T]]) -> list[T]:
-    """Return what a listing gives in its first pages and seconds, whether or not it fails later.
+    """Return the items that a listing yields in its first pages and seconds, even if it fails
+    later.
 
     Args:
         open_listing: Calls the provider, with ``SUGGESTED_FROM`` as the query's limit.

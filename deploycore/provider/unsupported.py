@@ -1,4 +1,4 @@
-"""What a user can do in place of a hook that a plugin, or one of its modes, does not support."""
+"""The next step for a user if a plugin, or one of its modes, does not support a hook."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INSTEAD = {
 
 
 def instead_of(hook: str, plugin: Plugin) -> str:
-    """The next step, for the hint of an error."""
+    """Return the hint of the error."""
     if plugin.mode and "webhook" in hook:
         return _BY_HAND_OR_POLL
     if plugin.mode:

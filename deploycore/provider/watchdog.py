@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 
 __all__ = ["ending_process"]
 
-# Standard input ends when the import does, or when the parent dies; then the sleep is ended. What
-# shells say of jobs that were killed is dropped.
+# Standard input ends when the import or the parent ends; then the sleep is ended. The shell's
+# messages about killed jobs are discarded.
 _SCRIPT = """
 exec 3<&0 4>&2 2>/dev/null
 sleep "$1" & asleep=$!
@@ -44,7 +44,7 @@ def ending_process(seconds: float, message: str) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={"PATH": os.defpath},
-            process_group=0,  # Ctrl-C is for this process to hear
+            process_group=0,  # so that only this process gets Ctrl-C
         )
     except OSError:
         yield

@@ -1,6 +1,6 @@
-"""The forms in which a secret travels: as it is, quoted, escaped, encoded.
+"""The forms in which a secret may appear: unchanged, quoted, escaped or encoded.
 
-Covered are:
+These forms are covered:
 
 * the secret itself, in UTF-8 and in UTF-16 of both byte orders;
 * percent-encoded once and twice, with ``+`` or ``%20`` for a space;
@@ -10,14 +10,14 @@ Covered are:
 * in base64, standard and URL-safe, of UTF-8 and of little-endian UTF-16, alone or within a longer
   text such as ``user:secret`` in a Basic authorisation header (RFC 7617).
 
-Of base64 and hexadecimal also in lines of at least 60 characters, as tools wrap them (64 and 76
-for base64, 60 for ``xxd -p``), without indentation.
+Base64 and hexadecimal are also covered in lines of at least 60 characters, as tools wrap them (64
+and 76 for base64, 60 for ``xxd -p``), without indentation.
 
-Not covered are parts of a secret, other cases of letters, hexadecimal with separators (``xxd``,
-``od``), other alphabets (base32, base58, base85), other escapes for each character, two encodings
-within each other except those above, and whatever is compressed or encrypted.
+These are not covered: parts of a secret, other cases of letters, hexadecimal with separators
+(``xxd``, ``od``), other alphabets (base32, base58, base85), other escapes for each character,
+combinations of two encodings except those above, and everything that is compressed or encrypted.
 
-Bytes, since that is what goes through pipes and files, and since base64 is of bytes.
+The forms are bytes, because pipes and files contain bytes, and because base64 encodes bytes.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ from pydantic import SecretStr
 __all__ = ["SHORTEST_FORM", "as_bytes", "forms_of"]
 
 SHORTEST_FORM = 4
-"""Shorter values are not masked: hiding every ``a`` of a log hides nothing and breaks it."""
+"""Minimum length of a value that is masked. Masking every ``a`` in a log would hide nothing and
+make the log useless."""
 _SHORTEST_LINE = 8
-# What encodeURIComponent leaves as it is, besides letters, digits and "_.-~".
+# The characters that encodeURIComponent leaves unchanged, besides letters, digits and "_.-~".
 _COMPONENT = "!'()*"
 _NET_JSON = str.maketrans({each: f"\\u{ord(each):04X}" for each in "\"'<>&+`"})
 _GO_JSON = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def as_bytes(text: str) -> bytes:
-    """The text as it stands in files, arguments and variables; never fails.
+    """Return the bytes of a text in files, arguments and variables. This never fails.
 
-    Values of variables that are not UTF-8 have lone surrogates, which ``os.fsencode`` turns
-    back into the bytes that they were.
+    If the value of a variable is not UTF-8, it has lone surrogates, which ``os.fsencode`` converts
+    back to the original bytes.
     """
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -54,10 +55,10 @@ def as_bytes(text: str) -> bytes:
 
 
 def forms_of(secrets: Iterable[SecretStr]) -> list[bytes]:
-    """Every form of every secret, each once, the longest first.
+    """Return every form of every secret, without repetitions, the longest first.
 
-    See the module for which those are. Each line of at least eight characters is a secret too:
-    programs print keys line by line, indented or with other ends.
+    The module's docstring lists the forms. Each line of at least eight characters is a secret too,
+    because programs print keys line by line, indented or with other line ends.
     """
     values: set[str] = set()
     for secret in secrets:
@@ -83,7 +84,7 @@ def _forms(value: str) -> Iterator[bytes]:
     yield value.encode("utf-16-be", "surrogatepass")
     little = value.encode("utf-16-le", "surrogatepass")
     yield little
-    yield from _base64_forms(little)  # as PowerShell has it
+    yield from _base64_forms(little)  # the form of PowerShell
 
 
 def _percent_forms(raw: bytes) -> Iterator[bytes]:
@@ -99,7 +100,7 @@ def _percent_forms(raw: bytes) -> Iterator[bytes]:
 
 
 def _shell_forms(raw: bytes) -> Iterator[bytes]:
-    """What is within the quotes, which may hold more than the secret."""
+    """Yield the text within quotes, which may contain more than the secret."""
     yield raw.replace(b"'", b"'\"'\"'")  # shlex.quote, dash -x
     yield raw.replace(b"'", b"'\\''")  # bash -x
     yield re.sub(rb'(["$`\\])', rb"\\\1", raw)  # in double quotes
@@ -127,10 +128,10 @@ _ESCAPED_IN_HTML = frozenset("&<>\"'")
 
 
 def _html_forms(value: str) -> Iterator[bytes]:
-    """The names and numbers of quotes differ: Python's, Jinja's, PHP's, and XML's."""
+    """The names and numbers for quotes differ between Python, Jinja, PHP and XML."""
     if _ESCAPED_IN_HTML.isdisjoint(value):
         return
-    import html  # its table of names takes long to make, and few secrets need it
+    import html  # the import of its table of names is slow, and few secrets need it
 
     yield as_bytes(html.escape(value, quote=False))
     escaped = html.escape(value)
@@ -140,7 +141,8 @@ def _html_forms(value: str) -> Iterator[bytes]:
 
 
 def _base64_forms(raw: bytes) -> Iterator[bytes]:
-    """The characters that ``raw`` alone decides, at each of the three base64 alignments."""
+    """Return the characters that ``raw`` alone determines, for each of the three base64
+    alignments."""
     for offset in range(3):
         padded = base64.b64encode(b"\0" * offset + raw)
         start = (offset * 8 + 5) // 6

@@ -13,8 +13,8 @@ from deploycore.redaction.stream import StreamRedactor
 
 __all__ = ["Redactor", "secrets_in"]
 
-# Tokens that were learned end after an hour or so; a process that runs for months must not search
-# for all that it ever used.
+# Learned tokens expire after about an hour. A process that runs for months must not search for all
+# tokens that it has ever used.
 _LEARNED_MOST = 64
 
 
@@ -47,7 +47,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
         self._given = tuple(secrets)
         self._learned: tuple[SecretStr, ...] = ()
-        # A signal's handler may mask a message of its own while this thread has the lock.
+        # A signal handler may mask a message while this thread holds the lock.
         self._learning = threading.RLock()
         self._prepared: Search | None = None
 
@@ -82,8 +82,8 @@ class Redactor:
 
     @property
     def _search(self) -> Search:
-        """The search, prepared when something is first masked: a private key has hundreds of
-        forms, and most redactors of a command never mask anything."""
+        """The search. It is prepared when a text is first masked, because a private key has
+        hundreds of forms, and most redactors of a command never mask anything."""
         prepared = self._prepared
         if prepared is None:
             with self._learning:

@@ -1,7 +1,7 @@
-"""Finding known forms of secrets in bytes: where they are, and where one may have begun.
+"""Find known forms of secrets in bytes: where they are, and where one may have begun.
 
-Output can be large and secrets many, so the search has to be quick where nothing is to be
-found, and linear where somebody wants it not to be.
+There may be much output and many secrets. So the search must be fast if there is nothing to find,
+and linear even for input that is made to be slow.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ __all__ = ["CONTEXT_BYTES", "Search", "Span"]
 _WORD = 8
 _WORDED = 2 * _WORD - 1
 _START = 4
-# A search for one start takes as long as so many looks at one byte.
+# The number of bytes that can be checked in the time of one search for a start.
 _BYTES_A_SEARCH = 2
 # Tools wrap base64 at 64 or 76 characters.
 _WRAPPED_AT_LEAST = 60
 _BASE64 = rb"[A-Za-z0-9+/_-]{%d}" % _WRAPPED_AT_LEAST
 _WRAP = re.compile(rb"\n(?:(?<=%b\n)|(?<=%b\r\n))|\r\Z(?<=%b\r)" % (_BASE64, _BASE64, _BASE64))
 CONTEXT_BYTES = _WRAPPED_AT_LEAST + 2
-"""How many bytes before a place tell whether a line was wrapped there."""
+"""The number of bytes before a position that decide whether a line was wrapped there."""
 
 Span = tuple[int, int]
 
 
 class Search:
-    """All forms that are looked for. Immutable, so that threads may share one.
+    """All forms to search for. It is immutable, so threads can share it.
 
-    A form of at least fifteen bytes, wherever it begins, holds a whole word of the eight-byte
-    words into which the text is cut. So one pass over the words, whose cost does not depend on
-    the number of forms, tells which forms may be there at all.
+    The text is cut into words of eight bytes. A form of at least fifteen bytes contains a whole
+    word, wherever the form begins. So one pass over the words shows which forms may be in the text.
+    Its cost does not depend on the number of forms.
 
     Args:
-        forms: Each of at least four bytes; the longest first.
+        forms: The forms, each of at least four bytes, the longest first.
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
@@ -50,8 +50,8 @@ class Search:
             self._add(form)
 
     def extended(self, forms: Iterable[bytes]) -> Search:
-        """Return a search for further forms too: a copy, which is made much quicker than the forms
-        of all secrets are found again."""
+        """Return a search for additional forms. It is a copy, which is much faster than finding the
+        forms of all secrets again."""
         made = Search(())
         made._words, made._short = self._words.copy(), self._short.copy()
         made._beginnings, made.longest = self._beginnings.copy(), self.longest
@@ -77,18 +77,19 @@ class Search:
 
     @property
     def reach(self) -> int:
-        """The most bytes from a form's beginning to its end, with the line ends within."""
+        """The maximum number of bytes from a form's beginning to its end, including the line ends
+        within it."""
         return self.longest + 2 * (self.longest // _WRAPPED_AT_LEAST + 1)
 
     def spans(self, data: bytes, context: bytes = b"") -> tuple[list[Span], int]:
-        """Where forms are, also those that base64's line ends cut into pieces.
+        """Find forms, including those that base64's line ends cut into pieces.
 
         Args:
             context: The bytes before ``data``; the last ``CONTEXT_BYTES`` matter.
 
         Returns:
-            The spans, which may overlap, in no order; and where ``data`` must be held back,
-            since from there on it may be the beginning of a form.
+            The spans, which may overlap, in no order; and the position from which ``data`` must be
+            held back, because a form may begin there.
         """
         if not self.longest:
             return [], len(data)
@@ -107,7 +108,7 @@ class Search:
             start = data.find(form)
             while start >= 0:
                 yield start, start + size
-                # Of those that overlap or touch this one, the last covers the others.
+                # If several spans overlap or touch this one, the last of them covers the others.
                 following = data.rfind(form, start + 1, start + 2 * size)
                 start = following if following >= 0 else data.find(form, start + size)
 
@@ -120,7 +121,8 @@ class Search:
         return candidates
 
     def _begun(self, data: bytes) -> int:
-        """The first place from which all that follows is the beginning of a longer form."""
+        """Return the first position from which all remaining bytes are the beginning of a longer
+        form."""
         earliest = len(data)
         for size in range(1, _START):
             if size <= len(data) and data[-size:] in self._beginnings:
@@ -134,9 +136,9 @@ class Search:
         return earliest
 
     def _places_of_starts(self, data: bytes) -> Iterator[int]:
-        """Where in the last bytes a form may begin, in no order.
+        """Yield the positions in the last bytes at which a form may begin, in no order.
 
-        Those bytes are looked through one by one, or once for each start: whichever is less.
+        The bytes are checked one by one, or searched once for each start, whichever is less work.
         """
         first, end = max(0, len(data) - self.longest + 1), len(data) - _START + 1
         if end - first < _BYTES_A_SEARCH * len(self._starts):
@@ -154,8 +156,8 @@ class _Unwrapped(NamedTuple):
     """Bytes without the line ends that base64 tools put in, and the way back.
 
     Attributes:
-        cuts: Where in ``data`` a line end was taken out, in order.
-        removed: How many bytes were taken out up to each of them.
+        cuts: The positions in ``data`` at which a line end was removed, in order.
+        removed: The number of bytes that were removed up to each of these positions.
     """
 
     data: bytes
@@ -164,7 +166,7 @@ class _Unwrapped(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes, context: bytes) -> _Unwrapped | None:
-        """``None`` where there is nothing to take out, as in nearly all output."""
+        """Create a view; ``None`` if there is nothing to remove, as in nearly all output."""
         known = len(context)
         pieces: list[bytes] = []
         cuts: list[int] = []
@@ -185,10 +187,10 @@ class _Unwrapped(NamedTuple):
         return cls(b"".join((*pieces, data[done:])), cuts, removed)
 
     def place_in_data(self, place: int) -> int:
-        """Where a byte of the view is in the data that it was made from."""
+        """Return the position in the original data of a byte of the view."""
         before = bisect_right(self.cuts, place)
         return place + (self.removed[before - 1] if before else 0)
 
     def span_in_data(self, span: Span) -> Span:
-        """Where a span of the view is in the data that it was made from."""
+        """Return the span in the original data of a span of the view."""
         return self.place_in_data(span[0]), self.place_in_data(span[1] - 1) + 1

@@ -30,12 +30,14 @@ class StreamRedactor:
         self._search = secrets if isinstance(secrets, Search) else Search(forms_of(secrets))
         self._context = b""
         self._held = b""
-        self._hidden = 0  # bytes at the beginning of what is held that belong to a found form
-        self._masking = False  # whether the last byte that left was hidden
+        # number of bytes at the beginning of the held bytes that belong to a found form
+        self._hidden = 0
+        self._masking = False  # whether the last byte that was returned was masked
 
     @property
     def reach(self) -> int:
-        """How many bytes before a place, at most, tell whether it is to be masked there."""
+        """The maximum number of bytes before a position that decide whether the position is
+        masked."""
         return self._search.reach + CONTEXT_BYTES
 
     @property
@@ -59,7 +61,7 @@ class StreamRedactor:
         return self._leave(self._held, spans, len(self._held))
 
     def _leave(self, data: bytes, spans: list[Span], end: int) -> bytes:
-        """Let go of ``data`` up to ``end``."""
+        """Return ``data`` up to ``end``, masked."""
         if not end:
             self._held = data
             return b""
@@ -91,7 +93,7 @@ class StreamRedactor:
 
 
 def _joined(spans: list[Span]) -> Iterator[Span]:
-    """Spans in order, those that overlap or touch made one."""
+    """Return spans in order. Spans that overlap or touch are joined."""
     first, last = -1, -1
     for start, stop in sorted(spans):
         if start > last:

@@ -18,7 +18,7 @@ __all__ = ["RemoteServer", "error_of", "server_url"]
 
 _PREFIX = "/api/v1"
 _OWN_DETAILS = {"code", "message", "hint", "server", "retry_at"}
-"""What the server's details do not set: the arguments of errors, and the server's address."""
+"""Details that are not taken from the server: the arguments of errors, and the server's address."""
 _READ_SECONDS = 90.0
 """More than the server waits for a git host, so that its own error arrives."""
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -145,7 +145,7 @@ def _texts(query: Mapping[str, Any]) -> dict[str, str]:
 
 
 def error_of(code: str, message: str, *, hint: str = "", **details: Any) -> DeploycoreError:
-    """Return the error of a code, as the server's machine would raise it.
+    """Return the error for a code, as the server's machine would raise it.
 
     Args:
         code: The code; an unknown one gives a ``DeploycoreError``.

@@ -47,7 +47,7 @@ class Access:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the tokens are so new that ``refresh`` does nothing."""
+        """Whether the tokens were read so recently that ``refresh`` does nothing."""
         return self._clock() - self._read_at < _FRESH_SECONDS
 
     def refresh(self) -> None:
@@ -93,7 +93,7 @@ class Access:
         return found
 
     def holder(self, header: str | None) -> TokenRecord | None:
-        """Return the token of a request, whatever its role; ``None`` if there is none.
+        """Return the token of a request, with any role; ``None`` if there is none.
 
         Args:
             header: The request's ``Authorization`` header.
@@ -101,11 +101,8 @@ class Access:
         return self._find(header or "")
 
     def still_holds(self, token: TokenRecord) -> bool:
-        """Whether a valid token has neither expired nor been removed since. Call it in a thread.
-
-        Raises:
-            StoreError: The database cannot be used.
-        """
+        """Whether a token that was valid is still valid: it has not expired or been removed since.
+        Call it in a thread."""
         self.refresh()
         is_there = token.digest in {each.digest for each in self._tokens}
         return is_there and (token.expires_at is None or datetime.now(UTC) < token.expires_at)
@@ -134,7 +131,8 @@ class Access:
             return None
         digest = digest_of(SecretStr(given.strip()))
         now, found = datetime.now(UTC), None
-        for token in self._tokens:  # all of them, whichever it is
+        # Compare with all tokens, whichever one matches, so that the time does not depend on it.
+        for token in self._tokens:
             is_same = hmac.compare_digest(token.digest.encode(), digest.encode())
             if is_same and (token.expires_at is None or now < token.expires_at):
                 found = token

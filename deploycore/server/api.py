@@ -60,7 +60,7 @@ class Call:
         path: The parameters of its path.
         query: Its query, as the operation's model.
         body: Its body, a JSON object.
-        caller: Who sends it; ``None`` if anybody may.
+        caller: Who sends it; ``None`` if the operation needs no caller.
     """
 
     path: Mapping[str, str]
@@ -83,8 +83,9 @@ class Api:
         document: The API's OpenAPI document.
 
     Attributes:
-        installation: What the operations are about.
-        directory: The known webhooks; invalidate it after a change of applications or providers.
+        installation: The installation on which the operations work.
+        directory: The cache of applications and their webhooks. Invalidate it after a change of
+            applications or providers.
         rollbacks: Runs rollbacks.
         sign_ins: Sign-ins of people to git hosts that have begun.
         recorder: Records webhook deliveries.
@@ -175,7 +176,8 @@ class Api:
     def _applied(self, declared: Application, query: views.ApplicationQuery) -> Change:
         if query.verify:
             change = self.installation.apply([declared], dry_run=True)[0]
-            # A dry run is asked for the check; otherwise, what is stored was checked before.
+            # A dry run is for this check. Otherwise, the declaration was checked before it was
+            # stored.
             if query.dry_run or change.fields.keys() & {"provider", "repository", "ref"}:
                 self._verify(declared)
             if query.dry_run:
@@ -185,8 +187,8 @@ class Api:
     def apply_at(
         self, declared: Application, revision: int | None, *, dry_run: bool = False
     ) -> Change:
-        """Store an application, if it still has a revision: somebody else may have changed it
-        since it was read, for example while the git host was asked.
+        """Store an application if its revision is still the expected one. Another request may have
+        changed it since it was read, for example during the request to the git host.
 
         Raises:
             Refusal: It has another revision (409).
@@ -199,8 +201,11 @@ class Api:
             raise
 
     def _verify(self, declared: Application) -> None:
-        """Ask the git host for the repository and the ref. A check that is given up must not store
-        anything later, so it is apart from that."""
+        """Ask the git host for the repository and the ref.
+
+        This is separate from storing, so that a check that was abandoned cannot store anything
+        later.
+        """
         installation = self.installation
 
         def verify() -> None:
@@ -361,10 +366,10 @@ class Api:
         )
 
     def deployment(self, text: str) -> DeploymentRecord:
-        """The deployment of a path.
+        """Return the deployment of a path.
 
         Raises:
-            Refusal: There is none (404).
+            Refusal: The deployment does not exist (404).
         """
         try:
             record = self.installation.store.deployments.get(identifier(text))
@@ -374,10 +379,10 @@ class Api:
         return record
 
     def application(self, name: str) -> ApplicationRecord:
-        """The application of a path.
+        """Return the application of a path.
 
         Raises:
-            Refusal: There is none (404).
+            Refusal: The application does not exist (404).
         """
         try:
             return self.installation.store.get_application(checked_name(name))
@@ -417,7 +422,7 @@ def identifier(text: str) -> int:
     """Return the number in a path.
 
     Raises:
-        Refusal: It is none that the database can have (404).
+        Refusal: The database cannot contain this number (404).
     """
     if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _INTEGER_MOST:
         return int(text)

@@ -65,15 +65,17 @@ __all__ = ["Application", "create_application"]
 logger = logging.getLogger(__name__)
 
 _WEBHOOK_THREADS = 2
-"""More of them wait for each other, and let the event loop wait: each takes the interpreter's lock
-again after every call of the database."""
+"""More threads would wait for each other and delay the event loop, because each needs the
+interpreter's lock again after every call of the database."""
 
 _WEBHOOK_THREADS_OF_MANY_WRITERS = 8
-"""Deployments of the same process take that lock too: fewer would be answered after them. And in
-PostgreSQL, a thread may wait for a row that somebody keeps locked, while others store theirs."""
+"""The number of threads if several transactions can write at once. Deployments in the same process
+use the interpreter's lock too, so with fewer threads, deliveries would wait for deployments. In
+PostgreSQL, one thread may also wait for a locked row while the others store deliveries."""
 
 _OPENING_THREADS = 8
-"""Plugins may hang when they are opened: that keeps no delivery waiting whose plugin does not."""
+"""The number of threads that open plugins. A plugin may hang when it is opened; this must not delay
+deliveries for other plugins."""
 
 T = TypeVar("T")
 
@@ -84,7 +86,7 @@ class Application:
 
     Attributes:
         asgi: The application for an ASGI server.
-        recorder: Records how deliveries were judged; start it when the server responds.
+        recorder: Records the results of deliveries. Start it when the server responds.
         accounts: The users of the dashboard.
         rest: The operations of the REST API.
     """
@@ -168,7 +170,7 @@ def create_application(
         ],
         exception_handlers={Refusal: errors.tell, HTTPException: errors.tell},
     )
-    asgi.router.redirect_slashes = False  # a path is right or wrong
+    asgi.router.redirect_slashes = False  # a path is either right or wrong
     return Application(
         asgi, followers, feed, rollbacks, directory, acceptor, recorder, listings, accounts, rest
     )
@@ -259,7 +261,7 @@ class _Webhooks:
             return UNAVAILABLE
 
     def _open(self, name: str) -> None:
-        with suppress(DeploycoreError):  # which is told where it is needed
+        with suppress(DeploycoreError):  # the error is reported where the provider is needed
             entry = self._directory.find(name)
             if entry is not None:
                 self._directory.provider(entry)
@@ -274,12 +276,12 @@ class _Webhooks:
             self._quiet.warn(reason, "a webhook delivery was rejected: %s", reason)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        # Threads of their own, so that neither webhooks nor the API keep the other waiting.
+        # Webhooks and the API have separate threads, so that neither delays the other.
         return await to_thread.run_sync(work, limiter=self._threads)
 
 
 def _joined_headers(request: Request) -> dict[str, str]:
-    """Return the headers by name. Several with one name are joined (RFC 9110, 5.3)."""
+    """Return the headers by name. Headers with the same name are joined (RFC 9110, 5.3)."""
     found: dict[str, str] = {}
     for name, value in request.headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value

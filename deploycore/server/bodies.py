@@ -17,11 +17,11 @@ __all__ = ["Room", "Share", "read_body", "read_json"]
 
 _PACE_SECONDS = 5.0
 _PACE_BYTES = 1024
-"""What has to arrive of a body in that time, unless it ends."""
+"""The number of bytes that must arrive within the interval, unless the body ends."""
 
 
 class Share:
-    """The memory that one body uses. Without a room, it has no limit."""
+    """The memory that one body uses. It has no limit if it does not belong to a :class:`Room`."""
 
     def __init__(self, room: Room | None = None, sender: str = "") -> None:
         self.sender = sender
@@ -76,8 +76,8 @@ class Room:
     """The memory for bodies that anybody may send. Use it only in the event loop's thread.
 
     Each sender has a share. If the share is used up, the sender's oldest incomplete body is ended.
-    If the whole memory is used up, this happens to the sender that uses the most. So a new body
-    finds memory even if some senders hold theirs.
+    If the whole memory is used up, the oldest incomplete body of the sender that uses the most
+    memory is ended. So there is memory for a new body, even if some senders keep theirs.
 
     Args:
         most: The total number of bytes.
@@ -91,7 +91,7 @@ class Room:
 
     @contextmanager
     def share(self, sender: str) -> Iterator[Share]:
-        """Gives what takes room, which is free again in the end."""
+        """Yield the memory for one body, which is free again at the end of the block."""
         share = Share(self, sender)
         self._by_sender.setdefault(sender, []).append(share)
         try:
@@ -106,7 +106,7 @@ class Room:
         """Reserve memory for a share.
 
         Raises:
-            Refusal: There is none left (503).
+            Refusal: No memory is left (503).
         """
         while self._taken_by(share.sender) + count > self._share:
             self._evict_one_of(share.sender, share)
@@ -119,7 +119,7 @@ class Room:
         """End the oldest body of a sender that is still arriving.
 
         Raises:
-            Refusal: There is none (503).
+            Refusal: The sender has no such body (503).
         """
         for each in self._by_sender[sender]:
             if each.is_arriving and each.taken and each is not asking:
@@ -185,7 +185,8 @@ class _Pace:
         self.seconds = min(most, _PACE_SECONDS)
 
     def note(self, count: int, deadline: asyncio.Timeout) -> None:
-        """Count what has arrived; enough of it gives the rest more time."""
+        """Count bytes that have arrived. If there are enough, the rest of the body gets more
+        time."""
         self._received += count
         if self._received >= _PACE_BYTES:
             self._received = 0
@@ -225,7 +226,7 @@ async def read_json(request: Request, options: ServerOptions) -> dict[str, Any]:
 
 
 def _too_large(most: int) -> Refusal:
-    # What is still under way is not waited for.
+    # Do not wait for operations that are still running.
     return Refusal(
         413,
         "too_large",

@@ -24,7 +24,7 @@ quiet = QuietLogger(logging.getLogger(__name__))
 _IDLE_SECONDS = 10.0
 _CONNECTIONS_MOST = 2000
 _SHARE = 8
-"""One sender may have one in so many of all connections."""
+"""A sender may have this fraction (one in ``_SHARE``) of all connections."""
 
 _SHARE_LEAST = 16
 _HEAD_BYTES_MOST = 64 * 1024
@@ -32,8 +32,8 @@ _HEADERS_MOST = 100
 _PIPELINED_MOST = 8
 _CHUNKS_FREE = 1000
 _CHUNK_BYTES_LEAST = 128
-"""The mean size of a body's chunks, once there are many of them: each costs as much as a large
-one. Senders and proxies make chunks of kilobytes."""
+"""The minimum mean size of a body's chunks, if there are many. Each chunk costs as much as a large
+one. Senders and proxies create chunks of kilobytes."""
 
 
 class Connections:
@@ -82,7 +82,7 @@ class Connections:
         return len(self._by_sender[sender])
 
     def _end_one_of(self, sender: str) -> bool:
-        """End the oldest of a sender's connections that has no whole request, if there is one."""
+        """End the oldest connection of a sender that has no complete request, if there is one."""
         own = self._by_sender[sender]
         ended = next((each for each in own if not each.is_being_answered), None)
         if ended is None:
@@ -93,23 +93,23 @@ class Connections:
 
 
 def connections_most() -> int:
-    """Return the maximum number of connections: half of the files that the process may open is left
-    to everything else."""
+    """Return the maximum number of connections. It leaves half of the files that the process may
+    open to everything else."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _CONNECTIONS_MOST if files < 0 else min(_CONNECTIONS_MOST, files // 2)
 
 
 class _Refused(Exception):
-    """The parser is to stop."""
+    """Raised to stop the parser."""
 
 
 class Connection(HttpToolsProtocol):
     """A connection that is counted, and is closed if it does not send a complete request in time.
 
     Without this, clients that connect and send nothing could use up this process's open files. Then
-    no client gets an answer, and asyncio logs this without end.
+    no client would get a response, and asyncio would log this endlessly.
 
-    The HTTP parser has no limits of its own. They are here, and are checked while it parses.
+    The HTTP parser has no limits, so this class checks them while it parses.
 
     Args:
         admitted: All connections of the server.
@@ -138,7 +138,7 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not cycle.more_body and not cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless there are enough."""
+        """Accept the connection, unless there are too many."""
         super().connection_made(transport)
         self.sender = sender_of(self.client[0] if self.client else "")
         if self._admitted.admit(self):
@@ -147,7 +147,7 @@ class Connection(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Stop counting the connection."""
         super().connection_lost(exc)
         self._admitted.remove(self)
         if self._looking is not None:
@@ -163,20 +163,20 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("The request is too large.")
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, unless an answer to it has begun."""
+        """Reject invalid data, unless a response has begun."""
         if self.pipeline or (self.cycle is not None and self.cycle.response_started):
             self.transport.abort()
         else:
             super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
-        """Begin to count anew."""
+        """Start a new count for each request."""
         super().on_message_begin()
         self._received = self._headers = self._chunks = 0
         self._is_in_body = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; a trailer is none (RFC 9110, 6.5.1)."""
+        """Take a header. A trailer is counted, but not used as a header (RFC 9110, 6.5.1)."""
         self._headers += 1
         if self._headers > _HEADERS_MOST:
             raise _Refused
@@ -184,7 +184,7 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Start to respond."""
         super().on_headers_complete()
         self._is_in_body = True
         if len(self.pipeline) > _PIPELINED_MOST:
@@ -204,7 +204,8 @@ class Connection(HttpToolsProtocol):
         return self._received > (_HEAD_BYTES_MOST if is_answered else self._request_bytes_most)
 
     def _look(self) -> None:
-        """End it, unless a request is being answered, or was begun since the last look."""
+        """End the connection, unless a request is being answered or was started since the last
+        check."""
         request = self.cycle
         if request is self._answered:
             self.transport.abort()

@@ -102,7 +102,8 @@ class Acceptor:
             self._quiet.warn(name, "a webhook delivery for %s was rejected: %s %s", name, *said)
             return replace(MALFORMED, message=error.message, hint=error.hint)
         except DeploycoreError as error:
-            # Ours, or the plugin's: the host may send it again.
+            # The error may be deploycore's or the plugin's, so the host may send the delivery
+            # again.
             self._quiet.warn(
                 name,
                 "a webhook delivery for %s could not be checked: %s",
@@ -113,7 +114,7 @@ class Acceptor:
             return UNAVAILABLE
 
     def miss(self, name: str) -> None:
-        """Record that a delivery was rejected that the host may never send again."""
+        """Record that a delivery was rejected. The host may never send it again."""
         if self._directory.is_known(name):
             self._missed.add(name)
 
@@ -132,7 +133,7 @@ class Acceptor:
         if entry is None:
             return UNKNOWN_APPLICATION
         if not self._is_signed(entry, delivery):
-            # Perhaps by a secret, or for a provider, that is newer than what is known here.
+            # The secret or the provider may be newer than the entry that was used.
             self._directory.look_again(name)
             again = self._directory.find(name)
             if again is None or again == entry or not self._is_signed(again, delivery):
@@ -145,14 +146,15 @@ class Acceptor:
         source = _Source(delivered.delivery, digest, came_at)
         verdict = self._verdict(entry, delivered, source)
         if verdict.outcome == "ignored":
-            # Nobody sends it again, and it may be wanted since what is known here was read.
+            # The host does not send the delivery again, and the application may have changed since
+            # its entry was read.
             again = self._directory.read_anew(name)
             if again is not None and again != entry:
                 verdict = self._verdict(again, delivered, source)
         return verdict
 
     def _verdict(self, entry: Entry, delivered: Delivered, source: _Source) -> Verdict:
-        """What is told of a delivery with several events: what came of the luckiest one."""
+        """Return the verdict for a delivery with several events: the best one of their verdicts."""
         order = ("accepted", "known", "ignored")
         best, told = _ignored("no_event"), None
         for event in delivered.events:
@@ -208,8 +210,9 @@ class Acceptor:
         with self._locks.take(name, source.came_at):
             trigger = add(source.digest)
             if trigger is None and change is not None:
-                # A body that is known is a replay, unless the ref has since been brought back to
-                # where this push began: who pushes to and fro sends the same twice.
+                # A known body is a replay, unless the ref has since been moved back to where this
+                # push began: if two pushes move a ref to and fro, the same delivery can occur
+                # twice.
                 newest = triggers.newest(name, ref)
                 if newest is not None and _may_begin_at(newest.commit, change):
                     trigger = add(
@@ -219,13 +222,14 @@ class Acceptor:
 
     def _pull_request(self, entry: Entry, event: PullRequestEvent, digest: str) -> Verdict:
         name, triggers = entry.application.name, self._installation.store.triggers
-        # One delivery may tell of several.
+        # One delivery may have several events.
         told = hashlib.sha256(f"{digest} {event.number}".encode()).hexdigest()
         if triggers.is_known(name, told):
             return _known(name)
         if handle(self._installation, entry.application, event) == "ignored":
             return _ignored("no_previews")
-        # Afterwards: what fails is to be sent again, and then it must not be known.
+        # Store this after the work: a delivery that fails is sent again, and must not be known
+        # then.
         triggers.add(name, cause="pull_request", digest=told, settled=True)
         return Verdict(202, "accepted", PULL_REQUEST)
 
@@ -235,7 +239,8 @@ class Acceptor:
         It is fast, and only for the event loop's thread.
         """
         now, noted = self._now(), self._noted.get(name)
-        if noted is not None and abs(now - noted) < _NOTED_EVERY:  # clocks are put back, too
+        # the clock may have been set back
+        if noted is not None and abs(now - noted) < _NOTED_EVERY:
             return False
         self._noted[name] = now
         return True
@@ -264,7 +269,8 @@ def _known(name: str) -> Verdict:
 
 
 def _subject_of(event: WebhookEvent | None, ref: str, delivery: str) -> Subject:
-    """What a delivery is about: an event, and of a push with several changes that of the ref."""
+    """Return the subject of a delivery: an event, and for a push with several changes the change of
+    the ref."""
     if isinstance(event, PullRequestEvent):
         return Subject(PULL_REQUEST, event.source_branch, event.commit, event.actor, delivery)
     if event is None:
@@ -276,13 +282,14 @@ def _subject_of(event: WebhookEvent | None, ref: str, delivery: str) -> Subject:
 
 
 def _names_of(full: str) -> tuple[str, str]:
-    """The names by which an application may mean a ref: the full one, and the short one."""
+    """Return the names that an application can use for a ref: the full name and the short name."""
     kind = next((prefix for prefix in _PREFIXES.values() if full.startswith(prefix)), "")
     return full, full.removeprefix(kind)
 
 
 def _change_of(event: PushEvent, ref: str) -> RefChange | None:
-    """What happened to a ref; where a branch and a tag have its name, the one that is there."""
+    """Return the change of a ref. If a branch and a tag have the name, return the change of the one
+    that exists."""
     found = [
         change
         for change in event.changes
@@ -292,8 +299,8 @@ def _change_of(event: PushEvent, ref: str) -> RefChange | None:
 
 
 def _may_begin_at(commit: str | None, change: RefChange) -> bool:
-    """Whether a push may be one from where a ref is by the last word about it."""
-    if change.before is None:  # made again: that it was deleted is kept nowhere
+    """Whether a push may begin at the commit that a ref had according to its last trigger."""
+    if change.before is None:  # the ref was created again; its deletion was not stored
         return commit != change.after
     return commit == change.before
 

@@ -37,7 +37,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 ROUTE = "deploycore.route"
-"""Where in a scope the path of the operation is, as the table has it."""
+"""The key of a scope for the path of the operation, as in the table."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 """The id of the request that is being answered."""
@@ -46,7 +46,7 @@ client_address: ContextVar[str] = ContextVar("client_address", default="")
 """The address of the client that sent the request."""
 
 _subject: ContextVar[list[str]] = ContextVar("subject")
-"""The application that the request is about, once it is known: a list, which threads share."""
+"""The application that the request is about, once it is known: in a list, which threads share."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
@@ -178,7 +178,7 @@ def _believe_proxy(scope: Scope) -> None:
 
 
 def _has_two_lengths(scope: Scope) -> bool:
-    """Whether a proxy may have taken another part of it for the body (RFC 9112, 6.1)."""
+    """Whether a proxy may have read the request's body with another length (RFC 9112, 6.1)."""
     names = {name for name, _ in scope["headers"]}  # in lower case, says ASGI
     return b"transfer-encoding" in names and b"content-length" in names
 
@@ -196,7 +196,8 @@ def _add_headers(message: MutableMapping[str, Any], request: str) -> None:
 
 
 def _place_of(error: Exception) -> str:
-    """A bug's kind and place; its text may hold anything."""
+    """Return the type and the place of a bug. Its text is left out, because it may contain
+    anything."""
     traceback = error.__traceback__
     while traceback and traceback.tb_next:
         traceback = traceback.tb_next

@@ -1,9 +1,9 @@
 """Everything that happens, as one stream of server-sent events.
 
-All clients share one task that looks at the store while there are clients. An event's id has the
+All clients share one task, which reads the store while there are clients. An event's id has the
 process, a number, and a mark of the store (``deploycore.store.changes``). A client that reconnects
-sends the last id. The same process then sends what it missed; another one, or the same after a
-restart, sends the present state of everything that may have changed since.
+sends the last id. The same process then sends the events that the client missed. Another process,
+or the same one after a restart, sends the current state of everything that may have changed since.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ALIVE_SECONDS = 15.0
 _CHECK_SECONDS = 1.0
 _REMEMBERED = 1000
 _OVERLAP = 64
-"""Ids that may be committed after larger ones."""
+"""How many ids back to read again: a transaction with a smaller id may be committed later."""
 
 _POSITION = re.compile(
     r"([0-9a-f]{8})\.(\d{1,15})\.(\d{1,10})\.(\d{1,10})(?:\.(\d{1,10}))?", re.ASCII
@@ -46,7 +46,7 @@ _NOBODY = "0" * 8
 
 @dataclass(frozen=True)
 class Position:
-    """What the id of an event tells.
+    """The content of an event's id.
 
     Attributes:
         process: A random text of the process that sent it.
@@ -74,7 +74,7 @@ class Position:
 
 
 def position_text(mark: Mark) -> str:
-    """Return the position from which a client can follow what it was shown at a mark."""
+    """Return the position from which a client can follow, if it was shown the state at a mark."""
     return str(Position(_NOBODY, 0, mark))
 
 
@@ -95,7 +95,7 @@ class News:
 
 
 class Watch:
-    """Compares the store with what it was at the last look."""
+    """Compares the store with its state at the last reading."""
 
     def __init__(self, mark: Mark) -> None:
         self.mark = mark
@@ -117,7 +117,7 @@ class Watch:
 
     @property
     def overlap(self) -> Mark:
-        """From where on to look again."""
+        """The mark from which to read again."""
         newest = max(self._deployments, default=self.mark.deployment)
         last = max(self._triggers, default=self.mark.trigger)
         return Mark(
@@ -155,7 +155,8 @@ class Watch:
         return found
 
     def _forget(self, looked: Looked) -> None:
-        """Forget what is over and old, or was removed with its application; move the mark."""
+        """Remove what has ended and is old, or was removed with its application. Then move the
+        mark."""
         if looked.is_all:
             for known, seen in (
                 (self._deployments, {each.id for each in looked.deployments}),
@@ -242,14 +243,14 @@ class Feed:
             yield event("error", json.dumps({"code": error.code}), 0)
 
     async def _begin(self) -> None:
-        """Have the store looked at, from now on."""
+        """Start to read the store."""
         if self._reader is not None and not self._reader.done():
             return
         watch = await run_in_threadpool(self._begun)
         if self._reader is None or self._reader.done():
             self._watch = watch
             self._sent.clear()
-            self._number += 1  # what was before is not remembered
+            self._number += 1  # earlier events are not kept
             self._reader = asyncio.create_task(self._read(watch))
 
     def _begun(self) -> Watch:
@@ -258,7 +259,8 @@ class Feed:
         return watch
 
     def _missed(self, position: Position | None) -> str | None:
-        """What this process has sent behind a position; ``None`` if it does not remember that."""
+        """Return the events after a position that this process has sent; ``None`` if it does not
+        have them any more."""
         if position is None or position.process != self._process:
             return None
         first = self._sent[0][0] if self._sent else self._number + 1
@@ -267,7 +269,7 @@ class Feed:
         return "".join(text for number, text in self._sent if number > position.number)
 
     def _present(self, mark: Mark) -> str:
-        """The present state of all that may have changed since a mark."""
+        """Return the current state of everything that may have changed since a mark."""
         looked = self._installation.store.changes.look(mark)
         news = [
             *map(deployment_news, looked.deployments),
@@ -278,7 +280,7 @@ class Feed:
         return text if looked.is_all else event("reset", "{}", 0) + text
 
     async def _read(self, watch: Watch) -> None:
-        """Look at the store, until nobody follows."""
+        """Read the store repeatedly, until no client follows."""
         told_at = checked_at = time.monotonic()
         try:
             while not self._is_stopping:
@@ -300,7 +302,7 @@ class Feed:
         except DeploycoreError as error:
             self._subscribers.end(event("error", json.dumps({"code": error.code}), 0))
         finally:
-            self._subscribers.end()  # they connect again
+            self._subscribers.end()  # the clients connect again
 
     def _look(self, watch: Watch) -> list[News]:
         looked = self._installation.store.changes.look(
@@ -322,7 +324,7 @@ class Feed:
         self._subscribers.put(batch)
 
     def _position(self, number: int, rest: list[News] | None = None) -> str:
-        """The id of an event, behind which the rest of its batch is still to be sent."""
+        """Return the id of an event, after which the rest of its batch is still to be sent."""
         assert self._watch is not None  # noqa: S101  it is set before anything is sent
         mark, rest = self._watch.mark, rest or []
         behind = Mark(
@@ -349,7 +351,7 @@ def delivery_news(record: DeliveryRecord) -> News:
 
 
 def _before_rest(mark: int, ids: Iterable[int | None]) -> int:
-    """The id behind which all of the rest are."""
+    """Return the id before the rest: all of the rest have larger ids."""
     return min([mark, *(each - 1 for each in ids if each is not None)])
 
 
@@ -373,6 +375,6 @@ def _differs(known: dict[int, Any], number: int, value: tuple[object, ...]) -> b
 
 
 def _floor(known: dict[int, tuple[object, ...]], before: int) -> int:
-    """The id up to which all are over."""
+    """Return the id up to which everything has ended."""
     unfinished = [number for number, (is_over, *_) in known.items() if not is_over]
     return min(unfinished) - 1 if unfinished else max(known, default=before)

@@ -1,9 +1,9 @@
 """Logs as server-sent events, while deployments run.
 
-All clients share one reader: a task that looks at the logs that are followed, and reads the states
-of their deployments with one statement. A client that connects, or is slow, reads for itself until
-it has caught up. An event's id is the position in the log behind its line; clients that reconnect
-send it as ``Last-Event-ID``.
+All clients share one reader: a task that reads the logs that are followed, and the states of their
+deployments with one statement. A client that connects, or is slow, reads for itself until it has
+caught up. An event's id is the position in the log behind its line; clients that reconnect send it
+as ``Last-Event-ID``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _CHECK_SECONDS = 1.0
 _AHEAD_SECONDS = 0.1
 _LINES = 200
 _THREADS = 4
-"""More of them, with a part of a log each, would take more memory and not be faster."""
+"""The maximum number of clients that read for themselves at once. More would take more memory, with
+a part of a log for each, and would not be faster."""
 _LINES_AT_ONCE = 2000
 _DIGITS = 16
 _LAST_LINES = timedelta(seconds=0.5)
@@ -57,7 +58,7 @@ def position_of(last_event_id: str | None) -> int:
 
 @dataclass(frozen=True)
 class _Found:
-    """What the reader found in a log: lines behind the position, and perhaps the end."""
+    """What the reader found in a log: lines after the position, and perhaps the end."""
 
     batch: Batch | None
     position: int
@@ -69,7 +70,7 @@ class _Channel:
     """A log that is followed.
 
     Attributes:
-        position: Up to where its subscribers have it, or are ahead of it.
+        position: The position up to which every subscriber has the log.
     """
 
     application: str
@@ -78,7 +79,7 @@ class _Channel:
     told_at: float = field(default_factory=time.monotonic)
 
     def tell(self, found: _Found) -> None:
-        """Tell the subscribers what was found."""
+        """Send the subscribers what was found."""
         self.position = found.position
         batch = found.batch
         if batch is None and time.monotonic() - self.told_at > _ALIVE_SECONDS:
@@ -90,7 +91,7 @@ class _Channel:
             self.subscribers.end(found.end)
 
     def end(self, code: str, *, only: Collection[Subscriber] | None = None) -> None:
-        """End subscribers, all or some, with an error."""
+        """End all subscribers, or some of them, with an error."""
         for each in self.subscribers:
             if only is None or each in only:
                 each.end(_error(code, self.position))
@@ -171,7 +172,7 @@ class Followers:
             yield _error(error.code, position)
 
     def _channel_at(self, record: DeploymentRecord, position: int) -> _Channel | None:
-        """The channel of a log, unless it is ahead of a position."""
+        """Return the channel of a log, unless it is ahead of a position."""
         channel = self._channels.setdefault(record.id, _Channel(record.application, position))
         if channel.position > position:
             return None
@@ -201,18 +202,19 @@ class Followers:
                 each.end(error.code)
         finally:
             for each in self._channels.values():
-                each.subscribers.end()  # they connect again
+                each.subscribers.end()  # the clients connect again
             self._channels = {}
 
     async def _dismiss(self) -> None:
-        """Let go those who may not stay."""
+        """End the clients that may not continue."""
         for channel in tuple(self._channels.values()):
             refused = await run_in_threadpool(channel.subscribers.refused)
             channel.end(AuthenticationFailed.code, only=refused)
 
     def _look_at_all(self) -> dict[int, _Found]:
         followed = dict(self._channels)
-        # The states first: what is there when it has ended is all there is going to be.
+        # Read the states first: if a deployment has ended, the log is complete when it is read
+        # afterwards.
         records = self._installation.store.deployments.find(sorted(followed))
         logs, found = self._installation.engine.logs, dict[int, _Found]()
         for number, channel in followed.items():
@@ -237,7 +239,8 @@ class Followers:
             raise AuthenticationFailed("The token has expired or was removed.")
         record = self._installation.store.deployments.get(deployment)
         logs = self._installation.engine.logs
-        # Nobody is further than the log is: all others would have to read for themselves.
+        # A position cannot be after the end of the log; otherwise, all other clients would have to
+        # read for themselves.
         position = min(position, logs.size(record.application, record.id))
         return record, logs.part(record.application, record.id, position, lines=_LINES)
 
@@ -257,7 +260,7 @@ def _lines(part: LogPart) -> list[tuple[int, str]]:
 
 
 def _json(line: LogLine) -> str:
-    """The line as ``LogLineView`` has it. There are many, and this is much faster."""
+    """Format a line as ``LogLineView`` does. There are many lines, and this is much faster."""
     at = for_machines(line.at)
     fields = {"at": at, "kind": line.kind, "phase": line.phase, "text": line.text}
     return json.dumps(fields, ensure_ascii=False)

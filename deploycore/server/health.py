@@ -98,15 +98,15 @@ class Readiness:
 
 
 def _write_to(directory: Path) -> None:
-    """Write a small file, which does not stay.
+    """Write a small file, and remove it.
 
     Raises:
-        OSError: There is no room for it, or hardly any.
+        OSError: There is no space for it, or almost none.
     """
     found = os.statvfs(directory)
     if found.f_bavail * found.f_frsize < _FREE_BYTES_LEAST:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if found.f_files and found.f_favail < _FREE_FILES_LEAST:  # some systems count none
+    if found.f_files and found.f_favail < _FREE_FILES_LEAST:  # some systems do not count files
         raise OSError(errno.ENOSPC, "No inodes left on device")
     with tempfile.NamedTemporaryFile(prefix=".ready-", dir=directory) as file:
         file.write(b"ready")

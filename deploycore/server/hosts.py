@@ -1,4 +1,4 @@
-"""Let operations ask git hosts, which may be slow or never answer."""
+"""Run operations that send requests to git hosts, which may be slow or never respond."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from deploycore.server.problems import Refusal
 __all__ = ["HOST_SECONDS", "Hosts"]
 
 HOST_SECONDS = 60.0
-"""How long a request waits for a git host."""
+"""Maximum seconds for which a request waits for a git host."""
 
 _AT_ONCE = 8
 _BUSY_SECONDS = 5.0
 _WAITING_MOST = 8
-"""Each one that waits holds a thread, which all requests share."""
+"""Maximum number of requests that wait for git hosts. Each of them holds a thread, which all
+requests share."""
 
 T = TypeVar("T")
 
 
 class Hosts:
-    """Limits how many requests ask git hosts at once, so that other requests find a thread."""
+    """Limits how many requests wait for git hosts at once, so that threads are left for other
+    requests."""
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
@@ -38,7 +40,7 @@ class Hosts:
         seconds: float | None = None,
         late: Callable[[T], object] = lambda result: None,
     ) -> T:
-        """Run an action that asks a git host.
+        """Run an action that sends requests to a git host.
 
         Args:
             seconds: The maximum time (default: ``HOST_SECONDS``).
@@ -77,7 +79,7 @@ class Hosts:
             self._slots.release()
 
     def _waited(self) -> bool:
-        """Wait for a slot, unless enough others wait; return whether there was one."""
+        """Wait for a slot, unless too many others wait already; return whether there was one."""
         with self._lock:
             if self._waiting >= _WAITING_MOST:
                 return False

@@ -76,7 +76,8 @@ class Identity:
             self._installation.store.repositories.note_other(definition, host_id)
 
     def _check(self, entry: Entry, event: WebhookEvent) -> None:
-        """Have a worker ask the host, once a minute at most: it may be ours by another name."""
+        """Request that a worker asks the host, at most once a minute: the repository may be the
+        application's under another name."""
         definition, now = entry.application.definition, time.monotonic()
         with self._lock:
             checked = self._checked.get(definition.name)
@@ -92,6 +93,6 @@ class Identity:
 
 
 def _can_be_stored(event: WebhookEvent) -> bool:
-    """Whether the name is one that both databases hold, and logs show as it is."""
+    """Whether both databases can store a name, and logs show it unchanged."""
     name = str(event.repository)
     return name.isprintable() and len(name) <= _NAME_LENGTH

@@ -1,7 +1,7 @@
 """A cache of applications and their webhooks, so that most deliveries need no database query.
 
-Requests that guess names cost almost nothing. An entry is read again when it is a few seconds old
-and is needed; that costs the same for any number of applications. Before the server answers that
+Requests with guessed names cost almost nothing. An entry is read again when it is needed and is a
+few seconds old, which costs the same for any number of applications. Before the server answers that
 an application is unknown or a signature is wrong, it reads one row of the database: hosts do not
 send a delivery again, and another process may have just registered the webhook or replaced its
 secret.
@@ -52,7 +52,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A provider's handle, or why there is none, and what it was opened from."""
+    """An open provider, or the error why it could not be opened, and the record that it was opened
+    from."""
 
     record: ProviderRecord
     at: float
@@ -62,7 +63,8 @@ class _Opened:
 
 @dataclass(frozen=True)
 class _Known:
-    """An entry, when it was read, and after how many changes that were made here."""
+    """An entry, the time at which it was read, and the number of this process's changes at that
+    time."""
 
     entry: Entry
     at: float
@@ -109,12 +111,13 @@ class Directory:
         return known.entry
 
     def warm_up(self) -> None:
-        """Open plugins before the first delivery needs them. Errors are raised later, when it needs
-        them."""
+        """Open plugins before the first delivery needs them. Errors are raised only when a delivery
+        needs the plugin."""
         try:
             self._read_all()
             needed = {each.entry.provider.name: each.entry.provider for each in self._all()}
-            # The others last: webhooks are registered while the server runs.
+            # The applications without a webhook are last: a webhook may be registered while the
+            # server runs.
             others = {each.name: each for each in self._installation.store.list_providers()}
         except DeploycoreError as error:
             logger.warning(
@@ -178,7 +181,8 @@ class Directory:
         return known.revealed
 
     def is_open(self, name: str) -> bool:
-        """Whether the provider of an application, if it is known, need not be opened; quick."""
+        """Whether a delivery for an application does not have to wait until its provider is opened.
+        This is fast."""
         known = self._known.get(name)
         if known is None:
             return True
@@ -252,10 +256,10 @@ class Directory:
 def _valid(
     known: RepositoryRecord | None, application: ApplicationRecord
 ) -> RepositoryRecord | None:
-    """What is known of a repository, if it is the one that the application deploys now."""
+    """Return the record of a repository, if the application still deploys that repository."""
     return known if known is not None and known.is_of(application.definition) else None
 
 
 def _proof(webhook: WebhookRecord | None) -> tuple[str, str | None, datetime | None] | None:
-    """What decides which signatures are right."""
+    """Return the values that decide which signatures are valid."""
     return (webhook.secret, webhook.former, webhook.former_until) if webhook else None

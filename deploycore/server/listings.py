@@ -1,7 +1,7 @@
-"""Listings of git hosts, page by page: a host is asked only for what a page needs.
+"""Listings of git hosts, page by page. Only what a page needs is requested from the host.
 
-What was read is remembered for some minutes, for each provider and its credentials. So a search
-that becomes longer as a user types, and the next page, seldom ask the host again.
+The items that were read are cached for some minutes, for each provider and its credentials. So the
+next page, and a search that becomes longer while a user types, rarely need another request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Kind", "Listings", "Page", "Wanted"]
 Kind = Literal["owners", "repositories", "branches", "tags"]
 
 _SECONDS = {"owners": 300.0, "repositories": 300.0, "branches": 60.0, "tags": 60.0}
-"""How long a listing is remembered."""
+"""Seconds for which a listing is cached."""
 
 _SEPARATORS = re.compile(r"[-_.\s]+")
 _LISTINGS_MOST = 100
@@ -51,11 +51,11 @@ _HANGS_SECONDS = 20.0
 
 
 class Wanted(NamedTuple):
-    """What to list.
+    """A request for a listing.
 
     Attributes:
         about: The owner of the repositories, or the repository of the branches or tags.
-        search: Only what contains this text; case is ignored.
+        search: List only items that contain this text; case is ignored.
     """
 
     kind: Kind
@@ -67,7 +67,7 @@ class Item(NamedTuple):
     """An item of a listing.
 
     Attributes:
-        text: What a search compares.
+        text: The text that a search compares.
         fields: The fields for the response, in the order of its model.
     """
 
@@ -103,10 +103,11 @@ class _Key(NamedTuple):
 
 @dataclass
 class _Listing:
-    """What was read of one listing, and the open iterator for the rest.
+    """The items of one listing that were read, and the open iterator for the rest.
 
     Attributes:
-        is_void: Whether it was forgotten. Whoever waited for it looks for another one.
+        is_void: Whether it was removed from the cache. A request that waited for it gets another
+            one.
     """
 
     at: float
@@ -127,7 +128,7 @@ class _Listing:
                 provider.close()
 
     def forget(self) -> None:
-        """Close the connections, once the request that reads it, if there is one, has ended."""
+        """Close the connections, after the request that is reading has ended, if there is one."""
         self.is_void = True
         if self.lock.acquire(blocking=False):
             try:
@@ -137,12 +138,7 @@ class _Listing:
 
 
 class Listings:
-    """The remembered listings of all providers.
-
-    Args:
-        open_provider: Opens a configured provider.
-        clock: Returns the seconds of a monotonic clock.
-    """
+    """The cached listings of all providers."""
 
     def __init__(
         self,
@@ -171,7 +167,7 @@ class Listings:
         Args:
             record: The provider.
             after: The number of items before the page.
-            refresh: Whether to ask the host again for what is remembered.
+            refresh: Whether to request cached items from the host again.
 
         Raises:
             DeploycoreError: The host or the plugin has failed.
@@ -185,7 +181,7 @@ class Listings:
         page = self._page(key, wanted.search, after, limit)
         word = max(_words(asked), key=len, default="")
         if not page.items and page.following is None and word != asked:
-            # Hosts compare the name: one that is called "My Shop" has the address "my-shop".
+            # Hosts search in the name, not in the address: "My Shop" has the address "my-shop".
             page = self._page(key._replace(search=word), wanted.search, after, limit)
         return page
 
@@ -210,7 +206,7 @@ class Listings:
 
     @contextmanager
     def _reading(self, key: _Key) -> Iterator[tuple[_Key, _Listing]]:
-        """Hold a listing while one request reads it; others wait for it."""
+        """Hold a listing while one request reads it. Other requests wait for it."""
         ends_at = time.monotonic() + _HANGS_SECONDS
         while True:
             known, listing = self._listing(key)
@@ -224,7 +220,7 @@ class Listings:
                     listing.close()
 
     def _listing(self, key: _Key) -> tuple[_Key, _Listing]:
-        """Return the listing to read: the one that was asked for, or one that contains it."""
+        """Return the listing to read: the requested one, or one that contains its items."""
         with self._lock:
             self._drop_old()
             for known in (key, *self._broader(key)):
@@ -270,7 +266,7 @@ class Listings:
             with self._lock:
                 if self._known.get(key) is listing:
                     del self._known[key]
-            listing.is_void = True  # what is read too late is in no answer
+            listing.is_void = True  # items that are read too late are in no response
             listing.close()
             raise
 
@@ -313,7 +309,7 @@ def _held(listing: _Listing, ends_at: float) -> Iterator[None]:
 
 
 def _asked(wanted: Wanted) -> str:
-    """What a host is asked to search for: of ``owner/name``, the name."""
+    """Return the text to search for at the host: for ``owner/name``, the name."""
     search = wanted.search.casefold()
     return search.rpartition("/")[2] if wanted.kind == "repositories" else search
 
@@ -323,7 +319,8 @@ def _words(text: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    """A text for comparison: without case, and with spaces for what may separate words."""
+    """Return a text for comparison: in lower case, and with spaces for all characters that may
+    separate words."""
     return _SEPARATORS.sub(" ", text.casefold())
 
 
@@ -344,7 +341,7 @@ def _opened(provider: Provider, key: _Key) -> Iterator[Any]:
 
 
 def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
-    """The item for what a host has listed; ``None`` if its name is longer than any can be."""
+    """Return the item for an object that a host has listed; ``None`` if its name is too long."""
     if isinstance(found, Repository):
         value, name = str(found.id), found.name[:_NAME_LENGTH]
         fields: tuple[Any, ...] = (
@@ -369,11 +366,11 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
 
 
 def _short(name: str | None) -> str | None:
-    """A name, unless it is longer than any can be: thousands of items are remembered."""
+    """Return a name, or ``None`` if it is too long: thousands of items are cached."""
     return name if name is None or len(name) <= _VALUE_LENGTH else None
 
 
 def _link(url: str) -> str | None:
-    """An address that a browser may be sent to."""
+    """Return an address if a browser may be sent to it."""
     is_web = url.startswith(("https://", "http://"))
     return url if is_web and len(url) <= _VALUE_LENGTH else None

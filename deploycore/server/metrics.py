@@ -57,11 +57,12 @@ class _FromStore(Collector):
         self._worker = worker
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering should not ask the database."""
+        """Return nothing, so that registering needs no database query."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """What is so now; without the store's part, where that can't be used."""
+        """Yield the current values; those from the store are left out if the database cannot be
+        used."""
         worker = self._worker
         yield GaugeMetricFamily(
             "deploycore_worker_threads",

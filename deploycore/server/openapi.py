@@ -224,7 +224,8 @@ def _schemas() -> dict[str, Any]:
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Add to a schema what the model's docstring says of the model and of each field."""
+    """Add the descriptions in the model's docstring, of the model and of each field, to a
+    schema."""
     schema["description"] = describe_model(model)
     properties = schema.get("properties", {})
     for field, text in describe_fields(model).items():
@@ -233,7 +234,7 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 def _for_machines(schema: Any) -> Any:
-    """A schema without titles that repeat names, and without docstrings for programmers."""
+    """Return a schema without titles that repeat names, and without docstrings for developers."""
     if isinstance(schema, list):
         return [_for_machines(each) for each in schema]
     if not isinstance(schema, dict):

@@ -30,7 +30,7 @@ STATUSES: Mapping[type[DeploycoreError], int] = {
     errors.DeployError: 409,
     StoreError: 503,
 }
-"""The status of each class of errors; the nearest one counts."""
+"""The status of each class of errors; the nearest base class is used."""
 
 _RETRY_SECONDS = 30
 MEDIA_TYPE = "application/problem+json"

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 2.0
 _NOTED_EVERY = 10.0
 _GAP_SECONDS = 10.0
-"""Hosts wait about as long for an answer."""
+"""Seconds for which hosts wait for a response, approximately."""
 
 _MISSED_AGAIN_AFTER = 60.0
 _GOODBYE_SECONDS = 5.0
@@ -83,7 +83,7 @@ class Reception:
         self._thread: threading.Thread | None = None
         self._looked = self._clock()
         self._noted: tuple[float, float] | None = None
-        self._owes_all = True  # before this server was started nobody may have received anything
+        self._owes_all = True  # before this server started, deliveries may have been missed
         self._owed: set[str] = set()
         self._is_failing = False
 
@@ -100,7 +100,7 @@ class Reception:
             self._catch_up()
             self._installation.store.reception.note()
         except StoreError as error:
-            # Deliveries can't be kept either.
+            # Deliveries cannot be stored either.
             self._owes_all = True
             if not self._is_failing:
                 logger.warning("deliveries may be missed: %s", with_next_step(error))
@@ -149,10 +149,10 @@ class Reception:
 
 
 def _clock() -> tuple[float, float]:
-    """Seconds since the machine was started, and by the system's clock.
+    """Return the seconds since the machine was started, and those of the system's clock.
 
-    The former passes in suspension too, where the system has such a clock; the latter also while
-    a virtual machine is paused.
+    The first ones also pass during suspension, if the system has such a clock. The second ones also
+    pass while a virtual machine is paused.
     """
     number = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(number), time.time()

@@ -1,8 +1,8 @@
-"""Record how webhook deliveries were judged, beside the requests that brought them.
+"""Record the results of webhook deliveries, without delaying the requests that brought them.
 
-A request only appends to a list in memory. A thread writes what has gathered, about once a second,
-in one transaction. So a flood of deliveries costs no more writes than a few do: of each
-application, the last ones are written, and all others are counted.
+A request only appends to a list in memory. About once a second, a thread writes this list in one
+transaction. So many deliveries cost no more writes than a few: for each application, the last ones
+are written one by one, and all others are only counted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ByReason = dict[tuple[str, DeliveryOutcome, str], _Counted]
 
 
 class Recorder:
-    """Gathers deliveries, and writes them to the store. Use it as a context manager.
+    """Collects deliveries, and writes them to the store. Use it as a context manager.
 
     Args:
         now: Returns the current time.
@@ -101,9 +101,11 @@ class Recorder:
             self._count(application, "dropped", _TOO_MANY, oldest)
 
     def flush(self) -> None:
-        """Write what has gathered. If the database cannot be written, it is kept for the next time.
+        """Write the collected deliveries. If the database cannot be written, they are kept for the
+        next time.
 
-        Very many are written in several times, so that none of them keeps others from writing.
+        Very many deliveries are written in several transactions, so that none of these blocks other
+        writers for long.
         """
         with self._writing:
             with self._lock:
@@ -137,7 +139,7 @@ class Recorder:
             self._thread.join(_GOODBYE_SECONDS)
 
     def _taken(self) -> tuple[_ByApplication, _ByReason]:
-        """Take what to write next; the caller holds the lock."""
+        """Take the deliveries to write next; the caller holds the lock."""
         judged: _ByApplication = {}
         rows = 0
         for name, deliveries in self._judged.items():
@@ -164,7 +166,7 @@ class Recorder:
             self._counted[key] = _Counted(judged.verdict, judged.sender, judged.at, judged.at)
 
     def _keep(self, judged: _ByApplication, counted: _ByReason) -> None:
-        """Put back what could not be written, before what has arrived since."""
+        """Put back deliveries that could not be written, before those that have arrived since."""
         with self._lock:
             for key, former in counted.items():
                 newer = self._counted.get(key)
@@ -211,7 +213,8 @@ def _records_of_counted(counted: _ByReason) -> Iterator[DeliveryRecord]:
 def _record(
     application: str, outcome: DeliveryOutcome, reason: str, judged: _Judged
 ) -> DeliveryRecord:
-    """The record of a delivery. A person reads it, so its texts are made printable, and short."""
+    """Return the record of a delivery. Its texts are made printable and short, because a person
+    reads them."""
     verdict, subject = judged.verdict, judged.verdict.subject
     return DeliveryRecord(
         application=application,

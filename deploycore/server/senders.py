@@ -1,4 +1,4 @@
-"""The sender of a request, as a network address, for fair shares."""
+"""The sender of a request: a network address, so that senders get equal shares of limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 __all__ = ["forwarded_address", "sender_of"]
 
 _SUBNET_BITS = 64
-"""Of an IPv6 address: what a provider gives to one customer at the least (RFC 6177)."""
+"""The part of an IPv6 address that identifies a sender: providers give at least such a network to
+one customer (RFC 6177)."""
 
 _ADDRESS_LENGTH = 45
 

@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _ACCEPTED_AT_ONCE = 64
-"""asyncio accepts as many as it is told may wait before it looks at any of them."""
+"""The backlog for asyncio, which accepts as many waiting connections as this before it handles any
+of them."""
 
 _ANSWER_SECONDS = 10
 _WARM_SECONDS = 2.0
@@ -84,8 +85,10 @@ def serve(
             _warn_of_plain_text(listener)
         with _signals_to(server):
             try:
-                installation.store.holds_sealed_secrets()  # opened, and brought up to date
-                # What is there now stays, and need not be looked at again and again.
+                # opens the database, and upgrades it if necessary
+                installation.store.holds_sealed_secrets()
+                # The objects that exist now stay, so the garbage collector need not examine them
+                # again and again.
                 gc.collect()
                 gc.freeze()
                 if worker is not None:
@@ -105,7 +108,7 @@ def serve(
 
 @contextmanager
 def _without_worker(installation: Installation) -> Iterator[None]:
-    """Do what a worker of this process would do beside the deployments."""
+    """Run the other tasks of a worker, if this process has no worker."""
     watch = ExpiryWatch(installation.store)
     watch.start()
     try:
@@ -116,8 +119,11 @@ def _without_worker(installation: Installation) -> Iterator[None]:
 
 
 def _warm_up(application: Application) -> None:
-    """Open plugins before the first delivery has to wait for them. One that hangs, or takes long,
-    does so beside: what needs none of it is answered."""
+    """Open plugins before the first delivery has to wait for them.
+
+    A plugin that hangs, or takes long, does so in its thread. Requests that do not need it are
+    answered.
+    """
     thread = threading.Thread(
         target=application.directory.warm_up, name="deploycore-server-warm-up", daemon=True
     )
@@ -132,7 +138,7 @@ class _Server(uvicorn.Server):
         self.on_started: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell when it answers."""
+        """Call ``on_started`` when the server responds."""
         await super().startup(sockets)
         for each in sockets or ():
             each.listen(_BACKLOG)
@@ -140,7 +146,7 @@ class _Server(uvicorn.Server):
             self.on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Let followers go too, whose requests would never end."""
+        """Disconnect clients that follow logs too, because their requests would never end."""
         self._application.begin_to_stop()
         super().handle_exit(sig, frame)
 
@@ -172,8 +178,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
     else:
-        # Each connection gets it from here. asyncio sets it for sockets whose protocol is named
-        # alone, and without it an answer waits 40 ms for the client's word of its first half.
+        # Accepted connections inherit this option. asyncio sets it only for sockets whose protocol
+        # number is given; without it, a response waits 40 ms until the client confirms its first
+        # half.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with listener:
             yield listener
@@ -186,12 +193,12 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _signals_to(server: _Server) -> Iterator[None]:
-    """Have signals stop the server, from before it runs until all is drained.
+    """Let signals stop the server, from before its start until everything is drained.
 
-    uvicorn hears them while it runs only, and raises them again when it is done.
+    uvicorn handles them only while it runs, and raises them again at its end.
     """
     numbers = list(_SIGNALS)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has a process do
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup makes a process ignore it
         numbers.append(signal.SIGHUP)
     former = {number: signal.signal(number, server.handle_exit) for number in numbers}
     try:

@@ -1,4 +1,5 @@
-"""Sign-ins of people to git hosts that have begun: in memory, each for one use and ten minutes."""
+"""Sign-ins of people at git hosts that have begun. They are in memory; each can be used once,
+within ten minutes."""
 
 from __future__ import annotations
 
@@ -25,9 +26,10 @@ class Begun:
     """A sign-in that has begun.
 
     Attributes:
-        id: Its id. For a browser it is the ``state``, which the git host returns.
-        actor: Who has begun it. Nobody else can finish it.
-        flow: How the person signs in. If the provider has another one by then, it is void.
+        id: Its id. For a browser, it is the ``state`` that the git host returns.
+        actor: Who has begun it, and who alone can finish it.
+        flow: How the person signs in. If the provider has another flow when the sign-in is
+            finished, the sign-in is void.
         request: The authorization request, for a browser.
         device: The code, for a device.
         polling: Polls with the code.
@@ -68,7 +70,7 @@ class SignIns:
         device: DeviceCode | None = None,
         polling: DevicePolling | None = None,
     ) -> Begun:
-        """Remember a sign-in. If there are too many, the oldest one is forgotten."""
+        """Store a sign-in. If there are too many, the oldest one is removed."""
         seconds = _SECONDS if device is None else min(device.expires_in, 2 * _SECONDS)
         begun = Begun(
             id=secrets.token_urlsafe(32) if request is None else request.state,
@@ -95,7 +97,7 @@ class SignIns:
             provider: The name of its provider, if that is known.
 
         Raises:
-            Refusal: It does not exist, has ended, or somebody else has begun it (404).
+            Refusal: It does not exist, has ended, or was begun by another user or token (404).
         """
         with self._lock:
             self._forget_ended()
@@ -106,7 +108,7 @@ class SignIns:
         return found
 
     def take(self, id_: str, actor: str) -> Begun:
-        """Return a sign-in, and forget it: a response is accepted once.
+        """Return a sign-in, and remove it, because a response is accepted once.
 
         Raises:
             Refusal: As for ``get``.
@@ -118,7 +120,7 @@ class SignIns:
         return found
 
     def forget(self, id_: str) -> None:
-        """Forget a sign-in that is over."""
+        """Remove a sign-in that is over."""
         with self._lock:
             self._begun.pop(id_, None)
 

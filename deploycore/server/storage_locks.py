@@ -32,9 +32,9 @@ class _StorageLock:
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
     began_at: float = float("inf")
-    """When the present write began, by the monotonic clock."""
+    """The start of the current write, by the monotonic clock."""
     failed_at: float = -float("inf")
-    """When a write failed after a long time, by the monotonic clock."""
+    """The time at which a write failed after a long time, by the monotonic clock."""
 
 
 class StorageLocks:
@@ -66,8 +66,8 @@ class StorageLocks:
             entry = self._locks.setdefault(key, _StorageLock())
             entry.users += 1
         try:
-            # A thread that waits for one application is missed by all others, so that only one may
-            # wait for long.
+            # A thread that waits for one application cannot work for the others, so only one thread
+            # may wait for long.
             since = max(0.0, time.monotonic() - entry.began_at)
             patience = -1 if has_one_writer else max(0.0, _LONG_SECONDS - since)
             if not entry.lock.acquire(timeout=patience):

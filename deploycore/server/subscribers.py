@@ -20,7 +20,7 @@ from deploycore.server.problems import Refusal
 __all__ = ["ALIVE", "RETRY", "Batch", "Stream", "Subscriber", "Subscribers", "event"]
 
 RETRY = "retry: 1000\n\n"
-"""Tells browsers how many milliseconds to wait before they connect again."""
+"""The number of milliseconds that browsers wait before they connect again."""
 
 _WAITING_MOST = 256
 _SHARE_LEAST = 16
@@ -51,7 +51,7 @@ class Batch:
 
     @classmethod
     def of(cls, texts: Sequence[tuple[int, str]]) -> Batch | None:
-        """Return the batch of some events; ``None`` of none."""
+        """Return the batch of some events; ``None`` if there are none."""
         return cls(texts, "".join(text for _, text in texts)) if texts else None
 
     @property
@@ -60,7 +60,7 @@ class Batch:
         return self.texts[-1][0]
 
     def behind(self, place: int) -> str:
-        """Return the events behind a place, and those without a place of their own."""
+        """Return the events after a place, and those without a place of their own."""
         if self.texts[0][0] > place:
             return self.text
         return "".join(text for at, text in self.texts if at > place or not at)
@@ -89,7 +89,7 @@ class Subscriber:
         self._has_ended = False
 
     def put(self, batch: Batch) -> None:
-        """Add a batch, unless too many wait: then the iteration ends behind those."""
+        """Add a batch. If too many batches wait, the iteration ends after them instead."""
         if self._has_ended:
             return
         if len(self._batches) >= _WAITING_MOST:
@@ -99,14 +99,14 @@ class Subscriber:
         self._changed.set()
 
     def end(self, text: str = "") -> None:
-        """End the iteration behind what waits, and a last text."""
+        """End the iteration after the batches that wait, and after a last text."""
         if text:
             self.put(Batch(((0, text),), text))
         self._has_ended = True
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[Batch]:
-        """Yield what is put, until the end."""
+        """Yield batches, until the end."""
         while True:
             while self._batches:
                 yield self._batches.popleft()
@@ -139,7 +139,7 @@ class Subscribers:
             self._all.discard(made)
 
     def refused(self) -> list[Subscriber]:
-        """Return those that may not stay. Call it in a thread."""
+        """Return the clients that may not continue. Call it in a thread."""
         return [each for each in self if not each.may_stay()]
 
     def put(self, batch: Batch) -> None:
@@ -154,13 +154,13 @@ class Subscribers:
 
 
 class Stream:
-    """Responses with events, of which there may be only so many at once. One user or token may have
-    half of them, so that others can follow too.
+    """Responses with events, in a limited number. One user or token may have half of them, so that
+    others can follow too.
 
     Args:
         most: Their maximum number.
-        full: The message for those who come when there are so many.
-        hint: What they can do.
+        full: The message for clients if the maximum is reached.
+        hint: The next step for these clients.
     """
 
     def __init__(self, most: int, full: str, *, hint: str) -> None:
@@ -177,7 +177,7 @@ class Stream:
             owner: The user or token that the client belongs to.
 
         Raises:
-            Refusal: There are too many clients, in all or of the owner.
+            Refusal: There are too many clients, in total or of the owner.
         """
         own = self._by_owner.get(owner, 0)
         if self._count >= self._most or own >= max(self._most // 2, _SHARE_LEAST):
@@ -200,15 +200,15 @@ class Stream:
 
 
 class _Events(StreamingResponse):
-    """An answer that tells when it has ended, however that came, even before it began."""
+    """A response that reports its end in every case, even if it never began."""
 
     def __init__(self, events: AsyncIterator[str], ended: Callable[[], None]) -> None:
-        headers = {"X-Accel-Buffering": "no"}  # nginx would keep lines back
+        headers = {"X-Accel-Buffering": "no"}  # otherwise nginx would hold lines back
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -1,4 +1,4 @@
-"""How webhook deliveries are judged: each result, its reasons, and their words for people."""
+"""The verdicts on webhook deliveries: each result, its reasons, and their texts for people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IGNORED_PUSHES = frozenset({"another_ref", "deleted"})
 
 
 class Subject(NamedTuple):
-    """What a delivery is about, as far as it was read.
+    """The subject of a delivery, as far as the delivery was read.
 
     Attributes:
         event: The kind of the event: ``push`` or ``pull_request``; empty if there is none.
@@ -58,7 +58,7 @@ class Verdict:
         reason: Why the delivery was rejected or ignored, as one of a few words for programs.
         trigger: The stored trigger.
         message, hint: Why the delivery was rejected or changes nothing, for people; empty if the
-            reason is enough.
+            text for ``reason`` is enough.
         subject: What the delivery is about.
     """
 
@@ -72,9 +72,10 @@ class Verdict:
 
     @property
     def shows_pushes_arrive(self) -> bool:
-        """Whether it was of a push to the application's repository: a sign that its webhook works.
+        """Whether the delivery is about a push to the application's repository, which shows that
+        its webhook works.
 
-        A ping is none, nor are pull requests and what is about another repository.
+        Pings, pull requests and deliveries about other repositories do not count.
         """
         if self.outcome == "ignored":
             return self.reason in _IGNORED_PUSHES

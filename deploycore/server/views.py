@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 Identifier = Annotated[int, Field(ge=1, le=2**31 - 1)]
-"""The id of a deployment or trigger; what databases call an integer."""
+"""The id of a deployment or trigger, in the range of a database's integer."""
 
 
 class View(BaseModel):

@@ -1,5 +1,6 @@
-"""SSH: the keys that hosts have, and one command on a server; for git, and for nothing else.
+"""SSH for git: the keys of servers, and one command on a server.
 
-Nothing of the user's own SSH is used: neither ``~/.ssh`` nor a configuration file, and an agent
-only on request. Only ``session`` imports AsyncSSH, the package of the extra ``deploycore[ssh]``.
+The user's own SSH settings are not used: neither ``~/.ssh`` nor a configuration file. An agent is
+used only on request. Only ``session`` imports AsyncSSH, the package of the extra
+``deploycore[ssh]``.
 """

@@ -21,7 +21,8 @@ from deploycore.text.printable import printable
 __all__ = ["flooded", "host_key_refusal", "translated"]
 
 _MAX_TEXT = 300
-_TOO_MANY = "too many authentication failures"  # OpenSSH's words, with the code of other errors
+# the text of OpenSSH, which uses the code of other errors for it
+_TOO_MANY = "too many authentication failures"
 
 
 def said(text: str) -> str:

@@ -23,7 +23,7 @@ _KINDS = ("ssh-ed25519", "ecdsa-sha2-", "ssh-rsa")
 _BEGIN = re.compile(r"^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", re.MULTILINE)
 _MAX_CHARACTERS = 64 * 1024
 _MAX_AGENT_KEYS = 16
-_MAX_AGENT_SECONDS = 5.0  # to list its keys: no cancellation ends this wait
+_MAX_AGENT_SECONDS = 5.0  # for listing the agent's keys; a cancellation cannot end this wait
 
 
 def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.SSHKey:
@@ -55,7 +55,8 @@ def read_private_key(key: SecretStr, passphrase: SecretStr | None) -> asyncssh.S
 
 
 def _no_private_key(text: str) -> str:
-    """Why a text is certainly no private key that can be used; empty if it may be one."""
+    """Return the reason why a text is certainly not a usable private key; empty if it may be
+    one."""
     if len(text) > _MAX_CHARACTERS:
         return f"The SSH private key has more than {_MAX_CHARACTERS:,} characters."
     if text.startswith(("ssh-", "ecdsa-", "sk-")):

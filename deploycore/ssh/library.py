@@ -20,8 +20,8 @@ _UNUSED_LIBRARIES = frozenset({"oqs", "liboqs", "nettle", "libnettle", "libnettl
 message authentication (UMAC) to what the package cryptography has; no server offers only these."""
 
 _UNUSED_MODULES = ("asyncssh.crypto.x509", "asyncssh.gss_unix", "asyncssh.gss_win32")
-"""Modules that AsyncSSH does without if they cannot be imported: X.509 certificates, which take a
-sixth of the time of its import, and GSSAPI. Neither is ever used to sign in or to know a server."""
+"""Modules that are optional for AsyncSSH: X.509 certificates, which take a sixth of the time of its
+import, and GSSAPI. deploycore never uses them to sign in or to verify a server."""
 
 _importing = Lock()
 
@@ -83,7 +83,7 @@ def _unused_libraries_not_found() -> Iterator[None]:
 
 @contextmanager
 def _unused_modules_not_found() -> Iterator[None]:
-    """Have the import of an unused module fail, unless it was imported before."""
+    """Make the import of an unused module fail, unless it was imported before."""
     absent = [each for each in _UNUSED_MODULES if each not in sys.modules]
     try:
         sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]

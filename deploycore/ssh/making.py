@@ -1,4 +1,4 @@
-"""Makes key pairs for SSH. The private key is in memory alone."""
+"""Create SSH key pairs. The private key is only in memory."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pydantic import SecretStr
 __all__ = ["KeyType", "fingerprint_of", "is_pair", "make_key_pair", "type_of"]
 
 KeyType = Literal["ed25519", "rsa"]
-"""The types of keys that can be made; RSA is for hosts that do not know Ed25519."""
+"""The types of keys that can be created; RSA is for hosts that do not support Ed25519."""
 
 _RSA_BITS = 3072
 
 
 def make_key_pair(kind: KeyType) -> tuple[SecretStr, str]:
-    """Make a key pair.
+    """Create a key pair.
 
     Returns:
         The private key in the OpenSSH format, without a passphrase, and the public key as in
         ``authorized_keys``, without a comment.
     """
-    # They cost 15 ms, which other commands need not pay.
+    # These imports cost 15 ms, and other commands do not need them.
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
@@ -44,14 +44,14 @@ def make_key_pair(kind: KeyType) -> tuple[SecretStr, str]:
 
 
 def is_pair(private: SecretStr, public_key: str) -> bool:
-    """Whether a private key is the one that was made together with a public key."""
+    """Whether a private key was created together with a public key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     try:
         key = serialization.load_ssh_private_key(private.get_secret_value().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False  # keys that are made here have the OpenSSH format and no passphrase
+        return False  # keys from this module have the OpenSSH format and no passphrase
     public = key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
@@ -59,11 +59,11 @@ def is_pair(private: SecretStr, public_key: str) -> bool:
 
 
 def type_of(public_key: str) -> KeyType:
-    """The type of a key that was made here."""
+    """Return the type of a key from this module."""
     return "rsa" if public_key.startswith("ssh-rsa ") else "ed25519"
 
 
 def fingerprint_of(public_key: str) -> str:
-    """The fingerprint of a public key, as OpenSSH and git hosts show it: ``SHA256:…``."""
+    """Return the fingerprint of a public key, as OpenSSH and git hosts show it: ``SHA256:…``."""
     digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"

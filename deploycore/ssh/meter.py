@@ -1,7 +1,7 @@
-"""How much a server sends besides what a command writes, and when its connection has ended.
+"""Limit what a server sends besides a command's output, and detect the end of its connection.
 
-SSH has messages that say nothing and may be sent at any time: ``IGNORE``, ``DEBUG``, requests, new
-channels, and another exchange of keys. Each takes the client's time, and many have to be answered.
+SSH has messages without content that may be sent at any time: ``IGNORE``, ``DEBUG``, requests, new
+channels, and another exchange of keys. Each takes the client's time, and many require an answer.
 
 Source: RFC 4253, 9 and 11; RFC 4254, 4
 """
@@ -15,27 +15,29 @@ from typing import cast
 __all__ = ["Metered"]
 
 _MAX_BESIDES = 4 * 1024 * 1024
-"""Bytes. Besides, each byte of output may take another one: packets have headers and padding."""
+"""Maximum bytes besides the output. In addition, each byte of output may take another one, because
+packets have headers and padding."""
 
 _BUFFER_BYTES = 64 * 1024
-"""At most two packets. AsyncSSH copies what it has not handled yet once for each packet, and
-asyncio would otherwise allocate 256 KiB for each read."""
+"""Bytes for each read: at most two packets. AsyncSSH copies its unhandled data once for each
+packet, and asyncio would otherwise allocate 256 KiB for each read."""
 
 _STEPS = 32
-"""Steps of the event loop in which AsyncSSH handles what arrived before the end."""
+"""The number of steps of the event loop in which AsyncSSH handles what arrived before the end."""
 
 
 class Metered(asyncio.BufferedProtocol):
-    """Counts what arrives for a protocol, and ends the connection if too much of it is no output.
+    """Counts the bytes that arrive for a protocol, and ends the connection if too many of them are
+    not output.
 
-    The protocol learns of the end of the connection only after it has handled what came before.
-    AsyncSSH handles some messages in tasks, and would otherwise report a lost connection for a
-    server that says why it leaves, or that has no algorithm in common.
+    The protocol is notified of the end of the connection only after it has handled everything that
+    arrived before. AsyncSSH handles some messages in tasks. Without this delay, it would report a
+    lost connection if a server sends the reason for the end, or if there is no common algorithm.
 
     Args:
-        protocol: Gets everything.
-        useful: How many bytes of output it has delivered so far.
-        flooded: Is called before the connection is ended.
+        protocol: Receives everything.
+        useful: Returns the number of bytes of output that it has delivered so far.
+        flooded: Called before the connection is ended.
     """
 
     def __init__(
@@ -49,12 +51,12 @@ class Metered(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Start to count."""
         self._transport = cast("asyncio.Transport", transport)
         self._protocol.connection_made(transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where to put what arrives."""
+        """Return the buffer for the bytes that arrive."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -67,7 +69,7 @@ class Metered(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def eof_received(self) -> bool:
-        """Pass it on later."""
+        """Pass the end of the data on later."""
         _after_steps(_STEPS, self._end)
         return True  # the transport stays open until then
 
@@ -79,15 +81,15 @@ class Metered(asyncio.BufferedProtocol):
             transport.close()
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Pass on that the peer cannot take more data now."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Pass on that the peer can take data again."""
         self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass it on, and a failure later."""
+        """Pass on the connection; a failure is passed on later."""
         if exc is None:
             self._protocol.connection_lost(None)
         else:

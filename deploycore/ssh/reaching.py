@@ -1,4 +1,4 @@
-"""The connection to an SSH server, before the protocol begins; it needs no package."""
+"""Connect to an SSH server, before the protocol begins. No package is needed."""
 
 from __future__ import annotations
 

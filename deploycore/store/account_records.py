@@ -20,7 +20,7 @@ Role = Literal["read", "deploy", "admin"]
 """What a token may do; each may do what those before it may."""
 
 LinkPurpose = Literal["first-admin", "reset", "state"]
-"""What a digest that can be used once is for: to create the first administrator, to set a user's
+"""The purpose of a digest that can be used once: to create the first administrator, to set a user's
 password, or to finish a sign-in at an issuer."""
 
 
@@ -84,8 +84,8 @@ class LinkRecord:
         digest: The SHA-256 of the link's secret, in hexadecimal.
         purpose: What it is for.
         user: The user whose password it sets; ``None`` for the first administrator's.
-        created_at: When it was made.
-        expires_at: Until when it can be used.
+        created_at: When it was created.
+        expires_at: When it expires.
         used_at: When it was used; ``None`` if it was not.
     """
 
@@ -105,10 +105,9 @@ class AuditRecord:
         id: A number that grows.
         at: When it happened.
         actor: Who did it, such as ``user ada`` or ``token ci``; empty if this is unknown.
-        operation: What was done: the name of an operation of the API, or ``sign_in``,
-            ``sign_out``, and so on.
-        kind: What it was done to: ``application``, ``provider``, ``user``, …; may be empty.
-        subject: The name or number of that; may be empty.
+        operation: The name of an operation of the API, or ``sign_in``, ``sign_out``, and so on.
+        kind: The kind of its subject: ``application``, ``provider``, ``user``, …; may be empty.
+        subject: The name or number of its subject; may be empty.
         outcome: ``done``, or the code of the error.
         request: The id of the request.
         address: The address of the client.

@@ -70,7 +70,7 @@ def put_many(
     """Store new and changed applications; see ``Store.put_applications``."""
     definitions = list({each.name: each for each in definitions}.values())
     wanted = places_of(definitions)
-    # Checked without blocking writers; checked again below only if something has changed.
+    # Check without blocking writers. If something has changed, the check is repeated below.
     with database.reading() as connection:
         checked = stored_targets(connection, wanted)
         refuse_common_targets(wanted, checked)

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 NOWHERE = Path("/nowhere")
-"""What no application has for its target."""
+"""A path that is no application's target."""
 
 _WRITTEN = (
     "provider",
@@ -106,7 +106,7 @@ def put_all(
 
 
 def refuse_other_revisions(connection: Connection, wanted: Mapping[str, int]) -> None:
-    """Refuse to overwrite what somebody else has changed. The rows stay as they are until the
+    """Refuse to overwrite a change that was made meanwhile. The rows are locked until the
     transaction ends.
 
     Args:
@@ -208,8 +208,8 @@ def refuse_unknown_providers(
     """Raise an error if an application's provider, or one in ``credentials``, does not exist.
 
     Args:
-        locked: Whether to lock those in ``credentials``. No foreign key keeps them from being
-            removed before the application is written.
+        locked: Whether to lock the providers in ``credentials``. No foreign key prevents their
+            removal before the application is written.
     """
     more = {name for each in definitions for name in each.credentials}
     # Sorted, so that two transactions lock them in the same order.

@@ -19,7 +19,7 @@ from deploycore.text.printable import printable
 __all__ = ["COMMAND_LINE", "DONE", "KEPT_DAYS", "KEPT_ROWS", "Audit", "Entry"]
 
 DONE = "done"
-"""The outcome of what has succeeded."""
+"""The outcome of an operation that has succeeded."""
 
 COMMAND_LINE = "command line"
 """The actor of commands on the machine."""
@@ -34,7 +34,7 @@ _ENTRY = as_record(AuditRecord, audit)
 
 @dataclass(frozen=True)
 class Entry:
-    """What is about to be recorded; see :class:`~deploycore.store.account_records.AuditRecord`."""
+    """An entry to record; see :class:`~deploycore.store.account_records.AuditRecord`."""
 
     actor: str
     operation: str
@@ -105,8 +105,11 @@ class Audit:
 def _within(
     connection: Connection, query: Select[Any], since: datetime | None, until: datetime | None
 ) -> Select[Any]:
-    """The query for a range of times. The numbers at its ends are found by the index of times, so
-    that the range is read by number."""
+    """Return the condition for a range of times.
+
+    The numbers at its ends are found with the index of times, so that the range itself is read by
+    number.
+    """
     if since is not None:
         first = connection.scalar(select(func.min(audit.c.id)).where(audit.c.at >= since))
         query = query.where(audit.c.at >= since, audit.c.id >= (first or 0))

@@ -1,8 +1,8 @@
-"""What has changed since somebody looked: deployments, requests, deliveries and providers.
+"""Find what has changed since a mark: deployments, requests, deliveries and providers.
 
-A :class:`Mark` says up to which ids everything had come to an end. So whoever has one can ask for
-the present state of everything that may have changed since, after a restart too, and nothing has to
-be written down for that.
+A :class:`Mark` has the ids up to which everything had ended. So a process that has a mark can
+request the current state of everything that may have changed since, even after a restart. Nothing
+has to be stored for that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deploycore.store.webhook_records import DeliveryRecord
 __all__ = ["Changes", "Looked", "Mark"]
 
 MOST = 500
-"""How many of each kind one look returns; and how far back a mark is."""
+"""How many rows of each kind one call returns, and how many ids a mark goes back."""
 
 _DEPLOYMENT = as_record(DeploymentRecord, deployments)
 _TRIGGER = as_record(TriggerRecord, triggers)
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in the history: everything up to these ids has come to an end.
+    """A place in the history: everything up to these ids has ended.
 
     Attributes:
         deployment: The id of a deployment.
@@ -52,14 +52,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class Looked:
-    """What there is behind a mark, now.
+    """The current state of everything after a mark.
 
     Attributes:
         deployments: By id, the oldest first.
         triggers: By id, the oldest first.
         deliveries: By id, the oldest first.
         providers: The number of changes of each provider, and when its credentials expire.
-        is_all: Whether nothing was left out because it would be too much.
+        is_all: Whether everything is included. If there is too much, some is left out.
     """
 
     deployments: Sequence[DeploymentRecord]
@@ -76,7 +76,7 @@ class Changes:
         self._database = database
 
     def mark(self) -> Mark:
-        """Return the mark of now."""
+        """Return the current mark."""
         is_open = triggers.c.settled_at.is_(None)
         with self._database.reading() as connection:
             return Mark(
@@ -92,7 +92,7 @@ class Changes:
         deployments_too: Collection[int] = (),
         triggers_too: Collection[int] = (),
     ) -> Looked:
-        """Return everything behind a mark.
+        """Return everything after a mark.
 
         Args:
             deployments_too: Also return the deployments of these ids.
@@ -109,7 +109,8 @@ class Changes:
 
 
 def _before(connection: Connection, table: Table, unfinished: Select[Any]) -> int:
-    """The id before the first row that has not come to an end; of very old ones, a later id."""
+    """Return the id before the first row that has not ended. If that row is very old, the id is
+    later."""
     newest = int(connection.scalar(select(func.max(table.c.id))) or 0)
     recent = unfinished.where(table.c.id > newest - MOST).order_by(table.c.id).limit(1)
     first = connection.scalar(recent)

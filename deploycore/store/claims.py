@@ -62,7 +62,8 @@ class Claims:
         with self._database.writing() as connection:
             now = present(connection)
             seen = update(workers).where(workers.c.id == worker).values(seen_at=now)
-            if not connection.execute(seen).rowcount:  # forgotten, after a long sleep say
+            # deleted as dead, for example because the machine was suspended
+            if not connection.execute(seen).rowcount:
                 values = {"id": worker, "host": host, "process": process}
                 connection.execute(
                     insert(workers).values(values | {"started_at": now, "seen_at": now})
@@ -94,8 +95,9 @@ class Claims:
             does not exist.
         """
         with self._database.writing() as connection:
-            # Locked, so that of two who claim it one has it. The other does not wait for that: many
-            # workers would come through what there is to do in step, all but one in vain.
+            # The row is locked, so that only one of several workers gets the claim. The others skip
+            # the row and do not wait: otherwise, many workers would process the list in step, and
+            # all but one would fail to get each claim.
             row = select(applications.c.name).where(applications.c.name == application)
             if connection.scalar(row.with_for_update(key_share=True, skip_locked=True)) is None:
                 return None

@@ -1,8 +1,8 @@
 """Open the database, and run transactions.
 
 There are two kinds of transactions. Those of SQLAlchemy can do everything, and import it. Those for
-named statements (see ``named``) do without it where the database is a SQLite file; commands that
-use no others start in half the time.
+named statements (see ``named``) do not need it if the database is a SQLite file. Commands that use
+only these start in half the time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Database", "chunks", "has_content"]
 
 _SILENT_SECONDS = 3.0
-"""How long nobody else waits for a server that has not answered in time: many may be in a queue."""
+"""Seconds after a server has not responded in time in which no other thread waits for it: many
+threads may be in a queue."""
 
 _VALUES_AT_ONCE = 1000
 
@@ -183,21 +184,21 @@ class Database:
         return self._engine
 
     def _check_file(self) -> None:
-        """Close what is open if there is another file in its place.
+        """Close the connections if another file has replaced the database.
 
         Raises:
-            StoreError: The file is gone.
+            StoreError: The file does not exist any more.
         """
         if self._place is None:
             return
         with typed_errors(self._place):
             file = _identity(self._place.path)
         if self._file is not None and file is None:
-            # What is open could still be written, and nobody would ever find it.
+            # The open file could still be written, but no other process would ever find it.
             raise self._place.error(
                 "is gone", "Restore it from a backup. A restart creates an empty database."
             )
-        if file != self._file:  # such as a backup that was put back
+        if file != self._file:  # for example because a backup was restored
             self._dispose()
 
     def _dispose(self) -> None:
@@ -226,7 +227,8 @@ def has_content(path: Path) -> bool:
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
-    """What tells a file from another one in its place; ``None`` where there is none."""
+    """Return the identity of a file, which differs from that of a replacement; ``None`` if it does
+    not exist."""
     try:
         found = path and path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,8 +1,8 @@
 """The statements that are sent by name, as SQLAlchemy builds them.
 
 They are imported to generate ``statements`` (``python docs/statements.py``), and to send them to a
-database for which there is no generated text. ``named`` runs them. Parameters of conditions have
-other names than columns, since SQLAlchemy would write these columns too.
+database for which there is no generated text. ``named`` runs them. The parameters of conditions
+must not have the names of columns, because SQLAlchemy would then write these columns too.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _of_nouns() -> Iterator[tuple[str, Executable]]:
         wanted: BindParameter[str] = bindparam("name")
         query = select(table).where(name == wanted)
         yield noun, query
-        # FOR NO KEY UPDATE: new rows that refer to this one, such as triggers, do not wait for it.
+        # FOR NO KEY UPDATE does not block new rows that refer to this one, such as triggers.
         yield f"{noun}, locked", query.with_for_update(key_share=True)
         before = select(name).where(name < wanted).order_by(name.desc())
         yield f"names before {noun}", before.limit(_COMPARED)
@@ -180,7 +180,8 @@ def _old() -> Select[Any]:
         select(c.id, c.finished_at)
         .where(c.application == bindparam("of"))
         .where(func.coalesce(c.release.not_in(kept), true()))
-        # A rollback's record stays as long as the release that it went back from.
+        # The record of the release that a rollback went back from is kept as long as the rollback's
+        # record.
         .where((c.kind != "rollback") | func.coalesce(c.previous.not_in(kept), true()))
         .order_by(c.id)
         .limit(_FORGOTTEN_AT_ONCE)
@@ -253,7 +254,7 @@ def _change_of_deployment() -> Change:
     c = deployments.c
     names = [each.name for each in c if each.name not in ("id", "application", "started_at")]
     assignments: dict[str, tuple[str, Any]] = {name: (name, bindparam(name)) for name in names}
-    # Set once, when it is no longer queued.
+    # Set only once, when the deployment leaves the queue.
     begun = func.coalesce(c.started_at, bindparam("started_at", type_=c.started_at.type))
     assignments["started_at"] = "started_at", begun
     where = and_(c.id == bindparam("number"), c.state.in_(_some("states")))

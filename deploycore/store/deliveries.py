@@ -1,7 +1,8 @@
-"""Webhook deliveries in the store: the last ones of each application, and how they were judged.
+"""Webhook deliveries in the store: the last ones of each application, with their results.
 
-Deliveries are recorded some at a time, beside the requests that brought them. The number of rows is
-bounded: the last ones of each application, and one for each reason to refuse some.
+Several deliveries are recorded at a time, without delaying the requests that brought them. The
+number of rows is limited: there are the last deliveries of each application, and one row for each
+reason to refuse deliveries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deploycore.store.webhook_records import DeliveryRecord
 __all__ = ["DELIVERIES_MOST", "Deliveries"]
 
 DELIVERIES_MOST = 50
-"""How many deliveries of an application are kept."""
+"""The number of deliveries of an application that are kept."""
 
 _COUNTED = ("refused", "dropped")
 _DELIVERY = as_record(DeliveryRecord, deliveries)
@@ -105,14 +106,15 @@ def _read(
 
 
 def _settled(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """The deployments that settled triggers, by trigger."""
+    """Return the deployments that settled triggers, by trigger."""
     query = select(triggers.c.id, triggers.c.deployment).where(triggers.c.id.in_(ids))
     rows = connection.execute(query) if ids else ()
     return {trigger: found for trigger, found in rows if isinstance(found, int)}
 
 
 def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
-    """Those of some applications that exist. They are not removed before this transaction ends."""
+    """Return those of some applications that exist. They cannot be removed before this transaction
+    ends."""
     found: set[Any] = set()
     for some in chunks(names):
         query = select(applications.c.name).where(applications.c.name.in_(some))
@@ -123,8 +125,8 @@ def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
 def _counted(
     connection: Connection, records: Sequence[DeliveryRecord]
 ) -> Collection[DeliveryRecord]:
-    """Add deliveries to the stored ones of the same reason, which are removed. So they get new ids,
-    because they are the newest."""
+    """Add the stored deliveries of the same reason to new ones, and remove the stored ones. The sums
+    get new ids, because they are the newest now."""
     found: dict[tuple[str, ...], DeliveryRecord] = {}
     for each in records:
         key = each.application, each.outcome, each.reason

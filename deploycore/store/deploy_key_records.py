@@ -1,4 +1,4 @@
-"""SSH keys that were made here as records, read from their rows."""
+"""SSH keys that deploycore has created, as records that are read from their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SSH keys that were made here: those of applications, and those of providers."""
+"""SSH keys that deploycore has created: those of applications, and those of providers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["DeployKeys", "rename_keys"]
 
 
 class DeployKeys:
-    """The keys of all applications and providers; see ``Store``, which has them.
+    """The keys of all applications and providers. ``Store`` has an instance.
 
-    A key belongs to an application, or, without one, to a provider.
+    A key belongs to an application or, if it has none, to a provider.
 
     Args:
-        refuse_second_key: As that of ``Webhooks``.
+        refuse_second_key: As for ``Webhooks``.
     """
 
     def __init__(self, database: Database, refuse_second_key: Callable[[Connection], None]) -> None:
@@ -42,8 +42,8 @@ class DeployKeys:
         public_key: str,
         secret: str,
     ) -> DeployKeyRecord:
-        """Keep a key that is to be used once the host accepts it. If the owner has such a key, it
-        stays as it is: the host may have it.
+        """Store a key that will be used as soon as the host accepts it. If the owner already has
+        such a key, that key is kept, because the host may have it.
 
         Args:
             secret: The private key, as ``SecretBox`` returns it.
@@ -52,7 +52,7 @@ class DeployKeys:
             The key that is stored now.
 
         Raises:
-            ConfigurationError: There is no such application or provider.
+            ConfigurationError: The application or provider does not exist.
             StoreError: Other secrets are stored that were encrypted with another key.
         """
         is_new = and_(_is_of(application, provider), deploy_keys.c.state == "new")
@@ -79,29 +79,29 @@ class DeployKeys:
             return read_record(deploy_keys, row, deploy_key_of)
 
     def of(self, application: str | None, provider: str) -> list[DeployKeyRecord]:
-        """The keys of an application or, without one, of a provider, the oldest first."""
+        """Return the keys of an application or, without one, of a provider, the oldest first."""
         query = select(deploy_keys).where(_is_of(application, provider)).order_by(deploy_keys.c.id)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return [read_record(deploy_keys, row, deploy_key_of) for row in rows]
 
     def at(self, provider: str) -> Sequence[DeployKeyRecord]:
-        """The keys that the host of a provider may have: those of applications too, also of
-        applications that have another provider now."""
+        """Return the keys that the host of a provider may have. These include keys of applications,
+        even of applications that have another provider now."""
         query = select(deploy_keys).where(deploy_keys.c.provider == provider)
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(deploy_keys.c.id)).mappings().all()
         return [read_record(deploy_keys, row, deploy_key_of) for row in rows]
 
     def list(self) -> list[DeployKeyRecord]:
-        """All keys, those of providers first."""
+        """Return all keys, those of providers first."""
         c = deploy_keys.c
         query = select(deploy_keys).order_by(c.application.is_not(None), c.application, c.provider)
         with self._database.reading() as connection:
             return list(read_records(connection, deploy_keys, query.order_by(c.id), deploy_key_of))
 
     def note_registered(self, key: DeployKeyRecord, registered: Mapping[str, str]) -> None:
-        """Note the host's identifiers of a key; see ``DeployKeyRecord.registered``."""
+        """Record the host's identifiers of a key; see ``DeployKeyRecord.registered``."""
         with self._database.writing() as connection:
             _change(connection, deploy_keys.c.id == key.id, registered=dict(registered))
 
@@ -109,16 +109,16 @@ class DeployKeys:
         """Refuse to use a key that another process has replaced or removed.
 
         Raises:
-            ConfigurationError: It has.
+            ConfigurationError: The key was replaced or removed.
         """
         with self._database.reading() as connection:
             _refuse_replaced(connection, key)
 
     def activate(self, key: DeployKeyRecord) -> None:
-        """Use a new key, and note that the owner's former ones are to be removed at the host.
+        """Use a new key, and record that the owner's previous keys must be removed at the host.
 
         Raises:
-            ConfigurationError: The key was replaced or removed in the meantime, or its owner was.
+            ConfigurationError: The key or its owner was replaced or removed in the meantime.
         """
         is_live = and_(_is_of(key.application, key.provider), deploy_keys.c.state == "live")
         with self._database.writing() as connection:
@@ -135,7 +135,7 @@ class DeployKeys:
                 _change(connection, deploy_keys.c.id == key.id, state="live")
 
     def give_up(self, key: DeployKeyRecord) -> None:
-        """Note that a key that was never used is to be removed at the host."""
+        """Record that a key that was never used must be removed at the host."""
         with self._database.writing() as connection:
             _lock_owner(connection, key.application, key.provider)
             is_new = and_(deploy_keys.c.id == key.id, deploy_keys.c.state == "new")
@@ -143,15 +143,15 @@ class DeployKeys:
                 _drop_secret(connection, key.id, key.public_key, "former")
 
     def remove(self, key: DeployKeyRecord) -> None:
-        """Forget a key, and its private part."""
+        """Delete a key, with its private part."""
         with self._database.writing() as connection:
             connection.execute(delete(deploy_keys).where(deploy_keys.c.id == key.id))
 
     def owner_of(self, name: str) -> tuple[bool, bool]:
-        """Whether a name is that of an application, and whether it is that of a provider.
+        """Return whether an application has a name, and whether a provider has it.
 
         Raises:
-            ConfigurationError: It is neither.
+            ConfigurationError: Neither an application nor a provider has it.
         """
         with self._database.reading() as connection:
             found = tuple(
@@ -169,7 +169,7 @@ class DeployKeys:
 
 
 def rename_keys(connection: Connection, definition: Application, name: str) -> None:
-    """Have the key of an application be used for its repository under a new name."""
+    """Use the key of an application for its repository under a new name."""
     c = deploy_keys.c
     is_its = and_(
         c.application == definition.name,

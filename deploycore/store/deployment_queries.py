@@ -32,7 +32,7 @@ def cancelled(connection: Connection, deployment: int) -> Mapping[Any, Any] | No
     """Ask a deployment to stop; see ``Deployments.request_cancellation``.
 
     Returns:
-        Its row; ``None`` if there is none, or it has ended.
+        Its row; ``None`` if the deployment does not exist or has ended.
     """
     c = deployments.c
     waits = c.state == "queued"

@@ -28,7 +28,7 @@ _REMOVED = as_record(DeploymentRecord, "removed_deployments")
 
 
 class Deployments:
-    """The deployments of all applications; see ``Store``, which has them."""
+    """The deployments of all applications. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,7 +67,8 @@ class Deployments:
             "home": home,
         }
         with self._database.writing_by_name() as statements:
-            # Locked, so that of two concurrent requests one is the newer one for both.
+            # The row is locked, so that two concurrent requests agree on which of them is the newer
+            # one.
             find_row(statements, "application", application, locked=True)
             (row,) = statements.run("add deployment", **values).rows
             record = _record(row)
@@ -228,7 +229,7 @@ class Deployments:
                 found = statements.run("unfinished deployments")
             else:
                 found = statements.run("unfinished deployments of one", of=application)
-            # Sorted here: to return them in order, a database may read the whole history.
+            # Sorted here, because a database may read the whole history to return them in order.
             return sorted(_records(found.rows), key=lambda each: each.id)
 
     def of_releases(self, application: str, releases: Sequence[str]) -> dict[str, DeploymentRecord]:
@@ -240,7 +241,7 @@ class Deployments:
             for some in chunks(releases):
                 made = statements.run("deployments of releases", of=application, releases=some)
                 found += _records(made.rows)
-        found.sort(key=lambda each: each.id)  # as above
+        found.sort(key=lambda each: each.id)  # for the same reason as above
         return {record.release: record for record in found if record.release}
 
     def release_history(self, application: str, releases: Sequence[str]) -> ReleaseHistory:
@@ -260,7 +261,7 @@ class Deployments:
         events = {each.id: each for each in made.values() if each.state == "healthy"}
         with self._database.reading_by_name() as statements:
             for some in chunks(ids):
-                # Two statements: as one, PostgreSQL may read all deployments to join them.
+                # Two statements, because PostgreSQL may read all deployments to join them in one.
                 decisive = {*statements.run("decisive events", numbers=some).values} - {None}
                 rows = statements.run("deployments by number", numbers=[*decisive]).rows
                 events |= {each.id: each for each in _records(rows)}
@@ -301,7 +302,7 @@ class Deployments:
         gone = [
             each["id"]
             for each in found
-            if each["finished_at"]  # which is there, and can be read
+            if each["finished_at"]  # the row exists, and can be read
             and each["finished_at"] < long_ago
             and each["id"] < before
         ]

@@ -113,7 +113,7 @@ class SqliteFile:
     def is_up_to_date(self) -> bool:
         """Whether the file has the tables of this version."""
         with self._connection() as connection, suppress(sqlite3.OperationalError):
-            # Mostly there is no table. Whoever creates the tables meets any other reason again.
+            # Usually there is no table. The code that creates the tables reports any other reason.
             return connection.execute(_SELECT_REVISION).fetchall() == [(REVISION,)]
         return False
 
@@ -133,7 +133,7 @@ class SqliteFile:
                 raise
 
     def close(self) -> None:
-        """Close the connections. One that is in use is closed once it is not."""
+        """Close the connections. A connection that is in use is closed after its use."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -157,7 +157,8 @@ class SqliteFile:
                 connection.close()
 
     def _opened(self) -> sqlite3.Connection:
-        # Opened, but never made: whoever creates the file also sets its mode and its rights.
+        # The file is opened, but never created: the code that creates it also sets its mode and its
+        # owner.
         address = f"file:{quote(str(self._path))}?mode=rw"
         connection = sqlite3.dbapi2.connect(
             address,

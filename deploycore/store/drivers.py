@@ -25,8 +25,8 @@ def read_text(stored: bytes) -> str:
 
 
 _WITHOUT_COMPILING = "SELECT set_config('jit', 'off', false) FROM pg_settings WHERE name = 'jit'"
-"""PostgreSQL would compile the statement of a list of many applications, which takes longer than to
-run it. Servers that never compile do not have the setting."""
+"""Turns off PostgreSQL's compilation, which takes longer for the query of many applications than
+the query itself. Servers that cannot compile do not have the setting."""
 
 
 def prepare_sqlite(connection: Any) -> None:
@@ -37,7 +37,7 @@ def prepare_sqlite(connection: Any) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
-        connection.close()  # nobody else knows it yet
+        connection.close()  # no other code knows the connection yet
         raise
 
 
@@ -55,7 +55,7 @@ def prepare_connection(connection: Any, record: object) -> None:
         if is_psycopg:
             _read_damaged(connection)
     except BaseException:
-        connection.close()  # SQLAlchemy does not know it yet
+        connection.close()  # SQLAlchemy does not know the connection yet
         raise
 
 
@@ -69,7 +69,7 @@ def _limit_waiting(connection: Any) -> None:
     wait_for = connection.wait
 
     def wait(operation: Any, *arguments: Any, **options: Any) -> Any:
-        # SQLAlchemy commits by itself only while it asks whether a connection is still alive.
+        # SQLAlchemy uses autocommit only while it checks whether a connection is still alive.
         seconds = waiting.PING_SECONDS if connection.autocommit else waiting.ANSWER_SECONDS
         return wait_for(_ending(operation, connection, seconds), *arguments, **options)
 
@@ -77,8 +77,9 @@ def _limit_waiting(connection: Any) -> None:
 
 
 def _ending(operation: Any, connection: Any, seconds: float) -> Generator[Any, Any, Any]:
-    """An operation of psycopg, a generator that is told about every 0.1 s whether the server has
-    sent something; it ends when the server has not finished it in time."""
+    """Wrap an operation of psycopg, a generator that is resumed about every 0.1 s with the
+    information whether the server has sent something. The wrapper ends if the server has not
+    finished the operation in time."""
     from psycopg.errors import ConnectionTimeout
 
     ends_at = time.monotonic() + seconds
@@ -87,7 +88,7 @@ def _ending(operation: Any, connection: Any, seconds: float) -> Generator[Any, A
         while True:
             ready = yield wanted
             if not ready and time.monotonic() >= ends_at:
-                connection.pgconn.finish()  # whatever comes later answers nothing
+                connection.pgconn.finish()  # a later response would not belong to any operation
                 raise ConnectionTimeout(f"no answer for {seconds:g} seconds")
             wanted = operation.send(ready)
     except StopIteration as done:
@@ -118,7 +119,7 @@ def _forgiving(loader: Any) -> Any:
             self._inner = loader(oid, context)
 
         def load(self, data: Any) -> Any:
-            """The value, or what stands for one that cannot be read."""
+            """Return the value, or ``Damaged`` if it cannot be read."""
             try:
                 return self._inner.load(data)
             except Exception:

@@ -51,7 +51,8 @@ __all__ = [
 
 _SET_UP_SECONDS = 60
 _SELECT_REVISION = text("SELECT version_num FROM alembic_version")
-_LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")  # any number of our own
+# any number that no other program is likely to use
+_LOCK_SERVER = text("SELECT pg_advisory_xact_lock(7023648101)")
 _WRITING = "deploycore_writing"
 _MIGRATING = "deploycore_migrating"
 _PATIENCE = "deploycore_patience"
@@ -65,12 +66,13 @@ def check_writing(connection: Connection) -> None:
     Raises:
         StoreError: The server accepts no changes, for example because it is a standby.
     """
-    is_server = connection.dialect.name == "postgresql"  # else it could not have begun
+    # otherwise the transaction could not have begun
+    is_server = connection.dialect.name == "postgresql"
     if is_server and connection.scalar(text("SHOW transaction_read_only")) == "on":
         raise place_of(connection.engine.url).error(
             "is read-only", f"See which server {DATABASE_URL} names."
         )
-    # SQLite would not write a row that stays the same.
+    # SQLite would not write a row that does not change.
     connection.execute(text("UPDATE alembic_version SET version_num = version_num || '-'"))
     connection.execute(text("UPDATE alembic_version SET version_num = rtrim(version_num, '-')"))
 
@@ -142,8 +144,8 @@ def engine_of(database_url: str) -> Engine:
         engine = create_engine(
             url,
             hide_parameters=True,
-            # A server that was started again has ended all connections: nobody should be refused
-            # for each of them, least of all hosts that send a webhook once.
+            # After a restart of the server, all of its connections are closed. No request may fail
+            # because of that, least of all those of hosts, which send a webhook only once.
             pool_pre_ping=not is_sqlite,
             json_deserializer=load_json,
             **(
@@ -184,7 +186,8 @@ def _server_options(url: URL) -> dict[str, Any]:
 
 
 def _parsed(database_url: str) -> URL:
-    # The foreign errors may quote the URL with its password: ours is raised apart from them.
+    # The libraries' errors may contain the URL with its password, so ours is raised outside of
+    # their handler.
     try:
         return make_url(database_url)
     except (ArgumentError, ValueError):
@@ -196,14 +199,15 @@ def _parsed(database_url: str) -> URL:
 
 
 def _begin_sqlite_transaction(connection: Connection) -> None:
-    # The driver would begin late, and not at all for CREATE TABLE, which would leave migrations
-    # half-written: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html. And a transaction
-    # that reads first and writes later fails at once, instead of waiting, when another has
-    # written in between; so writers say it from the start.
+    # The driver would begin the transaction late, and not at all for CREATE TABLE, which would
+    # leave incomplete migrations: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html. A
+    # transaction that first reads and later writes fails at once, without waiting, if another one
+    # has written in between. So transactions for writing declare that at their beginning.
     options = connection.get_execution_options()
     if options.get(_MIGRATING):
-        # A table that is made anew is dropped first, which would take what refers to it along:
-        # https://www.sqlite.org/lang_altertable.html, 7. It can't be said within a transaction.
+        # A table that is recreated is dropped first, which would delete the rows that refer to it:
+        # https://www.sqlite.org/lang_altertable.html, 7. The pragma has no effect within a
+        # transaction.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
     if options.get(_WRITING):
         patience = options.get(_PATIENCE)
@@ -217,7 +221,7 @@ def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
         with engine.connect() as connection:
             if _is_up_to_date(connection):
                 return
-    from filelock import FileLock  # brings asyncio
+    from filelock import FileLock  # imports asyncio
 
     settings.make_home()
     with FileLock(settings.home / "database.lock", timeout=_SET_UP_SECONDS, mode=0o600):
@@ -226,14 +230,14 @@ def _bring_up_to_date(engine: Engine, place: Place, settings: Settings) -> None:
         options = {_WRITING: True, _MIGRATING: place.path is not None}
         with engine.connect().execution_options(**options) as connection, connection.begin():
             _migrate(connection, place)
-    engine.dispose()  # the connection that minded no foreign keys
+    engine.dispose()  # this closes the connection with foreign keys turned off
 
 
 def _is_up_to_date(connection: Connection) -> bool:
     try:
         return bool(connection.scalar(_SELECT_REVISION) == REVISION)
     except (OperationalError, ProgrammingError):
-        return False  # mostly for want of the table; setting up meets any other reason again
+        return False  # usually the table does not exist; the setup reports any other reason
 
 
 def _prepare_sqlite_file(engine: Engine, path: Path) -> None:
@@ -246,21 +250,22 @@ def _prepare_sqlite_file(engine: Engine, path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = engine.raw_connection()
     try:
-        # Kept in the file. SQLite does not wait for others here, so it needs the lock.
+        # The file stores this mode. SQLite does not wait for other processes here, so the lock is
+        # needed.
         connection.cursor().execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
 
 
 def _migrate(connection: Connection, place: Place) -> None:
-    from deploycore.store import migrations  # Alembic costs 150 ms: only for what needs it
+    from deploycore.store import migrations  # Importing Alembic takes 150 ms
 
     if connection.dialect.name == "postgresql":
-        # A migration takes as long as it takes; who waits for it does so as for the lock file.
+        # A migration may take any time. Other processes wait for it as long as for the lock file.
         wait_without_limit(connection.connection.driver_connection)
         limits = {"lock_timeout": _SET_UP_SECONDS * 1000, "statement_timeout": 0}
         connection.exec_driver_sql(limit_server(limits, local=True))
-        connection.execute(_LOCK_SERVER)  # the lock file holds off this machine's processes alone
+        connection.execute(_LOCK_SERVER)  # the lock file stops only processes of this machine
     is_new = not inspect(connection).has_table("alembic_version")
     revision = None if is_new else connection.scalar(_SELECT_REVISION)
     if revision == REVISION:

@@ -40,7 +40,7 @@ _FULL = (
     "Free space on that disk, then try again. Nothing was half-written.",
 )
 _SQLITE_FAILURES = {
-    # https://sqlite.org/rescode.html, primary codes unless an extended one tells more
+    # https://sqlite.org/rescode.html; primary codes, unless an extended one is more precise
     sqlite3.SQLITE_NOTADB: (
         "is damaged, or is no SQLite database",
         "Restore a backup, or move the file away to start with an empty database.",
@@ -54,7 +54,7 @@ _SQLITE_FAILURES = {
         "Try again. If it happens again, find the process that has the file open.",
     ),
     sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,  # no room for the index of the write-ahead log
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,  # no space for the index of the write-ahead log
     sqlite3.SQLITE_READONLY: (
         "cannot be written",
         f"Make the file and its directory writable, or set {HOME} to another directory.",
@@ -166,7 +166,7 @@ def _unstorable(why: str) -> ConfigurationError:
 
 
 def _is(error: BaseException | None, name: str) -> bool:
-    """Whether an error is one of SQLAlchemy's, which exist only once it was imported."""
+    """Whether an error is one of SQLAlchemy's. They exist only after SQLAlchemy was imported."""
     module: Any = sys.modules.get("sqlalchemy.exc")
     return module is not None and isinstance(error, getattr(module, name))
 
@@ -178,8 +178,9 @@ def _cause(error: Exception) -> BaseException | None:
 
 
 def store_error(error: Exception, place: Place) -> StoreError:
-    """The typed error for what SQLAlchemy, a driver, the lock or the file system raised."""
-    if isinstance(error, TimeoutError):  # filelock's: no other is raised
+    """Return the typed error for an exception of SQLAlchemy, a driver, the lock or the file
+    system."""
+    if isinstance(error, TimeoutError):  # that of filelock; no other one is raised here
         return place.error(
             "is being set up by another process, which does not finish",
             "Try again. If it happens again, stop the other deploycore process.",
@@ -201,7 +202,7 @@ def store_error(error: Exception, place: Place) -> StoreError:
         return place.error(*known)
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        # Extended codes hold the primary one.
+        # Extended codes contain the primary one.
         if known := _SQLITE_FAILURES.get(code) or _SQLITE_FAILURES.get(code & 0xFF):
             return place.error(*known)
         if _WITHOUT_TABLES.match(str(cause)):
@@ -229,7 +230,7 @@ def unanswered(place: Place) -> Unanswered:
 
 
 def _said(cause: BaseException | None, place: Place) -> str:
-    """A refusal's first line, where the driver's class promises that it quotes no row."""
+    """Return the first line of an error, if the driver's class guarantees that it quotes no row."""
     name = type(cause).__name__
     if name != "OperationalError":  # each driver has its own class of this name (PEP 249)
         return name

@@ -139,7 +139,7 @@ def inspect_database(settings: Settings) -> Inspection:
             raise
         found = None
     if found is None or (is_still and found.damage and _is_in_use(place.path)):
-        # Somebody began to write while it was read as if nobody would.
+        # Another process began to write while the file was read as immutable.
         found = _inspected(_reading(place.path, is_still=False), place)
     return found
 
@@ -179,12 +179,13 @@ def _known_of(connection: Connection, application: str, names: Sequence[str]) ->
 
 
 def _is_in_use(path: Path) -> bool:
-    """Whether a process has the database open, or died with it open: then there is a journal."""
+    """Whether a process has the database open, or died while it was open: then there is a
+    journal."""
     return any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
 
 
 def _reading(path: Path, *, is_still: bool) -> Engine:
-    # Without `immutable` SQLite makes files beside the database even to read it.
+    # Without `immutable`, SQLite creates files beside the database even for reading.
     uri = _uri(path, "mode=ro&immutable=1" if is_still else "mode=ro")
 
     def connect() -> sqlite3.Connection:
@@ -312,7 +313,8 @@ def _says_busy(error: BaseException | None) -> bool:
 
 
 def _records(connection: Connection, table: Table, damaged: list[StoreError]) -> Iterator[Any]:
-    """The records of a table that are to be told, of ``_MAKERS``; of others, ``None``."""
+    """Return the records of a table if the report needs them (those in ``_MAKERS``); otherwise
+    ``None``."""
     make = _MAKERS.get(table.name, lambda row: None)
     query = select(table).order_by(*table.primary_key)
     return read_records(connection, table, query, make, errors=damaged)
@@ -338,8 +340,8 @@ _MAKERS: Mapping[str, Callable[[Mapping[Any, Any]], Any]] = {
 
 
 def _orphans(connection: Connection) -> Iterator[StoreError]:
-    """Return the records that refer to missing records. They exist if somebody wrote to SQLite
-    without its checks."""
+    """Return the records that refer to missing records. They exist if a person has written to
+    SQLite without its checks."""
     if connection.dialect.name != "sqlite":
         return
     for table, row, other, _ in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listing", "read_listing"]
 
-_WAIT_SECONDS = 5  # then the store waits for longer
+_WAIT_SECONDS = 5  # if this is not enough, the store waits longer
 _AT_ONCE = 1000
 _UNREADABLE = (
     sqlite3.Error,
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class _Unusual(Exception):
-    """The store must be used."""
+    """Raised if the store must be used."""
 
 
 class Listing:
@@ -164,8 +164,11 @@ def _deployment(row: Row) -> DeploymentRecord:
 
 
 def _definition(row: Row) -> Mapping[str, Any]:
-    """The definition of an application. With its checksum it is what some version has validated;
-    that it has no other fields than this version knows tells that this one would take it."""
+    """Return the definition of an application.
+
+    Its checksum shows that some version of deploycore has validated it. If it has only fields that
+    this version knows, this version would accept it too.
+    """
     found: Mapping[str, Any] = row["definition"]
     texts = ("name", "provider", "repository", "ref", "target")
     is_known = row["definition_checksum"] is not None and APPLICATION_FIELDS.issuperset(found)

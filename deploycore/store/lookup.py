@@ -20,7 +20,7 @@ COMMANDS = {
     "token": "deploycore token",
     "user": "deploycore user",
 }
-"""The command of each noun."""
+"""The command that lists each kind of object, by its noun."""
 
 
 def named_row(
@@ -87,7 +87,8 @@ def _unknown(statements: Statements, noun: str, names: Sequence[str]) -> Configu
 
 
 def _names_near(statements: Statements, noun: str, name: str) -> list[str]:
-    """If there are very many names, those next to it in order."""
+    """Return names to compare with. If there are very many, return those that are next in
+    alphabetical order."""
     found = [
         each
         for side in ("before", "after")

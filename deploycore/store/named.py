@@ -23,7 +23,7 @@ Row = Mapping[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a statement has returned.
+    """The result of a statement.
 
     Attributes:
         rows: The rows, by the names of their columns.
@@ -35,7 +35,7 @@ class Result:
 
     @property
     def values(self) -> list[Any]:
-        """The value of each row, which has one."""
+        """The values of rows that have one column."""
         return [value for row in self.rows for value in row.values()]
 
     @property

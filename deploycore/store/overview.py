@@ -1,4 +1,4 @@
-"""What lists of applications show: where each application stands, and what needs attention first.
+"""The lists of applications: the current state of each, with those that need attention first.
 
 The cost of a page grows with the number of applications, not with their history: each application's
 newest deployment is found in an index. Everything else is read for the page's applications alone.
@@ -49,17 +49,18 @@ from deploycore.store.values import Damaged
 __all__ = ["Attention", "Counts", "Overview", "Place", "Standing", "Standings", "Which"]
 
 Attention = Literal["failed", "stuck", "credentials"]
-"""Why an application needs a person: its last deployment failed; a deployment or a request for one
-takes too long, or fails again and again; or the provider's credentials have expired."""
+"""The reasons why an application needs a person: its last deployment failed; a deployment or a
+request for one takes too long, or fails again and again; or the provider's credentials have
+expired."""
 
 Which = Literal["all", "attention", "running", "healthy", "failed", "never"]
-"""Which applications are listed."""
+"""Filters for the list of applications."""
 
 STUCK_AFTER = timedelta(hours=1)
 
 _FAILED = ("failed", "rolled_back")
 _WITHOUT_EFFECT = ("skipped", "superseded")
-"""The states of deployments that had nothing to do: what was before them still stands."""
+"""The states of deployments that had nothing to do, so that the earlier result still applies."""
 _UNFINISHED = may_precede("failed")
 _IS_FAILED, _IS_RUNNING, _IS_HEALTHY, _KINDS_MOST = 1, 2, 3, 4
 _KINDS: Mapping[int, Sequence[str]] = {
@@ -67,7 +68,7 @@ _KINDS: Mapping[int, Sequence[str]] = {
     _IS_RUNNING: _UNFINISHED,
     _IS_HEALTHY: ("healthy",),
 }
-"""What a list says of the state of a deployment: 0 for any other."""
+"""The number for each state by which a list is filtered; 0 for all other states."""
 
 _DEPLOYMENT = as_record(DeploymentRecord, deployments)
 _PREVIEW = as_record(PreviewRecord, previews)
@@ -78,7 +79,7 @@ _OPEN_READ = 500
 
 @dataclass(frozen=True)
 class Place:
-    """A place in the list: the last application of the page before.
+    """A position in the list: the last application of the previous page.
 
     Attributes:
         attention: Whether it needs attention.
@@ -109,14 +110,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an application stands.
+    """The current state of an application.
 
     Attributes:
         last: Its newest deployment or rollback that had something to do.
-        live: The newest one that ended ``healthy``, so what is live.
+        live: The newest one that ended ``healthy``, whose release is live.
         request: The oldest request for a deployment that has not been settled.
         poll: When its git host is polled; ``None`` if it is not.
-        preview: What it is a preview of.
+        preview: The record of the preview, if the application is one.
         credentials_expire_at: When the credentials of its provider expire, if that is known.
         attention: Why it needs a person; ``None`` if it does not.
         place: Its place in the list.
@@ -139,7 +140,7 @@ class Standings:
     """A page of the list.
 
     Attributes:
-        counts: Of all applications that the search and the provider leave.
+        counts: The numbers of all applications that match the search and the provider.
         is_last: Whether there are no more.
     """
 
@@ -149,7 +150,7 @@ class Standings:
 
 
 class Overview:
-    """Where the applications stand. ``Store`` has an instance."""
+    """The current states of all applications. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -169,7 +170,7 @@ class Overview:
             which: Only these.
             provider: Only those of this provider.
             search: Only those whose name or definition has each of these words, in any case.
-            after: Only those behind this place.
+            after: Only those after this position.
             limit: Maximum number of applications.
         """
         with self._database.reading() as connection:
@@ -185,7 +186,7 @@ class Overview:
             ).limit(limit + 1)
             counts = _counts(listed)
             page = query.subquery("page")
-            # One statement, and a row with the counts even where there is no application.
+            # One statement, which returns a row with the counts even if there is no application.
             both = select(counts, page).select_from(counts.outerjoin(page, true()))
             rows = connection.execute(both).all()
             found = [row for row in rows if isinstance(row.name, str)]
@@ -194,7 +195,7 @@ class Overview:
             return Standings(items, Counts(*map(int, rows[0][:4])), is_last=is_last)
 
     def get(self, application: str) -> Standing:
-        """Get where an application stands.
+        """Get the current state of an application.
 
         Raises:
             ConfigurationError: The application does not exist.
@@ -228,8 +229,8 @@ def _listed(
     search: str = "",
     provider: str | None = None,
 ) -> CTE:
-    """Applications with their newest deployment, and the reason for attention."""
-    # The row is read for its state anyway, so that both come from one look: see `_KINDS`.
+    """Select applications with their newest deployment, and the reason for attention."""
+    # The row is read for its state anyway, so both come from one read; see `_KINDS`.
     kinds = case(*((deployments.c.state.in_(each), kind) for kind, each in _KINDS.items()), else_=0)
     newest = (
         select(cast(deployments.c.id, BigInteger) * _KINDS_MOST + kinds)
@@ -253,7 +254,7 @@ def _listed(
                 cast(applications.c.definition, Text).icontains(word, autoescape=True),
             )
         )
-    # Materialized, so that a database finds the newest deployments once, not for each use.
+    # Materialized, so that a database searches the newest deployments once, not for each use.
     inner = some.cte("some").prefix_with("MATERIALIZED")
     newest_or_none = func.coalesce(inner.c.newest, 0)
     found = select(
@@ -332,7 +333,7 @@ def _is_behind(listed: CTE, place: Place) -> ColumnElement[bool]:
 
 
 def _standings(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[Standing]:
-    """Read everything else of some applications, in a fixed number of statements."""
+    """Read everything else about some applications, in a fixed number of statements."""
     if not rows:
         return []
     names = [row.name for row in rows]
@@ -382,9 +383,10 @@ def _standings(connection: Connection, rows: Sequence[Row[Any]], now: datetime) 
 def _deployments(
     connection: Connection, rows: Sequence[Row[Any]], names: Sequence[str]
 ) -> dict[int, DeploymentRecord]:
-    """The newest deployment, and the newest healthy one, of each application."""
+    """Return the newest deployment and the newest healthy one of each application."""
     found = _by_id(connection, [row.last for row in rows if row.last])
-    # The newest one is healthy for nearly all: what is asked for the others is their history.
+    # For nearly all applications, the newest deployment is healthy. Only for the others, the
+    # history is read.
     good = {each.application for each in found.values() if each.state == "healthy"}
     others = [name for name in names if name not in good]
     healthy = (
@@ -403,7 +405,8 @@ def _by_id(connection: Connection, ids: Sequence[int]) -> dict[int, DeploymentRe
 
 
 def _requests(connection: Connection, names: Sequence[str]) -> dict[str, TriggerRecord]:
-    """The oldest unsettled request of each application; of very many, some are left out."""
+    """Return the oldest unsettled request of each application. If there are very many requests,
+    some are left out."""
     first = (
         select(func.min(triggers.c.id))
         .where(triggers.c.settled_at.is_(None), triggers.c.application.in_(names))

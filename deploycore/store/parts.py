@@ -1,4 +1,4 @@
-"""The parts of the store that import SQLAlchemy, each once it is used."""
+"""The parts of the store that import SQLAlchemy. Each is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoreParts:
 
     @made_once
     def claims(self) -> Claims:
-        """Which worker works on which application."""
+        """The claims: which worker works on which application."""
         from deploycore.store.claims import Claims
 
         return Claims(self._database)
@@ -65,21 +65,21 @@ class StoreParts:
 
     @made_once
     def deploy_keys(self) -> DeployKeys:
-        """The SSH keys that were made here."""
+        """The SSH keys that deploycore has created."""
         from deploycore.store.deploy_keys import DeployKeys
 
         return DeployKeys(self._database, self._refuse_second_key)
 
     @made_once
     def polls(self) -> Polls:
-        """When git hosts are polled."""
+        """The polls: when git hosts are polled."""
         from deploycore.store.polls import Polls
 
         return Polls(self._database)
 
     @made_once
     def reception(self) -> Reception:
-        """When a server last received deliveries."""
+        """The time at which a server last received deliveries."""
         from deploycore.store.reception import Reception
 
         return Reception(self._database)
@@ -93,14 +93,14 @@ class StoreParts:
 
     @made_once
     def changes(self) -> Changes:
-        """What has changed since somebody looked."""
+        """The changes since a mark."""
         from deploycore.store.changes import Changes
 
         return Changes(self._database)
 
     @made_once
     def overview(self) -> Overview:
-        """Where the applications stand, for lists of many."""
+        """The current states of applications, for lists of many."""
         from deploycore.store.overview import Overview
 
         return Overview(self._database)
@@ -149,7 +149,7 @@ class StoreParts:
 
     @made_once
     def audit(self) -> Audit:
-        """Who did what."""
+        """The audit log."""
         from deploycore.store.audit import Audit
 
         return Audit(self._database)

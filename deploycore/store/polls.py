@@ -103,8 +103,8 @@ class Polls:
         with self._database.writing() as connection:
             known: list[PollRecord] = []
             for some in chunks(sorted(names)):
-                # Locked, so that of two who take it one has it. What somebody else keeps locked is
-                # left to them: it must not hold up the others.
+                # The rows are locked, so that only one of several processes takes them. Rows that
+                # another process keeps locked are left to it, so that they do not delay the others.
                 query = _of(some).with_for_update(skip_locked=True)
                 known += _read(connection, query)
             now = present(connection)
@@ -168,7 +168,8 @@ class Polls:
             spacing: Seconds between the checks of two applications.
         """
         with self._database.writing() as connection:
-            # Applications are locked before their polls, as by whoever changes them.
+            # Lock applications before their polls, in the same order as code that changes
+            # applications.
             _renew(connection, _without_row(connection, names))
             known: list[PollRecord] = []
             for some in chunks(sorted(set(names))):
@@ -264,8 +265,8 @@ def schedule(connection: Connection, definitions: Iterable[Application]) -> None
     }
     for some in chunks([name for name in known if name not in wanted]):
         connection.execute(delete(polls).where(polls.c.application.in_(some)))
-    # At once, since the interval may be another one now. What another question was answered with
-    # says nothing about this one.
+    # Due at once, because the interval may have changed. The response to another request does not
+    # apply to this one.
     now = present(connection)
     at_once = {"due_at": now, "set_at": now}
     anew = {**at_once, "commit": None, "seconds": 0.0}
@@ -305,13 +306,14 @@ def _after(now: datetime, seconds: float) -> dict[str, datetime]:
 
 
 def _of(names: Sequence[str]) -> Select[Any]:
-    """The rows of some applications, in one order, so that nobody waits for one who waits."""
+    """Return the rows of some applications, in one order, so that two transactions cannot wait for
+    each other."""
     return select(polls).where(polls.c.application.in_(names)).order_by(polls.c.application)
 
 
 def _read(connection: Connection, query: Select[Any]) -> list[PollRecord]:
-    """The records of a query. One that is damaged is made anew: nothing is lost with it, since the
-    application is polled now."""
+    """Return the records of a query. A damaged record is created again. Nothing is lost with it,
+    because the application is polled now."""
     damaged: list[Mapping[Any, Any]] = []
     known = list(read_records(connection, polls, query, _POLL, damaged=damaged))
     names = [row["application"] for row in damaged]
@@ -323,7 +325,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[PollRecord]:
 
 
 def _renew(connection: Connection, names: Collection[str]) -> None:
-    """Make rows of applications that have none; of damaged applications none."""
+    """Create the rows of applications that have none, but not for damaged applications."""
     now = present(connection)
     new = []
     for name, definition in _definitions(connection, names).items():
@@ -337,7 +339,7 @@ def _renew(connection: Connection, names: Collection[str]) -> None:
 
 
 def _without_row(connection: Connection, names: Sequence[str]) -> set[str]:
-    """Those of some applications that are there and have no row; they are locked."""
+    """Return those of some applications that exist and have no row; they are locked."""
     is_missing = applications.c.name.not_in(select(polls.c.application))
     query = select(applications.c.name).where(is_missing).order_by(applications.c.name)
     if len(names) <= _FEW_NAMES:
@@ -346,8 +348,8 @@ def _without_row(connection: Connection, names: Sequence[str]) -> set[str]:
 
 
 def _locked(connection: Connection, names: Collection[str]) -> dict[str, datetime | None]:
-    """Since when checks of applications are owed; their rows are locked, and those that somebody
-    else keeps locked are left out."""
+    """Return since when checks of applications are requested. Their rows are locked; rows that
+    another process keeps locked are left out."""
     found: dict[str, datetime | None] = {}
     for some in chunks(sorted(names)):
         rows = select(polls.c.application, polls.c.requested_at)
@@ -371,7 +373,7 @@ def _definitions(connection: Connection, names: Collection[str]) -> dict[str, Ma
 
 
 def _asked(connection: Connection, is_asked: ColumnElement[bool], host: str) -> Sequence[Row[Any]]:
-    """Rows of this machine, with when the application's webhook last delivered."""
+    """Select rows of this machine, with the last delivery to each application's webhook."""
     c = polls.c
     query: Select[Any] = (
         select(c.application, c.question, c.due_at, c.requested_at, webhooks.c.delivered_at)
@@ -382,7 +384,7 @@ def _asked(connection: Connection, is_asked: ColumnElement[bool], host: str) -> 
 
 
 def _due(connection: Connection, now: datetime, host: str, limit: int) -> tuple[set[str], set[str]]:
-    """The names and questions of what is due; each condition is looked up in an index."""
+    """Select the names and questions of polls that are due. Each condition uses an index."""
     names, questions = set(), set()
     for is_here in (polls.c.host.is_(None), polls.c.host == host):
         for is_due in (
@@ -408,11 +410,11 @@ def _is_due(record: PollRecord, now: datetime) -> bool:
 
 
 def _due_at(record: PollRecord, at: datetime, now: datetime) -> datetime:
-    """When a check that is requested now, and may wait until ``at``, is to be done."""
+    """Return when to do a check that is requested now, and that may wait until ``at``."""
     not_before = record.not_before
     if is_ahead(not_before, now, LONGEST_POSTPONEMENT) or is_ahead(record.set_at, now):
         not_before = None
     allowed = max(at, not_before or at)
     if record.requested_at is None and _is_due(record, now):
-        return allowed  # polling was paused; all that have been paused are not due at once
+        return allowed  # polling was paused; this way, not all paused applications are due at once
     return min(allowed, record.due_at)

@@ -35,7 +35,7 @@ from deploycore.store.tables import applications, closed_pull_requests, previews
 
 __all__ = ["Previews", "begin", "detach", "end_all", "open_previews"]
 
-_REMOVED_SOON = timedelta(minutes=2)  # hosts give up webhooks that fail for longer
+_REMOVED_SOON = timedelta(minutes=2)  # webhooks that fail for longer are disabled by hosts
 
 
 class Previews:
@@ -65,7 +65,8 @@ class Previews:
             ConfigurationError: The application does not exist.
         """
         with self._database.writing() as connection:
-            # Locked, so that a preview that is just made is seen here, or sees this.
+            # The row is locked: either this sees a preview that is being created, or the preview's
+            # creation sees this.
             named_row(connection, "application", parent.name, locked=True)
             is_closed = _is_closed(parent, number)
             was = connection.scalar(select(closed_pull_requests.c.merged).where(is_closed)) is True
@@ -74,7 +75,7 @@ class Previews:
                 "provider": parent.provider,
                 "repository": parent.repository,
                 "number": number,
-                "merged": merged or was,  # a word of before may arrive later
+                "merged": merged or was,  # an event from before may arrive later
             }
             connection.execute(delete(closed_pull_requests).where(is_closed))
             connection.execute(insert(closed_pull_requests).values(values))
@@ -85,7 +86,7 @@ class Previews:
         query = select(previews).where(previews.c.ended_at.is_not(None))
         with self._database.reading() as connection:
             found = list(read_records(connection, previews, query, preview_of))
-        # Sorted here: a database may go through all of them for the order's sake.
+        # Sorted here, because a database might read all of them to sort them.
         return sorted(found, key=lambda each: each.name)
 
     def find(self, name: str) -> PreviewRecord | None:
@@ -145,7 +146,7 @@ def begin(
             application=parent.name,
         )
     if known is not None and known.removed_at is not None:
-        # A time that lies ahead is that of a clock that was: nobody knows how long ago it was.
+        # A time in the future comes from a clock that was ahead. How long ago it was is unknown.
         if abs(datetime.now(UTC) - known.removed_at) > _REMOVED_SOON:
             raise ConfigurationError(
                 f"The previous preview {name!r} could not be removed yet.",

@@ -15,7 +15,7 @@ provider_of = as_record(ProviderRecord, "providers")
 
 
 def without_expired(record: ProviderRecord, now: datetime) -> ProviderRecord:
-    """The record without former secrets that may no longer be used.
+    """Return the record without previous secrets that may no longer be used.
 
     Args:
         now: The time by the database's clock.

@@ -38,7 +38,7 @@ class ProviderRows:
             providers.add(connection, record, self._refuse_second_key)
 
     def refuse_taken_provider(self, name: str) -> None:
-        """See whether a provider of this name could be added.
+        """Check whether a provider of this name could be added.
 
         Raises:
             ConfigurationError: The name is invalid or already used.
@@ -63,13 +63,13 @@ class ProviderRows:
             return without_expired(record, statements.present())
 
     def list_providers(self) -> list[ProviderRecord]:
-        """All providers, by name."""
+        """Return all providers, by name."""
         with self._database.reading_by_name() as statements:
             rows = statements.run("providers").rows
             return list(readable_records("providers", rows, provider_of))
 
     def page_of_providers(self, *, after: str = "", limit: int) -> list[ProviderRecord]:
-        """Some providers, by name.
+        """Return some providers, by name.
 
         Args:
             after: Only those whose names come after this one.
@@ -83,7 +83,7 @@ class ProviderRows:
     def applications_of_providers(
         self, names: Sequence[str], *, most: int
     ) -> Mapping[str, tuple[int, Sequence[str]]]:
-        """The number of applications of providers, and the first of them by name.
+        """Return the number of applications of each provider, and the first of these by name.
 
         Args:
             names: The names of the providers. Those without applications are left out.
@@ -109,12 +109,13 @@ class ProviderRows:
 
         Args:
             record: The provider as it was read.
-            secrets: As ``SecretBox`` returns them.
-            keep_former: How long the present secrets may still be used (default: not at all), by
-                the database's clock. Where the secrets stay, this has no effect, and what was kept
-                for them is kept on.
+            secrets: The secrets, as ``SecretBox`` returns them.
+            keep_former: How long the current secrets may still be used (default: not at all), by
+                the database's clock. If the secrets do not change, this has no effect, and earlier
+                secrets that are still valid stay valid.
             expires_at: When the new credentials expire, if that is known.
-            forget_tokens: Whether the tokens that were obtained belong to the former settings.
+            forget_tokens: Whether to delete the stored tokens, because they belong to the previous
+                settings.
 
         Raises:
             ConfigurationError: The provider does not exist, or was changed since it was read.
@@ -133,7 +134,7 @@ class ProviderRows:
             return changed
 
     def forget_former_secrets(self) -> None:
-        """Forget the former secrets of all providers whose time is over."""
+        """Delete the previous secrets of all providers that may no longer be used."""
         from deploycore.store import providers
 
         with self._database.writing() as connection:
@@ -145,8 +146,8 @@ class ProviderRows:
         """Record when a provider's credentials expire, as the host or the user says.
 
         Args:
-            generation: The provider's, when it was read; nothing is recorded if it has changed
-                since (default: any).
+            generation: The provider's generation when it was read. Nothing is recorded if it has
+                changed since (default: any generation).
         """
         from deploycore.store import providers
 
@@ -161,7 +162,7 @@ class ProviderRows:
             days: How many days before that the warning is due.
 
         Returns:
-            Whether it was not given yet, so that the caller is to give it.
+            Whether the caller must give the warning, because it was not given yet.
         """
         from deploycore.store import providers
 
@@ -169,10 +170,10 @@ class ProviderRows:
             return providers.take_expiry_warning(connection, name, expires_at, days)
 
     def remove_provider(self, name: str) -> None:
-        """Forget a provider and its secrets.
+        """Delete a provider and its secrets.
 
         Raises:
-            ConfigurationError: There is none of this name, or applications use it.
+            ConfigurationError: The provider does not exist, or applications use it.
         """
         from deploycore.store import providers
 
@@ -180,10 +181,10 @@ class ProviderRows:
             providers.remove(connection, name)
 
     def refuse_provider_removal(self, name: str) -> None:
-        """See whether a provider could be removed.
+        """Check whether a provider could be removed.
 
         Raises:
-            ConfigurationError: There is none of this name, or applications use it.
+            ConfigurationError: The provider does not exist, or applications use it.
         """
         from deploycore.store import providers
 

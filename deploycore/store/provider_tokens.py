@@ -1,8 +1,8 @@
-"""Tokens of providers that change by themselves: the present one, and who renews it.
+"""The tokens of providers that deploycore renews: the current token, and which process renews it.
 
-One row is one token. A process that renews it takes a lease first, so that no other process uses
-the same refresh token meanwhile. All times are the database's, since clocks of machines differ; a
-lease that a clock which was ahead has left is void (``times``).
+One row is one token. A process that renews a token takes a lease first, so that no other process
+uses the same refresh token meanwhile. All times are those of the database, because the clocks of
+machines differ. A lease that comes from a clock that was ahead is void (``times``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from deploycore.store.times import LONGEST_LEASE, TOLERANCE, at_most
 __all__ = ["ProviderTokens", "SealedToken", "forget_all"]
 
 _FORMER_FOR = timedelta(minutes=10)
-"""How long after its replacement a token's refresh token may be used. Later hosts reject it, or
-take it for a stolen one and revoke the present token with it (RFC 9700, 4.14.2)."""
+"""How long the refresh token of a replaced token may be used. Later, hosts reject it, or treat it
+as stolen and revoke the current token too (RFC 9700, 4.14.2)."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class SealedToken:
     Attributes:
         token: The token, encrypted.
         generation: How often it was replaced.
-        lifetime: Seconds for which it was valid at first; ``None`` where it has no end.
-        seconds_left: Seconds for which it is still valid; ``None`` where it has no end.
-        former: The token before it, encrypted; ``None`` for the first one, after a sign-in, and
-            where it was replaced too long ago to be of use.
+        lifetime: Seconds for which it was valid at first; ``None`` if it does not expire.
+        seconds_left: Seconds for which it is still valid; ``None`` if it does not expire.
+        former: The previous token, encrypted; ``None`` for the first token, after a sign-in, and if
+            the previous token was replaced too long ago.
     """
 
     token: str
@@ -49,13 +49,13 @@ class SealedToken:
 
 
 class ProviderTokens:
-    """The tokens of all providers; see ``Store``, which has them."""
+    """The tokens of all providers. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def load(self, provider: str, key: str) -> SealedToken | None:
-        """A token of a provider; ``None`` where there is none.
+        """Return a token of a provider; ``None`` if there is none.
 
         Raises:
             StoreError: It is damaged.
@@ -70,13 +70,13 @@ class ProviderTokens:
             left, former, renewed_at = row["lifetime"], row["former"], row["renewed_at"]
             if renewed_at is not None:
                 age = present(connection) - renewed_at
-                if left is not None:  # one that a clock which was ahead has dated is renewed
+                if left is not None:  # a token with a time from a clock that was ahead is renewed
                     left = 0.0 if age < -TOLERANCE else left - max(0.0, age.total_seconds())
                 former = former if abs(age) <= _FORMER_FOR else None
             return SealedToken(row["token"], row["generation"], row["lifetime"], left, former)
 
     def holders(self, providers: Collection[str]) -> set[str]:
-        """Those of some providers that have a token."""
+        """Return those of some providers that have a token."""
         c = provider_tokens.c
         query = select(c.provider).where(c.provider.in_(providers), c.token.is_not(None))
         with self._database.reading() as connection:
@@ -86,11 +86,11 @@ class ProviderTokens:
         """Take the lease on a token, unless another process has it or has renewed the token.
 
         Args:
-            generation: The generation to be replaced; 0 where there is no token.
-            seconds: How long the lease holds, an hour at most.
+            generation: The generation to replace; 0 if there is no token.
+            seconds: How long the lease is valid, an hour at most.
 
         Raises:
-            ConfigurationError: There is no such provider.
+            ConfigurationError: The provider does not exist.
         """
         with self._database.writing() as connection:
             named_row(connection, "provider", provider, locked=True)
@@ -115,23 +115,23 @@ class ProviderTokens:
     def finish_renewal(
         self, provider: str, key: str, generation: int, token: str, lifetime: float | None
     ) -> bool:
-        """Store a token; the present one becomes the former one. The lease ends.
+        """Store a token; the current one becomes the previous one. The lease ends.
 
         Args:
-            generation: The new token's.
-            token: Encrypted.
-            lifetime: Seconds for which it is valid from now on; ``None`` for no end.
+            generation: The generation of the new token.
+            token: The token, encrypted.
+            lifetime: Seconds for which it is valid from now on; ``None`` if it does not expire.
 
         Returns:
-            Whether it is stored; ``False`` where this generation is there already, or the present
-            one was forgotten.
+            Whether it is stored; ``False`` if this generation is already stored, or the current
+            token was deleted.
         """
         with self._database.writing() as connection:
             named_row(connection, "provider", provider, locked=True)
             row = _row(connection, provider, key)
             if row is not None and row["generation"] >= generation:
                 return False
-            if row is None and generation > 1:  # the one that was renewed was forgotten meanwhile
+            if row is None and generation > 1:  # the token that was renewed was deleted meanwhile
                 return False
             former = row["token"] if row is not None else None
             values = {"token": token, "former": former, "lifetime": lifetime}
@@ -147,11 +147,13 @@ class ProviderTokens:
         *,
         provider_generation: int | None = None,
     ) -> None:
-        """Store a token that a person has just obtained, such as by signing in. What was there is
-        forgotten, since it may be of another account. This counts as a change of the provider.
+        """Store a token that a person has just obtained, for example by signing in. Earlier tokens
+        are deleted, because they may belong to another account. This counts as a change of the
+        provider.
 
         Args:
-            provider_generation: The provider's, as it was read for the sign-in (default: any).
+            provider_generation: The provider's generation when it was read for the sign-in
+                (default: any generation).
 
         Raises:
             ConfigurationError: The provider does not exist, or was changed since it was read.
@@ -164,7 +166,7 @@ class ProviderTokens:
             _write(connection, provider, key, {"generation": generation, **values}, row)
 
     def providers_with_one(self) -> frozenset[str]:
-        """The names of the providers that have a token."""
+        """Return the names of the providers that have a token."""
         columns = provider_tokens.c
         query = select(columns.provider).where(columns.token.is_not(None)).distinct()
         with self._database.reading() as connection:
@@ -177,7 +179,7 @@ class ProviderTokens:
 
 
 def forget_all(connection: Connection, provider: str) -> None:
-    """Forget a provider's tokens. One that is being renewed now is not stored any more."""
+    """Delete a provider's tokens. A token that is being renewed now will not be stored any more."""
     connection.execute(delete(provider_tokens).where(provider_tokens.c.provider == provider))
 
 
@@ -188,10 +190,10 @@ def _write(
     values: dict[str, object],
     row: RowMapping | None,
 ) -> None:
-    """Write a token, by which the lease ends.
+    """Write a token. This ends the lease.
 
     Args:
-        row: The present row.
+        row: The current row.
     """
     values |= {"renewed_at": present(connection), "leased_until": None, "leased_at": None}
     values |= checksums(provider_tokens, values)

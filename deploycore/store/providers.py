@@ -68,7 +68,7 @@ def add(
     if damaged:
         replaced = update(providers).where(providers.c.name == record.name)
         connection.execute(replaced.values(values))
-        # They are of the former provider of this name, perhaps of another host.
+        # These tokens belong to an earlier provider of this name, perhaps of another host.
         tokens = delete(provider_tokens).where(provider_tokens.c.provider == record.name)
         connection.execute(tokens)
     else:
@@ -82,14 +82,14 @@ def refuse_name(connection: Connection, name: str) -> None:
 
 
 def page(connection: Connection, after: str, limit: int) -> list[ProviderRecord]:
-    """Some providers, by name; see ``Store.page_of_providers``."""
+    """Return some providers, by name; see ``Store.page_of_providers``."""
     query = select(providers).where(providers.c.name > after)
     query = query.order_by(providers.c.name).limit(limit)
     return list(read_records(connection, providers, query, provider_of))
 
 
 def remove(connection: Connection, name: str) -> None:
-    """Forget a provider that nothing uses, and its secrets."""
+    """Delete a provider that nothing uses, with its secrets."""
     refuse_used(connection, name, locked=True)
     connection.execute(delete(deploy_keys).where(deploy_keys.c.provider == name))
     connection.execute(delete(providers).where(providers.c.name == name))
@@ -110,7 +110,7 @@ def change(
         raise _changed_meanwhile(record.name)
     now = present(connection)
     former, until = known.former_secrets, known.former_until
-    if dict(secrets) != dict(known.secrets):  # else what is kept for them goes on
+    if dict(secrets) != dict(known.secrets):  # otherwise the previous secrets stay valid
         former = known.secrets if keep_former else None
         until = now + keep_former if keep_former else None
     values = {
@@ -132,7 +132,7 @@ def change(
 
 
 def forget_former_secrets(connection: Connection) -> None:
-    """Forget the former secrets whose time is over; see ``Store.forget_former_secrets``."""
+    """Delete previous secrets that are no longer valid; see ``Store.forget_former_secrets``."""
     c = providers.c
     kept = holds(c.former_until, c.changed_at, present(connection), LONGEST_KEPT)
     over = and_(c.former_until.is_not(None), not_(kept))
@@ -146,7 +146,7 @@ def count_change(connection: Connection, name: str, generation: int | None) -> N
     processes notice it.
 
     Args:
-        generation: The provider's, as it was read (default: any).
+        generation: The provider's generation when it was read (default: any generation).
 
     Raises:
         ConfigurationError: The provider does not exist, or was changed since it was read.
@@ -169,7 +169,7 @@ def _changed_meanwhile(name: str) -> ConfigurationError:
 def note_expiry(
     connection: Connection, name: str, expires_at: datetime | None, generation: int | None
 ) -> None:
-    """Record when credentials expire; see ``Store.note_expiry``. Warnings begin again."""
+    """Record when credentials expire; see ``Store.note_expiry``. The warnings start again."""
     noted = update(providers).where(providers.c.name == name)
     noted = noted.where(providers.c.expires_at.is_distinct_from(expires_at))
     if generation is not None:
@@ -193,7 +193,8 @@ def refuse_used(connection: Connection, name: str, *, locked: bool = False) -> N
     """Refuse to remove a provider that does not exist, or that applications use.
 
     Args:
-        locked: Whether to lock it, so that no application can name it before it is removed.
+        locked: Whether to lock the provider, so that no application can use it before it is
+            removed.
     """
     named_row(connection, "provider", name, locked=locked)
     using = select(applications.c.name).where(applications.c.provider == name)
@@ -217,7 +218,7 @@ def refuse_used(connection: Connection, name: str, *, locked: bool = False) -> N
 
 
 def _naming(connection: Connection, name: str) -> list[str]:
-    """The applications that name a provider in ``credentials``, by name."""
+    """Return the applications that name a provider in ``credentials``, by name."""
     query = select(applications).order_by(applications.c.name)
     found = read_records(connection, applications, query, lambda row: row["definition"])
     return [each["name"] for each in found if name in each.get("credentials", ())]
@@ -226,7 +227,7 @@ def _naming(connection: Connection, name: str) -> list[str]:
 def applications_of(
     connection: Connection, names: Sequence[str], most: int
 ) -> dict[str, tuple[int, list[str]]]:
-    """The number of applications of providers, and the first of them by name."""
+    """Return the number of applications of each provider, and the first of these by name."""
     c = applications.c
     counts = select(c.provider, func.count()).where(c.provider.in_(names)).group_by(c.provider)
     found: dict[str, tuple[int, list[str]]] = {}
@@ -238,7 +239,7 @@ def applications_of(
 
 
 def is_damaged(connection: Connection, name: str) -> bool:
-    """Whether there is a provider of this name, and its record is damaged."""
+    """Whether a provider of this name exists and its record is damaged."""
     query = select(providers).where(providers.c.name == name)
     row = connection.execute(query).mappings().one_or_none()
     return row is not None and damage_in(providers, row) is not None

@@ -1,7 +1,7 @@
-"""The one place where rows become records, each apart.
+"""Convert rows to records. All other modules use this one, and each row is read separately.
 
-A row that is damaged is named by its table, key and column, never by what it holds. Where many are
-read, it is logged once and left out; where it alone is asked for, that is an error.
+For a damaged row, messages name its table, key and column, but never its content. If several rows
+are read, a damaged one is logged once and left out. If only this row is read, it is an error.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _told: set[tuple[str, ...]] = set()
 
 
 def checksums(table: Table | str, values: Mapping[str, Any]) -> dict[str, str]:
-    """The checksums of values that are about to be written.
+    """Return the checksums of values that will be written.
 
     Args:
-        values: By column. Those that a checksum is over must be there all, or none of them.
+        values: The values by column. They must include all columns of a checksum, or none of them.
     """
     return {
         each.column: checksum_of(*(values[name] for name in each.of))
@@ -55,7 +55,7 @@ def checksums(table: Table | str, values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def damage_in(table: Table | str, row: Row) -> StoreError | None:
-    """What is wrong with a row of a table; ``None`` where it can be read.
+    """Describe what is wrong with a row of a table; ``None`` if it can be read.
 
     Args:
         row: All columns of the table.
@@ -75,11 +75,11 @@ def damage_in(table: Table | str, row: Row) -> StoreError | None:
 
 
 def read_record(table: Table | str, row: Row, make: Make[T]) -> T:
-    """The record of a row.
+    """Return the record of a row.
 
     Args:
         row: All columns of the table.
-        make: Makes it of the row, which was found to be readable.
+        make: Creates the record from the row, after the row was found readable.
 
     Raises:
         StoreError: The row is damaged, or ``make`` raised it.
@@ -99,7 +99,7 @@ def read_records(
     damaged: list[Row] | None = None,
     errors: list[StoreError] | None = None,
 ) -> Iterator[T]:
-    """The records of a query, without those that are damaged.
+    """Return the records of a query, without damaged ones.
 
     Args:
         query: Selects all columns of the table.
@@ -117,12 +117,13 @@ def readable_records(
     damaged: list[Row] | None = None,
     errors: list[StoreError] | None = None,
 ) -> Iterator[T]:
-    """The records of rows, without those that are damaged.
+    """Return the records of rows, without damaged ones.
 
     Args:
         rows: They have all columns of the table.
-        damaged: Gets each row that is damaged.
-        errors: Gets what is wrong with it, which is logged otherwise, once a process.
+        damaged: A list to which each damaged row is added.
+        errors: A list to which each error is added. Without it, errors are logged, once in a
+            process.
     """
     for row in rows:
         try:
@@ -139,14 +140,15 @@ def readable_records(
 
 
 def as_record(record: type[T], table: Table | str) -> Make[T]:
-    """What makes a record of a row: its fields are columns of the table, or have defaults."""
+    """Return a function that creates a record from a row. The record's fields are columns of the
+    table, or have defaults."""
     columns = {each.name for each in COLUMNS[_name(table)]}
     names = [each.name for each in fields(cast(Any, record)) if each.name in columns]
     return lambda row: record(**{name: row[name] for name in names})
 
 
 def first_readable(connection: Connection, query: Select[Any]) -> Any:
-    """The first value of a query for one column that can be read; ``None`` where there is none."""
+    """Return the first readable value of a query for one column; ``None`` if there is none."""
     for value in connection.scalars(query):
         if value is not None and not isinstance(value, Damaged):
             return value

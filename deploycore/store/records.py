@@ -28,7 +28,8 @@ __all__ = [
 
 
 DeployKeyState = Literal["new", "live", "former"]
-"""What a key is for: to be used once the host accepts it, in use, or replaced and to be removed."""
+"""The state of an SSH key: to be used as soon as the host accepts it, in use, or replaced and to be
+removed."""
 
 
 @record
@@ -74,18 +75,21 @@ class ReleaseHistory:
 
 @record
 class DeployKeyRecord:
-    """An SSH key that was made here.
+    """An SSH key that deploycore has created.
 
     Attributes:
-        application: Whose it is; ``None`` for the key of a provider.
-        provider: Whose it is, or that of the application when the key was made.
-        repository: The application's, as ``owner/slug``; ``None`` for the key of a provider.
-        public_key: As that of :class:`deploycore.events.DeployKey`.
-        secret: The private key, as :class:`deploycore.secrets.SecretBox` stores it. ``None`` where
-            the provider has it, or it was replaced.
-        registered: The host's identifier of the key by repository; empty while it is not known
-            whether the host has it. Without a repository, a person adds the key.
-        created_at: Timezone-aware.
+        application: The application that it belongs to; ``None`` for the key of a provider.
+        provider: The provider that it belongs to, or the application's provider when the key was
+            created.
+        repository: The application's repository, as ``owner/slug``; ``None`` for the key of a
+            provider.
+        public_key: The public key, as in :class:`deploycore.events.DeployKey`.
+        secret: The private key, as :class:`deploycore.secrets.SecretBox` stores it. ``None`` if the
+            provider has it, or it was replaced.
+        registered: The host's identifier of the key, by repository. An identifier is empty while it
+            is not known whether the host has the key. If there is no repository, a person adds the
+            key.
+        created_at: The time of its creation, with a time zone.
     """
 
     id: int
@@ -100,7 +104,7 @@ class DeployKeyRecord:
 
     @property
     def owner(self) -> str:
-        """The name of the application or the provider."""
+        """The name of the application or provider."""
         return self.provider if self.application is None else self.application
 
 

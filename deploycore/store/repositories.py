@@ -118,7 +118,7 @@ def record_of(row: Mapping[Any, Any]) -> RepositoryRecord:
 def find_repository(statements: Statements, definition: Application) -> RepositoryRecord | None:
     """Return the record of the repository that an application deploys now."""
     rows = statements.run("repository", of=definition.name).rows
-    # A record that is damaged is as good as none: the host tells the identifier again.
+    # A damaged record is treated as missing, because the host sends the identifier again.
     found = next(readable_records("repositories", rows, record_of), None)
     return found if found is not None and found.is_of(definition) else None
 

@@ -41,7 +41,7 @@ def rename(connection: Connection, definition: Application, name: str, host_id: 
         .where(applications.c.name == definition.name)
         .values(changed_at=at, **values)
     )
-    # The repository is a part of what is asked.
+    # The repository is a part of the request for a poll.
     schedule(connection, [readable_application({**row, **values}).definition])
     _rename_closed(connection, definition, name)
     _rename_webhook(connection, definition, name)

@@ -29,7 +29,7 @@ __all__ = ["IDLE", "LIFETIME", "Sessions", "SignInLinks", "SignedIn"]
 
 LIFETIME = timedelta(days=7)
 IDLE = timedelta(hours=12)
-"""Without a request by a person for so long, a session ends."""
+"""A session ends after this time without a request by a person."""
 
 _LINK_LIFETIMES: Mapping[LinkPurpose, timedelta] = {
     "first-admin": timedelta(hours=1),
@@ -58,7 +58,7 @@ class Sessions:
         self._database = database
 
     def add(self, user: str, *, digest: str, browser: str = "", address: str = "") -> None:
-        """Store a new session, and note that the user has signed in.
+        """Store a new session, and record that the user has signed in.
 
         Sessions that have ended are deleted. Of one user, only the newest 50 are kept.
         """
@@ -81,7 +81,7 @@ class Sessions:
             return None
         if is_use and at - found.session.seen_at >= _SEEN_EVERY:
             seen = update(sessions).where(sessions.c.digest == digest).values(seen_at=at)
-            # Pages can be read while nothing can be written.
+            # Pages must be readable even if the database cannot be written.
             with suppress(StoreError), self._database.writing(patience=1.0) as connection:
                 connection.execute(seen)
         return found
@@ -111,7 +111,7 @@ class Sessions:
 
 
 class SignInLinks:
-    """What can be used once to sign in, as the attribute ``sign_in_links`` of ``Store``."""
+    """Links and states that can be used once, as the attribute ``sign_in_links`` of ``Store``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -119,7 +119,7 @@ class SignInLinks:
     def add(
         self, *, digest: str, purpose: LinkPurpose, lifetime: timedelta, user: str | None = None
     ) -> LinkRecord:
-        """Store a new link. Former links of the same user become invalid.
+        """Store a new link. Earlier links of the same user become invalid.
 
         Args:
             user: The user whose password it sets.
@@ -285,7 +285,7 @@ def _usable(connection: Connection, digest: str) -> LinkRecord | None:
 
 
 def _take(connection: Connection, digest: str) -> bool:
-    """Mark a link as used; of two who do this at once, one does."""
+    """Mark a link as used. If two requests do this at once, only one succeeds."""
     unused = (sign_in_links.c.digest == digest) & sign_in_links.c.used_at.is_(None)
     taken = update(sign_in_links).where(unused).values(used_at=present(connection))
     return bool(connection.execute(taken).rowcount)

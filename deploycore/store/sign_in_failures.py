@@ -14,7 +14,7 @@ from deploycore.store.tables import sign_in_failures
 __all__ = ["SignInFailures"]
 
 Wait = Callable[[int, datetime], float]
-"""Returns the seconds to wait after so many failures, of which the last one was then."""
+"""Returns the seconds to wait, from the number of failures and the time of the last one."""
 
 
 class SignInFailures:
@@ -26,7 +26,7 @@ class SignInFailures:
     def add(self, sender: str, *, at: datetime, forgotten_before: datetime, wait: Wait) -> float:
         """Count a failure of an address, unless it has to wait before its next attempt.
 
-        Who has to wait writes nothing.
+        If the address has to wait, nothing is written.
 
         Args:
             sender: The address.

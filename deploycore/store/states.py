@@ -7,8 +7,8 @@
     any but the last three → failed | cancelled       queued → superseded
     resolving, fetching → skipped
 
-Each is recorded before what it names takes effect, so that whoever finds a deployment whose
-process has died knows what may have happened and what can't have.
+Each state is recorded before its work begins. So if the process of a deployment has died, the
+recorded state shows what may have happened and what cannot have happened.
 """
 
 from __future__ import annotations

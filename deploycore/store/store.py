@@ -43,7 +43,7 @@ class Store(StoreParts, ProviderRows):
 
     Attributes:
         deployments: The deployments of all applications.
-        repositories: Which repository of its git host each application deploys.
+        repositories: The repository of each application at its git host.
 
     The other parts, such as ``triggers``, are in ``StoreParts``.
 
@@ -61,8 +61,8 @@ class Store(StoreParts, ProviderRows):
         return self.find_sealed_secret() is not None
 
     def find_sealed_secret(self) -> str | None:
-        """Any secret that is stored encrypted, of a record that is not damaged; all of a database
-        have one key."""
+        """Return any secret that is stored encrypted, from a record that is not damaged. All
+        secrets of a database have the same key."""
         from deploycore.store.providers import sealed_secrets
 
         with self._database.reading() as connection:
@@ -230,7 +230,7 @@ class Store(StoreParts, ProviderRows):
 
     def find_deploy_key(self, definition: Application) -> DeployKeyRecord | None:
         """Return the SSH key that an application clones with: its own or, for a preview, its
-        parent's, if that was made for the application's present repository."""
+        parent's, if that key was created for the application's current repository."""
         with self._database.reading_by_name() as statements:
             return find_deploy_key(statements, definition)
 

@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 REVISION = "0017"
-"""The newest migration: what the version table of an up-to-date database says."""
+"""The number of the newest migration, which the version table of an up-to-date database has."""
 
 NAME_LENGTH = 63
 
@@ -79,24 +79,25 @@ providers = Table(
     Column("settings", Document(str), nullable=False),
     Column("secrets", Document(str), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # Of what `reading.CHECKSUMS` says; empty where an older version wrote the row.
+    # Checksums, see `reading.CHECKSUMS`; empty if an older version wrote the row.
     Column("settings_checksum", Line(64)),
     Column("secrets_checksum", Line(64)),
-    # Counts changes, so that a process that has read the row can tell whether it still holds.
+    # The number of changes, so that a process that has read the row can check whether it has
+    # changed.
     Column("generation", Number, nullable=False, server_default="1"),
     Column("changed_at", UtcDateTime),
-    # The secrets before the last change, and until when they may still be used.
+    # The secrets before the last change, and until when they are still valid.
     Column("former_secrets", Document(str)),
     Column("former_until", UtcDateTime),
     Column("former_checksum", Line(64)),
-    # What the host, or the user, said of the end of the credentials, and how many days before it
-    # the last warning was given.
+    # The expiry of the credentials, according to the host or the user, and the last warning, in
+    # days before the expiry.
     Column("expires_at", UtcDateTime),
     Column("expiry_warned", Number),
 )
 
-# Tokens of providers that change by themselves, and which process renews one now. ``lifetime`` is
-# in seconds from ``renewed_at`` on, both by the database's clock.
+# Tokens of providers that deploycore renews, and the lease of the process that renews one now.
+# ``lifetime`` is in seconds from ``renewed_at`` on, both by the database's clock.
 provider_tokens = Table(
     "provider_tokens",
     metadata,
@@ -118,14 +119,14 @@ applications = Table(
     Column("name", Line(NAME_LENGTH), primary_key=True),
     Column("provider", ForeignKey(providers.c.name), nullable=False, index=True),
     Column("target", PathText, nullable=False, unique=True),
-    # What the target led to when it was written; NULL in rows of versions before 0009.
+    # The resolved target when it was written; NULL in rows of versions before 0009.
     Column("resolved_target", PathText, index=True),
     Column("definition", Document(), nullable=False),
     Column("secrets", Document(str), nullable=False),
     Column("revision", Number, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
-    # The definition's, for queries: looking into JSON fails where that is damaged.
+    # The definition's host, for queries: reading it from the JSON fails if that is damaged.
     Column("host", Words),
     Column("definition_checksum", Line(64)),
     Column("secrets_checksum", Line(64)),
@@ -166,13 +167,13 @@ deployments = Table(
     Index(None, "application", "release", "kind", "state", "id"),
     Index(None, "application", "commit", "state", "id"),
     Index(None, "application", "previous_commit", "state", "id"),
-    # What has ended is nearly all; who asks for the rest must not read it.
+    # Nearly all deployments have ended. Queries for the others must not read those.
     Index(None, "state", "application"),
-    sqlite_autoincrement=True,  # the number of a removed deployment must not return
+    sqlite_autoincrement=True,  # the number of a removed deployment must not be used again
 )
 
-# The history of removed applications. It is kept apart, so that nothing that an application does
-# can take a deployment of a former one of the same name for its own.
+# The history of removed applications. It is separate, so that an application cannot treat a
+# deployment of an earlier one with the same name as its own.
 removed_deployments = Table(
     "removed_deployments",
     metadata,
@@ -187,8 +188,8 @@ removed_deployments = Table(
     Index(None, "application", "id"),
 )
 
-# Why an application is to be looked at: what a webhook, a poll or a person said. It stays until
-# a deployment that began after it has come to an end.
+# Requests to deploy an application, from a webhook, a poll or a person. A request stays until a
+# deployment that began after it has ended.
 triggers = Table(
     "triggers",
     metadata,
@@ -199,8 +200,8 @@ triggers = Table(
     Column("commit", Words),
     Column("actor", Words, nullable=False),
     Column("priority", Number, nullable=False),
-    # What tells a delivery from others: the host's identifier, and a digest of its body. Who
-    # sends again what was sent before meets the former one.
+    # The identity of a delivery: the host's identifier, and a digest of its body. If a delivery is
+    # sent again, it matches the stored one.
     Column("delivery", Words),
     Column("digest", Line(64)),
     Column("received_at", UtcDateTime, nullable=False),
@@ -210,7 +211,7 @@ triggers = Table(
     Column("deployment", Number),
     Column("error_code", Words),
     Column("force", Flag, nullable=False),
-    # Its place in the queue: behind all that was there when it was added, or last tried.
+    # The place in the queue: after all triggers that existed when it was added or last tried.
     Column("turn", Number, nullable=False, server_default="0"),
     Column("tried_at", UtcDateTime),
     UniqueConstraint("application", "delivery", name="uq_triggers_application_delivery"),
@@ -219,8 +220,8 @@ triggers = Table(
     Index(None, "application", "ref", "id"),
     sqlite_autoincrement=True,
 )
-# Nearly all have been settled; who asks for the others must not read those. There is no index of
-# ``settled_at`` for both: SQLite would take it for each question about those that are open.
+# Nearly all triggers are settled. Queries for the others must not read those. There is no index of
+# ``settled_at`` for both, because SQLite would use it for every query about open triggers.
 for _name, _columns in (
     ("queue", (triggers.c.priority.desc(), triggers.c.turn, triggers.c.id)),
     ("turn", (triggers.c.turn,)),
@@ -233,7 +234,7 @@ for _name, _columns in (
         _rows = triggers.c.settled_at.is_not(None)
     Index(f"ix_triggers_{_name}", *_columns, sqlite_where=_rows)
 
-# Processes that work on triggers, each with a sign of life.
+# Processes that work on triggers, each with a heartbeat.
 workers = Table(
     "workers",
     metadata,
@@ -244,7 +245,7 @@ workers = Table(
     Column("seen_at", UtcDateTime, nullable=False),
 )
 
-# Which worker has an application in hand: one at a time in the whole fleet.
+# The claims: which worker works on which application. There is one at a time in the whole fleet.
 claims = Table(
     "claims",
     metadata,
@@ -255,8 +256,8 @@ claims = Table(
     Column("renewed_at", UtcDateTime),
 )
 
-# The secrets of an application's webhook: the present one, and the former one for a while; without
-# an end to that, until the host is known to have the present one.
+# The secrets of an application's webhook: the current one, and for a while the previous one. The
+# previous one stays valid without a limit until the host is known to have the current one.
 webhooks = Table(
     "webhooks",
     metadata,
@@ -269,13 +270,14 @@ webhooks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
     Column("secret_checksum", Line(64)),
-    # Where the host has it. The application may have been changed to another repository since.
+    # The provider and repository at whose host it is registered. The application may have changed
+    # its repository since.
     Column("provider", Line(NAME_LENGTH)),
     Column("repository", Words),
 )
 
-# The last deliveries to each webhook, and how they were judged. Those that were refused, or came
-# too fast, have one row for each reason, with their number and the last of them.
+# The last deliveries to each webhook, and their results. Deliveries that were refused, or came too
+# fast, have one row for each reason, with their number and the last of them.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -298,10 +300,10 @@ deliveries = Table(
     sqlite_autoincrement=True,
 )
 
-# SSH keys that were made here. ``application`` is empty for the key of a provider, whose private
-# part is among the provider's secrets once it is in use; that of a key that was replaced is kept
-# nowhere. ``registered`` has the host's identifier for each repository, empty while it is not
-# known whether the host has the key.
+# SSH keys that deploycore has created. ``application`` is empty for the key of a provider, whose
+# private part is among the provider's secrets once it is in use. The private part of a replaced key
+# is not stored. ``registered`` has the host's identifier for each repository; it is empty while it
+# is not known whether the host has the key.
 deploy_keys = Table(
     "deploy_keys",
     metadata,
@@ -318,10 +320,10 @@ deploy_keys = Table(
     sqlite_autoincrement=True,
 )
 
-# When the git host is asked for news of an application, and what it said the last time. There is a
-# row for each application that is polled, so that what is due is found without reading the others.
-# ``requested_at`` is set while a check is owed because deliveries may have been missed;
-# ``not_before`` is when the host allows the next request, where it said so.
+# When the git host is polled for an application, and the result of the last poll. There is a row
+# for each application that is polled, so that due polls are found without reading the others.
+# ``requested_at`` is set while a check is requested because deliveries may have been missed.
+# ``not_before`` is when the host allows the next request, if the host has said so.
 polls = Table(
     "polls",
     metadata,
@@ -333,7 +335,7 @@ polls = Table(
     Column("not_before", UtcDateTime),
     Column("set_at", UtcDateTime),
     Column("host", Words),
-    # A digest of what is asked: applications with the same one share the answer.
+    # A digest of the request: applications with the same digest share the response.
     Column("question", Line(64), nullable=False, server_default="", index=True),
     Index(None, "host", "due_at"),
     Index(None, "host", "set_at"),
@@ -347,9 +349,9 @@ reception = Table(
     Column("seen_at", UtcDateTime),
 )
 
-# Which repository of the git host an application deploys, by the host's own identifier. It holds
-# for ``repository`` and ``former_names`` at ``provider``, and for nothing else that the
-# application may be changed to.
+# The repository that an application deploys, by the host's own identifier. The row is valid only
+# for ``repository`` and ``former_names`` at ``provider``, not for other repositories that the
+# application may change to.
 repositories = Table(
     "repositories",
     metadata,
@@ -365,8 +367,8 @@ repositories = Table(
     Column("ignored_at", UtcDateTime),
 )
 
-# Applications that were made for pull requests. They refer to no application, since they stay
-# until the directory is gone too.
+# Applications that were created for pull requests. The rows do not refer to an application, because
+# they stay until the directory is removed.
 previews = Table(
     "previews",
     metadata,
@@ -384,8 +386,8 @@ _is_live, _has_ended = previews.c.ended_at.is_(None), previews.c.ended_at.is_not
 Index("ix_previews_live", previews.c.parent, sqlite_where=_is_live)
 Index("ix_previews_ended", previews.c.name, sqlite_where=_has_ended)
 
-# Pull requests that have come to their end: what is told of them later must not bring them back.
-# Another repository of the same application counts its own anew.
+# Pull requests that have ended. Later events about them must not create their previews again. The
+# numbers of another repository of the same application are independent.
 closed_pull_requests = Table(
     "closed_pull_requests",
     metadata,
@@ -396,7 +398,7 @@ closed_pull_requests = Table(
     Column("merged", Flag, nullable=False),
 )
 
-# Who may use the server's API: digests of tokens, never the tokens.
+# Tokens of the server's API: their digests, never the tokens.
 tokens = Table(
     "tokens",
     metadata,
@@ -408,7 +410,7 @@ tokens = Table(
     Column("used_at", UtcDateTime),
 )
 
-# People who sign in to the dashboard: with a password, of which there is a hash, or at an OpenID
+# People who sign in to the dashboard: with a password, of which the hash is stored, or at an OpenID
 # Connect issuer, which names each of them by a subject.
 users = Table(
     "users",
@@ -438,11 +440,11 @@ sessions = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
     Column("browser", Words, nullable=False),
     Column("address", Words, nullable=False),
-    sqlite_autoincrement=True,  # who ends a session must not end a later one
+    sqlite_autoincrement=True,  # ending a session must not end a later one with the same number
 )
 
-# What can be used once: links that sign in, and states of sign-ins at an issuer. ``user`` is empty
-# for the link of the first administrator.
+# Secrets that can be used once: links that sign in, and states of sign-ins at an issuer. ``user``
+# is empty for the link of the first administrator.
 sign_in_links = Table(
     "sign_in_links",
     metadata,
@@ -464,8 +466,8 @@ sign_in_failures = Table(
     Column("at", UtcDateTime, nullable=False, index=True),
 )
 
-# Who did what. ``kind`` and ``subject`` say what it was done to, ``outcome`` is "done" or the code
-# of the error.
+# The audit log. ``kind`` and ``subject`` name what an operation changed. ``outcome`` is "done" or
+# the code of the error.
 audit = Table(
     "audit",
     metadata,

@@ -22,7 +22,7 @@ from deploycore.store.tables import applications, previews
 __all__ = ["Places", "newest_target", "places_of", "refuse_common_targets", "stored_targets"]
 
 _FEW = 10
-_DOUBLE = "//"  # what a path may begin with that means the same
+_DOUBLE = "//"  # a path may begin with this; it has the same meaning as one slash
 
 
 class Places(NamedTuple):
@@ -110,15 +110,15 @@ def refuse_common_targets(wanted: Mapping[str, Places], stored: Mapping[str, Pla
 
 
 def _near(wanted: Mapping[str, Places], *, is_postgresql: bool) -> Iterator[ColumnElement[bool]]:
-    """Conditions for the applications of some names, and for those whose targets are, or are
-    within, or hold, these."""
+    """Return conditions for the applications with some names, and for those whose targets are equal
+    to these, are inside them, or contain them."""
     yield applications.c.name.in_(wanted)
     keys = {key for each in wanted.values() for key in _keys(each)}
     above = {place for key in keys for place in _and_above(key)}
     for column in (applications.c.target, applications.c.resolved_target):
         place: ColumnElement[str] = type_coerce(column, Text)
         yield place.in_(above)
-        # Other collations put '/' elsewhere, or leave it out.
+        # Other collations sort '/' differently, or ignore it.
         exact = place.collate("C") if is_postgresql else place
         for prefix in (_DOUBLE, *(f"{key.rstrip('/')}/" for key in keys)):
             yield (exact >= prefix) & (exact < prefix[:-1] + chr(ord("/") + 1))

@@ -26,19 +26,22 @@ __all__ = [
 ]
 
 LONGEST_LEASE = timedelta(hours=1)
-"""The longest lease of a claim that a worker may be started with."""
+"""The maximum lease of a claim with which a worker can be started."""
 
 LONGEST_KEPT = timedelta(days=7)
-"""How long a provider's former secrets may be kept at most."""
+"""The maximum time for which a provider's previous secrets can be kept."""
 
 LONGEST_POLL_INTERVAL = timedelta(hours=27)
-"""A day, which is the longest interval and what a host's rate limit is obeyed for, and a tenth."""
+"""The maximum wait until a poll: a day (the longest interval, and the longest rate limit of a
+host), and a tenth of it."""
 
 LONGEST_POSTPONEMENT = timedelta(hours=25)
-"""A day, for which a host's rate limit is obeyed, and the pause after it."""
+"""The maximum wait until a retry: a day (the longest rate limit of a host), and the pause after
+it."""
 
 TOLERANCE = timedelta(minutes=1)
-"""How far ahead a clock may have been: clocks are corrected by seconds all the time."""
+"""How far in the future a time may be without being ignored: clocks are corrected by seconds all
+the time."""
 
 
 def holds(

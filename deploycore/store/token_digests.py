@@ -1,6 +1,6 @@
-"""Secrets of the server: made here, shown once, and known by their digests from then on.
+"""Secrets of the server. They are created here and shown once; then only their digests are stored.
 
-Each has 256 random bits, so nobody finds one by trying, and a digest needs neither salt nor
+Each secret has 256 random bits, so it cannot be guessed, and its digest needs neither salt nor
 stretching.
 """
 
@@ -14,19 +14,19 @@ from pydantic import SecretStr
 __all__ = ["digest_of", "new_secret", "new_token"]
 
 _PREFIX = "dct_"
-"""What scanners of leaked secrets can recognise one by."""
+"""The prefix by which scanners of leaked secrets can recognize a token."""
 
 
 def new_token() -> SecretStr:
-    """A token that nobody has had before."""
+    """Create a new token."""
     return SecretStr(_PREFIX + secrets.token_urlsafe(32))
 
 
 def digest_of(token: SecretStr) -> str:
-    """What is kept of a token: SHA-256, hexadecimal."""
+    """Return the digest of a token, which is stored: SHA-256 in hexadecimal."""
     return hashlib.sha256(token.get_secret_value().encode("utf-8", "replace")).hexdigest()
 
 
 def new_secret() -> SecretStr:
-    """A secret for a cookie or a link that nobody has had before."""
+    """Create a new secret for a cookie or a link."""
     return SecretStr(secrets.token_urlsafe(32))

@@ -104,7 +104,8 @@ class TokenVault:
         return self._secrets.seal(SecretStr(json.dumps(content)))
 
     def _opened_former(self, sealed: str) -> Token | None:
-        """The token before the present one, which a new one replaces also where it is damaged."""
+        """Return the token before the current one. A new token replaces the current one even if
+        that is damaged."""
         try:
             return self._opened(sealed, 0.0)
         except StoreError:
@@ -122,7 +123,7 @@ class TokenVault:
                 expires_at=expiry(seconds_left, datetime.now(UTC)),
             )
         except (ValueError, KeyError, TypeError):
-            pass  # the error would hold the token
+            pass  # the error would contain the token
         raise StoreError(
             f"A stored token of provider {self._provider} cannot be read.",
             hint=f"Obtain a new one: deploycore provider authorize {self._provider}",
@@ -131,11 +132,11 @@ class TokenVault:
 
 
 class Unproved:
-    """The tokens of a provider whose new secrets are to be proved: its token counts as expired
-    until it was renewed with them, if it can be renewed. Each new token is stored.
+    """The tokens of a provider whose new secrets are being verified. If the token can be renewed,
+    it counts as expired until it was renewed with these secrets. Each new token is stored.
 
     Args:
-        storage: Where the tokens are.
+        storage: The storage of the tokens.
     """
 
     def __init__(self, storage: TokenStorage) -> None:
@@ -143,7 +144,7 @@ class Unproved:
         self._is_proved = False
 
     def load(self, key: str) -> StoredToken | None:
-        """The token, as expired until the secrets are proved."""
+        """Return the token, as expired until the secrets are verified."""
         found = self._storage.load(key)
         if found is None or found.token.refresh_token is None or self._is_proved:
             return found
@@ -161,5 +162,5 @@ class Unproved:
         return self._storage.finish_renewal(key, generation, token, lifetime)
 
     def give_up_renewal(self, key: str) -> None:
-        """Let other processes try: this one did not obtain a token."""
+        """Let other processes try, because this one did not obtain a token."""
         self._storage.give_up_renewal(key)

@@ -58,7 +58,7 @@ class Tokens:
         """List tokens by name.
 
         Args:
-            after: Start behind this name.
+            after: Start after this name.
             limit: The maximum number.
         """
         query = select(tokens).where(tokens.c.name > after).order_by(tokens.c.name).limit(limit)

@@ -45,14 +45,16 @@ __all__ = ["REMEMBERED", "Triggers"]
 logger = logging.getLogger(__name__)
 
 REMEMBERED = timedelta(days=30)
-"""How long a settled trigger stays, so that the same delivery is known when it comes again."""
+"""How long a settled trigger is stored, so that the same delivery is recognized when it arrives
+again."""
 
 DELIVERY_SECONDS = 5.0
-"""How long storing a trigger waits for others: hosts give a delivery some ten seconds in all."""
+"""How long storing a trigger waits for other transactions: hosts give a delivery about ten seconds
+in total."""
 
 _PRUNED_AT_ONCE = 1000
 _OLDEST_LOOKED_AT = 20
-_ROWS_EACH = 4  # triggers of one application that are read at first
+_ROWS_EACH = 4  # number of triggers of one application that are read at first
 _ROWS_MORE = 8
 _IS_OPEN = triggers.c.settled_at.is_(None)
 _IS_NEW = triggers.c.attempts == 0
@@ -137,7 +139,7 @@ class Triggers:
             values |= {"received_at": at, "not_before": at, "settled_at": at if settled else None}
             row = statements.run("add trigger", **values).row
             if row is None:
-                return None  # of two deliveries of the same, the other one came first
+                return None  # of two identical deliveries, the other one was stored first
             record = read_record("triggers", row, _TRIGGER)
         if not settled:
             self._tell(application)
@@ -192,7 +194,7 @@ class Triggers:
             if limit is None:
                 return _distinct(connection.execute(query).all())
             rows = limit * _ROWS_EACH
-            while True:  # one application may have very many
+            while True:  # a single application may have very many triggers
                 found = connection.execute(query.limit(rows)).all()
                 distinct = _distinct(found)[:limit]
                 if len(distinct) == limit or len(found) < rows:
@@ -317,7 +319,7 @@ class Triggers:
         """
         with self._database.writing() as connection:
             now = present(connection)
-            # Read apart: some databases look at the rows that are changed meanwhile.
+            # Two statements, because some databases read the rows while they are changed.
             last = first_readable(connection, LAST_TURN)
             postponed = update(triggers).values(
                 attempts=triggers.c.attempts + 1,
@@ -344,7 +346,8 @@ class Triggers:
         """
         last = select(func.max(triggers.c.id)).group_by(triggers.c.application, triggers.c.ref)
         with self._database.reading() as connection:
-            # Once: what is added meanwhile makes none of the others the last one.
+            # Computed once: triggers that are added meanwhile do not make an old one the last of
+            # its ref.
             before = present(connection) - REMEMBERED
             kept = set(connection.scalars(last))
         old = select(triggers.c.id).where(triggers.c.settled_at < before).order_by(triggers.c.id)
@@ -392,8 +395,8 @@ def _is_postponed(now: datetime) -> ColumnElement[bool]:
 
 def _due(now: datetime, host: str) -> Select[Any]:
     """Select the application of each trigger that is due, in the order of the queue."""
-    # A host that asked for fewer requests is obeyed whatever comes in; after any other failure,
-    # what is new is a reason to try at once.
+    # After a host's rate limit, nothing is tried earlier. After any other failure, a new trigger is
+    # tried at once.
     limited = triggers.alias("limited")
     is_limited = exists().where(
         limited.c.application == triggers.c.application,
@@ -424,7 +427,7 @@ def _is_retried() -> Exists:
 def _distinct(rows: Iterable[Row[Any]]) -> list[PendingApplication]:
     found: dict[str, PendingApplication] = {}
     for row in rows:
-        provider = row.provider if isinstance(row.provider, str) else ""  # damaged
+        provider = row.provider if isinstance(row.provider, str) else ""  # the value is damaged
         each = PendingApplication(row.application, provider, bool(row.is_retried))
         found.setdefault(each.application, each)
     return list(found.values())
@@ -455,7 +458,8 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _age_of_oldest(connection: Connection, now: datetime) -> float:
-    # Ids grow with time. The sum keeps the database from going through all that is settled.
+    # Ids grow with time. The sum prevents the database from using an index that would read all
+    # settled triggers.
     query = select(triggers.c.received_at).where(_IS_OPEN).order_by(triggers.c.id + 0)
     oldest: datetime | None = first_readable(connection, query.limit(_OLDEST_LOOKED_AT))
     return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())

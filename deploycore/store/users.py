@@ -70,7 +70,7 @@ class Users:
         return self._find(users.c.name == name)
 
     def find_identity(self, issuer: str, subject: str) -> UserRecord | None:
-        """Return the user that an issuer names so; ``None`` if there is none.
+        """Return the user with an issuer's subject; ``None`` if there is none.
 
         Raises:
             StoreError: The record is damaged.
@@ -81,7 +81,7 @@ class Users:
         """List users by name.
 
         Args:
-            after: Start behind this name.
+            after: Start after this name.
             limit: The maximum number.
         """
         query = select(users).where(users.c.name > after).order_by(users.c.name).limit(limit)
@@ -188,7 +188,8 @@ def _administrators() -> Any:
 
 
 def _refuse_last_administrator(connection: Connection, name: str) -> None:
-    # All of them are locked: of two who remove each other at once, the second one is refused.
+    # All administrators are locked: if two remove each other at once, the second removal is
+    # refused.
     names = connection.scalars(_administrators().order_by(users.c.name).with_for_update()).all()
     if list(names) == [name]:
         raise ConfigurationError(

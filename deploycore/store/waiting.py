@@ -25,24 +25,26 @@ __all__ = [
 ]
 
 BUSY_SECONDS = 30
-"""SQLite: how long an operation waits for another process's write to end."""
+"""SQLite: how long an operation waits until another process has finished writing."""
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 10
 """PostgreSQL: how long a statement waits for a row that another transaction has changed."""
 
 IDLE_SECONDS = 30
-"""PostgreSQL: how long a transaction may do nothing before the server ends it. Ours never wait for
-anything but the database, so one that does belongs to a process that is stopped or gone."""
+"""PostgreSQL: how long a transaction may be idle before the server ends it. deploycore's
+transactions never wait for anything but the database, so an idle one belongs to a process that is
+stopped or gone."""
 
 STATEMENT_SECONDS = 60
 
 ANSWER_SECONDS = STATEMENT_SECONDS + 5
-"""PostgreSQL: how long a process waits for an answer. The server ends what takes too long, but a
-server that is stopped ends nothing, and its machine still confirms what it receives."""
+"""PostgreSQL: how long a process waits for a response. The server ends statements that take too
+long. But a stopped server ends nothing, and its machine still confirms the packets that it
+receives."""
 
 PING_SECONDS = 5
-"""PostgreSQL: the same for the question whether a connection is still alive."""
+"""PostgreSQL: the same, for the check whether a connection is still alive."""
 
 NETWORK: Mapping[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
@@ -50,13 +52,13 @@ NETWORK: Mapping[str, Any] = {
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,  # milliseconds, until what was sent counts as lost
+    "tcp_user_timeout": 30_000,  # milliseconds after which unconfirmed data counts as lost
 }
-"""Parameters of libpq, which drivers for PostgreSQL take."""
+"""Parameters of libpq, which drivers for PostgreSQL accept."""
 
 POOL: Mapping[str, Any] = {"pool_size": 5, "max_overflow": 35, "pool_timeout": CONNECT_SECONDS}
-"""Connections of one process, about as many as a server has threads, and how many seconds a thread
-waits for one."""
+"""The connections of one process (about as many as a server has threads), and how many seconds a
+thread waits for one."""
 
 SERVER_SETTINGS: Mapping[str, int] = {
     "lock_timeout": LOCK_SECONDS * 1000,

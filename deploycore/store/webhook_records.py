@@ -13,7 +13,7 @@ __all__ = [
 ]
 
 DeliveryOutcome = Literal["accepted", "known", "ignored", "refused", "dropped"]
-"""What became of a delivery. ``dropped`` ones came faster than they could be recorded."""
+"""The result of a delivery. ``dropped`` ones came faster than they could be recorded."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class WebhookRecord:
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """A delivery to an application's webhook, and how it was judged.
+    """A delivery to an application's webhook, and its result.
 
-    Of those that were refused or dropped, there is one record for each reason. It tells of the last
-    one.
+    Deliveries that were refused or dropped share one record for each reason, which describes the
+    last of them.
 
     Attributes:
         application: The name of the application.
         outcome: The result.
         reason: Why it was refused or ignored, as one of a few words; may be empty.
-        message: The same for people, where the reason alone does not say enough; may be empty.
+        message: The reason for people, if ``reason`` alone is not enough; may be empty.
         event: The kind of the event: ``push`` or ``pull_request``; empty if it was not read.
         ref: The branch or tag of the event; may be empty.
         commit: The commit that the event is about.
@@ -65,7 +65,7 @@ class DeliveryRecord:
         sender: The network address that it came from.
         delivery: The git host's identifier of the delivery; may be empty.
         trigger: The trigger that was stored for it.
-        received_at: When it arrived; the last one, where there are several.
+        received_at: When it arrived. If there are several, when the last of them arrived.
         first_at: When the first of them arrived.
         count: The number of deliveries that the record is about.
         id: A number that grows with each record; 0 before it is stored.

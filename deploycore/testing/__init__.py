@@ -8,8 +8,8 @@ The tests of a provider are one small class::
         kind = "acme"
         sandbox = AcmeSandbox
 
-The parts of a sandbox have modules of their own: ``sandbox`` (the base class), ``host`` (HTTP on
-the loopback address), ``faults``, ``git_http`` and ``repositories`` (git over HTTP). They need only
+The parts of a sandbox are separate modules: ``sandbox`` (the base class), ``host`` (HTTP on the
+loopback address), ``faults``, ``git_http`` and ``repositories`` (git over HTTP). They need only
 deploycore. The kit also needs pytest: install ``deploycore[testing]``.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["ProviderContract"]
 
 
 def __getattr__(name: str) -> object:
-    # Loaded when it is asked for: sandboxes use the parts where pytest is not installed.
+    # Loaded only when it is used, because sandboxes also run if pytest is not installed.
     if name != "ProviderContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

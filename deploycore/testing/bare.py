@@ -29,14 +29,15 @@ def make_bare(path: Path, default_branch: str) -> None:
 
 
 def write_refs(repo: Repo, refs: Mapping[Ref, ObjectID]) -> None:
-    """Set refs, which conflict with no other; many are written to one file."""
+    """Set refs whose names do not conflict with each other. If there are many, they are written to
+    one file."""
     if len(refs) > 1:
         repo.refs.add_packed_refs(refs)
         return
     for ref, target in refs.items():
         path = Path(os.fsdecode(repo.controldir()), os.fsdecode(ref))
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = path.with_name(f"{path.name}.lock")  # a name that no ref can have
+        written = path.with_name(f"{path.name}.lock")  # a name that a ref cannot have
         written.write_bytes(target + b"\n")
         written.replace(path)
 
@@ -51,6 +52,6 @@ def find_conflict(known: Set[Ref], added: Iterable[Ref]) -> Ref | None:
 
 
 def _parents(ref: Ref) -> Iterator[Ref]:
-    """The directories in which a ref would be a file."""
+    """Return the directories that contain the file of a ref."""
     parts = ref.split(b"/")
     return (Ref(b"/".join(parts[:count])) for count in range(1, len(parts)))

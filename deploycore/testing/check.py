@@ -1,8 +1,8 @@
 """``python -m deploycore.testing.check KIND``: the conformance kit on an installed provider.
 
-``deploycore plugin check`` runs this. The plugin itself is imported and run by nothing but a child
-(:mod:`deploycore.testing.check_run`), since it may hold the interpreter or end its process. A
-check that does so fails, and the next ones run in a new child.
+``deploycore plugin check`` runs this. Only a child process (:mod:`deploycore.testing.check_run`)
+imports and runs the plugin, because the plugin may block the interpreter or end its process. If
+that happens, the check fails, and the remaining checks run in a new child.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from deploycore.provider.registry import isolated_import_error, normalise_kind
 __all__ = ["TOTAL_SECONDS", "CheckedPlugin", "Outcome", "check_and_show", "check_plugin", "main"]
 
 TOTAL_SECONDS = 1800.0
-"""How long all checks together may take, by default."""
+"""Maximum seconds for all checks together (default)."""
 _PHASE_SECONDS = 180.0
-"""How long one may take: more than the kit itself grants a check before it fails it."""
+"""Maximum seconds for one check. The kit itself stops a check earlier."""
 _MOST_INCIDENTS = 3
 
 _HOOKS = frozenset(name for name in vars(ProviderSpec) if not name.startswith("_"))
@@ -34,12 +34,12 @@ _HOOKS = frozenset(name for name in vars(ProviderSpec) if not name.startswith("_
 
 @dataclass(frozen=True)
 class CheckedPlugin:
-    """The plugin that is checked, as the child found it.
+    """The plugin that is checked, as the child has found it.
 
     Attributes:
-        label: Its distribution and version.
-        hooks: Those that it implements.
-        directory: Where its provider class is; empty if that is not known.
+        label: The name and version of its distribution.
+        hooks: The hooks that it implements.
+        directory: The directory of its provider class; empty if it is not known.
     """
 
     kind: str
@@ -50,12 +50,12 @@ class CheckedPlugin:
 
 @dataclass
 class Outcome:
-    """What the checks came to.
+    """The results of the checks.
 
     Attributes:
-        passed: How many checks passed.
-        failed, set_aside, skipped, not_run: Names of checks, and why.
-        knobs: What the contract class says that makes checks ask for less, or for something else.
+        passed: The number of checks that passed.
+        failed, set_aside, skipped, not_run: The names of checks, and the reason for each.
+        knobs: The attributes of the contract class that make checks less strict or different.
     """
 
     passed: int = 0
@@ -73,12 +73,13 @@ def check_plugin(
     """Run the kit on the installed provider of a kind.
 
     Args:
-        only: Just the checks whose name contains this.
-        seconds: How long all of it may take.
+        only: Run only the checks whose names contain this text.
+        seconds: The maximum time for all checks together.
 
     Raises:
-        PluginError: It can't be loaded, or does not even have the form of a provider.
-        ConfigurationError: No such provider, no contract class, or pytest is not installed.
+        PluginError: The plugin cannot be loaded, or is not a provider.
+        ConfigurationError: The provider does not exist or has no contract class, or pytest is not
+            installed.
     """
     run = _Run(normalise_kind(kind), only, seconds)
     plugin = run.checked()
@@ -86,7 +87,8 @@ def check_plugin(
 
 
 class _Run:
-    """Runs checks in a child, and in a new one where a check ended or hung the former."""
+    """Runs checks in a child process, and in a new one after a check has ended or blocked the
+    previous one."""
 
     def __init__(self, kind: str, only: str, seconds: float) -> None:
         self.outcome = Outcome()
@@ -103,7 +105,7 @@ class _Run:
         self._done: dict[str, None] = {}
 
     def checked(self) -> CheckedPlugin:
-        """Run all, and fill the outcome."""
+        """Run all checks, and fill in the outcome."""
         began = time.monotonic()
         for incidents in range(1, _MOST_INCIDENTS + 1):
             ending = self._run_child(self._seconds - (time.monotonic() - began))
@@ -128,7 +130,7 @@ class _Run:
                 if self._error is not None:
                     raise self._error
                 if self._code:
-                    break  # whatever the plugin does at the exit of its process
+                    break  # whatever the plugin does when its process exits
         return process.ending or Ending("ended", 0)
 
     def _on_plugin(self, *, kind: str, label: str, hooks: list[str], directory: str) -> None:
@@ -167,7 +169,7 @@ class _Run:
         self._code = code
 
     def _judge(self) -> None:
-        """What pytest said in the end, and what came to nothing at all: it is not fulfilled."""
+        """Evaluate pytest's exit code, and the checks of which no run has ended: they failed."""
         failed = self.outcome.failed
         told = set(map(_check, [*failed, *self.outcome.skipped]))
         for name in sorted(self._standard - self._ended - told):
@@ -178,7 +180,7 @@ class _Run:
             failed["the kit"] = f"pytest ended with {self._code}"
 
     def _blame(self, ending: Ending) -> None:
-        """The check that ran when the child ended fails."""
+        """Record that the check that ran when the child ended has failed."""
         if not self._plugin.kind:
             raise isolated_import_error(self._kind, ending)
         name = self._current or ("the kit" if self._names else "the contract class")
@@ -214,16 +216,16 @@ class _Run:
 
 
 def _check(name: str) -> str:
-    """The check that a run belongs to."""
+    """Return the name of the check that a run belongs to."""
     return name.partition("[")[0]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the checks and print what they came to.
+    """Run the checks, and print their results.
 
     Returns:
-        0 where all that ran passed; 10 where a check failed or the plugin is broken; 3 where
-        nothing could be checked.
+        0 if all checks that ran passed; 10 if a check failed or the plugin is broken; 3 if nothing
+        could be checked.
     """
     options = _parser().parse_args(arguments)
     return check_and_show(
@@ -234,13 +236,14 @@ def main(arguments: list[str] | None = None) -> int:
 def check_and_show(
     kind: str, *, only: str, seconds: float, as_json: bool, output: TextIO | None = None
 ) -> int:
-    """The same, for a caller that has read the command line already.
+    """Run the checks and print their results, for a caller that has already parsed the command
+    line.
 
     Args:
-        only: Just the checks whose name contains this.
-        seconds: How long all checks may take.
-        as_json: Whether to print JSON, and nothing else.
-        output: Where the JSON goes (default: standard output).
+        only: Run only the checks whose names contain this text.
+        seconds: The maximum time for all checks together.
+        as_json: Whether to print only JSON.
+        output: The stream for the JSON (default: standard output).
     """
     try:
         plugin, outcome = check_plugin(kind, only=only, seconds=seconds)
@@ -302,7 +305,7 @@ def _show(plugin: CheckedPlugin, outcome: Outcome, *, whole: bool) -> None:
 
 
 def _by_reason(skipped: Mapping[str, str]) -> dict[str, str]:
-    """Whole groups of checks are skipped for one reason, and shown as one."""
+    """Group checks by the reason for which they were skipped, to print each reason once."""
     groups: dict[str, list[str]] = {}
     for name, reason in skipped.items():
         groups.setdefault(reason, []).append(name)

@@ -1,7 +1,8 @@
-"""What ``deploycore plugin check`` runs in a process that can be killed: pytest, with the kit.
+"""The part of ``deploycore plugin check`` that runs in a process that can be killed: pytest, with
+the kit.
 
-Everything that becomes of it is reported to the parent (:mod:`deploycore.testing.check`) at once,
-since a plugin may end or hang this process at any point.
+Each result is reported to the parent (:mod:`deploycore.testing.check`) at once, because a plugin
+may end or block this process at any point.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ class TestContract(Contract):
 
 
 def refuse_other_classes(contract: Any, kind: str) -> None:
-    """Stop the collection of what is not the kit's class for this kind.
+    """Stop the collection of a class that is not the kit's class for this kind.
 
     Raises:
-        pytest.Collector.CollectError: It is no ``ProviderContract``, or one of another kind.
+        pytest.Collector.CollectError: It is not a ``ProviderContract``, or has another kind.
     """
     import pytest
 
@@ -73,7 +74,7 @@ def _contract(plugin: Plugin) -> EntryPoint:
 
 
 def run_checks(order: Mapping[str, Any], reporter: Reporter) -> None:
-    """Load the plugin and run its checks; all that there is to know is reported.
+    """Load the plugin, run its checks, and report everything.
 
     Args:
         order: ``kind``, ``only`` (part of the names of checks), and ``without`` (the checks that
@@ -125,14 +126,14 @@ def _run(directory: Path, plugin: Plugin, point: EntryPoint, recorder: _Recorder
         "--import-mode=importlib", "-W", "error",
     ]  # fmt: skip
     (directory / "none.ini").write_text("[pytest]\n", encoding="utf-8")
-    # Options of the caller's own tests must not change the verdict.
+    # The pytest options of the caller's own tests must not change the result.
     os.environ.pop("PYTEST_ADDOPTS", None)
     with contextlib.redirect_stdout(io.StringIO()):
         return pytest.ExitCode(pytest.main(arguments, plugins=[recorder])).name
 
 
 class _Recorder:
-    """A plugin of pytest that reports what the checks come to."""
+    """A pytest plugin that reports the results of the checks."""
 
     def __init__(
         self, reporter: Reporter, hooks: Collection[str], only: str, without: Collection[str]
@@ -146,7 +147,7 @@ class _Recorder:
         self._is_refused = False
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Every standard check has to be among what could run."""
+        """Check that every standard check was collected."""
         from deploycore.testing import ProviderContract
         from deploycore.testing.contract.setting_aside import has_a_reason, knobs
 
@@ -166,17 +167,17 @@ class _Recorder:
         items[:] = [item for item in wanted if item.name not in self._without]
 
     def pytest_collectreport(self, report: Any) -> None:
-        """A contract class that can't be imported or is refused."""
+        """Report a contract class that cannot be imported or is invalid."""
         if report.failed:
             self._is_refused = True
             self._tell_result("failed", "the contract class", _last_lines(report.longreprtext))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """A check begins."""
+        """Report that a check begins."""
         self._tell("begin", name=_name(nodeid))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """One phase of a check has ended."""
+        """Report that a phase of a check has ended."""
         name = _name(report.nodeid)
         if report.failed:
             self._tell_result("failed", name, _last_lines(report.longreprtext))
@@ -203,7 +204,8 @@ class _Recorder:
             self._tell_result("failed", name, said)
 
     def _is_skipped(self, name: str, reason: str) -> None:
-        """Only the kit itself may skip one of its checks; an author's own are the author's."""
+        """Only the kit itself may skip one of its standard checks. Authors may skip their own
+        tests."""
         from deploycore.testing.contract.base import SKIPPED_BY_THE_KIT
 
         check = name.partition("[")[0]
@@ -214,7 +216,7 @@ class _Recorder:
             self._tell_result("failed", name, f"It is skipped by code outside the kit: {reason}")
 
     def _is_optional(self, check: str, reason: str) -> bool:
-        """Whether a check is skipped for a hook that is optional, and really not there."""
+        """Whether a check is skipped because the provider does not have an optional hook."""
         from deploycore.testing.contract import OPTIONAL_CHECKS
         from deploycore.testing.contract.base import (
             NO_ASYNCSSH,
@@ -234,12 +236,13 @@ class _Recorder:
 
 
 def _name(nodeid: str) -> str:
-    """The name of a check's run, with its parameters."""
+    """Return the name of a check's run, with its parameters."""
     return nodeid.rpartition("::")[2]
 
 
 def _last_lines(text: str) -> str:
-    """What a failed check says for people: from the rule on, without the code around it."""
+    """Return the message of a failed check for people: from the rule on, without the code around
+    it."""
     lines = [re.sub(r"^E {1,7}", "", line) for line in text.splitlines()]
     first = next((at for at, line in enumerate(lines) if "The contract requires" in line), None)
     shown = lines[first:] if first is not None else lines[-12:]

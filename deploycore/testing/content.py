@@ -21,7 +21,7 @@ RIVAL = HIDDEN.owner
 
 
 class HostContent(LoopbackHost):
-    """A host with repositories, but without an API; the base class of ``Sandbox``.
+    """A host with repositories, but without an API. It is the base class of ``Sandbox``.
 
     Args:
         port: The port to listen on; 0 for any free port.

@@ -1,4 +1,4 @@
-"""The deploy keys of a fake host's repositories."""
+"""The deploy keys of a sandbox's repositories."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["DeployKeys", "StoredKey"]
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A key that a repository has.
+    """A deploy key of a repository.
 
     Attributes:
-        repository: As ``owner/slug``.
-        text: Its type and its data, without a comment.
+        repository: The repository, as ``owner/slug``.
+        text: The key's type and data, without a comment.
     """
 
     id: int
@@ -26,24 +26,24 @@ class StoredKey:
 
 
 class DeployKeys:
-    """The deploy keys of all repositories of a fake host."""
+    """The deploy keys of all repositories of a sandbox."""
 
     def __init__(self) -> None:
         self._keys: dict[int, StoredKey] = {}
         self._numbers = count(1)
 
     def of(self, repository: str) -> Sequence[StoredKey]:
-        """The keys of a repository, in the order of adding."""
+        """Return the keys of a repository, in the order in which they were added."""
         return [key for key in list(self._keys.values()) if key.repository == repository]
 
     def all(self) -> Sequence[StoredKey]:
-        """The keys of all repositories, in the order of adding."""
+        """Return the keys of all repositories, in the order in which they were added."""
         return list(self._keys.values())
 
     def add(
         self, repository: str, text: str, label: str, *, read_only: bool = True
     ) -> StoredKey | None:
-        """Keep a key; ``None`` if it is not one, or the repository has it already."""
+        """Add a key; return ``None`` if the text is not a key, or the repository already has it."""
         words = text.split()
         if len(words) < 2 or not words[0].startswith("ssh-") or not words[1].startswith("AAAA"):
             return None
@@ -55,9 +55,9 @@ class DeployKeys:
         return key
 
     def find(self, repository: str, number: str) -> StoredKey | None:
-        """The key of a number, if it is the repository's."""
+        """Return the key with a number, if it belongs to the repository."""
         return next((key for key in self.of(repository) if str(key.id) == number), None)
 
     def remove(self, key: StoredKey) -> None:
-        """Forget a key."""
+        """Remove a key."""
         self._keys.pop(key.id, None)

@@ -55,15 +55,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Fault:
-    """A change, and which requests it hits.
+    """A change, and the requests that it applies to.
 
     Attributes:
         path: A pattern with ``*`` for the path as it was sent, such as ``/api/*`` or
             ``*/git-upload-pack``.
-        query: Likewise for the query string.
-        times: How often, counted over matching requests; ``None`` for always.
-        signing_in: Whether it hits the requests of ``Faults.sign_in_path``, and no others;
-            otherwise it leaves those alone.
+        query: A pattern for the query string.
+        times: The number of matching requests that it applies to; ``None`` for all.
+        signing_in: Whether it applies only to the requests of ``Faults.sign_in_path``. Otherwise,
+            it applies only to other requests.
     """
 
     change: Change
@@ -82,11 +82,12 @@ class Fault:
 
 
 class Faults:
-    """The faults in force. All that match a request are applied, in the order of adding.
+    """The active faults. All faults that match a request are applied, in the order in which they
+    were added.
 
     Attributes:
-        sign_in_path: A pattern for the paths of requests by which a client obtains a token that
-            expires, such as ``*/access_tokens``; empty where there are none.
+        sign_in_path: A pattern for the paths of requests with which a client obtains a token that
+            expires, such as ``*/access_tokens``; empty if there are none.
     """
 
     def __init__(self) -> None:
@@ -95,7 +96,7 @@ class Faults:
         self._armed: list[_Armed] = []
 
     def add(self, fault: Fault) -> None:
-        """From the next request on."""
+        """Add a fault, which applies from the next request on."""
         with self._lock:
             self._armed.append(_Armed(fault, fault.times))
 
@@ -111,7 +112,7 @@ class Faults:
         """Return the response to a request, changed by a fault if one applies."""
         for fault in self._claim(request):
             changed = fault.change.apply(request, found)
-            # A fault of time or of the connection changes nothing of what is said.
+            # A fault that only delays a response or cuts a connection does not change its content.
             if changed.body is not found.body or changed.status != found.status:
                 changed = replace(changed, exemption=f"injected fault: {fault.change.name}")
             found = changed
@@ -134,7 +135,7 @@ class Faults:
 
 @dataclass
 class _Armed:
-    """A fault, and how often it may still hit."""
+    """A fault, and how many more requests it applies to."""
 
     fault: Fault
     left: int | None

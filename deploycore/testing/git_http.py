@@ -16,9 +16,9 @@ __all__ = ["Permit", "SmartHttp", "is_git_request", "text_refusal"]
 SERVICES = ("git-upload-pack", "git-receive-pack")
 
 Permit = Callable[[Request, str, Service], Served]
-"""From a request, the repository's name in its address (without ``.git``), and
-``git-upload-pack`` to fetch or ``git-receive-pack`` to push, to the repository that it may use.
-Raises :class:`~deploycore.testing.messages.Refusal` where it may not."""
+"""A function that decides about a request. Its arguments are the request, the repository's name in
+the address (without ``.git``), and ``git-upload-pack`` to fetch or ``git-receive-pack`` to push. It
+returns the repository, or raises :class:`~deploycore.testing.messages.Refusal`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class SmartHttp:
     def _permitted(self, request: Request, name: list[str], service: Service) -> Served:
         if service not in SERVICES:
             raise text_refusal(403, "Please upgrade your git client")
-        # Real servers route before they decode: %2F is a character of a name, and no separator.
+        # Real servers split the path before they decode it, so %2F is part of a name and not a
+        # separator.
         if any("/" in part for part in name):
             raise text_refusal(404, "Not found: %2F does not separate the segments of a path")
         return self.permit(request, "/".join(name).removesuffix(".git"), service)

@@ -1,7 +1,7 @@
 """Git over SSH for a sandbox: an AsyncSSH server whose users are the deploy keys of repositories.
 
-It needs the extra ``deploycore[ssh]``. It runs one program, ``git-upload-pack``, for keys that
-:class:`~deploycore.testing.deploy_keys.DeployKeys` has, each for its own repositories.
+It needs the extra ``deploycore[ssh]``. It runs only ``git-upload-pack``, only for keys in
+:class:`~deploycore.testing.deploy_keys.DeployKeys`, and for each key only on its own repositories.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECONDS = 30
 
 
 class KeysHost(Protocol):
-    """What a sandbox must have to be served over SSH; ``Sandbox`` has it."""
+    """The attributes that a sandbox needs for git over SSH; ``Sandbox`` has them."""
 
     @property
     def git(self) -> GitRepositories:
@@ -61,17 +61,17 @@ class GitOverSsh:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address of the server."""
         return self._server.get_port()
 
     @property
     def url(self) -> str:
-        """The address that the paths of repositories begin after."""
+        """The address of the server as a URL, without the path of a repository."""
         return f"ssh://git@{LOOPBACK}:{self.port}"
 
     @property
     def host_key(self) -> str:
-        """Its host key, as a line of a ``known_hosts`` file."""
+        """The server's host key, as a line of a ``known_hosts`` file."""
         public = self._key.export_public_key().decode().strip()
         return f"[{LOOPBACK}]:{self.port} {public}"
 
@@ -120,7 +120,7 @@ class GitOverSsh:
         await self._server.wait_closed()
 
     async def _answer(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        """Run one command, as hosts do: ``git-upload-pack '/owner/slug.git'``."""
+        """Run one command in the form that clients send: ``git-upload-pack '/owner/slug.git'``."""
         command = process.command or ""
         self.commands.append(command)
         key = process.channel.get_connection().get_extra_info("key of the user")
@@ -135,7 +135,8 @@ class GitOverSsh:
         process.exit(0)
 
     def _serve(self, row: Served, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        """Answer a client; in a thread, since dulwich waits for what it reads."""
+        """Answer a client. Run this in a thread, because dulwich waits for the data that it
+        reads."""
 
         def read(count: int) -> bytes:
             waiting = asyncio.run_coroutine_threadsafe(process.stdin.read(count), self._loop)
@@ -148,7 +149,7 @@ class GitOverSsh:
 
 
 class _Users(asyncssh.SSHServer):
-    """Lets deploy keys sign in, and nothing else."""
+    """Lets only deploy keys sign in."""
 
     def __init__(self, served: GitOverSsh) -> None:
         self._served = served

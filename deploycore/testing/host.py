@@ -30,7 +30,7 @@ __all__ = ["Exchange", "LoggedRequest", "LoopbackHost", "Route", "route_of"]
 REMEMBERED_REQUESTS = 100_000
 
 Route = Callable[..., Answer]
-"""Takes the request, and by name what the route's address has in braces."""
+"""Takes the request, and as keyword arguments the names in braces of the route's address."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LoggedRequest:
 
     Attributes:
         path: The path as it was sent, with known secrets masked.
-        query: The query string, likewise.
+        query: The query string, with known secrets masked.
     """
 
     method: str
@@ -50,10 +50,10 @@ class LoggedRequest:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer, for code that checks them.
+    """A request and its response, for code that checks them.
 
     Attributes:
-        request: Its ``Authorization`` header has only the scheme.
+        request: The request. Its ``Authorization`` header has only the scheme.
     """
 
     request: Request
@@ -69,11 +69,11 @@ class LoopbackHost:
         latency: Seconds to wait before each response.
 
     Attributes:
-        faults: What goes wrong on purpose.
-        crashes: What went wrong in the host itself: tracebacks, without secrets.
-        watchers: Called with each exchange of every host of the class, before its answer is sent,
-            so that tests can check all of them against a description of the API. A subclass that
-            is to be watched by itself has a list of its own.
+        faults: The failures to cause on purpose.
+        crashes: The tracebacks of exceptions in the host itself, without secrets.
+        watchers: Called with each exchange of every host of the class, before the response is sent,
+            so that tests can check all exchanges against a description of the API. To watch only a
+            subclass, give it its own list.
     """
 
     watchers: ClassVar[list[Callable[[Exchange], None]]] = []
@@ -128,7 +128,7 @@ class LoopbackHost:
         """The address that it listens on, without a slash at its end.
 
         Raises:
-            ConfigurationError: It is not running.
+            ConfigurationError: The server is not running.
         """
         if self.__server is None:
             name = type(self).__name__
@@ -168,7 +168,7 @@ class LoopbackHost:
         return LoggedRequest(request.method, path, query, answer.status)
 
     def masked(self, text: str) -> str:
-        """Return a text with the host's secrets masked, those that it once had included."""
+        """Return a text with the host's secrets masked, including those that it had earlier."""
         secrets = frozenset(self.secrets)
         with self.__counting:
             new = secrets.difference(self.__redactor.secrets)

@@ -319,7 +319,8 @@ class AuthorizationServer:
             return json_answer(found(client, form))
 
     def _client(self, request: Request, form: Mapping[str, str]) -> OAuthClient:
-        """Who asks: by Basic, or a public client by its ID (RFC 6749, 2.3)."""
+        """Return the client that sends a request: by Basic authentication, or a public client by
+        its ID (RFC 6749, 2.3)."""
         if "authorization" in request.headers:
             username, secret = credentials_of(request)
             client = self._known.clients.get(username or "")
@@ -335,7 +336,7 @@ class AuthorizationServer:
         code = self._known.codes.get(form.get("code", ""))
         if code is None or code.grant.client != client or self._clock() >= code.ends:
             raise self._refuse("invalid_grant")
-        if code.is_used:  # RFC 6749, 4.1.2: what the first use has given is revoked
+        if code.is_used:  # RFC 6749, 4.1.2: the tokens from the first use are revoked
             code.grant.is_revoked = True
             raise self._refuse("invalid_grant")
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
@@ -351,7 +352,7 @@ class AuthorizationServer:
             raise self._refuse("invalid_grant")
         now = self._clock()
         if found.used_at is not None and now - found.used_at >= self.rules.grace:
-            found.grant.is_revoked = True  # whoever has it has stolen it, or was robbed of it
+            found.grant.is_revoked = True  # the token was stolen, either by this client or from it
             raise self._refuse("invalid_grant")
         if self.rules.rotates and found.used_at is None:
             found.used_at = now

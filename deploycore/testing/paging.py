@@ -117,7 +117,8 @@ class JsonCursor:
         return JsonLink(self.cursor, self.values).emptied(answer)
 
     def _cursor(self, url: str) -> str:
-        """What a link to a page has for its cursor; a text that is no such link as it is."""
+        """Return the cursor in a link to a page. A text that is not such a link is returned
+        unchanged."""
         try:
             parts = urlsplit(url)
         except ValueError:

@@ -18,7 +18,7 @@ from deploycore.testing.repositories import GitRepositories, RefUpdate, Served
 __all__ = ["Action", "PullRequest", "PullRequestChange", "PullRequests"]
 
 Action = Literal["opened", "edited", "pushed", "closed", "reopened", "merged"]
-"""What is done to a pull request; ``pushed`` gives it new commits."""
+"""Actions on a pull request; ``pushed`` gives it new commits."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class PullRequests:
         self._git = git
         self._find = find
         self._tell = tell
-        # Pushes take git's lock first, and then this one: git is never asked while it is held.
+        # Pushes take git's lock first and then this lock, so git must not be called while this lock
+        # is held.
         self._lock = threading.Lock()
         self._rows: list[PullRequest] = []
         git.watchers.append(self._pushed)

@@ -79,7 +79,7 @@ class Submodule:
 
 
 File = bytes | Executable | Symlink | Submodule | None
-"""What a commit puts at a path; ``None`` removes what is there."""
+"""The new content of a path in a commit; ``None`` removes the path."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Served(Protocol):
 
 
 PushWatcher = Callable[[Served, Sequence[RefUpdate]], None]
-"""Told of each push: the repository as it was given for it, and what has changed."""
+"""Called after each push, with the repository as it was passed for it, and the changes."""
 
 
 class GitRepositories:
@@ -273,14 +273,14 @@ class GitRepositories:
         """A fetch over a connection that stays open, as over SSH.
 
         Args:
-            read: Returns at most so many bytes of the client; none when it has ended.
+            read: Returns at most a number of bytes from the client; none after its end.
         """
         with Repo(str(self._path(repository))) as repo:
             protocol = ReceivableProtocol(read, _counting(write))
             try:
                 UploadPackHandler(_OneRepository(repo), ["/"], protocol).handle()
             except HangupException:
-                pass  # a client that only wanted the refs
+                pass  # a client that needed only the refs
             except GitProtocolError as error:
                 write(pkt_line(b"ERR " + str(error).encode()))
 
@@ -293,7 +293,7 @@ class GitRepositories:
         *,
         advertise_refs: bool,
     ) -> None:
-        # A Repo that several threads share is not safe, one for each request is.
+        # A Repo must not be shared by several threads, so each request opens its own.
         with Repo(str(self._path(repository))) as repo:
             protocol = ReceivableProtocol(BytesIO(body).read, _counting(write))
             handler = _HANDLERS[service](
@@ -346,9 +346,9 @@ class GitRepositories:
 
 
 def _pointers(repo: Repo, prefix: bytes) -> dict[str, str]:
-    """The names below a prefix, and the commits that they lead to."""
+    """Yield the names below a prefix, and the commits that they lead to."""
     found = repo.refs.as_dict(Ref(prefix))
-    if prefix == TAGS:  # an annotated one leads to an object of its own, and that to a commit
+    if prefix == TAGS:  # an annotated tag leads to a tag object, which leads to a commit
         found = {name: peel_sha(repo.object_store, tag)[1].id for name, tag in found.items()}
     return {
         name.removeprefix(prefix).decode(errors="replace"): commit.decode()
@@ -384,7 +384,7 @@ def history(
 
 
 def branch_ref(branch: str) -> Ref:
-    """The full name of a branch.
+    """Return the full name of a branch.
 
     Raises:
         ConfigurationError: Git does not allow the name.
@@ -396,7 +396,7 @@ def branch_ref(branch: str) -> Ref:
 
 
 class _OneRepository(Backend):
-    """Gives dulwich's handlers the repository that was found already."""
+    """Passes dulwich's handlers the repository that was already found."""
 
     def __init__(self, repo: Repo) -> None:
         self._repo = repo
@@ -437,7 +437,8 @@ def _write_tree(
     changes: Mapping[tuple[bytes, ...], File],
     objects: dict[ObjectID, ShaFile],
 ) -> Tree:
-    """Write a tree with changes in it, and those below it; git keeps no empty ones."""
+    """Write a tree with changes, and the trees below it. Empty directories are left out, as in
+    git."""
     tree = cast(Tree, repo[before].copy()) if before else Tree()
     below: dict[bytes, dict[tuple[bytes, ...], File]] = {}
     for (name, *rest), file in changes.items():

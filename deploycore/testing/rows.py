@@ -41,7 +41,8 @@ class Credential:
     """A secret, and what it can do.
 
     Attributes:
-        expires_at: When it expires, if it does. The sandbox reports this where the real host does.
+        expires_at: When it expires; ``None`` if it does not. The sandbox reports this if the real
+            host does.
     """
 
     mode: str

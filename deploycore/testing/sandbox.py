@@ -45,7 +45,7 @@ T = TypeVar("T")
 class Sandbox(HostContent, ABC):
     """A git host on 127.0.0.1, which a subclass completes.
 
-    Names that the base class keeps for itself cannot collide with those of a subclass.
+    Private names of the base class cannot collide with names of a subclass.
 
     Args:
         port: The port to listen on; 0 for any free port.
@@ -81,7 +81,7 @@ class Sandbox(HostContent, ABC):
         self.__api = self.routes()
         self.__smart_http = SmartHttp(self.git, self.permit_git)
 
-    # What a subclass says.
+    # Methods that a subclass implements or overrides.
 
     @abstractmethod
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
@@ -152,7 +152,7 @@ class Sandbox(HostContent, ABC):
         signature (``deploycore.testing.webhooks.hmac_sha256``)."""
         return {}
 
-    # What routes use.
+    # Methods for the functions of routes.
 
     def caller(self, request: Request, *scopes: str) -> Credential:
         """Return the credential of a request to the API.
@@ -225,7 +225,7 @@ class Sandbox(HostContent, ABC):
             raise self.refused(404, f"There is no commit {commit} in {repository.full_name}")
         self.put_status(repository, commit, status)
 
-    # What the kit and the commands ``sandbox`` and ``demo`` use.
+    # Methods for the kit and for the commands ``sandbox`` and ``demo``.
 
     @classmethod
     def demo(cls, port: int = 0) -> Self:
@@ -291,7 +291,7 @@ class Sandbox(HostContent, ABC):
             self.__withdrawn.append(credential.secret)
 
     def expire_credential(self, credential: Credential, at: datetime) -> Credential:
-        """Let a credential expire at a time; one that has passed makes it an expired one.
+        """Let a credential expire at a time. If the time has passed, the credential has expired.
 
         Returns:
             The credential as it is from now on.

@@ -1,7 +1,7 @@
 """The content of a host while a check of the kit runs.
 
-There are few scenarios and each has a name, so that a host without a program that fills it can have
-them too.
+There are only a few scenarios, and each has a name, so that their content can also be created by
+hand on a host.
 """
 
 from __future__ import annotations
@@ -56,14 +56,15 @@ ODD_BRANCHES = (
     'say-"hi"',
     "größe/日本語",
 )
-"""Names that git allows and that break what is not quoted, or is quoted twice, or takes the
-first of a search's hits for what was searched."""
+"""Names that git allows, and that cause errors if they are not quoted, are quoted twice, or are
+searched for and the first hit is used."""
 
 ODD_SLUGS = ("plain", "dots.in.it", "Upper_Case-9")
-"""Addresses of repositories that every host allows."""
+"""Names of repositories that every host allows in addresses."""
 
 UNKNOWN_BRANCHES = ("nowhere", "mai", "main/x", "MAIN", "feature", "a&b", "*")
-"""What the repository with the odd branches does not have, though a search may find some."""
+"""Names that the repository with the odd branches does not have, although a search may find similar
+ones."""
 
 UNKNOWN_OWNERS = ("no-such-owner", "no/such/owner", "..", "a?b=c#d")
 UNKNOWN_SLUG = "no-such-repository"
@@ -72,18 +73,18 @@ HIDDEN = RepositoryId(owner="rival", slug="hidden")
 
 
 class Access(Enum):
-    """What a credential can do."""
+    """The access that a credential has."""
 
     FULL = "full"
-    """Everything that the provider does."""
+    """Full access: everything that the provider does."""
     LEAST = "least"
-    """The least that lists repositories and branches and clones."""
+    """The least access with which repositories and branches can be listed and cloned."""
     UNSCOPED = "unscoped"
-    """They are right, but may not even list repositories."""
+    """The credentials are valid, but cannot list repositories."""
     EXPIRED = "expired"
-    """They were right once."""
+    """The credentials were valid, but have expired."""
     WRONG = "wrong"
-    """The host has never seen them, though they look like its own."""
+    """The host does not know the credentials, although they have its form."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class ContractHost(Protocol):
 
     @property
     def request_count(self) -> int:
-        """How many requests it got so far, without those to sign in (``faults.sign_in_path``)."""
+        """The number of requests so far, without those that obtain a token
+        (``faults.sign_in_path``)."""
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
@@ -251,11 +253,11 @@ class DeploymentsHost(Protocol):
 
 @runtime_checkable
 class DeployKeysHost(Protocol):
-    """What a fake host can do besides, for the checks of deploy keys."""
+    """A sandbox that also has deploy keys, for the checks of deploy keys."""
 
     @property
     def deploy_keys(self) -> DeployKeys:
-        """Those of its repositories, by ``owner/slug``."""
+        """The deploy keys of its repositories, by ``owner/slug``."""
 
 
 @runtime_checkable

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on a loopback socket: keep-alive, threads, and the means to fail on purpose.
+"""An HTTP/1.1 server on a loopback socket, with keep-alive, threads, and ways to fail on purpose.
 
-On the standard library's server, because the development servers of web frameworks close the
-connection after each answer, and because faults such as a cut body have to be made at the
-socket. It never listens on anything but 127.0.0.1.
+It uses the server of the standard library. The development servers of web frameworks close the
+connection after each response, and faults such as a cut body must be caused at the socket. It
+listens only on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ Respond = Callable[[Request], Answer]
 
 
 class HttpServer(socketserver.TCPServer):
-    """Listens from its making on, and serves in threads after ``start``.
+    """Listens when it is created, and serves in threads after ``start``.
 
     Args:
-        respond: From a request to its answer; called by several threads at once.
-        port: 0 for any free one.
+        respond: Returns the response to a request. It is called by several threads at once.
+        port: The port to listen on; 0 for any free port.
 
     Raises:
-        OSError: The port can't be listened on.
+        OSError: The port cannot be used.
     """
 
     allow_reuse_address = True
     request_queue_size = 128
-    timeout = 1.0  # seconds to wait for a connection before the end is looked for all the same
+    timeout = 1.0  # seconds to wait for a connection before the stop flag is checked
 
     def __init__(self, respond: Respond, *, port: int) -> None:
         self.respond = respond
@@ -62,10 +62,10 @@ class HttpServer(socketserver.TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Close every connection, also those that clients keep alive, and end all threads."""
+        """Close every connection, including those that clients keep alive, and end all threads."""
         self.stopping.set()
-        # A connection ends the wait for the next one: to look for the end now and then would keep
-        # each server busy, and who stops it waiting.
+        # A connection to itself ends the wait for the next connection. Checking the stop flag often
+        # would keep each server busy, and would delay ``stop``.
         with suppress(OSError), socket.create_connection((LOOPBACK, self.port), timeout=1):
             pass
         self._thread.join()
@@ -83,11 +83,11 @@ class HttpServer(socketserver.TCPServer):
             self.handle_request()
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        """Return whether to serve a connection: none that comes after the end."""
+        """Return whether to serve a connection; false after ``stop``."""
         return not self.stopping.is_set()
 
     def process_request(self, request: object, client_address: object) -> None:
-        """Serve one connection in a thread of its own that ``stop`` can end."""
+        """Serve one connection in its own thread, which ``stop`` can end."""
         connection = cast(socket.socket, request)
         thread = threading.Thread(
             target=self._serve, args=(connection, client_address), name="loopback-host", daemon=True
@@ -98,7 +98,7 @@ class HttpServer(socketserver.TCPServer):
 
     def _serve(self, connection: socket.socket, client_address: tuple[str, int]) -> None:
         try:
-            # A client may go away at any time; that is no event for a server.
+            # A client may close its connection at any time; that is not an error of the server.
             with suppress(ConnectionError):
                 self.finish_request(connection, client_address)
         finally:
@@ -108,7 +108,7 @@ class HttpServer(socketserver.TCPServer):
 
 
 class _Connection(BaseHTTPRequestHandler):
-    """One connection: requests in, answers out, until one side has enough."""
+    """One connection: it reads requests and sends responses until one side closes it."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -161,18 +161,18 @@ class _Connection(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        # Closed under the hood: a shutdown before the close would end the connection politely.
+        # Closed without a shutdown, which would end the connection in the normal way.
         os.close(self.connection.detach())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the host keeps a log of its own, without secrets."""
+        """Log nothing: the host has its own log, without secrets."""
 
 
 class _Chunks:
     """Writes a body in the chunked transfer coding (RFC 9112, section 7.1).
 
     Args:
-        most: Send so many bytes, then give up the connection.
+        most: The number of bytes to send before the connection is closed.
     """
 
     def __init__(self, write: Callable[[bytes], object], *, most: int | None) -> None:
@@ -181,10 +181,10 @@ class _Chunks:
         self._buffer = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Send some of the body, now or with what follows.
+        """Send a part of the body, at once or together with the next part.
 
         Raises:
-            ConnectionAbortedError: As much as should be sent is sent.
+            ConnectionAbortedError: The maximum number of bytes is sent.
         """
         self._buffer += data[: self._left]
         if self._left is not None:

@@ -1,4 +1,5 @@
-"""What code does to the process that it runs in: an audit hook, and the state before and after.
+"""Detect changes that code makes to its process, with an audit hook and a comparison of the state
+before and after.
 
 Source: https://docs.python.org/3/library/audit_events.html
 """
@@ -28,10 +29,10 @@ from typing import Any, Self
 __all__ = ["SERVING_THREADS", "Watch", "changes_of", "main", "process_state", "threads_left"]
 
 SERVING_THREADS = ("loopback-host", "webhook-sender")
-"""What the threads of fake hosts are called, which are no concern of a watch."""
+"""The names of the sandbox's threads, which are ignored."""
 
 THREAD_SECONDS = 3
-"""How long threads may take to end after the provider was closed."""
+"""Seconds in which threads must end after the provider was closed."""
 
 _FILE_BYTES_MOST = 1 << 20
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
@@ -52,21 +53,21 @@ _current: Watch | None = None
 
 
 class Watch:
-    """Notes what the process does while it is entered. Only one at a time.
+    """Records what the process does during the block. Only one can be active at a time.
 
-    An audit hook stays for the rest of the process, so there is one, which is told by a flag
-    whether there is anything to note.
+    An audit hook cannot be removed from a process. So there is only one, and a flag tells it
+    whether to record.
 
     Args:
-        reachable: The host and port that may be connected to; connections to other places are
-            noted, and refused before anything is sent.
+        reachable: The host and port that may be connected to. Connections to other addresses are
+            recorded, and refused before anything is sent.
 
     Attributes:
-        places: What else was looked up or connected to, as ``host:port``.
+        places: The other addresses that were looked up or connected to, as ``host:port``.
         arguments: The command lines of child processes.
-        environment: What was put into the environment, as ``NAME=value``.
-        directories: What ``chdir`` was called with.
-        contents: From the paths of files that were written to what stands in them.
+        environment: The variables that were set, as ``NAME=value``.
+        directories: The arguments of ``chdir``.
+        contents: The content of files that were written, by path.
     """
 
     def __init__(self, reachable: tuple[str, int] | None = None) -> None:
@@ -101,10 +102,10 @@ class Watch:
             self._keep(path)
 
     def note(self, event: str, given: tuple[Any, ...]) -> None:
-        """Note one event of the process.
+        """Record one event of the process.
 
         Raises:
-            ConnectionRefusedError: It is a connection to a place that is not reachable.
+            ConnectionRefusedError: It is a connection to an address that is not ``reachable``.
         """
         if getattr(self._reading, "now", False):
             return
@@ -124,7 +125,7 @@ class Watch:
     def _connecting(self, event: str, given: tuple[Any, ...]) -> None:
         place = given[:2] if event.startswith("socket.get") else given[1]
         if not isinstance(place, tuple) or not place or place[0] in (None, ""):
-            return  # a socket of this machine's own, or an address to listen on
+            return  # a socket within this machine, or an address to listen on
         host, port = _flat(place[0]), _flat(place[1]) if len(place) > 1 else ""
         if self._reachable is not None:
             own, own_port = self._reachable
@@ -152,7 +153,7 @@ class Watch:
                 self._written.append(os.path.abspath(os.fsdecode(given[1])))
 
     def _keep(self, path: str) -> None:
-        """Keep what stands in a file, also if it is about to be removed."""
+        """Record the content of a file, also if it is about to be removed."""
         self._reading.now = True
         try:
             with suppress(OSError):
@@ -188,10 +189,11 @@ def _audit(event: str, given: tuple[Any, ...]) -> None:
 
 
 def process_state() -> Mapping[str, object]:
-    """State that the whole process shares.
+    """Return the state that the whole process shares.
 
     Returns:
-        From a description to something that compares equal as long as it is the same.
+        A value for each part of the state, by its description. Values are equal if the part has not
+        changed.
     """
     root = logging.getLogger()
     opener = sys.modules.get("urllib.request")
@@ -227,13 +229,13 @@ def process_state() -> Mapping[str, object]:
 
 
 def changes_of(before: Mapping[str, object]) -> list[str]:
-    """Which parts of the process's state are no longer as they were; no value is shown."""
+    """Return the parts of the process's state that have changed, without their values."""
     now = process_state()
     return sorted(name for name in {*before, *now} if before.get(name, None) != now.get(name, None))
 
 
 def threads_left(before: Collection[threading.Thread]) -> list[str]:
-    """The names of threads that were not there before and do not end."""
+    """Return the names of threads that did not exist before and do not end."""
     ends = time.monotonic() + THREAD_SECONDS
     for thread in _others(before):
         thread.join(max(0.0, ends - time.monotonic()))
@@ -241,13 +243,14 @@ def threads_left(before: Collection[threading.Thread]) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Import modules and write what that does besides into a file, as JSON.
+    """Import modules, and write the side effects of the imports into a file, as JSON.
 
     Args:
         arguments: The file, and the names of the modules.
     """
     report, *modules = arguments
-    importlib.import_module("deploycore.provider.handle")  # what is imported before any plugin
+    # imported first, because it is imported before any plugin
+    importlib.import_module("deploycore.provider.handle")
     before, threads = process_state(), set(threading.enumerate())
     failure = ""
     with Watch() as watch:
@@ -265,7 +268,7 @@ def main(arguments: list[str]) -> None:
     ]
     sys.stdout.flush()
     Path(report).write_text(json.dumps(found), encoding="utf-8")
-    os._exit(0)  # threads that were left would be waited for
+    os._exit(0)  # otherwise the process would wait for threads that are left
 
 
 def _others(before: Collection[threading.Thread]) -> Iterable[threading.Thread]:
@@ -285,14 +288,15 @@ def _environment() -> Mapping[str, object]:
 
 
 def _umask() -> str:
-    """Read where that is possible without setting it, which other threads would notice."""
+    """Read a value without setting it, if that is possible, because other threads would notice a
+    change."""
     with suppress(OSError), open("/proc/self/status", encoding="ascii") as lines:
         return next((line for line in lines if line.startswith("Umask:")), "")
     return ""
 
 
 def _flat(value: Any) -> str:
-    """All texts within an argument, one after another."""
+    """Yield all texts within an argument."""
     if isinstance(value, bytes | os.PathLike):
         return os.fsdecode(value)
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A host on loopback that nobody should trust: HTTPS by a certificate that it signed itself."""
+"""A host on the loopback address that must not be trusted: HTTPS with a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["UntrustedHost"]
 
 
 class UntrustedHost:
-    """Takes any request, as long as the client accepts the certificate.
+    """Accepts any request, if the client accepts the certificate.
 
     Attributes:
-        requests: What came over a connection that a client trusted, as ``METHOD path``.
+        requests: The requests of clients that trusted the certificate, as ``METHOD path``.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class UntrustedHost:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a trailing slash."""
+        """The address of the server, without a slash at its end."""
         return f"https://{LOOPBACK}:{self._server.port}"
 
     def __enter__(self) -> Self:
@@ -58,21 +58,22 @@ class UntrustedHost:
 
 
 class _TlsServer(HttpServer):
-    """The server of all fake hosts, behind TLS."""
+    """The server of sandboxes, with TLS."""
 
     def __init__(self, respond: Callable[[Request], Answer], *, port: int) -> None:
         self._context = _context()
         super().__init__(respond, port=port)
 
     def finish_request(self, request: object, client_address: object) -> None:
-        """Serve one connection, if the client goes on after it has seen the certificate."""
+        """Serve one connection, if the client continues after it has seen the certificate."""
         plain = cast(socket.socket, request)
         with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as connection:
             super().finish_request(connection, client_address)
 
 
 def _context() -> ssl.SSLContext:
-    """Of a key of its own, which is nowhere but in this process and, for a moment, in a file."""
+    """Return the TLS context with a new key, which exists only in this process and, for a moment,
+    in a file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, LOOPBACK)])
     now = datetime.now(UTC)

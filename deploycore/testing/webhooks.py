@@ -284,7 +284,7 @@ class Webhooks:
 
 
 class _Sender:
-    """Delivers to one hook, one after another, in a thread of its own."""
+    """Delivers to one webhook, one delivery after another, in its own thread."""
 
     def __init__(
         self,
@@ -306,7 +306,7 @@ class _Sender:
             connection = self._connection
             if connection is not None and connection.sock is not None:
                 with suppress(OSError):
-                    connection.sock.shutdown(2)  # wakes the thread that waits for an answer
+                    connection.sock.shutdown(2)  # wakes the thread that waits for a response
             self._thread.join(0.05)
 
     def _run(self) -> None:
@@ -323,7 +323,7 @@ class _Sender:
                 self._progress(replace(delivery, done=True))
 
     def _attempt(self, delivery: Delivery, number: int) -> int | None:
-        """The status of the answer; ``None`` where there is none, in time."""
+        """Return the status of the response; ``None`` if there is none in time."""
         header = self._rules.attempt_header
         headers = {**delivery.headers, **({header: str(number)} if header else {})}
         deadline = time.monotonic() + self._rules.timeout
@@ -370,7 +370,7 @@ class Listener(LoopbackHost):
         return f"{self.url}/webhook"
 
     def answer(self, request: Request) -> Answer:
-        """Whatever comes is accepted."""
+        """Accept every request."""
         self.received.append(WebhookDelivery(request.headers, request.body))
         return json_answer({}, 202)
 

@@ -18,7 +18,7 @@ _SEQUENCE = re.compile(
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC and other strings
     r"|\x1b[ -/]*[0-~]?"
 )
-# C0 without the tab, DEL, C1; and what changes the order of characters or breaks lines.
+# C0 without the tab, DEL, C1, and characters that change the order of others or break lines.
 _DROPPED = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
 )
@@ -79,7 +79,7 @@ def _segment(text: str, style: _Style) -> Iterator[Segment]:
 
 
 class _Style:
-    """The style at a place in a line."""
+    """The style at a position in a line."""
 
     def __init__(self) -> None:
         self._colors: dict[str, int] = {}
@@ -87,7 +87,7 @@ class _Style:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the style."""
+        """Return the names of the style."""
         colors = self._colors
         if "inverse" in self._styles:
             colors = {"bg": colors.get("fg", 7), "fg": colors.get("bg", 0)}
@@ -128,7 +128,7 @@ class _Style:
             self._colors["bg"] = code - 40 if code < 100 else code - 92
 
     def _set_extended(self, ground: str, codes: Sequence[int], place: int) -> int:
-        """Set one of 256 colors (``5;n``) or any (``2;r;g;b``), as the nearest of sixteen."""
+        """Set one of 256 colors (``5;n``) or any color (``2;r;g;b``), as the nearest of sixteen."""
         kind = codes[place] if place < len(codes) else 0
         if kind == 5 and place + 1 < len(codes):
             self._colors[ground] = _nearest(_rgb(min(codes[place + 1], 255)))
@@ -141,7 +141,7 @@ class _Style:
 
 
 def _rgb(number: int) -> tuple[int, int, int]:
-    """One of 256 colors: sixteen, a cube of 216, and shades of gray."""
+    """Return one of 256 colors: sixteen, a cube of 216, and shades of gray."""
     if number < 16:
         return _SIXTEEN[number]
     if number >= 232:

@@ -1,6 +1,7 @@
-"""Log lines as they may be shown: without control characters, and bounded.
+"""Log lines in a form that is safe to show: without control characters, and limited in length.
 
-Apart from ``printable``, since logging takes longer to import than a help text to print.
+This is separate from ``printable``, because importing logging takes longer than printing a help
+text.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _LINE_LENGTH = 4000
 
 
 class LogFormatter(logging.Formatter):
-    """Formats log lines, whatever they hold: headers, paths, names, or text of plugins.
+    """Formats log lines with any content, such as headers, paths, names, or text from plugins.
 
-    Times are in UTC, as in RFC 3339: lines of several machines can be sorted, and programs read
-    them. A record is one line of at most 4,000 characters, and the lines of its traceback.
+    Times are in UTC, as in RFC 3339, so that lines of several machines can be sorted, and programs
+    can read them. A record is one line of at most 4,000 characters, and the lines of its traceback.
     """
 
     def formatTime(  # noqa: N802 - logging's name
@@ -45,7 +46,7 @@ class LogFormatter(logging.Formatter):
 
 
 def _line(text: str) -> str:
-    # Cut before and after: an escape is longer than what it stands for.
+    # Cut before and after escaping, because an escape is longer than its character.
     shown = printable(text[: _LINE_LENGTH + 1])
     return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"
 

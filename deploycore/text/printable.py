@@ -15,7 +15,7 @@ def printable(text: str) -> str:
 def _visible(character: str) -> str:
     if character.isprintable() or character == " ":
         return character
-    import unicodedata  # few texts need it
+    import unicodedata  # few texts need this import
 
     if unicodedata.category(character) == "Zs":
         return character

@@ -1,10 +1,10 @@
-"""What an exception of foreign code says, whatever its class does."""
+"""The text of an exception from foreign code, even if its class misbehaves."""
 
 from __future__ import annotations
 
 __all__ = ["raised_text", "shortened", "text_of"]
 
-_LONGEST = 2000  # characters; an error may quote a whole answer of a host
+_LONGEST = 2000  # characters; an error may quote a whole response of a host
 
 
 def text_of(error: BaseException) -> str:
@@ -21,5 +21,5 @@ def raised_text(error: BaseException) -> str:
 
 
 def shortened(text: str) -> str:
-    """Cut a long text. Mask secrets first: the cut may leave a part of one."""
+    """Cut a long text. Mask secrets first, because a part of a secret is not masked."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

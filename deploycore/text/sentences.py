@@ -1,4 +1,4 @@
-"""Several sentences as one text."""
+"""Join several sentences into one text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["sentences"]
 
 
 def sentences(*parts: str) -> str:
-    """Join sentences, and end each one that another follows. Empty ones are left out.
+    """Join sentences, and add a missing period to each except the last. Empty ones are left out.
 
     A hint may end with a command, and has no period there.
     """

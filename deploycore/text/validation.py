@@ -44,8 +44,8 @@ _MAPPING = "be a mapping"
 _ITEMS_MOST = "have at most {max_length} items"
 _ITEMS_LEAST = "have at least {min_length} items"
 
-# What the value should do, by the type of pydantic's error. Braces are filled from the error's
-# context: with what the model declares, never with the given value.
+# The text for each type of pydantic's errors. Braces are filled from the error's context: with
+# values of the model, never with the given value.
 _SHOULD = {
     "arguments_type": _MAPPING,
     "bool_parsing": "be true or false",
@@ -153,11 +153,11 @@ _NOT_VALID = "is not valid"
 
 
 class Problem:
-    """A problem with the value at one place.
+    """A problem with the value in one place.
 
     Attributes:
-        path: The names of fields and keys, and the positions in lists, that lead there.
-        said: The problem, without the value: ``should be a number``.
+        path: The names of fields and keys, and the positions in lists, that lead to the value.
+        said: The problem, without the value, such as ``should be a number``.
     """
 
     def __init__(self, path: tuple[str, ...], said: str) -> None:
@@ -182,10 +182,10 @@ def find_problems(error: ValidationError, expected: Any, values: object) -> list
     """Translate a validation error.
 
     Args:
-        error: What pydantic raised.
+        error: The error that pydantic raised.
         expected: The model, or another type, that the values were validated against.
-        values: The values that were validated. They serve to tell fields from pydantic's own
-            names, and for suggestions. None of them is repeated.
+        values: The values that were validated. They are used to distinguish fields from pydantic's
+            own names, and for suggestions. The result quotes none of them.
 
     Returns:
         One problem for each place, in the order of the error.
@@ -226,7 +226,7 @@ def _clause(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 
 class _Declared(dict[str, Any]):
-    """An error's context, with a general phrase for what is not in it."""
+    """Return an error's context, with a general phrase for each missing key."""
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """Compare open previews with the pull requests at the git hosts from time to time.
 
-If the delivery about a closed pull request is lost, its preview would stay. A preview is ended only
-by what the host says about its pull request. If a pull request is missing in a list, which may be
-incomplete, the host is asked for its number. Errors and unknown numbers end nothing.
+If the delivery about a closed pull request is lost, its preview would stay. A preview ends only if
+the host confirms that its pull request is closed. A list may be incomplete: if a pull request is
+missing in it, the host is asked for this number. After an error or an unknown number, the preview
+stays.
 """
 
 from __future__ import annotations
@@ -37,8 +38,7 @@ _CALL_SECONDS = 60.0
 _GOODBYE_SECONDS = 10.0
 _LISTED_MOST = 1000
 _DISAGREEMENTS_MOST = 3
-"""After more pull requests than this that are open, although the list lacks them, the list is not
-believed."""
+"""If more pull requests than this are open although the list lacks them, the list is ignored."""
 _ALIVE = timedelta(minutes=1)
 _BRANCHES = "refs/heads/"
 
@@ -118,7 +118,7 @@ class PreviewComparison(Periodic):
         self.look()
 
     def _open_previews(self) -> Mapping[_Place, Sequence[_Open]]:
-        """The open previews, by the repositories that their pull requests are for."""
+        """Return the open previews, by the repositories that their pull requests are for."""
         store = self._installation.store
         records = [each for each in store.previews.list() if each.ended_at is None]
         names = {name for each in records for name in (each.name, each.parent)}
@@ -132,7 +132,7 @@ class PreviewComparison(Periodic):
         return found
 
     def _is_mine(self, place: _Place) -> bool:
-        """Whether this worker is the one of those that are alive to compare a repository."""
+        """Whether this worker is the one of the live workers that compares a repository."""
         workers = self._installation.store.claims.workers()
         latest = max((each.seen_at for each in workers), default=None)
         alive = {
@@ -192,7 +192,8 @@ class PreviewComparison(Periodic):
         return ended
 
     def _note(self, each: _Open, found: PullRequest) -> bool:
-        """Note what the host says about the pull request of a preview; whether it has ended."""
+        """Record what the host says about the pull request of a preview; return whether it has
+        ended."""
         previews, parent, number = self._installation.store.previews, each.parent, found.number
         if found.state != "open":
             is_merged = found.state == "merged"
@@ -214,7 +215,7 @@ class PreviewComparison(Periodic):
 
 
 def _asked(provider: Provider, repository: RepositoryId, number: int) -> PullRequest | None:
-    """One pull request, whatever its state; ``None`` if the host knows none of this number."""
+    """Return one pull request in any state; ``None`` if the host does not know its number."""
     query = PullRequestQuery(number=number, limit=1)
     return next(iter(provider.list_pull_requests(repository, query)), None)
 
@@ -222,16 +223,16 @@ def _asked(provider: Provider, repository: RepositoryId, number: int) -> PullReq
 def _is_of(
     found: PullRequest, preview: ApplicationRecord, former: RepositoryId, present: RepositoryId
 ) -> bool:
-    """Whether a preview was made for this pull request, and not for one of the same number in a
-    repository that the parent had before.
+    """Whether a preview was created for this pull request, and not for one with the same number in
+    an earlier repository of the parent.
 
     Args:
-        former, present: The name of the parent's repository before, and as it is now.
+        former, present: The previous and the current name of the parent's repository.
     """
     own = preview.definition.repository_id
     if found.source_branch != preview.definition.ref.removeprefix(_BRANCHES):
         return False
-    if found.source is None:  # a deleted fork, or one that the host does not name
+    if found.source is None:  # a deleted fork, or a fork that the host does not name
         return True
     return any(
         is_same_name(found.source, each) for each in (own, present if own == former else own)

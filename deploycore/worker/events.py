@@ -12,9 +12,9 @@ from deploycore.times import for_machines
 __all__ = ["WorkerEvent", "WorkerEventKind", "WorkerListener", "no_listener"]
 
 WorkerEventKind = Literal["claimed", "settled", "postponed", "interrupted"]
-"""``claimed``: the worker has an application in hand. ``settled``: what was there to do has come
-to an end. ``postponed``: it failed, and is tried again later. ``interrupted``: the worker stops, or
-has lost its claim; somebody else goes on."""
+"""``claimed``: the worker processes an application. ``settled``: its triggers are settled.
+``postponed``: the attempt failed, and is retried later. ``interrupted``: the worker stops, or has
+lost its claim, and another worker continues."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class WorkerEvent:
 
 
 WorkerListener = Callable[[WorkerEvent], None]
-"""Gets each event, in several threads."""
+"""Called with each event, in several threads."""
 
 
 def no_listener(event: WorkerEvent) -> None:

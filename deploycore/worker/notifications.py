@@ -35,12 +35,12 @@ logger = logging.getLogger(__name__)
 _TASK = "look_at"
 _ANY_HOST = "deploycore"
 _STALLED_SECONDS = 30.0
-_POLL_SECONDS = 15.0  # notifications come at once; this is for those that are lost
+_POLL_SECONDS = 15.0  # notifications arrive at once; this finds those that are lost
 _RETRY_SECONDS = 5.0
 _CONNECT_SECONDS = float(CONNECT_SECONDS)
 _OTHER_THREADS = 2
 _GOODBYE_SECONDS = 15.0
-_THE_SCHEMA = 7023648102  # the advisory lock under which procrastinate's tables are made
+_THE_SCHEMA = 7023648102  # the advisory lock for the creation of procrastinate's tables
 _OF_PROCRASTINATE = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS there"
 
 
@@ -103,7 +103,7 @@ class Notifications:
             self._is_deaf = True
             loop, stop = self._loop, self._stop
         if loop is not None and stop is not None:
-            with suppress(RuntimeError):  # it has ended by itself
+            with suppress(RuntimeError):  # the loop has ended by itself
                 loop.call_soon_threadsafe(stop.set)
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Notifications:
                 return
             self._loop, self._stop = asyncio.get_running_loop(), stop
         self._loop.set_exception_handler(_tell_of_task)
-        # Each look takes a thread of these for as long as a deployment takes.
+        # Each notification holds one of these threads for as long as a deployment takes.
         self._loop.set_default_executor(ThreadPoolExecutor(threads + _OTHER_THREADS))
         while not stop.is_set():
             try:
@@ -182,7 +182,7 @@ class Notifications:
             reviving.cancel()
             await self._end(working)
         if not working.cancelled():
-            working.result()  # what it failed with
+            working.result()  # raises the error with which it failed
 
     async def _end(self, working: asyncio.Task[None]) -> None:
         """Stop procrastinate's worker when its running jobs have ended.
@@ -197,7 +197,7 @@ class Notifications:
                 working.cancel()
 
     async def _revive(self, app: App) -> None:
-        """Give the jobs of dead workers to others. The claims decide who may deploy the
+        """Give the jobs of dead workers to other workers. The claims decide who may deploy the
         applications."""
         while True:
             await asyncio.sleep(_STALLED_SECONDS / 3)
@@ -227,7 +227,8 @@ class Notifications:
         return self._sender
 
     def _make_tables(self) -> None:
-        """Make procrastinate's tables where there are none; of several who do so one does."""
+        """Create procrastinate's tables if they do not exist. If several processes do so, one of
+        them succeeds."""
         if self._is_ready:
             return
         import psycopg
@@ -308,7 +309,7 @@ async def _revive_one(app: App, job: Any) -> None:
     try:
         await app.job_manager.retry_job(job, retry_at=datetime.now(UTC))
     except ConnectorException:
-        # There is another one for the same application already; one is enough.
+        # Another job for the same application exists already, which is enough.
         with suppress(ConnectorException):
             await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
 

@@ -121,7 +121,7 @@ class Poller:
                 break
             provider = applications[0].definition.provider
             if provider in unwell:
-                continue  # at the next look: other hosts don't wait for one that hangs
+                continue  # done in the next round: other hosts do not wait for one that hangs
             by_name = {each.definition.name: each for each in applications}
             taken = self._installation.store.polls.take(list(by_name), lease=_LEASE_SECONDS)
             if taken:
@@ -157,7 +157,7 @@ class Poller:
         paused: dict[str, float] = {}
         for each in store.polls.due(host=socket.gethostname()):
             definition = self._definition(each)
-            # Where no server runs, that a webhook delivered before says nothing of now.
+            # If no server runs, earlier deliveries of the webhook do not show that it works now.
             heard_at = None if self._is_interrupted else each.heard_at
             if definition is None:
                 continue
@@ -165,7 +165,7 @@ class Poller:
                 found[each.question].append(_Asked(definition, each.heard_at is not None))
                 if each.is_due:
                     to_ask[each.question] = None
-            elif each.is_due:  # until its webhook has been silent for too long
+            elif each.is_due:  # otherwise only after its webhook has been silent for too long
                 silent = now - (heard_at or now)
                 paused[each.name] = max(FIRST_SECONDS, (WEBHOOK_IS_WELL - silent).total_seconds())
         if paused:
@@ -193,7 +193,7 @@ class Poller:
         try:
             commit = self._ask(applications[0][0].definition)
         except Cancelled:
-            return False  # the worker stops; its lease expires
+            return False  # the worker stops, and the lease of the poll expires
         except DeploycoreError as raised:
             error = raised
         except Exception as raised:  # no error may affect the other applications
@@ -202,9 +202,9 @@ class Poller:
         for asked, record in applications:
             self._tell_failure(asked.definition.name, error)
             is_new = commit is not None and commit != record.commit
-            # A webhook may have told of others since: then the ref is back where it was.
+            # A webhook may have reported other commits since. Then the ref has moved back.
             if commit is not None and (is_new or asked.has_webhook or record.requested_at):
-                with suppress(ConfigurationError):  # it was removed in the meantime
+                with suppress(ConfigurationError):  # the application was removed in the meantime
                     self._trigger(asked.definition, commit)
             waits.append(_wait(asked.definition, record, error, is_new=is_new))
         not_before = None if error is None else seconds_until_allowed(error, datetime.now(UTC))
@@ -263,14 +263,14 @@ class Poller:
         newest = store.triggers.newest(name, ref)
         if newest is not None and newest.commit == commit:
             return
-        # Not a rollback, which went back from what is asked about here.
+        # Rollbacks do not count: a rollback went back from the commit that is compared here.
         deployed = store.deployments.list(name, kind="deploy", state="healthy", limit=1)
         if deployed and deployed[0].commit == commit:
             return
         delivery = f"{_CAUSE}:{ref}:{commit}"
         if store.triggers.add(name, cause=_CAUSE, ref=ref, commit=commit, delivery=delivery):
             return
-        # The commit is known: the ref has moved away since, and is back.
+        # The commit is known: the ref was moved away since, and has moved back.
         before = newest.id if newest is not None else 0
         store.triggers.add(
             name, cause=_CAUSE, ref=ref, commit=commit, delivery=f"{delivery}:{before}"
@@ -286,7 +286,7 @@ class Poller:
 
 
 def is_polled(definition: Application, heard_at: datetime | None, now: datetime) -> bool:
-    """Whether an application is to be polled at all.
+    """Whether an application is polled at all.
 
     Args:
         heard_at: The time of its webhook's last delivery; ``None`` for never.
@@ -295,7 +295,7 @@ def is_polled(definition: Application, heard_at: datetime | None, now: datetime)
         return False
     if _poll_of(definition) != "auto" or heard_at is None:
         return True
-    # One that lies ahead was noted by a clock that was: nobody knows how long ago that is.
+    # A time in the future comes from a clock that was ahead. How long ago it was is unknown.
     return not -_CLOCKS_DIFFER < now - heard_at <= WEBHOOK_IS_WELL
 
 
@@ -325,7 +325,7 @@ def _poll_of(definition: Application) -> float | str:
 def _wait(
     definition: Application, record: PollRecord, error: DeploycoreError | None, *, is_new: bool
 ) -> Wait:
-    """When to ask again for an application, after an answer or an error."""
+    """Return when to poll an application again, after a response or an error."""
     seconds = interval_after(
         _poll_of(definition), record.seconds, is_new=is_new, failed=error is not None
     )

@@ -64,7 +64,7 @@ def handle(
     previews = parent.auto_deploy.previews if parent.auto_deploy else None
     store = installation.store
     if previews is None or event.target_branch != parent.ref.removeprefix(_BRANCHES):
-        # Perhaps it is for another branch now.
+        # The pull request may have another target branch now.
         return "ended" if store.previews.end(parent.name, event.number) else "ignored"
     if event.action in ("merged", "declined"):
         is_merged = event.action == "merged"
@@ -119,16 +119,17 @@ def preview_of(
         | {
             "name": _fit_name(_filled(previews.name, parent, event)),
             "repository": str(event.source if event.is_from_fork else parent.repository),
-            # In full: the name of a branch may look like a hash, or like another ref.
+            # The full name, because a branch's name may look like a hash, or like another ref.
             "ref": f"{_BRANCHES}{event.source_branch}",
             "target": target,
-            # Else a stranger's .gitmodules could name private repositories of these hosts.
+            # Otherwise the .gitmodules of an unknown author could name private repositories of
+            # these hosts.
             "credentials": () if event.is_from_fork else parent.credentials,
             "environment": previews.model_dump(mode="json")["environment"],
             "auto_deploy": {
                 "push": False,
                 "poll": "off",
-                # Of somebody else's repository our credentials have nothing to say.
+                # The credentials are not valid for another person's repository.
                 "report_status": bool(auto and auto.report_status and not event.is_from_fork),
             },
         },
@@ -145,8 +146,8 @@ def preview_of(
 def remove_ended(installation: Installation) -> frozenset[str]:
     """Remove the applications and directories of previews that have ended, as far as possible.
 
-    Previews of other machines are left to those. Previews that are being deployed are cancelled,
-    and removed in a later round.
+    Previews of other machines are left to those machines. Previews that are being deployed are
+    canceled, and removed in a later round.
 
     Returns:
         What could not be removed, and why.
@@ -175,7 +176,7 @@ def _remove(installation: Installation, preview: PreviewRecord) -> None:
     if not store.previews.begin_removal(preview.name):
         return
     for each in store.deployments.unfinished(preview.name):
-        with suppress(ConfigurationError):  # it has ended in the meantime
+        with suppress(ConfigurationError):  # the preview has ended in the meantime
             installation.engine.cancel(each.id)
     targets = store.list_targets()
     if targets.get(preview.name) == preview.target:
@@ -200,7 +201,8 @@ def _remove_application(installation: Installation, name: str) -> None:
             installation.recover(name)
         if claim is None or installation.store.deployments.unfinished(name):
             raise Locked(f"The preview {name!r} is being deployed.")
-        # Nobody asks for the history of each pull request, and there is no end of them.
+        # The history of previews is not kept: there are too many pull requests, and people do not
+        # need it.
         installation.remove_application(name, purge=True)
     finally:
         claims.release(name, remover)
@@ -259,7 +261,7 @@ def _filled(pattern: str, parent: Application, event: PullRequestEvent) -> str:
         "{number}": str(event.number),
         "{branch}": _fit_branch(event.source_branch),
     }
-    # In one go: what is put in is not looked at again.
+    # Replace all names at once, so that inserted text is not replaced again.
     return re.sub("|".join(map(re.escape, values)), lambda found: values[found.group()], pattern)
 
 

@@ -26,7 +26,7 @@ __all__ = ["Slot", "process_application"]
 logger = logging.getLogger(__name__)
 
 _LOOKS_FOR_A_COMMIT = 3
-_BY_PERSON = "request"  # the cause of what a person asks for over REST
+_BY_PERSON = "request"  # the cause of requests over REST, which people send
 _CAUSES: Mapping[str, DeploymentCause] = {
     "push": "push",
     "poll": "poll",
@@ -115,10 +115,10 @@ def process_application(
 def _is_behind(
     installation: Installation, triggers: Sequence[TriggerRecord], done: DeploymentRecord
 ) -> bool:
-    """Whether nothing was new though the last trigger told of another commit.
+    """Whether nothing was deployed although the last trigger reported another commit.
 
-    Parts of a host may know of a push later than the one that tells of it. After some looks the
-    host is believed: the ref may have come back.
+    A host's git server may see a push later than its webhook reports it. After some attempts, the
+    result is accepted, because the ref may have moved back.
     """
     told, tries = triggers[-1].commit, max(each.attempts for each in triggers)
     if done.state != "skipped" or told is None or tries >= _LOOKS_FOR_A_COMMIT:
@@ -176,7 +176,7 @@ def _failed(
 
 
 def _log_failure(application: str, error: DeploycoreError, seconds: float | None) -> None:
-    """Log an error that no deployment's record holds, and when it is retried."""
+    """Log an error that is not in the record of a deployment, and when the work is retried."""
     if "deployment" not in error.details:  # otherwise the end of the deployment was logged
         hint = f" Next: {error.hint}" if error.hint else ""
         level = logging.ERROR if seconds is None else logging.WARNING
@@ -193,6 +193,6 @@ def _seconds(done: DeploymentRecord) -> float | None:
 
 
 def _who(triggers: Sequence[TriggerRecord]) -> str:
-    """Whom the history names: who did the newest of what is deployed."""
+    """Return the requester for the history: the actor of the newest trigger."""
     newest = triggers[-1]
     return f"{newest.actor} ({newest.cause})" if newest.actor else newest.cause

@@ -73,7 +73,7 @@ class Reporter:
         self._call_seconds = call_seconds
         self._waiting: queue.Queue[_Told | None] = queue.Queue(length)
         self._thread: threading.Thread | None = None
-        # By provider, which kinds of failure were logged since it last took a report.
+        # The kinds of failures that were logged for each provider since it last accepted a report.
         self._logged: dict[str, set[str]] = {}
 
     def start(self) -> None:
@@ -125,7 +125,7 @@ class Reporter:
                     self._logged.pop(provider, None)
             except DeploycoreError as error:
                 if isinstance(error, ConfigurationError) and not provider:
-                    continue  # the application was removed meanwhile
+                    continue  # the application was removed in the meantime
                 self._log_once(
                     provider,
                     error.code,
@@ -144,9 +144,9 @@ class Reporter:
             return False
         record = self._newest_of_its_commit(told.deployment)
         if record.is_finished and not told.ends:
-            return False  # its end waits in the queue too
+            return False  # the event of its end is in the queue too
         if self._was_withdrawn(record):
-            return False  # it is not live, and nothing new has become of it
+            return False  # the release is not live, and the state has not changed
         status = status_of(
             record,
             ref=definition.ref,

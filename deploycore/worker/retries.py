@@ -27,15 +27,15 @@ __all__ = ["GIVEN_UP_AFTER", "is_worth_retrying", "seconds_to_retry", "seconds_u
 FIRST_SECONDS = 5.0
 MOST_SECONDS = 900.0
 GIVEN_UP_AFTER = timedelta(days=1)
-"""How old a trigger becomes before a failure settles it, whatever that is."""
+"""The age from which a failure settles a trigger, whatever the failure is."""
 
 _WORTH = (
     ProviderUnavailable,
     RateLimited,
-    UnexpectedAnswer,  # a host's page about its maintenance, say
+    UnexpectedAnswer,  # for example a host's page about its maintenance
     CorruptPack,
     Locked,
-    Superseded,  # the newer one may fail before it has asked the host
+    Superseded,  # the newer deployment may fail before it sends a request to the host
     StoreError,
 )
 _TOO_MANY_REQUESTS = 429
@@ -51,7 +51,7 @@ def is_worth_retrying(error: DeploycoreError) -> bool:
         return True
     if "moved_to" in error.details:  # a push happened between the request for the ref and the fetch
         return True
-    # Network failures have no subclass, and have the address in their details.
+    # Network failures have no class of their own, but they have the address in their details.
     return type(error) is GitError and "url" in error.details
 
 

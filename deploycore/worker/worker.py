@@ -37,18 +37,19 @@ __all__ = ["LEASE_SECONDS", "Worker"]
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
-_BEATS = 6  # in one lease
-_SHARE_OF_LEASE = 0.8  # after which a worker that can't renew its claims takes them for lost
+_BEATS = 6  # heartbeats in one lease
+# share of the lease after which a worker that cannot renew its claims considers them lost
+_SHARE_OF_LEASE = 0.8
 _SWEEP_SECONDS = 2.0
 _NOTIFIED_SWEEP_SECONDS = 15.0
-_PAUSE_SECONDS = 1.0  # after the store failed
+_PAUSE_SECONDS = 1.0  # seconds after a failure of the store
 _MORE_CANDIDATES = 8  # more than there are slots, because other workers claim too
 _LEAST_WAIT = 0.02
 _LOST_WAIT = 0.02
 
 
 class Worker:
-    """Deploys what the triggers of an installation ask for, in threads of this process.
+    """Deploys the applications of an installation that have triggers, in threads of this process.
 
     Use it as a context manager, or ``start`` and ``stop`` it.
 
@@ -88,11 +89,11 @@ class Worker:
         self._sweep = sweep
         self._listener = listener
         self._host, self._process = socket.gethostname(), os.getpid()
-        # Guards all below, and wakes whoever waits for a change of it.
+        # Protects all attributes below, and wakes threads that wait for a change of them.
         self._changed = threading.Condition()
         self._slots: dict[str, Slot] = {}
         self._woken = True
-        self._lost = ""  # to another worker, at the last look
+        self._lost = ""  # the application whose claim another worker got in the last round
         self._is_idle = False
         self._stopping = False
         self._ended = threading.Event()
@@ -175,7 +176,8 @@ class Worker:
             is_allowed = pending and not self._is_full_for(pending[0], alone=False)
             slot = self._taken(pending[0]) if is_allowed else None
             if pending and slot is None:
-                self.wake()  # it may be there a moment later, and nobody is notified again
+                # the trigger may be visible only a moment later, and no other notification follows
+                self.wake()
         except StoreError as error:
             logger.warning("%s cannot be checked: %s", application, error)
             return
@@ -248,7 +250,7 @@ class Worker:
         except StoreError:
             raise
         except DeploycoreError as error:
-            # Of some applications; others are to be deployed all the same.
+            # The database failed for some applications. Others must still be deployed.
             logger.warning("%s Next: %s", error, error.hint or "deploycore recover")
 
     def _dispatch(self) -> None:
@@ -271,13 +273,13 @@ class Worker:
             free = self._threads - len(self._slots)
         if not free:
             return sweep  # a slot that becomes free wakes it
-        # Before the queue: what becomes due between the two would be in neither, and wait for the
-        # next sweep.
+        # Compute this before the list: a trigger that becomes due between the two would otherwise
+        # be in neither, and wait for the next sweep.
         soon = self._installation.store.triggers.seconds_to_next()
         pending, alone = self._queue(free + _MORE_CANDIDATES)
         started = self._start_slots(pending, alone=alone)
         if started and started == len(pending):
-            return _LEAST_WAIT  # there may be more
+            return _LEAST_WAIT  # there may be more triggers
         with self._changed:
             if pending and len(self._slots) < self._threads:
                 return _LOST_WAIT  # other workers were faster, and there may be more triggers
@@ -377,7 +379,7 @@ class Worker:
             logger.error("unexpected error in %s: %s", application, type(error).__name__)
             self._ended.wait(_PAUSE_SECONDS)
         finally:
-            slot.claimed = None  # so that nobody takes what is given back for lost
+            slot.claimed = None  # so that a claim that was released is not considered lost
             try:
                 self._installation.store.claims.release(application, self.id)
             except StoreError as error:

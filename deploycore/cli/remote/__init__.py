@@ -1,6 +1,6 @@
 """Commands for a server on another machine: ``deploycore --server URL COMMAND``.
 
-They have the names and options of the commands for this machine, and ask the server's REST API.
+They have the names and options of the commands for this machine, and use the server's REST API.
 This module imports only the standard library, because each command line goes through it.
 """
 

@@ -16,7 +16,7 @@ __all__ = ["connected", "misread_answer"]
 _WRONG_FORM = (LookupError, TypeError, ValueError, AttributeError)
 
 _asked: list[str] = []
-"""The servers that this command has asked."""
+"""The servers that this command has contacted."""
 
 
 @contextmanager
@@ -33,8 +33,8 @@ def connected() -> Iterator[RemoteServer]:
 
 
 def misread_answer(error: BaseException) -> UnexpectedAnswer | None:
-    """Return what an unexpected error of a command means, if a server was asked: its response has
-    another form than this version reads. ``None`` for any other error."""
+    """Return the error for an unexpected exception of a command that has contacted a server: its
+    response has another form than this version reads. ``None`` if no server was contacted."""
     if not (_asked and isinstance(error, _WRONG_FORM)):
         return None
     return UnexpectedAnswer(

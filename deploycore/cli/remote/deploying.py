@@ -109,7 +109,7 @@ def _tell_requested(trigger: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _awaited(server: RemoteServer, trigger: dict[str, Any], *, as_json: bool) -> int:
-    """Wait for what a request leads to, and return its exit code."""
+    """Wait for the result of a request, and return its exit code."""
     began, is_told = time.monotonic(), False
     with _going_on(trigger["application"]):
         while trigger["settled_at"] is None and trigger["deployment"] is None:
@@ -164,7 +164,7 @@ def _tell(done: DeploymentRecord, *, as_json: bool) -> None:
 
 @contextmanager
 def _going_on(application: str) -> Iterator[None]:
-    """Say at an interrupt that the server goes on."""
+    """At an interrupt, print that the server continues."""
     try:
         yield
     except KeyboardInterrupt:

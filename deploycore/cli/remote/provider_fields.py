@@ -37,7 +37,7 @@ def given_body(
     Args:
         given: The fields.
         removed: The names of fields to remove.
-        secret: Those of all secret fields.
+        secret: The names of all secret fields.
     """
     plain = {name: each for name, each in given.secrets.items() if isinstance(each, SecretStr)}
     references = {
@@ -54,7 +54,7 @@ def given_body(
 
 
 Uses = Sequence[tuple[str, Mapping[str, Any]]]
-"""A field in each way to sign in that has it: the way's name, and the field."""
+"""Return a field in each way to sign in that has it: the name of the way, and the field."""
 
 
 def _by_name(modes: Sequence[Mapping[str, Any]], *, is_own: bool) -> list[Uses]:

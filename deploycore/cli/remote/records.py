@@ -15,7 +15,7 @@ _TIMES = ("requested_at", "started_at", "finished_at", "committed_at", "removed_
 
 
 def deployment_of(view: Mapping[str, Any]) -> DeploymentRecord:
-    """Return the record of a deployment. What only the server's machine knows is empty."""
+    """Return the record of a deployment. Fields that only the server's machine knows are empty."""
     times = {name: view[name] and datetime.fromisoformat(view[name]) for name in _TIMES}
     unknown = {
         "cancel_requested": False,

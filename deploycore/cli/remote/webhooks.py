@@ -32,7 +32,7 @@ from deploycore.remote import RemoteServer
 __all__ = ["register"]
 
 _KEPT = "stored, encrypted"
-"""Where the secret of a webhook is, in the words of the server's machine."""
+"""The place of a webhook's secret, as the text for the server's machine."""
 
 _WEBHOOK = "/applications/{application}/webhook"
 

@@ -232,7 +232,7 @@ def _words(text: bytes) -> Words | None:
 
 
 def _is_text(content: bytes) -> bool:
-    """Whether git's own detection takes a content for text."""
+    """Whether git's own detection considers a content to be text."""
     if b"\0" in content or _LONE_CR.search(content):
         return False
     unprintable = sum(map(content.removesuffix(b"\x1a").count, _BYTES_UNPRINTABLE))

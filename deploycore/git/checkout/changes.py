@@ -48,7 +48,7 @@ class Changes:
     Attributes:
         name: Identifies the attributes: if it is the same for two trees, a file with the same path
             and content is written in the same way.
-        ignored: Whether a path is left out; see ``Plan``. ``None`` if no path ever is.
+        ignored: Returns whether a path is left out; see ``Plan``. ``None`` if no path is left out.
 
     Raises:
         Damaged: A tree or a ``.gitattributes`` file is missing or damaged.
@@ -120,7 +120,7 @@ class Changes:
         Args:
             source: The repository.
             ref: Full name of the exported ref.
-            files: Has written all other files.
+            files: The writer, after it has written all other files.
             within: The addresses that a submodule may have; ``None`` if this is not a submodule.
 
         Raises:

@@ -54,7 +54,7 @@ class Checkout:
     """Writes the files of a commit, whose objects are all there.
 
     Args:
-        streaming: Has written files while the objects arrived, if any were.
+        streaming: The checkout that wrote files while the objects arrived, if there was one.
         former: An earlier checkout from which files are reused.
         ignored: Paths to leave out; see ``Plan``.
         change: Returns the content to write for a file, or ``None`` to write nothing yet. A file
@@ -322,5 +322,5 @@ def complete(plan: Plan, objects: Objects) -> None:
     """
     while missing := plan.missing():
         for tree in missing:
-            # What one tree holds may be another of these.
+            # A tree may contain other missing trees.
             plan.offer(tree, objects.read(tree, TREE))

@@ -93,7 +93,8 @@ class Files:
 
     def start_process(self) -> None:
         """Start a second process that writes, if there is a second processor."""
-        # Only code that has imported this may have set another executable; importing it is slow.
+        # multiprocessing may be configured with another executable. It is not imported for this:
+        # the import is slow, and only code that has imported it can have configured it.
         spawn = sys.modules.get("multiprocessing.spawn")
         executable = sys.executable if spawn is None else spawn.get_executable()
         if self._process or self._stand_in or _processors() < 2:
@@ -101,7 +102,7 @@ class Files:
         if getattr(sys, "frozen", False) or not executable:
             return
         numbers = [str(self.root), str(self._former), self._reuse]
-        with suppress(OSError):  # then this process writes
+        with suppress(OSError):  # if it cannot be started, this process writes
             # No part of the command comes from outside.
             running = subprocess.Popen(  # noqa: S603
                 [executable, "-I", "-S", writer.__file__, *numbers],
@@ -114,7 +115,7 @@ class Files:
                 start_new_session=True,
                 pipesize=_PIPE_BYTES,
             )
-            if running.stdin and running.stdout:  # as they were asked for
+            if running.stdin and running.stdout:  # always true: both are pipes
                 self._process = _Process(running, running.stdin, running.stdout)
 
     def make_directories(self, paths: Iterable[bytes]) -> None:
@@ -167,7 +168,7 @@ class Files:
         """
         found = os.stat(file)
         if executable == bool(found.st_mode & 0o100) and found.st_nlink == 1:
-            with suppress(OSError):  # a file system without links, for one
+            with suppress(OSError):  # some file systems have no links
                 os.link(file, path, dst_dir_fd=self.root)
                 self._operation.write(found.st_size)
                 return
@@ -375,7 +376,7 @@ class _Process:
 
     def unread_bytes(self) -> int | None:
         """How many sent bytes it has not read yet; ``None`` if that is not known."""
-        if sys.platform != "linux":  # elsewhere only the reader's end tells
+        if sys.platform != "linux":  # other systems show the number only to the reader
             return None
         number = array("i", (0,))
         try:

@@ -1,7 +1,7 @@
-"""Symbolic links of a repository: which of them lead out of its files, and which of those may.
+"""Symbolic links of a repository: which ones lead out of its files, and which of these are allowed.
 
-``..`` in the target of a link is followed only through true directories, since after the name of
-another link it leads wherever that one leads.
+``..`` in the target of a link is followed only through real directories. After the name of another
+link, it would lead to the parent of that link's target.
 """
 
 from __future__ import annotations

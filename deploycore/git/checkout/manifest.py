@@ -138,7 +138,8 @@ class Manifest:
                 return
             length, rest = _LENGTHS.unpack(head)
             found = self._file.read(length)
-            # What this very program wrote, as the checksum said; marshal reads nothing else.
+            # The checksum has shown that this program wrote the data. marshal must not read other
+            # data.
             yield ManifestDirectory(found, *marshal.loads(self._file.read(rest)))  # noqa: S302
             place += _LENGTHS.size + length + rest
 
@@ -188,7 +189,7 @@ def _states(root: int, prefix: bytes, names: list[bytes]) -> bytes:
 
 
 def _too_new(root: int) -> int | None:
-    """The modification time from which on a change to a file may not show in its times.
+    """The modification time from which another change to a file may not change its times.
 
     Returns:
         Nanoseconds; ``None`` if the file system's clock is fine enough to wait for its next step.

@@ -1,8 +1,8 @@
 """Names and paths that a repository may not have, since writing them could do harm.
 
-Names come from whoever can push. A name may be ``..``, ``a/b``, or one of the spellings that
-some file system takes for ``.git``. Refused is what git refuses by default on Linux, and what
-``git fsck`` reports as a spelling of ``.git``, which hosts refuse too. A name that is only
+Anyone who can push chooses the names. A name may be ``..``, ``a/b``, or a spelling that some file
+system treats as ``.git``. Names that git rejects by default on Linux are rejected, and also those
+that ``git fsck`` reports as spellings of ``.git``, which hosts reject too. A name that is only
 unusual is written.
 
 Sources: git's ``verify_path`` (read-cache.c), ``is_ntfs_dotgit`` (path.c), ``is_hfs_dotgit``
@@ -36,7 +36,7 @@ __all__ = [
 
 MALFORMED = "Find the tree with git fsck in the repository, and commit its files again."
 _MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 4095  # what a call of the system takes (PATH_MAX)
+MAX_PATH_BYTES = 4095  # the maximum length of a path in a system call (PATH_MAX)
 # Code points that HFS+ ignores in names (``next_hfs_char`` in utf8.c).
 _IGNORED_ON_HFS = frozenset(
     (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
@@ -221,7 +221,7 @@ class Siblings:
         return False
 
     def _is_known(self, entry: TreeEntry) -> bool:
-        """The same check, from the first entry that is not sorted on."""
+        """Like the method above, but from the first unsorted entry on."""
         if self._all is None:
             self._all = HashTable(PATH_HASH_BYTES)
             for each in takewhile(lambda e: e != entry, read_tree(self._content, self._format)):

@@ -1,9 +1,9 @@
-"""Patterns as those of ``.gitattributes`` and ``.gitignore``: which match a path, as in git.
+"""Patterns with the syntax of ``.gitattributes`` and ``.gitignore``, which match paths as in git.
 
-Patterns, or the paths that they are tried on, come from whoever can push, so there may be many,
-and odd ones. Patterns without wildcards, and those that only say how a name ends, are looked up
-and not tried one by one. The others never backtrack: the time is bounded by the pattern's length
-times the path's.
+Anyone who can push chooses the patterns, or the paths that they are tried on. So there may be many
+of them, and unusual ones. Patterns without wildcards, and those that only say how a name ends, are
+looked up and not tried one by one. The others never backtrack: the time is bounded by the pattern's
+length times the path's.
 
 Sources: git's dir.c (``parse_path_pattern``, ``match_basename``, ``match_pathname``) and
 wildmatch.c.
@@ -78,7 +78,7 @@ class Patterns:
     def __init__(self, work: Callable[[int], None]) -> None:
         self._work = work
         self._count = 0
-        # Those for directories alone have a slash at their ends.
+        # Patterns for directories only have a slash at their ends.
         self._names: dict[bytes, list[int]] = {}
         self._paths: dict[bytes, list[int]] = {}
         self._endings: dict[bytes, list[int]] = {}
@@ -144,8 +144,8 @@ class Patterns:
         return found
 
     def _add_path(self, number: int, pattern: bytes, *, directories_only: bool) -> None:
-        # As in dir.c, what has no wildcard is compared and cut off first: in `a**/b`, the stars
-        # come to stand at the beginning, and so for any number of directories.
+        # As in dir.c, the part without wildcards is compared and removed first. In `a**/b`, the
+        # stars are then at the beginning, and so stand for any number of directories.
         start = _PLAIN.match(pattern)[0]  # type: ignore[index]  # it matches nothing, at the least
         segments = list(_segments(pattern[len(start) :]))
         steps = _steps(pattern)
@@ -267,7 +267,7 @@ def _set(pattern: bytes, at: int) -> tuple[bytes, int] | None:
     inverted = pattern[at : at + 1] in (b"!", b"^")
     at += inverted
     members = b""
-    before = -1  # with what a range would begin
+    before = -1  # the character that a range may begin with
     while at < len(pattern):
         byte = pattern[at]
         named = _CLASS.match(pattern, at)

@@ -35,7 +35,7 @@ _MAX_PRESENT_BYTES = 16 * 1024 * 1024
 _MAX_EARLY_BYTES = 8 * 1024 * 1024
 _OVERHEAD = 256  # bytes that a small tree takes besides its content
 _AT_ONCE = 1000
-_DIRECTORIES = (stat.S_IFDIR, 0o160000)  # and the places of submodules
+_DIRECTORIES = (stat.S_IFDIR, 0o160000)  # directories and submodules
 # A file's place in one number: which tree, where in it the name begins, how long the name is,
 # and whether it is executable.
 _START_SHIFT, _TREE_SHIFT = 9, 41

@@ -18,7 +18,7 @@ from deploycore.git.packs.objects import BLOB, COMMIT, TREE, ObjectFormat, read_
 
 __all__ = ["FEW_OBJECTS", "LargeBlob", "StreamingCheckout"]
 
-FEW_OBJECTS = 1500  # for which a second process takes longer to start than it saves
+FEW_OBJECTS = 1500  # with fewer objects, a second process takes longer to start than it saves
 
 
 class StreamingCheckout:

@@ -129,7 +129,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
         directory, lock = _locked_directory(target)
         try:
             (directory / _TREE).mkdir(DIRECTORY_MODE)
-            # Done first, since new files may get their group from it.
+            # Do this before files are written, because they may get their group from the directory.
             _be_like(directory / _TREE, target)
             yield Staging(target, directory, lock)
         finally:
@@ -137,7 +137,7 @@ def staging_for(target: Path) -> Iterator[Staging]:
             os.close(lock)
     finally:
         for parent in made:
-            # Fails if something is in it, such as the target.
+            # Fails if the directory is not empty, for example because the target is in it.
             with suppress(OSError):
                 parent.rmdir()
 
@@ -207,7 +207,7 @@ def _take(directory: Path, like: os.stat_result, *, more: int = 0) -> None:
     is_like = directory.lstat()
     for uid, gid in ((-1, like.st_gid), (like.st_uid, -1)):
         if uid not in (-1, is_like.st_uid) or gid not in (-1, is_like.st_gid):
-            with suppress(PermissionError):  # only root gives files away
+            with suppress(PermissionError):  # only root can give a file to another owner
                 os.chown(directory, uid, gid, follow_symlinks=False)
     os.chmod(directory, stat.S_IMODE(like.st_mode) | more)
 

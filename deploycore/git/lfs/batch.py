@@ -1,7 +1,7 @@
 """The batch API of Git LFS: the request that asks where objects are, and its answer.
 
-The answer names hosts of the server's choice. Our credential goes to the repository's own origin
-alone, and what an answer gives us to send goes to the one address that it was given for.
+The answer names hosts of the server's choice. The credential is sent only to the repository's own
+origin. Headers that an answer gives us are sent only to the address that they were given for.
 
 Source: https://github.com/git-lfs/git-lfs/tree/main/docs (api/batch.md, api/authentication.md,
 api/server-discovery.md)
@@ -146,7 +146,8 @@ class BatchApi:
         return json.dumps(request).encode()
 
     def authorization(self, credential: GitCredential | None) -> dict[str, str]:
-        """Return the header with a credential, if there is one, or those that were granted."""
+        """Return the header with the credential if there is one, otherwise the headers that were
+        granted."""
         if credential is None:
             return dict(self._granted)
         name, value = authorization_of(credential)
@@ -158,7 +159,7 @@ class BatchApi:
         """Read an answer: one offer for each requested object, in the same order.
 
         Args:
-            credential: What downloads from the repository's own server are authorized by.
+            credential: Authorizes downloads from the repository's own server.
 
         Raises:
             RemoteRefused: The server refuses an object.
@@ -210,13 +211,13 @@ class BatchApi:
 
 
 def read_complaint(body: bytes) -> str:
-    """Read what a server says about a request that it refused; empty if it says nothing."""
+    """Return the message of a server that refused a request; empty if it sent none."""
     complaint = _parsed(_Complaint, body)
     return "" if isinstance(complaint, str) else complaint.message
 
 
 def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
-    """Return the model, or a description of the problem that shows no value of the answer."""
+    """Return the model, or a description of the problem without values of the answer."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -224,7 +225,7 @@ def _parsed(kind: type[_Model], body: bytes) -> _Model | str:
 
 
 def valid_until(seconds: int | None, at: datetime | None) -> float:
-    """The Unix time at which something expires, by the two ways in which servers tell it."""
+    """The Unix time at which something expires. Servers have two ways to send it."""
     if seconds is not None:
         return time.time() + seconds
     if at is None or at.year == 1:  # servers written in Go send year 1 for no expiry

@@ -137,7 +137,7 @@ class LfsClient:
         self._batch = BatchApi(self._source, endpoint, self._errors, self._ref, granted)
 
     def _find_endpoint(self) -> None:
-        """Ask for the LFS server over SSH, if the repository is there."""
+        """Request access to the LFS server over SSH, if the repository is fetched over SSH."""
         if is_ssh(self._source.url) and (self._access is None or self._access.is_old):
             ask = partial(ask_for_access, self._source, self._operation)
             self._access = self._guarded(self._source.url, ask)

@@ -1,8 +1,8 @@
-"""Where the LFS server of a repository over SSH is, and what it has to be shown.
+"""The address of the LFS server of a repository over SSH, and the headers that it requires.
 
 The SSH server runs ``git-lfs-authenticate``, which answers with an address and headers, usually a
-token for some minutes. The address may be on another host, as those of objects may; the headers go
-to its origin alone.
+token for some minutes. The address may be on another host, like the addresses of objects. The
+headers are sent only to its origin.
 
 Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/server-discovery.md ("SSH")
 """
@@ -34,7 +34,7 @@ _EARLY = 30.0
 
 @dataclass(frozen=True)
 class SshAccess:
-    """An LFS server, what to show it, and until when that is valid (Unix time)."""
+    """An LFS server, the headers to send to it, and until when they are valid (Unix time)."""
 
     endpoint: CloneUrl
     headers: Mapping[str, str] = field(repr=False)
@@ -42,7 +42,7 @@ class SshAccess:
 
     @property
     def is_old(self) -> bool:
-        """Whether to ask for another one."""
+        """Whether access must be requested again."""
         return time.time() > self.until - _EARLY
 
 

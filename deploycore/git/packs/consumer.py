@@ -1,4 +1,4 @@
-"""Interfaces of what uses a pack's objects while the pack arrives."""
+"""Interfaces for code that uses a pack's objects while the pack arrives."""
 
 from __future__ import annotations
 

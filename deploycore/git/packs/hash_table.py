@@ -151,7 +151,7 @@ class HashIndex:
         return None
 
     def named(self, number: int) -> None:
-        """A hash was none, and is one now."""
+        """Find a hash from now on that was not known (zeros) when it was added."""
         if number < self._seen:
             self._fill(number, number + 1)
 
@@ -162,7 +162,7 @@ class HashIndex:
         return None if at == -1 else at // self._size
 
     def _catch_up(self) -> None:
-        """Take what was added meanwhile."""
+        """Add the hashes that the owner has appended since the last call."""
         seen, count = self._seen, len(self._names) // self._size
         if count * 3 // 2 >= len(self._slots):
             length, seen = 2 << (count * 3 // 2).bit_length(), 0
@@ -195,8 +195,8 @@ def path_digest(path: bytes = b"") -> hashlib.blake2b:
 class _Slots:
     """Entries in the order in which they came, found by open addressing.
 
-    Python's own hash decides about the slot. It is keyed anew in each process, so that nobody
-    can choose names that all belong into the same one.
+    The slot depends on Python's own hash, which has another key in each process. So an attacker
+    cannot choose names that all belong to the same slot.
     """
 
     def __init__(self, hash_bytes: int) -> None:
@@ -219,7 +219,8 @@ class _Slots:
 
     def add(self, name: bytes, number: int) -> None:
         """Add an entry, for which there must be room."""
-        if len(name) != self._hash_bytes:  # all that follow would be found under wrong names
+        # with another length, all names that follow would be shifted
+        if len(name) != self._hash_bytes:
             raise ValueError(f"a hash of {len(name)} bytes")
         self._fill(name, len(self.numbers))
         self.names += name

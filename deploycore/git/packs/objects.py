@@ -185,7 +185,7 @@ def read_commit(content: bytes, object_format: ObjectFormat) -> CommitInfo:
     while rest.startswith(_PARENT):
         _, rest = _named(b"parent", rest, object_format)
     head, _, message = rest.partition(b"\n\n")
-    if rest.startswith(b"\n"):  # there is no header besides
+    if rest.startswith(b"\n"):  # there are no other headers
         head, message = b"", rest
     author, committer = _header(b"author", head), _header(b"committer", head)
     encoding = _header(b"encoding", head).decode("ascii", "replace") or "utf-8"

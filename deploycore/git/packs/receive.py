@@ -91,7 +91,7 @@ class PackReceiver:
     Args:
         path: The path of the pack's file, which does not exist yet.
         consumer: Gets each object as soon as it is complete, in any order.
-        operation: Has the limits.
+        operation: Checks the limits.
         known: Objects of the same repository, on which deltas may be based.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What differs between two commits, by their trees; and whether that is watched.
+"""Compare the trees of two commits: which paths differ, and whether one of them is watched.
 
 Watch patterns have the syntax of ``.gitignore``, since people know it.
 Format: https://git-scm.com/docs/gitignore
@@ -29,11 +29,12 @@ def _count_nothing(steps: int) -> None:
 
 
 class PathPatterns:
-    """Patterns as those of a ``.gitignore`` at the top: the last that matches decides.
+    """Patterns with the syntax of a ``.gitignore`` at the top of a repository. The last one that
+    matches decides.
 
     Args:
-        patterns: One each; ``!`` at the beginning excludes what earlier ones match.
-        work: Told of how many steps are about to be taken; see ``Patterns``.
+        patterns: The patterns. ``!`` at the beginning excludes what earlier ones match.
+        work: Called with the number of steps before they are taken; see ``Patterns``.
 
     Raises:
         ConfigurationError: A pattern is malformed.
@@ -99,7 +100,7 @@ def watched_path_differs(
     """Whether a watched path differs between two commits; true if that cannot be told.
 
     Args:
-        objects: Those of the new commit, and of the old one if the cache has it.
+        objects: The objects of the new commit, and of the old one if the cache has it.
         commit: The hash of the new commit.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Write git's index: what it knows of the files of a checkout.
+"""Write git's index, which describes the files of a checkout.
 
 Format: https://git-scm.com/docs/gitformat-index, version 2
 """
@@ -20,7 +20,7 @@ _VERSION = 2
 _HEADER = struct.Struct(">4sLL")
 _WORD = 0xFFFFFFFF
 _NANOSECONDS = 1_000_000_000
-_MOST_NAME = 0xFFF  # what the field for the length of a name holds
+_MOST_NAME = 0xFFF  # the maximum value of the field for the length of a name
 _ALIGNMENT = 8
 _MULTIPLE_OF_4_GIB = 0x80000000
 _ENTRIES_AT_ONCE = 512
@@ -75,7 +75,7 @@ def _serialized(
     else:
         mode = stat.S_IFMT(mode)
         if not stat.S_ISLNK(mode):
-            size = 0  # the place of a submodule
+            size = 0  # a submodule
     changed, modified = found.st_ctime_ns, found.st_mtime_ns
     head = fields.pack(
         changed // _NANOSECONDS & _WORD,

@@ -122,7 +122,7 @@ class GitClient(AbstractHttpGitClient):
             prefixes: What the names begin with; a server may send others too.
 
         Returns:
-            The refs, what symbolic ones name, and the commits of annotated tags.
+            The refs, the targets of symbolic refs, and the commits of annotated tags.
         """
         place = self._source.url.rstrip("/") + "/"
         refs, _, _, symrefs, peeled = self._discover_references(

@@ -105,9 +105,11 @@ def _showing(certificate: str, key: str | None) -> dict[str, Any]:
 
 @record
 class _Proxy:
-    """Attributes:
+    """A proxy.
+
+    Attributes:
     url: Without credentials.
-    headers: For the proxy alone.
+    headers: Sent only to the proxy.
     """
 
     url: Url
@@ -170,7 +172,8 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _ForwardingPool(_PlainPool):
-    """Plain HTTP through a proxy, which is told the whole address (RFC 9112, 3.2.2)."""
+    """Plain HTTP through a proxy, which gets the whole address in each request (RFC 9112,
+    3.2.2)."""
 
     def __init__(self, origin: str, proxy: _Proxy, **options: Any) -> None:
         super().__init__(proxy.url.host or "", proxy.url.port, **options)
@@ -179,6 +182,6 @@ class _ForwardingPool(_PlainPool):
 
     def urlopen(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override]
         options["headers"] = {**(options.get("headers") or {}), **self._own_headers}
-        # To urllib3, only the proxy is no foreign host.
+        # urllib3 treats every host except the proxy as a foreign host.
         options["assert_same_host"] = False
         return super().urlopen(method, self._origin + url, **options)

@@ -189,7 +189,7 @@ class SubmoduleDestinations(Destinations):
         """Accept an origin that the user named a credential for: at any address, and over SSH.
 
         Args:
-            origin: That of the URL that was granted, and not that of the URL in ``.gitmodules``.
+            origin: The origin of the URL that was granted, not of the URL in ``.gitmodules``.
         """
         self._named |= {origin}
 

@@ -1,4 +1,4 @@
-"""Find the error of a request to a git server, by what the client has seen."""
+"""Choose the error for a failed request to a git server, by what the client has recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["error_of"]
 def error_of(
     client: GitClient, source: CloneUrl, caught: Exception
 ) -> tuple[DeploycoreError, bool]:
-    """Find the typed error for whatever a client raised.
+    """Return the typed error for an exception that a client raised.
 
     Returns:
         The error, and whether a retry may succeed.

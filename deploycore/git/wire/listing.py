@@ -27,7 +27,7 @@ class ListedRefs:
     """The refs of a repository.
 
     Attributes:
-        refs: From the full name to the hash, by name; for an annotated tag, that of what it tags.
+        refs: The hash of each ref, by full name; for an annotated tag, the hash of what it tags.
         head: The branch that ``HEAD`` names, if it was asked for and the server says so.
     """
 
@@ -77,7 +77,7 @@ def _attempt(
         try:
             refs, symrefs, peeled = client.list_refs(prefixes)
             named = _named({**refs, **peeled}, prefixes)
-            # In version 0, servers say it unasked.
+            # In version 0, servers send this without being asked.
             head = symrefs.get(HEAD) if HEAD in prefixes and refs.get(HEAD) else None
             return ListedRefs(named, _branch(head))
         except Exception as error:
@@ -92,9 +92,9 @@ def _named(refs: Mapping[Ref, ObjectID | None], prefixes: list[bytes]) -> dict[s
     found = {}
     for name, commit in sorted(refs.items()):
         if commit is None or not name.startswith(tuple(prefixes)):
-            continue  # a branch without a commit, or what the server sends unasked
+            continue  # a branch without a commit, or a ref that was not requested
         if name != HEAD and not check_ref_format(name):
-            continue  # such as one with control characters, which git itself does not create
+            continue  # for example with control characters, which git itself does not create
         try:
             found[name.decode()] = commit.decode("ascii")
         except UnicodeDecodeError:

@@ -125,7 +125,7 @@ class FetchReceiver(Protocol):
     def begin(self, commit: str) -> None:
         """Start to receive a pack with this commit; what was received before is dropped.
 
-        The length of the hash tells the object format. Objects in another format are of no use.
+        The length of the hash shows the object format. Objects in another format cannot be used.
         """
 
     def feed(self, data: bytes) -> None:

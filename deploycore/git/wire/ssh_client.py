@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["open_command", "open_ssh_client"]
 
 _VERSION_2 = {"GIT_PROTOCOL": "version=2"}
-# How hosts and git begin the line that says why.
+# The prefixes with which hosts and git begin the line that has the reason.
 _REASONS = (b"ERROR:", b"fatal:", b"error:", b"remote:")
 
 

@@ -110,7 +110,7 @@ def network_failure(source: CloneUrl, error: BaseException) -> GitError:
             hint="Check the provider's proxy or HTTPS_PROXY, or add the host to NO_PROXY.",
             url=url,
         )
-    # To urllib3, the first is a ConnectTimeoutError.
+    # urllib3 makes NewConnectionError a subclass of ConnectTimeoutError, so it is checked first.
     if isinstance(error, exceptions.NewConnectionError | Unreachable | gaierror):
         return GitError(
             f"The git server of {url} cannot be reached.",

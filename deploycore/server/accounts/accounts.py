@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 _WAITING_MOST = 20
 _AT_ISSUER = "(issuer)"
-"""For the limits on attempts. No user can have this name."""
+"""The name under which attempts without a user name are limited. No user can have this name."""
 
 _HELD_SECONDS = 1.0
 _HELD_MOST = 1000
@@ -52,9 +52,9 @@ class Visitor:
     """A user who is signed in, in one browser.
 
     Attributes:
-        caller: The user, with the role that the operations ask for.
+        caller: The user, with the role that operations check.
         session: The digest of the session's cookie.
-        form_token: What each form of this session must hold, against forged requests.
+        form_token: The token that each form of this session must contain, against forged requests.
     """
 
     caller: Caller
@@ -86,7 +86,7 @@ class Accounts:
     async def visitor(self, request: Request) -> Visitor | None:
         """Return who sends a request, by its session cookie; ``None`` if nobody is signed in.
 
-        What an open page asks for by itself does not make the session last longer.
+        Requests that an open page sends by itself do not extend the session.
 
         Raises:
             Refusal: The database cannot be used (503).
@@ -104,7 +104,7 @@ class Accounts:
     def still_holds(self, visitor: Visitor) -> bool:
         """Whether a session has neither ended nor been removed. Call it in a thread.
 
-        The answer is up to a second old: many connections of one session may ask.
+        The result is up to a second old, because many connections of one session may need it.
 
         Raises:
             StoreError: The database cannot be used.
@@ -148,7 +148,7 @@ class Accounts:
         """Sign a user in who comes back from the issuer, and return the cookie of the new session.
 
         Args:
-            started: What the browser has kept of the sign-in that it has begun.
+            started: The cookie in which the browser has kept the sign-in that it began.
 
         Raises:
             Refusal: As :meth:`IssuerSignIn.finish`, or there were too many attempts (429).
@@ -159,7 +159,7 @@ class Accounts:
         try:
             user, operation = await self.issuer.finish(request, started)
         except Refusal as refusal:
-            if refusal.status >= 500:  # which is not the client's fault
+            if refusal.status >= 500:  # an error of the server is not the client's failed attempt
                 await run_in_threadpool(attempts.succeed, _AT_ISSUER, address)
             await run_in_threadpool(self.note_sign_in, None, refusal.code)
             raise
@@ -189,8 +189,8 @@ class Accounts:
         return await self._hashing.run(lambda: self._use_link(request, link, name, password))
 
     def begin_session(self, request: Request, user: str) -> SecretStr:
-        """Begin a session of a user, and return its cookie. A session that the browser had ends,
-        so that nobody can have prepared it. Call it in a thread.
+        """Begin a session of a user, and return its cookie. The browser's earlier session ends, so
+        that an attacker cannot have prepared it. Call it in a thread.
 
         Raises:
             DeploycoreError: The session cannot be stored.
@@ -217,7 +217,7 @@ class Accounts:
         self.auditor.note(visitor.caller, "sign_out", kind="user", subject=visitor.caller.name)
 
     def note_sign_in(self, user: UserRecord | None, outcome: str = "done") -> None:
-        """Record an attempt to sign in. Call it in a thread.
+        """Record an attempt to sign in in the audit log. Call it in a thread.
 
         Args:
             user: The user; ``None`` if there is none with the given name, which is not recorded,

@@ -1,14 +1,14 @@
 """Limits on attempts to sign in, by user name and by address.
 
 After some failures, an address has to wait before its next attempt. The wait doubles with each
-failure, up to a maximum. Failures for a user name make only those addresses wait that have failed
-for it themselves: others cannot lock a user out by wrong passwords from elsewhere. And a one-time
-link, which can be created on the machine, is not limited at all.
+failure, up to a maximum. After failures for a user name, only addresses that have failed for this
+name have to wait. So an attacker at another address cannot lock the user out with wrong passwords.
+One-time links, which can be created on the machine, are not limited.
 
 Failures of addresses are in the store: all servers with one database count them together. Failures
-for names are in the memory of each process, because people enter passwords as names by mistake,
-which are stored nowhere. So two servers allow twice as many free attempts for a name, but never
-more of one address.
+for names are only in the memory of each process, because people enter passwords as names by
+mistake, and these must not be stored. So two servers allow twice as many free attempts for a name,
+but never more from one address.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Attempts:
             raise _refused(wait)
 
     def succeed(self, name: str, address: str) -> None:
-        """Forget the failures for a name, and the last one of the address.
+        """Remove the failures for a name, and the last failure of the address.
 
         Raises:
             StoreError: The database cannot be written.
@@ -99,7 +99,8 @@ class Attempts:
         with self._lock:
             for key in _keys(name, sender):
                 self._failures.pop(key, None)
-        # Were all of them forgotten, an own account would give endless attempts for others.
+        # If all failures of the address were removed, a user could reset them with the own account,
+        # and make any number of attempts for other names.
         self._of_addresses.take_back(sender)
 
     def _wait(self, keys: tuple[_Key, _Key], now: float) -> float:
@@ -131,10 +132,10 @@ class Attempts:
 
 
 def _delay(more: int, at: float, most: float, now: float) -> float:
-    """The seconds to wait after so many failures more than are free.
+    """Return the seconds to wait after some failures more than are free.
 
     Args:
-        at: When the last one was.
+        at: The time of the last failure.
         most: The longest wait.
     """
     is_ahead = at > now + TOLERANCE.total_seconds()  # a clock was set back

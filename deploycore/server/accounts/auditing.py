@@ -27,7 +27,8 @@ _KEYS_MOST = 1000
 
 
 class Auditor:
-    """Adds entries to the audit log. A failure is only logged: what was done is done.
+    """Adds entries to the audit log. A failure is only logged, because the operation cannot be
+    undone.
 
     Refusals are limited to 30 a minute for each caller, and for all others together, so that they
     cannot push other entries out of the log.
@@ -56,10 +57,10 @@ class Auditor:
         """Record an operation. Call it in a thread.
 
         Args:
-            caller: Who asked for it; ``None`` if this is unknown.
+            caller: Who requested it; ``None`` if this is unknown.
             operation: The name of the operation.
-            kind: What it was done to, such as ``application``.
-            subject: The name or number of that.
+            kind: The kind of its subject, such as ``application``.
+            subject: The name or number of its subject.
             outcome: ``done``, or the code of the error.
         """
         actor = caller.actor if caller else ""
@@ -84,7 +85,7 @@ class Auditor:
         body: Mapping[str, Any],
         outcome: str = DONE,
     ) -> None:
-        """Record an operation of the REST API, with what it was about.
+        """Record an operation of the REST API, with its subject.
 
         Args:
             path: The path, with its parameters in braces.
@@ -108,7 +109,8 @@ class Auditor:
 def _subject_of(
     path: str, parameters: Mapping[str, str], body: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """What an operation is about: the first parameter of its path, or what the body names."""
+    """Return the subject of an operation: the first parameter of its path, or the name in the
+    body."""
     named = re.findall(r"{(\w+)}", path)
     if named:
         return named[0], str(parameters.get(named[0], ""))

@@ -29,7 +29,7 @@ VISIT = "deploycore_visit"
 """The cookie of a browser in which nobody is signed in yet."""
 
 ISSUER = "deploycore_issuer"
-"""What a browser keeps while its user signs in at an issuer."""
+"""A sign-in that has begun at an issuer; the browser keeps it until the user comes back."""
 
 _BACKGROUND_HEADER = "x-deploycore-background"
 _BACKGROUND_COOKIE = "deploycore_background"
@@ -40,7 +40,8 @@ _LENGTH_MOST = 4096
 def name_of(cookie: str, request: Request) -> str:
     """Return the name of a cookie for a request.
 
-    With TLS, the prefix has browsers accept the cookie only from this host, and only encrypted.
+    With TLS, the name has a prefix with which browsers accept the cookie only from this host, and
+    only over TLS.
     """
     return f"__Host-{cookie}" if _is_secure(request) else cookie
 
@@ -76,7 +77,7 @@ def set_cookie(
 
 
 def drop_cookie(response: Response, request: Request, cookie: str) -> None:
-    """Have the browser delete a cookie."""
+    """Make the browser delete a cookie."""
     response.delete_cookie(
         name_of(cookie, request),
         path="/",
@@ -87,10 +88,11 @@ def drop_cookie(response: Response, request: Request, cookie: str) -> None:
 
 
 def is_by_a_person(request: Request) -> bool:
-    """Whether a person's click sends a request, not a page that follows what happens.
+    """Whether a person has caused a request, and not a page that updates itself.
 
-    The scripts of pages say so with a header, or with a cookie for a few seconds where they load
-    the page again. Whoever leaves these out has a session that ends as late as any other.
+    The scripts of pages mark their own requests with a header. If they load a page again, they mark
+    that with a cookie for a few seconds. A client that leaves out these marks can only extend its
+    own session, up to the same end as any other.
     """
     return not (
         _BACKGROUND_HEADER in request.headers

@@ -40,14 +40,14 @@ class IssuerSignIn:
         self._store = store
         self._issuer = Issuer(settings)
         self._public_url = public_url
-        # The issuer may hang, or many people may come at once: nothing else waits for that.
+        # A slow issuer, or many people at once, must not delay other requests.
         self._threads = SignInThreads(_THREADS, most=_WAITING_MOST)
 
     async def begin(self, request: Request, following: str) -> tuple[str, Started]:
-        """Return the issuer's page to go to, and what the browser has to keep.
+        """Return the address of the issuer's page, and the value that the browser has to keep.
 
         Args:
-            following: The page to go to in the end.
+            following: The page to open after the sign-in.
 
         Raises:
             Refusal: The issuer cannot be used (502), or too many people are signing in (503).
@@ -60,7 +60,7 @@ class IssuerSignIn:
         """Return the user who comes back from the issuer.
 
         Args:
-            started: What the browser has kept.
+            started: The value that the browser has kept.
 
         Raises:
             Refusal: The answer is invalid or was used before, or the user may not sign in (403), or

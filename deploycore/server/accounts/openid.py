@@ -1,7 +1,7 @@
 """Sign in at an OpenID Connect issuer: the authorization code flow with PKCE.
 
-Each sign-in has a state, a nonce and a code verifier of its own, which only the browser that began
-it has, in a cookie. The issuer is asked over the project's HTTP client, with its limits.
+Each sign-in has its own state, nonce and code verifier. Only the browser that began the sign-in has
+them, in a cookie. Requests to the issuer use the project's HTTP client, with its limits.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ _LIMITS = HttpSettings(
 )
 _DISCOVERY = "/.well-known/openid-configuration"
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
-"""Only signatures by a key pair. With others, whoever has the client's secret could sign."""
+"""Only signatures with a key pair. With other algorithms, anyone who has the client's secret could
+sign."""
 
 _WRONG = (JoseError, ValueError, TypeError, LookupError, AttributeError)
-"""What the libraries raise for tokens and keys that are wrong, whatever their form."""
+"""The exceptions of the libraries for invalid tokens and keys of any form."""
 
 _KEPT_SECONDS = 3600.0
 _KEYS_AGAIN_AFTER = 60.0
@@ -63,13 +64,13 @@ _CODE_LENGTH_MOST = 4096
 
 @checked_dataclass(frozen=True)
 class Started:
-    """What a browser keeps of a sign-in that it has begun.
+    """A sign-in that has begun, as the browser keeps it.
 
     Attributes:
         state: Binds the issuer's answer to the browser.
         nonce: Binds the issuer's token to the browser.
-        verifier: Shows the issuer that the code is used by who asked for it.
-        following: The page to go to in the end.
+        verifier: Proves to the issuer that the code is used by the client that requested it.
+        following: The page to open after the sign-in.
     """
 
     state: str
@@ -79,13 +80,14 @@ class Started:
 
     @classmethod
     def new(cls, following: str) -> Started:
-        """Return one with new secrets."""
+        """Create a sign-in with new secrets."""
         state, nonce = (new_secret().get_secret_value() for _ in range(2))
         return cls(state, nonce, new_secret(), following)
 
     @classmethod
     def of_cookie(cls, cookie: SecretStr | None) -> Started | None:
-        """Return that of a cookie; ``None`` if there is none, or it is malformed."""
+        """Read the sign-in from the value of a cookie; ``None`` if there is none, or it is
+        malformed."""
         if cookie is None:
             return None
         try:
@@ -102,7 +104,7 @@ class Started:
 
 @dataclass
 class _Known:
-    """What the issuer has said of itself, and its keys."""
+    """The issuer's description of itself, and its keys."""
 
     metadata: Mapping[str, Any]
     read_at: float
@@ -135,7 +137,7 @@ class Issuer:
         """Return the issuer's page at which a user signs in.
 
         Raises:
-            Refusal: The issuer cannot be reached, or does not answer as it should (502).
+            Refusal: The issuer cannot be reached, or its response is invalid (502).
         """
         metadata = self._discovered().metadata
         parameters = {
@@ -213,7 +215,8 @@ class Issuer:
             return client.send_form(endpoint, fields)
 
     def _verified(self, token: str, nonce: str) -> Mapping[str, Any]:
-        """The claims of a token, whose signature, issuer, audience, times and nonce are right."""
+        """Return the claims of a token after checks of its signature, issuer, audience, times and
+        nonce."""
         try:
             decoded = self._decoded(token)
             options = {
@@ -297,7 +300,7 @@ def _refuse_other_state(started: Started, query: Mapping[str, str]) -> None:
 
 
 def _endpoint(metadata: Mapping[str, Any], name: str) -> str:
-    """An address of the issuer, which is encrypted, or on this machine."""
+    """Return an address of the issuer, which must use TLS or be on this machine."""
     found = metadata.get(name)
     try:
         parts = urlsplit(found) if isinstance(found, str) else urlsplit("")

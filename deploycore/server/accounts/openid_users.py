@@ -1,4 +1,4 @@
-"""Which user and which role the claims of an issuer give."""
+"""The user and the role that an issuer's claims give."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Found(NamedTuple):
     """The user of an issuer's claims.
 
     Attributes:
-        operation: What was done to the user, by the name of the API's operation; may be empty.
+        operation: The change of the user, as the name of the API's operation; empty if there was
+            none.
     """
 
     user: UserRecord
@@ -35,8 +36,8 @@ class Found(NamedTuple):
 def user_of(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any]) -> Found:
     """Return the user of an issuer's claims. The first sign-in adds the user.
 
-    A user is found by the issuer and its subject alone. A name or an email address could belong to
-    somebody else at the issuer.
+    A user is found only by the issuer and its subject. The same name or email address could belong
+    to another person at the issuer.
 
     Raises:
         Refusal: The user may not sign in (403).
@@ -97,7 +98,8 @@ def _add(store: Store, settings: OpenIdSettings, claims: Mapping[str, Any], role
                 store.users.add(name, role=role, issuer=issuer, subject=subject), "add_user"
             )
         except (ConfigurationError, StoreError) as error:
-            # Two first sign-ins at once: the other one has added the user, or taken the name.
+            # Two first sign-ins may run at once. Then the other one has added the user or taken the
+            # name.
             known = store.users.find_identity(issuer, subject)
             if known is not None:
                 return Found(known, "")

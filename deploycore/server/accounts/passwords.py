@@ -20,7 +20,7 @@ _LENGTH_MOST = 1000
 
 
 def new_hasher() -> PasswordHasher:
-    """Return what hashes: Argon2id, by default with 64 MiB and three passes (RFC 9106, 4)."""
+    """Return the hash function: Argon2id, by default with 64 MiB and three passes (RFC 9106, 4)."""
     return PasswordHasher()
 
 
@@ -52,10 +52,11 @@ class Passwords:
             return self._hasher.hash(text)
 
     def verify(self, stored: str | None, password: SecretStr) -> bool:
-        """Whether a password is the one of a hash.
+        """Whether a password matches a hash.
 
         Args:
-            stored: The hash. Without one, another hash is verified, so that this takes as long.
+            stored: The hash. If it is ``None``, another hash is verified, so that the time is the
+                same.
         """
         text, dummy = _normalized(password)[: _LENGTH_MOST + 1], self._dummy_hash()
         try:
@@ -65,7 +66,7 @@ class Passwords:
             return False
 
     def is_outdated(self, stored: str) -> bool:
-        """Whether a hash was made with other parameters than new ones."""
+        """Whether a hash has other parameters than those of new hashes."""
         return self._hasher.check_needs_rehash(stored)
 
     def _dummy_hash(self) -> str:
@@ -76,6 +77,7 @@ class Passwords:
 
 
 def _normalized(password: SecretStr) -> str:
-    """The text that is hashed. Keyboards write one character in several ways (NIST SP 800-63B)."""
+    """Normalize a password before it is hashed: keyboards write the same character in several ways
+    (NIST SP 800-63B)."""
     text = unicodedata.normalize("NFKC", password.get_secret_value())
     return text.encode("utf-8", "replace").decode()

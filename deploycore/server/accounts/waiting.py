@@ -1,4 +1,5 @@
-"""Threads for sign-ins, so that a flood of them takes neither the processor nor other threads."""
+"""Threads for sign-ins, so that many sign-ins at once do not use up the processor or the threads of
+other requests."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 
 class SignInThreads:
-    """Runs a few functions at once in threads, and lets only some others wait for their turn.
+    """Runs a few functions at once in threads. Only a limited number of others may wait.
 
     Use it only in the event loop's thread.
 

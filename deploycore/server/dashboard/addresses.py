@@ -8,15 +8,15 @@ __all__ = ["is_web_address", "own_page"]
 
 _LENGTH_MOST = 1000
 _PAGE = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-"""A path on this server: one slash, and no backslash, which some browsers take for one. A control
-character, which browsers leave out, is not in it either."""
+"""A path on this server: it starts with exactly one slash. It has no backslash, which some browsers
+treat as a slash, and no control character, which browsers remove."""
 
 
 _WEB = re.compile(r"https?://[A-Za-z0-9\[][!-~]*", re.ASCII)
 
 
 def is_web_address(given: object) -> bool:
-    """Whether a text that a plugin gives is an address to link to: of a page on the web."""
+    """Whether a text from a plugin is an address that may be a link: that of a web page."""
     return isinstance(given, str) and len(given) <= _LENGTH_MOST and bool(_WEB.fullmatch(given))
 
 

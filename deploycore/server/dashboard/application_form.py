@@ -1,6 +1,6 @@
 """The form of an application: its fields from a declaration, and a declaration from its fields.
 
-A declaration may hold more than the form shows. What the form does not show stays as it is.
+A declaration may contain more than the form shows. Everything that the form does not show is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TEXTS = ("provider", "repository", "ref", "target")
 _FLAGS = ("submodules", "lfs")
 _ON = "on"
 
-# The field of the form for each path of a declaration; the longest path that fits counts.
+# The field of the form for each path of a declaration. The longest matching path is used.
 _FIELDS: Mapping[str, str] = {
     "name": "name",
     "provider": "provider",
@@ -48,7 +48,7 @@ _DETAILS = (
     ("repository", "repository"),
     ("provider", "provider"),
 )
-"""The field that an error is about, by what its details name; the first one counts."""
+"""Return the field that an error is about, from the error's details; the first one is used."""
 
 
 def values_of(declaration: Mapping[str, Any]) -> dict[str, str]:
@@ -73,7 +73,8 @@ def values_of(declaration: Mapping[str, Any]) -> dict[str, str]:
 
 
 def locked_fields(declaration: Mapping[str, Any]) -> set[str]:
-    """Return the fields that hold more than the form can show, so that it must not change them."""
+    """Return the fields whose values the form cannot show completely, so it must not change
+    them."""
     steps, health = declaration.get("steps", {}), declaration.get("health_check") or {}
     found = {
         name for name in _STEPS if not all(set(each) <= {"run"} for each in steps.get(name, ()))
@@ -105,7 +106,7 @@ def declaration_of(form: Mapping[str, str], before: Mapping[str, Any]) -> dict[s
 
 
 def errors_of(refusal: Refusal | None) -> dict[str, str]:
-    """Return the error of each field; an empty text for all others."""
+    """Return the error of each field; an empty text if it has none."""
     errors: dict[str, str] = defaultdict(str)
     for problem in refusal.details.get("fields", ()) if refusal else ():
         path, _, said = str(problem).partition(": ")
@@ -135,7 +136,7 @@ def _field_of(path: str) -> tuple[str, Sequence[str]]:
 
 
 def _place(rest: Sequence[str]) -> str:
-    """Where in a field something is wrong, such as the line of a command."""
+    """Return the place of an error within a field, such as the line of a command."""
     if not rest or not rest[0].isdigit():
         return ""
     return f"line {int(rest[0]) + 1} "
@@ -150,7 +151,7 @@ def _number(value: object) -> str:
 
 
 def _line(command: Mapping[str, Any]) -> str:
-    """A command as a line."""
+    """Return a command as one line."""
     shell = command.get("shell")
     return str(shell) if shell else shlex.join(command.get("run", ()))
 

@@ -1,7 +1,7 @@
-"""What the fields of an application's form mean, in the words of the form.
+"""The help for the fields of an application's form.
 
-The descriptions of the declaration's fields name values of YAML, such as ``null``. A form has check
-boxes and empty inputs instead.
+The descriptions of the declaration's fields refer to values of YAML, such as ``null``. A form has
+check boxes and empty inputs instead, so it has its own texts.
 """
 
 from __future__ import annotations
@@ -43,4 +43,4 @@ HELP: Mapping[str, str] = {
     "watch": "Skip a deployment if no file that matches one of these patterns changed since"
     " the live commit. One pattern on each line, as in `.gitignore`.",
 }
-"""The help by field of the form, and by section."""
+"""The help for each field of the form, and for each section."""

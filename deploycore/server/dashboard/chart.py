@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Bar:
-    """A deployment."""
+    """A deployment, as a bar."""
 
     x: float
     width: float
@@ -42,7 +42,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the template draws.
+    """The data that the template draws.
 
     Attributes:
         lines: The height of each grid line, with its text.
@@ -59,7 +59,7 @@ class Chart:
 
 
 def chart_of(items: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """Return the chart of deployments, the oldest first; ``None`` of fewer than two."""
+    """Return the chart of deployments, the oldest first; ``None`` if there are fewer than two."""
     if len(items) < 2:
         return None
     base = HEIGHT - _BOTTOM

@@ -38,7 +38,7 @@ __all__ = ["Dashboard"]
 
 _STATIC = "/static/{name}"
 _SIGN_IN_BYTES = 64 * 1024
-"""Anybody may send a form to sign in, on as many connections as there are."""
+"""The maximum size of the sign-in form, which anybody may send over any number of connections."""
 
 _MEDIA_TYPES = {
     "css": "text/css",
@@ -137,7 +137,8 @@ class Dashboard:
 
 
 def _form_token(request: Request, visitor: Visitor | None) -> tuple[SecretStr, SecretStr | None]:
-    """Return what forms must hold, and a new cookie that it belongs to, if there is none yet."""
+    """Return the form token for a page, and a new cookie that it belongs to, if the browser has
+    none yet."""
     if visitor is not None:
         return visitor.form_token, None
     known = read_cookie(request, VISIT)
@@ -148,7 +149,8 @@ def _form_token(request: Request, visitor: Visitor | None) -> tuple[SecretStr, S
 
 
 def _to_sign_in(request: Request) -> Response:
-    """Have somebody sign in, and come back to the page; what a form held has to be sent again."""
+    """Send the browser to the sign-in page, and then back to this page. The content of a form has
+    to be sent again."""
     path = request.url.path if request.method == "GET" else "/"
     if request.method == "GET" and request.url.query:
         path += f"?{request.url.query}"

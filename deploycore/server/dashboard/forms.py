@@ -20,7 +20,7 @@ _FIELDS_MOST = 1000
 
 
 class Form(Mapping[str, str]):
-    """The fields of a form. Of a name that occurs several times, the last one counts.
+    """The fields of a form. If a name occurs several times, the last field is used.
 
     A form may hold secrets, so its ``repr`` has the names only.
     """
@@ -50,8 +50,8 @@ async def read_form(request: Request, options: ServerOptions) -> Form:
     """Read the form that a request sends.
 
     Raises:
-        Refusal: It is no form (415), cannot be read (400), or is too large or too slow, as for
-            every body.
+        Refusal: The body is not a form (415), cannot be read (400), or is too large or too slow, as
+            for every body.
     """
     body = await read_body(request, options)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -71,7 +71,7 @@ async def read_form(request: Request, options: ServerOptions) -> Form:
 
 
 def refuse_forged(form: Form, wanted: SecretStr | None) -> None:
-    """Refuse a form that a page of another site may have made the browser send.
+    """Refuse a form that another site may have caused the browser to send.
 
     Args:
         wanted: The form token that belongs to the request's cookie; ``None`` without a cookie.
@@ -91,17 +91,17 @@ def refuse_forged(form: Form, wanted: SecretStr | None) -> None:
 
 
 def refuse_foreign(request: Request, *, own_hosts: frozenset[str]) -> None:
-    """Refuse a form that the browser says a page of another site sends.
+    """Refuse a form if the browser reports that it comes from another site.
 
     Args:
         own_hosts: The hosts of this server besides the one in the request, with their ports.
 
     Raises:
-        Refusal: It does (403).
+        Refusal: The form comes from another site (403).
     """
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    if site is not None:  # only with TLS, and on this machine
+    if site is not None:  # browsers send this header only with TLS, and on this machine
         is_own = site in ("same-origin", "none")
     else:
         hosts = own_hosts | {request.headers.get("host", "")}

@@ -1,4 +1,4 @@
-"""Links of pages, made of those that operations return."""
+"""Links between pages of the dashboard, from the links in operations' responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def following(path: str, query: Mapping[str, str], following: str | None, name: 
         path: The page's path.
         query: The page's query, which the link keeps.
         following: The ``next`` of the operation.
-        name: The parameter of its query that names the place.
+        name: The parameter of its query that has the position.
     """
     if following is None:
         return ""

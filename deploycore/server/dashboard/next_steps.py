@@ -1,4 +1,5 @@
-"""The page for a command that a hint names, so that the next step is possible in the browser."""
+"""Find the page for a command that a hint names, so that the user can do the next step in the
+browser."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ _PAGES: Mapping[str, tuple[str, str, Role]] = {
     "webhook show": ("/applications/{}/webhook", "Webhook of {}", "read"),
 }
 
-# What these commands are about is a deployment, by its number, or the last one of an application.
+# These commands are about a deployment: the one with the given number, or the last one of the given
+# application.
 _OF_A_DEPLOYMENT = ("cancel", "logs", "show")
 
 
@@ -64,7 +66,7 @@ def steps_for(hint: str, may: Callable[[Role], bool]) -> dict[str, str]:
 
     Args:
         hint: The hint.
-        may: Tells whether the user has a role.
+        may: Returns whether the user has a role.
     """
     found = {}
     for each in _COMMAND.finditer(hint):
@@ -86,6 +88,6 @@ def _page_of(command: str, name: str) -> tuple[str, str, Role]:
 
 @pass_context
 def next_steps(context: Context, hint: str | None) -> dict[str, str]:
-    """Return the pages for a hint, as a filter of templates that know the user."""
+    """Return a filter for templates that finds the pages for a hint, for this user."""
     may: Any = context.get("may")
     return steps_for(hint, may) if hint and may else {}

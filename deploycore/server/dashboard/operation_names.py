@@ -1,4 +1,4 @@
-"""The names of operations in the audit log, as people read them."""
+"""The names of operations in the audit log, for people."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ OPERATION_NAMES: Mapping[str, str] = {
     "sign_out": "Sign-out",
     "use_link": "One-time link used",
 }
-"""By the technical name: that of the operation of the REST API, or of what pages record."""
+"""By the technical name: the operation of the REST API, or the name that a page records."""
 
 
 def operation_name(operation: str) -> str:
-    """Return the name of an operation. What is not known is what a refused form was sent to."""
+    """Return the name of an operation. An unknown name is the path of a form that was refused."""
     return OPERATION_NAMES.get(operation) or operation.replace("_", " ").capitalize()

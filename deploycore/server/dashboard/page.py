@@ -1,4 +1,4 @@
-"""What describes a page: its path, the role that it needs, and the function that renders it."""
+"""The description of a page: its path, the role that it needs, and the function that renders it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Page"]
 
 @dataclass(frozen=True)
 class Page:
-    """A page, or what a form of it is sent to.
+    """A page, or the target of one of its forms.
 
     Attributes:
         method: GET for a page, POST for a form.

@@ -1,8 +1,8 @@
 """The form of a provider, made from the fields of its kind: any plugin has one.
 
-All names of inputs begin with what they are for: ``field.`` for a value, ``reference.`` for where a
-secret is read from, ``unset.`` to remove a secret. So no field of a plugin can take the place of
-another input.
+All names of inputs have a prefix: ``field.`` for a value, ``reference.`` for the place that a
+secret is read from, ``unset.`` for the removal of a secret. So a plugin's field cannot have the
+name of another input.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def groups_of(
         settings: The provider's present settings.
         stored: Where its secrets are stored.
         errors: What is wrong, by field.
-        recognized: The fields that a pasted address tells.
-        only: The names of the fields that are wanted (default: all).
+        recognized: The fields that were found in a pasted address.
+        only: The names of the fields to return (default: all).
     """
     settings, stored, errors = settings or {}, stored or {}, errors or {}
     wanted = None if only is None else set(only)
@@ -156,7 +156,7 @@ def _input(
         is_set=given not in ("", default) or bool(reference),
         options=options,
         stored=kept,
-        # What is no reference may be a secret in the wrong place.
+        # If the text is not a reference, it may be a secret in the wrong input.
         reference=reference if _REFERENCE.fullmatch(reference) else "",
         may_be_removed=bool(kept) and not field["required"],
         error=errors.get(name, ""),

@@ -27,7 +27,8 @@ _HEADERS = {
     " img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    # With "no-referrer", as elsewhere, browsers would not say which page sends a form.
+    # With "no-referrer", which all other responses have, browsers would not say which page sends a
+    # form.
     "Referrer-Policy": "same-origin",
 }
 
@@ -115,13 +116,14 @@ def _environment() -> Environment:
 
 
 def _static_address(name: str) -> str:
-    """The address of a static file, which changes with it, so that browsers may keep it."""
+    """Return the address of a static file. It changes with the file's content, so that browsers may
+    cache the file."""
     digest = hashlib.sha256(static_files()[name]).hexdigest()[:12]
     return f"/static/{name}?v={digest}"
 
 
 def _navigation(role: Role) -> list[tuple[str, str]]:
-    """The path and name of each subject that a role may see."""
+    """Return the path and name of each subject that a role may see."""
     return [(path, name) for path, name, wanted in _NAVIGATION if may(role, wanted)]
 
 

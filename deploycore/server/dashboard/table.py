@@ -40,8 +40,8 @@ PAGES: tuple[Page, ...] = (
     *audit.PAGES,
     *account.PAGES,
 )
-"""All pages, and what their forms are sent to.
+"""All pages, and the targets of their forms.
 
-The forms for something new are below ``/-/``, which no name can be: an application may be called
-"new".
+The forms for something new are below ``/-/``, because no name can be "-", but an application may be
+called "new".
 """

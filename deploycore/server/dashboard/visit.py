@@ -1,4 +1,4 @@
-"""One request for a page: who sends it, its form, and how to ask operations and respond."""
+"""One request for a page: who sends it, its form, and methods to run operations and to respond."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Visit:
         visitor: Who is signed in; ``None`` on pages for everybody.
         form: The fields of the form that was sent; empty for GET.
         accounts: Signs users in and out.
-        form_token: What forms of this page must hold.
+        form_token: The token that forms of this page must contain.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Visit:
             parameters: The values of the path's parameters.
 
         Returns:
-            What the response has as JSON; ``None`` if it has no content.
+            The JSON of the response; ``None`` if it has no content.
 
         Raises:
             Refusal: As over HTTP.
@@ -109,11 +109,11 @@ class Visit:
         return render(template, given | context, status=status)
 
     def go(self, path: str, *, done: str = "", **query: Any) -> Response:
-        """Return a redirect to a page of ours, after a form was sent.
+        """Return a redirect to a page of this server, after a form was sent.
 
         Args:
             path: The page's path, with its parameters quoted by ``quoted``.
-            done: What was done, a key of ``rendering.DONE``: the page shows the message.
+            done: A key of ``rendering.DONE``, whose message the page shows.
         """
         given = {"done": done, **query} if done else query
         return RedirectResponse(f"{path}?{urlencode(given)}" if given else path, status_code=303)

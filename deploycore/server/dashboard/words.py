@@ -1,4 +1,4 @@
-"""Values as people read them: times, durations, sizes and states. The templates' filters."""
+"""Values for people: times, durations, sizes and states. These are the templates' filters."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def shown(text: object, most: int = 200) -> str:
-    """Return a text of somebody else: control characters escaped, and cut if it is very long."""
+    """Return a text from outside: control characters are escaped, and a very long text is cut."""
     found = str(text)
     return printable(found if len(found) <= most else f"{found[:most]}…")
 

@@ -130,10 +130,10 @@ def diagnose_installation(api: Api, call: Call) -> Response:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """A context for checks, which import plugins in processes of their own and ask hosts.
+    """A context for checks, which import plugins in separate processes and send requests to hosts.
 
     Raises:
-        Refusal: Somebody else's checks are still running (503).
+        Refusal: The checks of another request are still running (503).
     """
     if not _examining.acquire(timeout=20):
         raise Refusal(

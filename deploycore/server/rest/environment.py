@@ -24,7 +24,8 @@ _STORED = "stored"
 _VALUE_LENGTH = 65_536
 
 _changing = threading.Lock()
-"""A variable is changed by writing the whole declaration; two requests must not undo each other."""
+"""A variable is changed by writing the whole declaration. This lock prevents that one of two
+requests at once undoes the other."""
 
 
 class VariableView(View):
@@ -114,7 +115,8 @@ def put_variable(api: Api, call: Call) -> Response:
         before = _variables(record).get(name)
         changed = _with_variable(record, name, _declared(given))
         if given.secret is not None:
-            # First: a deployment that begins between both must find a value.
+            # Store the value first: a deployment that starts between the two writes must find a
+            # value.
             api.installation.keep_application_secret(record.name, name, given.secret)
             record = api.application(record.name)
             changed = _with_variable(record, name, _declared(given))
@@ -148,7 +150,7 @@ def delete_variable(api: Api, call: Call) -> Response:
 
 
 def _declared(given: VariableGiven) -> str | Mapping[str, str]:
-    """What the declaration has for a variable."""
+    """Return the entry for a variable in the declaration."""
     if given.secret is not None:
         return {"secret": _STORED}
     return {"secret": given.source} if given.source is not None else given.value or ""
@@ -157,7 +159,8 @@ def _declared(given: VariableGiven) -> str | Mapping[str, str]:
 def _with_variable(
     record: ApplicationRecord, name: str, declared: str | Mapping[str, str] | None
 ) -> Application:
-    """The definition with a variable added or changed; without it for ``None``."""
+    """Return the definition with a variable added or changed, or without it if the value is
+    ``None``."""
     values: dict[str, Any] = record.definition.as_dict()
     environment = {**values.get("environment", {}), name: declared}
     if declared is None:

@@ -110,7 +110,7 @@ def list_events(api: Api, call: Call) -> Response:
     places = found.groups(default=str(_LARGEST)) if found else (_LARGEST,) * 3
     before = tuple(min(int(each), _LARGEST) for each in places)
     lists = _lists(api, query, before)
-    # Each kind stays in the order of its ids, whatever the clocks of machines said.
+    # Each kind stays in the order of its ids, even if the clocks of machines differ.
     merged = list(heapq.merge(*lists, key=lambda each: each.at, reverse=True))
     items = merged[: query.limit]
     following = None
@@ -122,14 +122,14 @@ def list_events(api: Api, call: Call) -> Response:
 
 
 def _lists(api: Api, query: EventQuery, before: Sequence[int]) -> list[list[EventView]]:
-    """What happened, by kind."""
+    """Return the events by kind."""
     store, limit, application = api.installation.store, query.limit + 1, query.application
     ran, asked, came = before
     lists: list[list[EventView]] = []
     if query.kind in (None, "deployment") or application is not None:
         try:
             history = store.deployments.history(application, before=ran, limit=limit)
-        except ConfigurationError as error:  # there is no such application
+        except ConfigurationError as error:  # the application does not exist
             raise missing(error) from None
         if query.kind in (None, "deployment"):
             lists.append([_of_deployment(each) for each in history])
@@ -144,7 +144,7 @@ def _lists(api: Api, query: EventQuery, before: Sequence[int]) -> list[list[Even
 
 
 def _last_ids(items: Sequence[EventView], before: Sequence[int]) -> str:
-    """Behind which ids the rest of the lists is."""
+    """Return the ids after which the rest of each list follows."""
     kinds = (
         [each.deployment.id for each in items if each.deployment],
         [each.request.id for each in items if each.request],

@@ -161,7 +161,7 @@ class OverviewQuery(Given):
     @field_validator("search")
     @classmethod
     def _has_few_words(cls, text: str) -> str:
-        if len(text.split()) > _WORDS_MOST:  # each one is looked for in each application
+        if len(text.split()) > _WORDS_MOST:  # each word is searched in every application
             raise ValueError(f"should have at most {_WORDS_MOST} words")
         return text
 
@@ -174,7 +174,7 @@ class OverviewQuery(Given):
 
     @property
     def place(self) -> Place | None:
-        """The place that ``after`` names."""
+        """Return the position that ``after`` contains."""
         found = _PLACE.fullmatch(self.after or "")
         if found is None:
             return None

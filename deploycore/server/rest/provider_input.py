@@ -1,4 +1,5 @@
-"""Check what a client gives for a provider, and prove it at the git host before it is stored."""
+"""Check the fields of a provider from a client, and verify the provider at the git host before it
+is stored."""
 
 from __future__ import annotations
 
@@ -80,10 +81,11 @@ def _misplaced(
 
 
 class Proof:
-    """Proves an opened provider at its git host, in time, or prevents that it is stored.
+    """Verifies an opened provider at its git host within a time limit, or prevents that it is
+    stored.
 
     Attributes:
-        account: Who is signed in; ``None`` if nothing was proved.
+        account: The account that is signed in; ``None`` if the provider was not verified.
     """
 
     def __init__(self, api: Api) -> None:
@@ -92,7 +94,7 @@ class Proof:
         self._is_over = threading.Event()
 
     def verify(self, opened: Provider) -> None:
-        """Prove a provider; the ``verify`` of calls that store one."""
+        """Verify a provider. This is the argument ``verify`` of calls that store a provider."""
         provider = limited(opened)
         account = provider.authenticate()
         verify_ssh(provider, self._api.installation.git_settings)
@@ -101,7 +103,8 @@ class Proof:
         self.account = account.username
 
     def store(self, action: Callable[[], T]) -> T:
-        """Run an action that asks the git host by ``verify``, and then stores something.
+        """Run an action that first calls ``verify``, which sends requests to the git host, and then
+        stores something.
 
         Raises:
             Refusal: The host did not answer in time (504), or too many requests ask hosts (503).
@@ -115,7 +118,7 @@ class Proof:
 
 @contextmanager
 def explaining_host_keys() -> Iterator[None]:
-    """Tell of an unknown key of an SSH server how to trust it."""
+    """Describe in an error how to trust an unknown key of an SSH server."""
     try:
         yield
     except HostKeyRefused as error:
@@ -131,7 +134,7 @@ def refuse_other_generation(record: ProviderRecord, wanted: int | None) -> None:
     """Refuse a change if the provider was changed since the client has read it.
 
     Raises:
-        Refusal: It was (409).
+        Refusal: The provider was changed (409).
     """
     if wanted not in (None, record.generation):
         raise Refusal(

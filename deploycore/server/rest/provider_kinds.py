@@ -89,7 +89,7 @@ OPERATIONS = (
     Operation(
         "POST",
         f"{_KINDS}/recognize",
-        "admin",  # it runs code of all plugins
+        "admin",  # it runs the code of all plugins
         recognize_address,
         {200: RecognizedAddress},
         body=AddressGiven,

@@ -27,7 +27,7 @@ def provider_record(api: Api, name: str) -> ProviderRecord:
     """Return the provider of a path.
 
     Raises:
-        Refusal: There is none (404).
+        Refusal: The provider does not exist (404).
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise Refusal(

@@ -50,7 +50,8 @@ PROVIDER = f"{PREFIX}/providers/{{provider}}"
 
 _COUNTED_MOST = 1000
 _HOST_REFUSALS = (404, 502, 504)
-"""What operations respond that ask the git host: not found, failed, or too late."""
+"""The error responses of operations that send requests to the git host: not found, failed, or too
+late."""
 
 
 def list_providers(api: Api, call: Call) -> Response:
@@ -103,7 +104,7 @@ def add_provider(api: Api, call: Call) -> Response:
     """
     given = checked(ProviderGiven, call.body)
     installation, proof = api.installation, Proof(api)
-    if re.fullmatch(NAME_PATTERN, given.name):  # else it is told with all other problems
+    if re.fullmatch(NAME_PATTERN, given.name):  # otherwise it is reported with all other problems
         with about_field("name"):  # before the git host is asked
             installation.store.refuse_taken_provider(given.name)
     plugin = load_plugin(given.kind)

@@ -32,7 +32,8 @@ _COMMITS_MOST = 50
 _READ_MOST = 500
 
 _comparing = threading.BoundedSemaphore(4)
-"""A comparison of large releases takes seconds. Other requests must find a thread."""
+"""Maximum number of comparisons at once. One of large releases takes seconds, and threads must be
+left for other requests."""
 
 ReleaseState = Literal["live", "kept", "failed", "unknown"]
 
@@ -296,7 +297,7 @@ def _direction(release: Release, live: Release | None) -> Literal["older", "newe
 def _commits_between(
     api: Api, application: str, release: Release, live: Release | None
 ) -> list[CommitView]:
-    """The commits that were live after the older of two releases, up to the newer one."""
+    """Return the commits that were live after the older of two releases, up to the newer one."""
     if live is None or live.deployment is None or release.deployment is None:
         return []
     first, last = sorted((release.deployment.id, live.deployment.id))

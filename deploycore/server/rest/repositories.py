@@ -183,10 +183,10 @@ def _refs(api: Api, call: Call, kind: Kind) -> Response:
 
 
 def _provider(api: Api, call: Call) -> ProviderRecord:
-    """The provider of a path.
+    """Return the provider of a path.
 
     Raises:
-        Refusal: There is none (404).
+        Refusal: The provider does not exist (404).
     """
     try:
         return api.installation.store.get_provider(call.path["provider"])
@@ -218,7 +218,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET",
         f"{_PROVIDER}/owners",
-        "admin",  # who may create applications; others have no use for the names
+        "admin",  # only admins can create applications, and need the names for that
         list_owners,
         {200: OwnerPage},
         query=ListingQuery,

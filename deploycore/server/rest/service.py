@@ -1,6 +1,6 @@
 """Answers the requests of the table's operations: over HTTP, and for the dashboard's pages.
 
-Both are authorized, checked and run alike, so the dashboard can do nothing that a client could not.
+Both are authorized, checked and run in the same way, so the dashboard cannot do more than a client.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Rest:
         self._quiet = QuietLogger(logger)
 
     def endpoint(self, operation: Operation) -> Endpoint:
-        """Return what answers the requests of one operation over HTTP."""
+        """Return the function that answers the requests of one operation over HTTP."""
 
         async def respond(request: Request) -> Response:
             request.scope[ROUTE] = operation.path
@@ -80,7 +80,8 @@ class Rest:
             call = Call(request.path_params, query, body, caller)
             if operation.can_follow and _wants_events(request):
                 return await self._followed(request, operation, call, visitor)
-            if operation.run is Api.health:  # told even while all threads wait for something
+            # it must respond even while all threads wait for something
+            if operation.run is Api.health:
                 return self._api.health(call)
             return await run_in_threadpool(self._run, operation, call)
 
@@ -105,7 +106,7 @@ class Rest:
             body: The body.
 
         Returns:
-            What the response has as JSON; ``None`` if it has no content.
+            The JSON of the response; ``None`` if it has no content.
 
         Raises:
             Refusal: The caller's role is too low (403), or as over HTTP.
@@ -129,8 +130,8 @@ class Rest:
     ) -> tuple[Visitor | None, Caller | None]:
         """Return who sends a request: a user's session in a browser, or a token.
 
-        A session may only read here. What changes something goes through the dashboard's forms,
-        which hold a token against forged requests.
+        A session may only read here. Changes need the dashboard's forms, which contain a token
+        against forged requests.
         """
         role = operation.role
         if role is None or (operation.run is Api.metrics and self._options.metrics_open):
@@ -178,7 +179,7 @@ class Rest:
         return response
 
     def _note(self, operation: Operation, call: Call, outcome: str) -> None:
-        """Record in the audit log what an operation that changes something has done."""
+        """Record the result of an operation that changes something in the audit log."""
         is_test = getattr(call.query, "dry_run", False) or _is_test(operation, call.body)
         if operation.method != "GET" and call.caller is not None and not is_test:
             self._accounts.auditor.note_operation(
@@ -214,7 +215,7 @@ def refuse_below(caller: Caller, wanted: Role) -> None:
     """Refuse a caller whose role does not include a required one.
 
     Raises:
-        Refusal: It does not (403).
+        Refusal: The role is too low (403).
     """
     if not may(caller.role, wanted):
         raise Refusal(
@@ -228,7 +229,7 @@ def refuse_below(caller: Caller, wanted: Role) -> None:
 
 
 def _is_test(operation: Operation, body: Mapping[str, Any]) -> bool:
-    """Whether a body asks only what would change."""
+    """Whether a body requests a dry run."""
     fields = operation.body.model_fields if operation.body else {}
     return "dry_run" in fields and body.get("dry_run") is True
 

@@ -26,7 +26,7 @@ from deploycore.tokens import DeviceFlow, Token
 __all__ = ["OPERATIONS"]
 
 _SIGN_IN = f"{PREFIX}/sign-ins/{{sign_in}}"
-_PORT_BY_HAND = 8912  # nothing listens there: the browser shows the address that it cannot open
+_PORT_BY_HAND = 8912  # no program listens there: the browser shows the address that it cannot open
 
 
 def begin_sign_in(api: Api, call: Call) -> Response:

@@ -132,4 +132,4 @@ OPERATIONS = (
     *audit.OPERATIONS,
     *account.OPERATIONS,
 )
-"""All operations but the webhook's, which a signature opens, not a role."""
+"""All operations except the webhook's, which requires a signature instead of a role."""

@@ -253,10 +253,10 @@ def _is_former_valid(webhook: WebhookRecord) -> bool:
 
 
 def _existing(read: Callable[[], T]) -> T:
-    """The webhook of an application that exists.
+    """Return the webhook of an application that exists.
 
     Raises:
-        Refusal: It has none (404).
+        Refusal: The application has no webhook (404).
     """
     try:
         return read()

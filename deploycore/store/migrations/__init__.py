@@ -1,4 +1,4 @@
-"""How a database of any earlier version becomes one of this version, by Alembic.
+"""Migrate the database of an earlier version to this version, with Alembic.
 
 It runs from inside the package, without an ``alembic.ini``, so that it works wherever
 deploycore is installed.
@@ -17,7 +17,8 @@ __all__ = ["configuration", "is_known", "upgrade"]
 
 
 def configuration(connection: Connection | None = None) -> Config:
-    """What Alembic must know: where the migrations are, and the connection they run on."""
+    """The settings of Alembic: the directory of the migrations, and the connection to run them
+    on."""
     config = Config(attributes={"connection": connection})
     here = str(Path(__file__).parent).replace("%", "%%")
     config.set_main_option("script_location", here)
@@ -32,5 +33,5 @@ def is_known(revision: str) -> bool:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run what is missing, in the transaction that the connection is in."""
+    """Run the missing migrations, in the current transaction of the connection."""
     command.upgrade(configuration(connection), "head")

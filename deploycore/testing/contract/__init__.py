@@ -4,7 +4,8 @@ A check that cannot pass for a host is set aside by overriding it with ``xfail``
 is no other way: defining the class fails, and ``deploycore plugin check`` counts the checks.
 """
 
-# ruff: noqa: E402 - what is to be rewritten has to be named before it is imported
+# ruff: noqa: E402 - the modules whose assertions pytest rewrites must be registered before their
+# import
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from importlib.resources import files
 
 import pytest
 
-# Or authors see failed checks without the values that failed.
+# Otherwise, authors would see failed checks without the values that were compared.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{part.name.removesuffix('.py')}"
@@ -58,11 +59,12 @@ OPTIONAL_CHECKS = frozenset(
     for name in vars(group)
     if name.startswith("test_")
 )
-"""Those of hooks that a provider may leave out, and of tokens that it may not need."""
+"""Checks of optional hooks, and of tokens, which a provider may not need."""
 
 
-# pytest runs the checks of the last class first. Those of side effects must be the first ones that
-# call the provider: what it changes stays changed, and would be taken for the state before.
+# pytest runs the checks of the last base class first. The checks of side effects must be the first
+# that call the provider: what it changes stays changed, and would otherwise count as the state
+# before.
 class ProviderContract(
     ClassAndConfiguration,
     Authentication,

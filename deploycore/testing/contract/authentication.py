@@ -20,7 +20,7 @@ OTHER = "somebody-else"
 
 
 class Authentication(ContractBase):
-    """``authenticate``, and what the credentials give access to."""
+    """``authenticate``, and the access that the credentials give."""
 
     def test_right_credentials_say_whose_they_are(
         self, host: ContractHost, connect: Connect, mode: str
@@ -33,7 +33,8 @@ class Authentication(ContractBase):
     def test_the_account_is_the_one_that_the_host_names(
         self, host: ContractHost, connect: Connect, mode: str
     ) -> None:
-        """Applies only if the host names an account: some credentials belong to none."""
+        """The check applies only if the host names an account, because some credentials belong to
+        none."""
         host.arrange(ONE)
         provider = connect(mode=mode)
         name = provider.authenticate().username

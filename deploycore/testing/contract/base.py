@@ -1,4 +1,4 @@
-"""What all checks share: the sandbox, providers connected to it, and the text of a failure."""
+"""The base of all checks: the sandbox, providers connected to it, and the text of a failure."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ ABOUT_APIS = frozenset(
     }
 )
 """The checks that need pages, a request for each page, or the host's own list of repositories; see
-``has_api``. Its author tests the listing."""
+``has_api``. The author tests the listing."""
 
 OF_CREDENTIALS = frozenset(
     {
@@ -128,8 +128,8 @@ SKIPPED_BY_THE_KIT = {
         "the provider obtains no tokens from the host, which is optional: sign_in_path",
     ),
 }
-"""The standard checks that the kit itself may skip, and how it says so. ``plugin check`` takes
-every other skip for a failure, except those of optional hooks."""
+"""The standard checks that the kit itself may skip, with the reason. ``plugin check`` treats every
+other skip as a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
 NO_DEPLOY_KEYS = "the fake host has no deploy keys: deploycore.testing.scenarios.DeployKeysHost"
@@ -151,7 +151,8 @@ _DOCUMENTED = {
 
 @cache
 def _loaded(kind: str) -> Plugin:
-    """Return the plugin of a kind, loaded once: to find it takes longer than many checks."""
+    """Return the plugin of a kind, which is loaded only once: finding it takes longer than many
+    checks."""
     return load_plugin(kind)
 
 
@@ -221,8 +222,8 @@ def instance_of(provider: Provider) -> Any:
 
 
 def _told(check: Callable[..., None]) -> Callable[..., None]:
-    """The check, with the contract's words also for an error that it did not count on, and for
-    a provider that never returns."""
+    """Wrap a check, so that unexpected errors and endless calls of the provider also fail with the
+    contract's text."""
     rule = check.__name__.removeprefix("test_").replace("_", " ")
 
     @wraps(check)
@@ -242,7 +243,7 @@ def _told(check: Callable[..., None]) -> Callable[..., None]:
 
 
 class Leaks:
-    """Searches for secrets where none may be, in every encoding that is sent."""
+    """Searches for secrets in places where they must not be, in every encoding that is sent."""
 
     def __init__(self, secrets: Iterable[SecretStr]) -> None:
         self._redactor = Redactor(secrets)
@@ -267,7 +268,7 @@ class Connect(Protocol):
 
 
 class _OpenedOnUse:
-    """Stands for a provider that is opened when something of it is first used."""
+    """A proxy that opens a provider at the first use of one of its attributes."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
@@ -288,7 +289,7 @@ class ContractBase:
         sandbox: The class of its sandbox. For a sandbox of another type, override ``start``.
         required_scope: The scope that listing and cloning require, in the host's words. The error
             about a missing scope must name it. ``None`` if the host has no scopes.
-        modes: The ways to sign in, by the sandbox's names (default: all that it has).
+        modes: The ways to sign in, by the sandbox's names (default: all of the sandbox's).
         modes_without_scopes: The ways to sign in whose credentials have no scopes, such as
             passwords.
         next_link: Where a page has the link to the next one (default: the sandbox's own).
@@ -305,8 +306,8 @@ class ContractBase:
         has_api: Whether the host has an API. Set ``False`` for a provider that only asks the git
             server, through the core's ``GitReader``, and lists what its configuration names. Then
             the checks of pages, JSON and the host's listings are skipped; see ``ABOUT_APIS``.
-        modes_without_credentials: The ways to sign in that send no credentials, so that none can
-            be wrong or expired.
+        modes_without_credentials: The ways to sign in that send no credentials. Checks of wrong or
+            expired credentials are skipped for them.
         modes_over_ssh: The ways to sign in over SSH. They are checked against an SSH server that
             has the sandbox's repositories, if the extra ``deploycore[ssh]`` is installed.
     """
@@ -357,7 +358,7 @@ class ContractBase:
         address of the sandbox.
 
         Args:
-            ssh_url: The address that the paths of repositories begin after.
+            ssh_url: The address of the SSH server, without the path of a repository.
             repository: The repository that the key is for, ``owner/slug``.
         """
         return {"mode": mode, "ssh_url": ssh_url, "repositories": repository}
@@ -399,7 +400,7 @@ class ContractBase:
 
     @pytest.fixture(autouse=True)
     def apart(self, request: pytest.FixtureRequest) -> None:
-        """Skips the checks about APIs for a provider whose host has none."""
+        """Skips the checks of APIs for a provider whose host has no API."""
         if not self.has_api and request.function.__name__ in ABOUT_APIS:
             pytest.skip(NO_API)
 
@@ -465,7 +466,7 @@ class ContractBase:
     def provider(self, connect: Connect) -> Provider:
         """A provider with all permissions, in the first mode.
 
-        Without an API, it is opened when a check first uses it: its configuration names the
-        repositories, and the check has arranged them by then.
+        Without an API, it is opened when a check first uses it, because its configuration names the
+        repositories, which the check has created by then.
         """
         return connect() if self.has_api else cast("Provider", _OpenedOnUse(connect))

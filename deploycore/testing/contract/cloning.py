@@ -70,7 +70,7 @@ class Cloning(ContractBase):
         try:
             found = provider.clone_url(odd)
         except ProviderError:
-            return  # asked the host, which does not know it
+            return  # the plugin has sent a request to the host, which does not know the repository
         path = unquote(urlsplit(found.url).path)
         assert all(name in path for name in (odd.owner, odd.slug)), asked(
             "clone_url", "no character of a name is lost: quote it once, with safe=''"
@@ -105,7 +105,7 @@ class Cloning(ContractBase):
             found = provider.ssh_clone_url(identity(shop))
         except ConfigurationError:
             if self.modes_over_ssh:
-                return  # this mode is one over HTTPS
+                return  # this mode clones over HTTPS
             raise
         path = unquote(urlsplit(found.url).path).casefold()
         assert path.removesuffix(".git").endswith(f"/{shop.slug.casefold()}"), asked(
@@ -181,7 +181,7 @@ class Cloning(ContractBase):
         for status in (None, 401, 403, 404, 410, 429, 500):
             for message in ("", "Repository not found", "x" * 10_000, "größe\x00\x1b[0m"):
                 provider.explain_git_refusal(status, message)
-                # What the core masks and passes over is looked at before it does.
+                # Read the plugin's own result, before the core masks and converts it.
                 said = explain(status=status, message=message)
                 assert said is None or (isinstance(said, str) and said.strip()), asked(
                     "explain_git_refusal", "one or two sentences, or None to add nothing"

@@ -1,5 +1,5 @@
 """Checks of ``add_deploy_key``, ``list_deploy_keys`` and ``remove_deploy_key``, for providers that
-have them: the host has the key once, and lets it only read."""
+have these hooks: a key is registered once, and can only read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SECOND = DeployKey(
     label="deploycore shop second",
 )
 MOST_KEYS = 101
-"""More than a page of every host has."""
+"""More items than fit on a page of any host."""
 
 REFUSALS = [
     pytest.param(answer(401, "no"), AuthenticationFailed, id="401"),
@@ -62,7 +62,7 @@ class DeployKeys(ContractBase):
 
     @pytest.fixture
     def keys_host(self, plugin: Plugin, host: ContractHost) -> DeployKeysHost:
-        """The fake host, if it has deploy keys."""
+        """The sandbox, if it has deploy keys."""
         for hook in (ADD, LIST, REMOVE):
             if hook not in plugin.hooks:
                 pytest.skip(NO_HOOK.format(hook=hook))

@@ -54,7 +54,7 @@ __all__ = ["REMOVED", "REPLACEMENTS", "Damage", "Failures", "places", "run", "ru
 
 HOOKS = ("authenticate", "list_repos", "list_branches")
 OF_JSON = frozenset({truncated_json().name, wrong_types().name})
-"""What changes answers in JSON alone."""
+"""Changes that apply only to JSON responses."""
 REMOVED = object()
 REPLACEMENTS: tuple[object, ...] = (None, 7, -1.5, True, "text", "", [], {}, [[]], REMOVED)
 UNKNOWN_FIELD = "added_by_the_host_today"
@@ -75,7 +75,7 @@ def run_here(provider: Provider, hook: str, repository: RepositoryId) -> list[ob
 
 
 class Failures(ContractBase):
-    """Typed errors for every failure, and never an exception of the plugin's own."""
+    """Failures: each one becomes a typed error, and never an exception of the plugin's own."""
 
     @pytest.mark.parametrize("hook", HOOKS)
     @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ class Failures(ContractBase):
         host.faults.add(Fault(answer(200, body, content_type="application/json")))
         rule = "UnexpectedAnswer for what the host's API does not describe"
         if body == "{}" and hook != "authenticate":
-            # A page that is an object may have nothing on it where the host calls that optional.
+            # If a host documents the fields of a page as optional, a page without them is valid.
             with suppress(UnexpectedAnswer):
                 assert not run(provider, hook, identity(shop)), asked(hook, rule)
             return

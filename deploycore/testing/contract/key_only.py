@@ -1,6 +1,6 @@
-"""Checks of a mode ``deploy-key``: an SSH key, and git alone without the API of the host.
+"""Checks of a mode ``deploy-key``, which uses only git with an SSH key, without the host's API.
 
-They need no host: nothing is sent. The tests of a plugin inherit :class:`KeyOnlyMode`.
+They need no host, because no request is sent. The tests of a plugin inherit :class:`KeyOnlyMode`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ FIELDS_OF_OTHER_MODES = ("namespace", "owner", "project", "token", "workspace")
 
 
 class KeyOnlyMode:
-    """What a plugin's mode ``deploy-key`` has to do.
+    """The checks of a plugin's mode ``deploy-key``.
 
     Attributes:
         kind: The name of the plugin's entry point.
         settings: Fields that the mode needs, besides ``repositories``.
-        ssh_url: Where the repository ``acme/shop`` is over SSH.
+        ssh_url: The SSH URL of the repository ``acme/shop``.
         published: The host whose keys the plugin knows; empty if each server has its own.
-        page: The page of ``acme/shop``.
-        keys_page: The page with its deploy keys.
+        page: The address of the page of ``acme/shop``.
+        keys_page: The address of the page with its deploy keys.
     """
 
     kind: ClassVar[str] = ""
@@ -56,11 +56,11 @@ class KeyOnlyMode:
     body: ClassVar[bytes] = b"{}"
 
     def signed(self) -> Mapping[str, str]:
-        """The headers with which the host proves a delivery of ``body`` by ``secret``."""
+        """Return the headers with which the host signs a delivery of ``body`` with ``secret``."""
         raise NotImplementedError
 
     def config(self, **more: str) -> Any:
-        """Make a configuration of the mode."""
+        """Create a configuration of the mode."""
         given = {"name": "work", "mode": "deploy-key", "repositories": str(SHOP), **self.settings}
         return parse_config(load_plugin(self.kind).config_type, {**given, **more}, kind=self.kind)
 

@@ -65,7 +65,7 @@ CALLS: Mapping[str, tuple[str, Call]] = {
         ),
     ),
 }
-"""From the name of a run to the hook that is called, and how."""
+"""The hook to call, and its arguments, by the name of a run."""
 
 SOME_REPLACEMENTS = (REMOVED, 7)
 PLACES_MOST = 24
@@ -140,14 +140,14 @@ def fail_at_later_requests(
         )
         with must_raise(expected, hook, rule):
             call(connect())
-            if not hits:  # it needed fewer requests than it did before
+            if not hits:  # it needed fewer requests this time
                 raise expected("nothing went wrong")
     host.faults.clear()
 
 
 def _sample(host: ContractHost, count: int) -> Iterator[tuple[int, Change, type[DeploycoreError]]]:
-    """After how many requests what goes wrong, and which error that is: every kind at the second
-    request, and some kinds at the last one."""
+    """The faults to inject, and after how many requests: every kind at the second request, and some
+    kinds at the last one. Each has the expected error."""
     changes: tuple[tuple[Change, type[DeploycoreError]], ...] = (
         (answer(401, "no"), AuthenticationFailed),
         (answer(403, "no"), PermissionDenied),

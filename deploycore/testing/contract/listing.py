@@ -37,7 +37,7 @@ __all__ = ["Listing"]
 ALL = "all that the credentials may read is listed, each once, in the host's order"
 LAZY = "a lazy iterable: no page is asked for before an item of it is wanted"
 UNQUOTED = "o?dd=#100%25"
-"""A name that is another one unless it is quoted, and just once."""
+"""A name that means another one unless it is quoted exactly once."""
 
 
 class Listing(ContractBase):
@@ -248,7 +248,7 @@ class Listing(ContractBase):
             with must_raise(DeploycoreError, hook, "there is nothing of so odd a name"):
                 list(action())
             seen = [(request.path, request.query) for request in hook_requests(host)[before:]]
-            # An author may refuse such a name without asking the host.
+            # An author may reject such a name without a request to the host.
             assert not seen or any(_names(path, query, name) for path, query in seen), asked(
                 hook, f"the name {name!r} arrives as it is: quote it once, with safe=''"
             )

@@ -53,9 +53,9 @@ HOOKS = ("list_owners", "list_tags", "list_pull_requests")
 OF_A_REPOSITORY = HOOKS[1:]
 TAGS = ("v1.0", "v1.0.1", "V1.0-rc", "release/2024", "100%", "a&b=c+d")
 NUMBER = 12
-"""More than two small pages."""
+"""More items than fit on two small pages."""
 NUMBER_MOST = 101
-"""More than a page of every host has."""
+"""More items than fit on a page of any host."""
 LAZY = "lazy: nothing is asked before an item is wanted, and no page before an item of it is"
 WRONG_FROM_THE_START: tuple[tuple[Change, type[DeploycoreError]], ...] = (
     (answer(401, "no"), AuthenticationFailed),
@@ -207,7 +207,7 @@ class OptionalListings(ContractBase):
         assert host.request_count == before, asked(hook, LAZY)
         assert next(listing, None) is not None, asked(hook, "what there is is listed")
         listing.close()  # type: ignore[attr-defined]
-        most = 2 if hook == "list_owners" else 1  # the account's own name may be asked for
+        most = 2 if hook == "list_owners" else 1  # a request for the account's own name is allowed
         assert host.request_count - before <= most + 2 * self.read_ahead, asked(hook, LAZY)
 
     @pytest.mark.parametrize("hook", HOOKS)

@@ -36,7 +36,7 @@ from deploycore.testing.scenarios import MANY, ContractHost
 __all__ = ["Pagination"]
 
 PAGES_MOST = 150
-"""More than an author may take for enough."""
+"""More pages than an author could consider enough."""
 ENDS = "a listing ends, with an error where the host gives pages without end"
 ORIGIN = "links to another place are not followed: credentials go to the configured origin alone"
 

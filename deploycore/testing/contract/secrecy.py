@@ -46,7 +46,7 @@ CHANGES = (
 
 
 class Secrecy(ContractBase):
-    """Secrets leak nowhere."""
+    """Secrets do not leak."""
 
     def test_configurations_and_results_show_no_secret(
         self,
@@ -98,7 +98,8 @@ class Secrecy(ContractBase):
         host.faults.clear()
         provider.clone_url(identity(shop))
         leaks = Leaks(host.secrets)
-        # With the text of exceptions, and with what handlers that write JSON make fields of.
+        # Includes the text of exceptions, and the attributes that handlers which write JSON turn
+        # into fields.
         plain = logging.Formatter()
         logged = [f"{plain.format(record)} {vars(record)}" for record in caplog.records]
         assert [leaks.within(line) for line in logged if leaks.within(line)] == [], asked(

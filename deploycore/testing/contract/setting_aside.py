@@ -20,14 +20,16 @@ WAY = (
 )
 SHORTEST_REASON = 12
 OWN_CLOSENESS = 0.85
-"""How close to the name of a standard check that of an author's own test may not be (difflib)."""
+"""If the name of an author's own test is more similar than this to the name of a standard check (by
+difflib), it is an error."""
 OVERRIDE_CLOSENESS = 0.6
-"""Likewise where it is marked ``xfail`` or has no body, as what overrides a standard check."""
+"""The same limit for methods that are marked ``xfail`` or have no body, as if they overrode a
+check."""
 _OF_EMPTY_BODIES = frozenset(
     {"CACHE", "LOAD_CONST", "LOAD_SMALL_INT", "NOP", "RESUME", "RETURN_CONST", "RETURN_VALUE"}
 )
 EXPECTED = ("kind", "sandbox", "required_scope")
-"""What every contract class says."""
+"""Attributes that every contract class sets."""
 
 
 class SettingAside(ContractBase):
@@ -44,7 +46,7 @@ class SettingAside(ContractBase):
         """Repeats the check of the class, because it may have changed after its definition."""
         faults = list(faults_in(type(self)))
         assert faults == [], WAY
-        # A check of each mode of signing in is no check where there is no mode.
+        # A check that runs for each way to sign in does not run if there is none.
         assert self.all_modes(), asked("class", "there is a way to sign in: MODES of the sandbox")
         left_out = set(getattr(self.sandbox, "MODES", ())) - set(self.all_modes())
         assert left_out == set(), asked("class", "modes leaves out no way of the sandbox's")

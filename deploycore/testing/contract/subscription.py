@@ -34,7 +34,8 @@ FILES = {"index.html": b"<h1>Shop</h1>\n"}
 
 
 def webhook_host(plugin: Plugin, host: ContractHost, *hooks: str) -> WebhookHost:
-    """The fake host with what it can besides; skips the check where it, or the provider, can't."""
+    """The sandbox with its optional features. Skips the check if the sandbox, or the provider, does
+    not support them."""
     for hook in hooks:
         if hook not in plugin.hooks:
             pytest.skip(NO_HOOK.format(hook=hook))

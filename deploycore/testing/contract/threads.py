@@ -41,9 +41,9 @@ class Threads(ContractBase):
         for hook in HOOKS:
             run_here(provider, hook, identity(shop))
         rule = "each instance has its own credentials: nothing is kept on the class"
-        # A credential may be a new one each time, with the same name for git and the same URL.
+        # Each credential may be a new one, but with the same username for git and the same URL.
         assert _place(provider.clone_url(identity(shop))) == _place(source), asked("class", rule)
-        if not self.clone_requests:  # else the host itself refuses the other one
+        if not self.clone_requests:  # otherwise the host itself may reject the other one
             assert other.clone_url(identity(shop)) != source, asked("class", rule)
 
     def test_calls_from_several_threads_do_not_disturb_each_other(

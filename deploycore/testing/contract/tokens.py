@@ -59,10 +59,11 @@ SECRET_FIELD = re.compile(r"token|secret|password|jwt|assertion", re.IGNORECASE)
 EXPIRY_FIELD = re.compile(r"expir", re.IGNORECASE)
 SHORTEST_SECRET = 8
 EPOCH_FROM = 1_000_000_000
-"""What is greater is a date in seconds, what is smaller a number of seconds."""
+"""A greater number is a time in seconds since 1970; a smaller one is a number of seconds."""
 JUST_NOW_SECONDS = 1
 SOON_SECONDS = 30
-"""Soon enough for a careful provider to renew the token, and later than the check takes."""
+"""Seconds within which a careful provider renews the token, and which are longer than the check
+takes."""
 AT_ONCE = 8
 
 Values = Callable[..., dict[str, str | SecretStr]]
@@ -138,7 +139,7 @@ class Tokens(ContractBase):
         run(provider, "list_branches", identity(shop))
         before = self._sign_ins(host)
         if not expired:
-            return  # no token was needed, or the host does not say when it expires
+            return  # no token was needed, or the host does not report when it expires
         run(provider, "list_branches", identity(shop))
         assert self._sign_ins(host) > before, asked(
             "class", "a token is obtained anew once it has expired, not after the host refused it"
@@ -203,7 +204,7 @@ class Tokens(ContractBase):
 
 
 def _expiring(expired: list[str], *, seconds: int = 0) -> Change:
-    """Whatever the answer says of when the token expires becomes 'just now', or in seconds."""
+    """Change every expiry in a response to now, or to a number of seconds from now."""
 
     def apply(_: Request, found: Answer) -> Answer:
         body = found.json()
@@ -226,7 +227,7 @@ def _in_seconds(value: Any, seconds: int) -> Any:
 
 
 def _unreadable() -> Iterator[Change]:
-    """Answers that hold a token and can't be taken for what was asked for."""
+    """Changes after which a response still contains a token, but cannot be read."""
 
     def body(found: Answer) -> bytes:
         return found.body if isinstance(found.body, bytes) else b""
@@ -255,7 +256,7 @@ def _without_expiry(found: Answer) -> Answer:
 
 
 def _noting_secrets(change: Change, given: list[SecretStr]) -> Change:
-    """The change, after which the tokens that the answer would have had are known."""
+    """Wrap a change, so that the tokens in the original response are recorded."""
 
     def apply(request: Request, found: Answer) -> Answer:
         body = found.json()

@@ -36,9 +36,9 @@ __all__ = ["Writing", "with_small_pages"]
 WEBHOOK = "https://deploy.example.com/webhook"
 SMALL_PAGE = 5
 WEBHOOKS = 12
-"""More than two small pages."""
+"""More items than fit on two small pages."""
 WEBHOOKS_MOST = 101
-"""More than a page of every host has."""
+"""More items than fit on a page of any host."""
 REPORTING = ("report_status", "report_deployment")
 FAILURES = (answer(500, "no"), answer(503, ""), connection_reset(), connection_cut(after=1))
 

@@ -1,4 +1,4 @@
-"""What ``settings.yaml`` has for Acme."""
+"""Acme's settings in ``settings.yaml``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AcmeConfig(ObserverConfig):
         states: The final states to send.
     """
 
-    # EDIT 1: the values that the user enters; type every secret SecretStr or TokenStr
+    # EDIT 1: the values that the user enters; the type of a secret is SecretStr or TokenStr
     url: HttpsAddress
     token: TokenStr
     states: tuple[DeploymentState, ...] = ("failed", "rolled_back")

@@ -1,4 +1,4 @@
-"""Sends a message to Acme when a deployment ends."""
+"""Acme's observer: it sends a message when a deployment ends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["AcmeObserver"]
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
-"""Seconds for a request; deploycore waits ten for all observers when a deployment has ended."""
+"""Seconds for a request. After a deployment, deploycore waits ten seconds for all observers together."""
 
 
 class AcmeObserver:
-    """Tells Acme how deployments end.
+    """Send a message to Acme when a deployment ends.
 
     Args:
         config: The observer's settings, from ``settings.yaml``.

@@ -28,7 +28,7 @@ from deploycore_acme.configuration import READ_SCOPE, AcmeConfig
 __all__ = ["AcmeProvider"]
 
 GIT_USERNAME = "token"  # EDIT 6: the username that the git server expects with the token
-ITEMS_A_PAGE = 100  # EDIT 7: the maximum page size of the host
+ITEMS_A_PAGE = 100  # EDIT 7: the host's maximum number of items in a page
 
 
 class AcmeProvider:
@@ -100,5 +100,5 @@ def explain(answer: ErrorAnswer) -> DeploycoreError | None:
 
 
 def _quoted(name: str) -> str:
-    """Quote a name as one segment of a path, with its slashes."""
+    """Quote a name as one segment of a path; slashes are quoted too."""
     return quote(name, safe="")

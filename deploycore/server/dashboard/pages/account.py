@@ -1,4 +1,4 @@
-"""The own account: sessions and password."""
+"""The user's own account: sessions and password."""
 
 from __future__ import annotations
 

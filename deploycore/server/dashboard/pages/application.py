@@ -64,7 +64,7 @@ async def deploy(visit: Visit) -> Response:
 
 
 async def confirm_rollback(visit: Visit) -> Response:
-    """Show what a rollback would change, and ask."""
+    """Show what a rollback would change, and ask for confirmation."""
     return await _confirmation(visit, visit.query.get("to", ""))
 
 
@@ -90,7 +90,7 @@ async def _confirmation(visit: Visit, wanted: str, refusal: Refusal | None = Non
             "GET", f"{_ONE}/releases/{{release}}/changes", application=name, release=wanted
         )
     else:
-        await visit.ask("GET", _ONE, application=name)  # that there is one
+        await visit.ask("GET", _ONE, application=name)  # check that the application exists
     return visit.render(
         "rollback.html",
         status=422 if refusal else 200,
@@ -108,7 +108,7 @@ async def _history(visit: Visit, name: str) -> Any:
 
 
 async def _releases(visit: Visit, name: str) -> tuple[Any, Refusal | None]:
-    """The releases; what is wrong with their directory must not hide everything else."""
+    """Return the releases. A problem with their directory must not hide the rest of the page."""
     try:
         return await visit.ask("GET", f"{_ONE}/releases", application=name), None
     except Refusal as refusal:

@@ -110,12 +110,12 @@ _ACTIONS = {
 
 
 async def removal(visit: Visit) -> Response:
-    """Show what goes with an application, and ask for its name."""
+    """Show what is removed together with an application, and ask for its name."""
     return await _removal_page(visit)
 
 
 async def remove(visit: Visit) -> Response:
-    """Remove the application, if its name was typed."""
+    """Remove the application if the user has typed its name."""
     name, form = visit.path["application"], visit.form
     if form.get("confirm", "").strip() != name:
         return await _removal_page(visit, confirm="This is not the name of the application.")
@@ -237,12 +237,13 @@ def _back_to_webhook(visit: Visit, name: str, done: str) -> Response:
 
 
 def _own_address(visit: Visit) -> str:
-    """The address that the browser has this page from: most probably what git hosts need."""
+    """Return the address at which the browser sees this server: probably the one that git hosts
+    need."""
     return str(visit.request.base_url).rstrip("/")
 
 
 def _is_local(address: str) -> bool:
-    """Whether only programs of this machine can reach an address."""
+    """Whether an address can be reached only from this machine."""
     try:
         host = urlsplit(address).hostname or ""
     except ValueError:

@@ -93,10 +93,10 @@ async def save(visit: Visit) -> Response:
 
 
 def _declared(form: Mapping[str, str]) -> dict[str, Any]:
-    """The declaration that was written as text.
+    """Return the declaration that was typed as text.
 
     Raises:
-        Refusal: It cannot be read (422).
+        Refusal: The text cannot be read (422).
     """
     try:
         return decode_fields(form.get("declaration", ""))
@@ -110,12 +110,13 @@ def _revision(form: Mapping[str, str]) -> int | None:
 
 
 def _typed(visit: Visit) -> dict[str, str]:
-    """What was typed; a check box that is not there was not checked."""
+    """Return the form as it was typed. A check box that is missing was not checked."""
     return dict.fromkeys(values_of({}), "") | {"name": ""} | dict(visit.form)
 
 
 def _shown(visit: Visit, declaration: Mapping[str, Any]) -> dict[str, str]:
-    """What was typed, and what is stored where the form cannot show all of it."""
+    """Return the form as it was typed, with the stored values of fields that the form cannot show
+    completely."""
     stored = values_of(declaration)
     if visit.form.get("part") == "declaration":
         return stored
@@ -191,7 +192,7 @@ async def _settings_page(
 
 
 async def _providers(visit: Visit, chosen: str) -> tuple[list[Mapping[str, Any]], bool]:
-    """The providers to choose from, and whether there are more of them."""
+    """Return the providers to choose from, and whether there are more."""
     page = await visit.ask("GET", "/providers", query={"limit": _PROVIDERS})
     found = page["items"]
     if chosen and not any(each["name"] == chosen for each in found) and page["next"]:
@@ -202,7 +203,7 @@ async def _providers(visit: Visit, chosen: str) -> tuple[list[Mapping[str, Any]]
 async def _repositories(
     visit: Visit, provider: str
 ) -> tuple[Mapping[str, Any] | None, Refusal | None]:
-    """The repositories to choose from, or why there are none."""
+    """Return the repositories to choose from, or the reason why there are none."""
     if not provider or visit.request.method != "GET" or visit.query.get("repository"):
         return None, None
     after = visit.query.get("after", "")
@@ -218,7 +219,7 @@ async def _repositories(
 
 
 async def _refs(visit: Visit, values: Mapping[str, str]) -> list[str]:
-    """The names of the branches and tags of the repository, as far as they can be listed."""
+    """Return the names of the repository's branches and tags, as far as they can be listed."""
     found: list[str] = []
     if not (values["provider"] and values["repository"]):
         return found
@@ -232,7 +233,7 @@ async def _refs(visit: Visit, values: Mapping[str, str]) -> list[str]:
             page = await visit.ask(
                 "GET", f"/providers/{{provider}}/{kind}", provider=values["provider"], query=query
             )
-        except Refusal:  # the field takes any name, and the test tells what is wrong
+        except Refusal:  # the field accepts any name, and the test reports what is wrong
             continue
         found += [each["name"] for each in page["items"]]
     return found

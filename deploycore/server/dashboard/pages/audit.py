@@ -47,13 +47,13 @@ async def show_audit(visit: Visit) -> Response:
 
 
 def _operations(given: str) -> list[tuple[str, str]]:
-    """The operations to choose from, by their names for people."""
+    """Return the operations to choose from, with their names for people."""
     known = {**OPERATION_NAMES, given: operation_name(given)} if given else OPERATION_NAMES
     return sorted(known.items(), key=lambda each: each[1])
 
 
 def _day(text: str, *, later: int = 0) -> str:
-    """The beginning of a day in UTC, or of a later one; empty for no day."""
+    """Return the start of a day in UTC, or of a day after it; empty if there is no day."""
     if not text:
         return ""
     try:

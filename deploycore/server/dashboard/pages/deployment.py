@@ -21,8 +21,8 @@ _PHASES = ("authenticating", "resolving", "fetching", "building", "activating")
 _LINES = 300
 _LINE_MOST = 2000
 _BYTES_MOST = 100_000
-"""The most bytes of a log that a page has."""
-_LINE_BYTES, _SEGMENT_BYTES = 100, 50  # of what is around their text
+"""Maximum number of bytes of a log on a page."""
+_LINE_BYTES, _SEGMENT_BYTES = 100, 50  # of the HTML around the text of a line and of a segment
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ async def cancel(visit: Visit) -> Response:
 
 
 def phases_of(record: Mapping[str, Any]) -> list[Phase]:
-    """Return the phases of a deployment with how each went."""
+    """Return the phases of a deployment, with the state of each."""
     names = ("activating",) if record["kind"] == "rollback" else _PHASES
     seconds, state = record["seconds"], record["state"]
     is_running = state not in FINAL_STATES
@@ -94,7 +94,8 @@ def phases_of(record: Mapping[str, Any]) -> list[Phase]:
 
 
 def _shown(items: Sequence[Mapping[str, str]], *, is_end: bool) -> tuple[list[Line], bool]:
-    """As many lines as a page may have, from the end or the beginning; and whether they are all."""
+    """Return as many lines as fit on a page, from the end or the beginning, and whether these are
+    all."""
     found: list[Line] = []
     room = _BYTES_MOST
     for each in reversed(items) if is_end else items:

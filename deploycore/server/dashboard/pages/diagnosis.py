@@ -1,4 +1,4 @@
-"""What is installed here, and what is wrong with it."""
+"""The installed plugins, and the problems of the installation."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def _free_name(visit: Visit, kind: str) -> str:
 async def _recognize(visit: Visit) -> Response:
     """Find the kind that a pasted address belongs to.
 
-    The address may have a password in it, so it must not be in an address of ours.
+    The address may contain a password, so it must not become part of the page's address.
     """
     try:
         found = await visit.ask(
@@ -177,14 +177,14 @@ async def _provider(visit: Visit) -> Any:
 
 
 async def _recognized(visit: Visit, kind: str) -> Mapping[str, str]:
-    """The fields that the address in the query tells the plugin of a kind."""
+    """Return the fields that a kind's plugin finds in the address of the query."""
     url = visit.query.get("url", "")
     if not url:
         return {}
     try:
         found = await visit.ask("POST", "/provider-kinds/recognize", body={"url": url})
     except Refusal:
-        return {}  # somebody has typed it into our address
+        return {}  # a person has typed it into the address of the page
     known = [*found["kinds"], *found["others"]]
     return next((each["fields"] for each in known if each["kind"] == kind), {})
 
@@ -198,7 +198,7 @@ def _mode(kind: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 
 def _sent_mode(visit: Visit, kind: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The way to sign in that a form is for.
+    """Return the way to sign in that a form is for.
 
     Raises:
         Refusal: The kind does not have it (422).
@@ -290,7 +290,8 @@ async def _rotate_form(
 
 
 def _told(failure: Refusal | None, errors: Mapping[str, str], groups: list[Any]) -> dict[str, Any]:
-    """What a form tells of a failure: at its top only what has no field of its own."""
+    """Describe an error for a form: the text at the top has only what does not belong to a
+    field."""
     shown = {field.name for group in groups for field in group.fields} | {"name"}
     details = failure.details if failure else {}
     key = details if details.get("line") and not details.get("known") else None

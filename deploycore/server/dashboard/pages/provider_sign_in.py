@@ -24,8 +24,8 @@ async def authorize(visit: Visit) -> Response:
 async def begin(visit: Visit) -> Response:
     """Begin a sign-in. The page that follows has the link to the git host.
 
-    A redirect to the host from here would be blocked: the policy of our pages lets forms lead to
-    pages of ours alone.
+    A redirect to the host from here would be blocked, because the content security policy allows
+    forms to lead only to this server.
     """
     name, body = visit.path["provider"], {}
     if visit.form.get("way") == "redirect":
@@ -68,7 +68,7 @@ async def finish(visit: Visit) -> Response:
 async def receive(visit: Visit) -> Response:
     """Finish a sign-in with the response in the address that the git host redirected to.
 
-    Only who has begun the sign-in can finish it, and its state is accepted once.
+    Only the user who has begun the sign-in can finish it, and its state is accepted once.
     """
     state = visit.query.get("state", "")[:200] or "none"
     try:
@@ -113,14 +113,15 @@ async def _shown(visit: Visit, name: str, *, failure: Refusal | None = None) -> 
 
 
 def redirect_uri_of(visit: Visit) -> str:
-    """Return the address of ours to which a git host sends the browser after a sign-in."""
+    """Return the address of this server to which a git host sends the browser after a sign-in."""
     return f"{_origin(visit)}{CALLBACK}"
 
 
 def _origin(visit: Visit) -> str:
-    """The origin at which the browser sees this server.
+    """Return the origin at which the browser sees this server.
 
-    Behind a proxy that ends TLS, the request does not have the scheme: the public URL does.
+    Behind a proxy that terminates TLS, the request has the wrong scheme, so the scheme comes from
+    the public URL.
     """
     url = visit.request.url
     public = urlsplit(visit.request.scope["deploycore.public_url"] or "")

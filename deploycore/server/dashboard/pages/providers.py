@@ -55,13 +55,13 @@ async def test(visit: Visit) -> Response:
 
 
 async def show_removal(visit: Visit) -> Response:
-    """Show what the removal of a provider removes."""
+    """Show what is removed together with a provider."""
     detail = await _detail(visit)
     return visit.render("provider_remove.html", detail=detail, error="", failure=None)
 
 
 async def remove(visit: Visit) -> Response:
-    """Remove a provider, if its name was typed."""
+    """Remove a provider if the user has typed its name."""
     name = visit.path["provider"]
     if visit.form.get("name", "").strip() != name:
         detail = await _detail(visit)

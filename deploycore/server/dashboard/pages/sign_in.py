@@ -90,7 +90,8 @@ async def go_to_issuer(visit: Visit) -> Response:
         address, started = await visit.accounts.issuer.begin(visit.request, following)
     except Refusal as refusal:
         return _sign_in_page(visit, following, refusal=refusal)
-    # A page of ours leads on: the policy lets forms go to this server alone, also by a redirect.
+    # Respond with a page that leads on, because the policy allows forms to lead only to this
+    # server, even by a redirect.
     answer = visit.render("sign_in_issuer.html", address=address)
     answer.headers["Refresh"] = f"0; url={address}"
     set_cookie(answer, visit.request, ISSUER, started.as_cookie(), seconds=_ISSUER_SECONDS)

@@ -47,7 +47,7 @@ async def add_token(visit: Visit) -> Response:
 
 
 async def ask_to_remove(visit: Visit) -> Response:
-    """Ask whether to remove a token."""
+    """Ask for confirmation before a token is removed."""
     return visit.render("token_remove.html", name=visit.path["token"])
 
 

@@ -89,7 +89,7 @@ async def end_sessions(visit: Visit) -> Response:
 
 
 async def ask_to_remove(visit: Visit) -> Response:
-    """Ask whether to remove a user."""
+    """Ask for confirmation before a user is removed."""
     user = await visit.ask("GET", _USER, user=visit.path["user"])
     return visit.render("user_remove.html", user=user)
 
@@ -113,10 +113,10 @@ def field_of(refusal: Refusal) -> str:
 
 
 def _for_form(refusal: Refusal) -> Refusal:
-    """The error, if its form can be sent again.
+    """Return the error if the form can be sent again.
 
     Raises:
-        Refusal: It cannot.
+        Refusal: The form cannot be sent again.
     """
     if refusal.status not in (409, 422):
         raise refusal
