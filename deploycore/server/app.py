@@ -43,7 +43,7 @@ from deploycore.server.listings import Listings
 from deploycore.server.metrics import Metrics
 from deploycore.server.openapi import WEBHOOK_PATH, openapi_document
 from deploycore.server.options import ServerOptions
-from deploycore.server.problems import Refusal, json_response
+from deploycore.server.problems import Refusal, json_response, problem_of
 from deploycore.server.quiet import QuietLogger
 from deploycore.server.recorder import Recorder
 from deploycore.server.rest.service import Rest

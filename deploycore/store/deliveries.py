@@ -125,8 +125,10 @@ def _locked(connection: Connection, names: Sequence[str]) -> set[Any]:
 def _counted(
     connection: Connection, records: Sequence[DeliveryRecord]
 ) -> Collection[DeliveryRecord]:
-    """Add the stored deliveries of the same reason to new ones, and remove the stored ones. The sums
-    get new ids, because they are the newest now."""
+    """Add the stored deliveries of the same reason to new ones, and remove the stored ones.
+
+    The sums get new ids, because they are the newest now.
+    """
     found: dict[tuple[str, ...], DeliveryRecord] = {}
     for each in records:
         key = each.application, each.outcome, each.reason
