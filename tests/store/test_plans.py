@@ -137,6 +137,27 @@ def test_applications_are_written_by_a_few_statements(shops, application):
     assert counts[0] == counts[1] < 20
 
 
+def test_deliveries_of_many_applications_are_recorded_by_a_few_statements(shops):
+    counts = []
+    texts = dict.fromkeys(("message", "event", "ref", "actor", "sender", "delivery"), "")
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    given = texts | {"commit": None, "trigger": None, "received_at": at, "first_at": at}
+    shops.store.deliveries.list("shop0")  # opens the connection
+    for many in (1, 100, 100):
+        records = [
+            DeliveryRecord(f"shop{number}", outcome, reason=reason, **given)
+            for number in range(many)
+            for outcome, reason in (("accepted", ""), ("refused", "stale"), ("refused", "busy"))
+        ]
+        with sent_statements() as seen:
+            shops.store.deliveries.add(records)
+        counts.append(len([each for each, _ in seen if not each.startswith("PRAGMA")]))
+    assert counts[0] == counts[1] == counts[2] < 7
+    for number, count in ((0, 3), (99, 2)):
+        refused = shops.store.deliveries.list_refused(f"shop{number}")
+        assert {each.reason: each.count for each in refused} == {"stale": count, "busy": count}
+
+
 def test_targets_are_compared_in_linear_time(application, monkeypatch):
     looked_at = []
     original = targets._and_above

@@ -16,8 +16,9 @@ from sqlalchemy import create_engine, text
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
-from deploycore.store import Store, drivers, waiting
+from deploycore.store import Store, drivers, triggers, waiting
 from deploycore.store import engine as engine_module
+from deploycore.store.direct import SqliteFile
 from deploycore.store.polls import Wait
 
 HOLDER = """
@@ -215,3 +216,30 @@ def test_sqlite_waits_for_another_writer_only_up_to_the_timeout(tmp_path, provid
                 other.check_writing(patience=0.1)
             assert time.monotonic() - began < waiting.BUSY_SECONDS
             assert other.list_providers()  # who reads waits for nobody
+
+
+def test_a_push_waits_for_another_writer_of_sqlite_only_up_to_its_own_timeout(
+    tmp_path, provider, application, monkeypatch
+):
+    monkeypatch.setattr(triggers, "DELIVERY_SECONDS", 0.1)
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "sqlite")})
+    with Store(settings) as one, Store(settings) as other:
+        one.add_provider(provider())
+        one.add_application(application("shop"))
+        with one._database.writing(), pytest.raises(StoreError, match="busy"):
+            other.triggers.add("shop", cause="push")
+        assert other.triggers.add("shop", cause="push") is not None
+
+
+@pytest.mark.parametrize(("patience", "milliseconds"), [(0.25, 250), (60, 7000), (None, 7000)])
+def test_a_transaction_of_sqlite_has_its_own_timeout(tmp_path, patience, milliseconds):
+    (tmp_path / "file").touch()
+    file = SqliteFile(tmp_path / "file", wait=7)
+
+    def wait(**options) -> int:
+        with file.transaction(writes=True, **options) as statements:
+            ((found,),) = statements._connection.execute("PRAGMA busy_timeout")
+            return found
+
+    assert (wait(patience=patience), wait()) == (milliseconds, 7000)
+    file.close()
