@@ -177,6 +177,6 @@ def distribution_of(point: EntryPoint) -> tuple[str, str]:
     if point.dist is None:
         return _UNKNOWN, ""
     if point.dist not in _named:
-        metadata: Any = point.dist.metadata  # ``get`` is typed from Python 3.12 on
+        metadata: Any = point.dist.metadata or {}  # ``None`` in some versions of Python
         _named[point.dist] = metadata.get("Name", _UNKNOWN), metadata.get("Version", "")
     return _named[point.dist]
