@@ -289,8 +289,8 @@ class Proxy:
         """End it, and all connections."""
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()  # closed under it, its port could be another server's
         self._listening.close()
-        self._threads[0].join(10)
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -50,7 +50,7 @@ class HttpServer(socketserver.TCPServer):
         self.respond = respond
         self.stopping = threading.Event()
         self._connections: dict[socket.socket, threading.Thread] = {}
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._thread = threading.Thread(target=self._accept, name="loopback-host", daemon=True)
         super().__init__((LOOPBACK, port), _Connection)
 
@@ -69,11 +69,11 @@ class HttpServer(socketserver.TCPServer):
         with suppress(OSError), socket.create_connection((LOOPBACK, self.port), timeout=1):
             pass
         self._thread.join()
-        with self._lock:
+        with self.lock:  # none of them is closed meanwhile, and its descriptor given out again
             still_open = dict(self._connections)
-        for connection in still_open:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            for connection in still_open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
         for thread in still_open.values():
             thread.join()
         self.server_close()
@@ -92,7 +92,7 @@ class HttpServer(socketserver.TCPServer):
         thread = threading.Thread(
             target=self._serve, args=(connection, client_address), name="loopback-host", daemon=True
         )
-        with self._lock:
+        with self.lock:
             self._connections[connection] = thread
         thread.start()
 
@@ -102,8 +102,8 @@ class HttpServer(socketserver.TCPServer):
             with suppress(ConnectionError):
                 self.finish_request(connection, client_address)
         finally:
-            self.shutdown_request(connection)
-            with self._lock:
+            with self.lock:
+                self.shutdown_request(connection)
                 del self._connections[connection]
 
 
@@ -162,7 +162,8 @@ class _Connection(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         # Closed without a shutdown, which would end the connection in the normal way.
-        os.close(self.connection.detach())
+        with self.server.lock:
+            os.close(self.connection.detach())
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: the host has its own log, without secrets."""

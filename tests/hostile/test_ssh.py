@@ -147,12 +147,11 @@ def raw_server(talk):
     yield listening.getsockname()[1]
     with suppress(OSError):
         listening.shutdown(socket.SHUT_RDWR)
-    listening.close()
     for each in connections:
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
     thread.join(NO_HANG)
-    for each in connections:
+    for each in (listening, *connections):  # not before: descriptors are given out again
         each.close()
 
 

@@ -71,9 +71,9 @@ class Hostile:
     def stop(self) -> None:
         self.ended.set()
         self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
         for each in self._threads:
             each.join(60)
+        self._listening.close()  # after the join: its descriptor could be another server's by then
 
 
 @contextmanager
