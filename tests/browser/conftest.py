@@ -20,7 +20,7 @@ import pytest
 from deploycore import Installation, Settings
 from deploycore.cli.sandbox import provider_name
 from tests.distributions import write_distribution
-from tests.processes import Process
+from tests.forked import ForkedProcess
 
 _OPTIONS = [
     "--no-sandbox",
@@ -114,7 +114,7 @@ class Site:
         self.home = home
         self.sandbox = sandbox
         self.url = self.link = ""
-        self._process: Process | None = None
+        self._process: ForkedProcess | None = None
         self._environment = {
             name: value
             for name, value in os.environ.items()
@@ -136,8 +136,8 @@ class Site:
             self._process = self._started(port, arguments, log)
         self.url = self._process.line().split()[3]
 
-    def _started(self, port, arguments, log) -> Process:
-        return Process(
+    def _started(self, port, arguments, log) -> ForkedProcess:
+        return ForkedProcess(
             [sys.executable, "-m", "deploycore", "serve", "--port", port, *arguments],
             env=self._environment,
             cwd=self.directory,
