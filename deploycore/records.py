@@ -35,9 +35,11 @@ def record(cls: type[T]) -> type[T]:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def derivable_record(cls: type[T]) -> type[T]:
-    """Make a class a record that frozen dataclasses may derive from. This costs twice as much."""
-    _share(cls, _METHODS)
-    return dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
+    """Make a class a record that frozen dataclasses may derive from."""
+    made = record(cls)
+    # Else dataclass() would refuse to derive a frozen class from it.
+    made.__dataclass_params__.frozen = True  # type: ignore[attr-defined]
+    return made
 
 
 def _share(cls: type, methods: Mapping[str, object]) -> None:

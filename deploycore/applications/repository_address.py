@@ -22,22 +22,23 @@ ByHost = Callable[[str], RepositoryId | None]
 
 _EXAMPLE = "Write OWNER/REPOSITORY, for example acme/shop."
 _BRANCH_APART = " A branch is given apart from it."
-_CLONE = re.compile(r"^git\s+clone\s+(?:--\S+\s+)*|^(?:gh|glab)\s+repo\s+clone\s+")
+# Most people write this. Nothing in it needs any of the other patterns, which take long to compile.
+_OWNER_AND_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*/[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_CLONE = r"^git\s+clone\s+(?:--\S+\s+)*|^(?:gh|glab)\s+repo\s+clone\s+"
 _AROUND = "'\"<>`()“”‘’„«»,"  # characters that texts have around an address
-_MARKDOWN = re.compile(r"^\[[^\]]*\]\(([^()\s]+)\)$")
-# pip and npm use the prefix git+
-_HTTPS = re.compile(r"^(?:git\+)?(https?):/+(?=[^/])", re.IGNORECASE)
-_REF = re.compile(r"(?<=\.git)@[^@]*$")  # pip and npm use this suffix too
-_OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_URL = re.compile(r"^(?P<scheme>https?|ssh|git|git\+ssh|ssh\+git)://(?P<rest>.+)$", re.IGNORECASE)
+_MARKDOWN = r"^\[[^\]]*\]\(([^()\s]+)\)$"
+_HTTPS = r"(?i)^(?:git\+)?(https?):/+(?=[^/])"  # pip and npm use the prefix git+
+_REF = r"(?<=\.git)@[^@]*$"  # pip and npm use this suffix too
+_OTHER_SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*://"
+_URL = r"(?i)^(?P<scheme>https?|ssh|git|git\+ssh|ssh\+git)://(?P<rest>.+)$"
 # "[<user>@]<host>:<path>"; https://git-scm.com/docs/git-clone#_git_urls says that no slash comes
 # before the colon.
-_SCP = re.compile(r"^(?:[^\s/:@]+@)?(?P<host>\[[^\]/]+\]|[\w.-]+):(?P<path>[^:\s]+)$")
-_NAME = re.compile(r"^(?!\.\.?$)[^\s\x00-\x1f\x7f@:?#\\]+$")
-_HOST = re.compile(r"^(?=.*\.)[A-Za-z0-9.-]+(?::[0-9]+)?$")
+_SCP = r"^(?:[^\s/:@]+@)?(?P<host>\[[^\]/]+\]|[\w.-]+):(?P<path>[^:\s]+)$"
+_NAME = r"^(?!\.\.?$)[^\s\x00-\x1f\x7f@:?#\\]+$"
+_HOST = r"^(?=.*\.)[A-Za-z0-9.-]+(?::[0-9]+)?$"
 # Names that follow a repository in the addresses of a host's pages. "-" is a separator, which
 # cannot be the name of a repository. The others are recognized from the third part on.
-_PAGE = re.compile(
+_PAGE = (
     r"-|src|tree|blob|raw|blame|edit|browse|branch|branches|commit|commits|compare|tag"
     r"|tags|releases|release|pull|pulls|pull-requests|merge_requests|issues|wiki|wikis"
     r"|actions|pipelines|settings|admin|forks|downloads|packages|projects|activity|graphs"
@@ -67,6 +68,8 @@ class _Pasted(NamedTuple):
 def is_address(text: str) -> bool:
     """Whether a text is more than ``owner/repository``, so that the provider is needed to read
     it."""
+    if re.fullmatch(_OWNER_AND_NAME, text):
+        return text.endswith(".git")
     plain = _plain(text)
     return _pasted(plain) is not None or plain != text or plain.endswith(".git")
 
@@ -88,11 +91,14 @@ def read_repository(text: str, addresses: Addresses, by_host: ByHost | None = No
         ConfigurationError: The text names no repository, or one on another host. The message
             contains no user name or password of the text.
     """
+    if re.fullmatch(_OWNER_AND_NAME, text):
+        owner, _, slug = text.partition("/")
+        return RepositoryId(owner=owner, slug=slug.removesuffix(".git"))
     plain = _plain(text)
     pasted = _pasted(plain)
     if pasted is None:
         parts = tuple(plain.strip("/").split("/"))
-        if len(parts) < 3 or not _HOST.match(parts[0]):
+        if len(parts) < 3 or not re.match(_HOST, parts[0]):
             return _repository(parts)
         known = addresses()
         host = parts[0].rpartition(":")[0] or parts[0]
@@ -122,21 +128,21 @@ def is_on_host_of(host: str, addresses: Collection[str]) -> bool:
 def _plain(text: str) -> str:
     """Return the address in a text that was copied from a page, a terminal or a file."""
     visible = "".join(each for each in text if unicodedata.category(each) != "Cf").strip()
-    if found := _MARKDOWN.match(visible):
+    if found := re.match(_MARKDOWN, visible):
         visible = found[1]
-    plain = _CLONE.sub("", visible).strip(_AROUND)
+    plain = re.sub(_CLONE, "", visible).strip(_AROUND)
     words = [each.strip(_AROUND) for each in plain.split()]
     # Otherwise the rest may belong to a password that contains a space.
-    if len(words) > 1 and (plain != visible or not _OTHER_SCHEME.match(plain)):
-        addresses = [each for each in words if _URL.match(each) or _SCP.match(each)]
+    if len(words) > 1 and (plain != visible or not re.match(_OTHER_SCHEME, plain)):
+        addresses = [each for each in words if re.match(_URL, each) or re.match(_SCP, each)]
         others = [each for each in words if each not in addresses]
         if len(addresses) == 1 and not any("@" in each for each in others):
             plain = addresses[0]
-    return _REF.sub("", _HTTPS.sub(r"\1://", plain))
+    return re.sub(_REF, "", re.sub(_HTTPS, r"\1://", plain))
 
 
 def _pasted(text: str) -> _Pasted | None:
-    if found := _URL.match(text):
+    if found := re.match(_URL, text):
         try:
             parts = urlsplit(text)
             host = (parts.hostname or "").lower().removesuffix(".")
@@ -145,13 +151,13 @@ def _pasted(text: str) -> _Pasted | None:
         if not host:
             raise ConfigurationError("The address of the repository is not a URL.", hint=_EXAMPLE)
         return _Pasted(host, _split(parts.path), found["scheme"].lower().startswith("http"))
-    if _OTHER_SCHEME.match(text):
+    if re.match(_OTHER_SCHEME, text):
         scheme = text.partition("://")[0]
         raise ConfigurationError(
             f"The address of the repository begins with {scheme}://, which git does not use.",
             hint=_EXAMPLE,
         )
-    if found := _SCP.match(text):
+    if found := re.match(_SCP, text):
         return _Pasted(found["host"].lower().strip("[]"), _split(found["path"]), is_page=False)
     return None
 
@@ -197,7 +203,7 @@ def _without_prefix(pasted: _Pasted, known: Collection[str]) -> tuple[str, ...]:
 
 def _without_page(path: tuple[str, ...]) -> tuple[str, ...]:
     for index, part in enumerate(path):
-        if part.endswith(".git") or (index >= 2 and _PAGE.fullmatch(part)):
+        if part.endswith(".git") or (index >= 2 and re.fullmatch(_PAGE, part)):
             return path[: index + 1] if part.endswith(".git") else path[:index]
     return path
 
@@ -206,7 +212,7 @@ def _repository(parts: tuple[str, ...]) -> RepositoryId:
     *owner, slug = parts or ("",)
     slug = slug.removesuffix(".git")
     whole = [*owner, slug]
-    if len(whole) < 2 or not all(map(_NAME.match, whole)):
+    if len(whole) < 2 or not all(re.match(_NAME, each) for each in whole):
         text = "/".join(parts)[:200]
         # The text before an @ may be a password.
         shown = "The text given" if "@" in text else repr(text)

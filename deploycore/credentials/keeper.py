@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -96,17 +96,26 @@ class TokenStorage(Protocol):
         """Release the claim after a failed renewal, so that other processes can try."""
 
 
-@dataclass(eq=False, repr=False)
 class _Held:
-    token: Token
-    renew_at: float
-    valid_until: float
-    generation: int = 0
-    obtained_at: float = 0.0
-    replaced_refused: bool = False
-    is_short: bool = False
-    is_unsaved: bool = False
-    save_at: float = float("inf")
+    def __init__(
+        self,
+        token: Token,
+        renew_at: float,
+        valid_until: float,
+        generation: int,
+        obtained_at: float,
+        *,
+        is_short: bool = False,
+    ) -> None:
+        self.token = token
+        self.renew_at = renew_at
+        self.valid_until = valid_until
+        self.generation = generation
+        self.obtained_at = obtained_at
+        self.replaced_refused = False
+        self.is_short = is_short
+        self.is_unsaved = False
+        self.save_at = float("inf")
 
     def needs_nothing(self, now: float) -> bool:
         """Return whether the token can be used without renewing or storing it first."""
@@ -120,14 +129,14 @@ class _Held:
         return True
 
 
-@dataclass(eq=False, repr=False)
 class _Slot:
     """The state of one token that the threads of this process share."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    held: _Held | None = None
-    attempts: int = 0
-    failure: DeploycoreError | None = None
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.held: _Held | None = None
+        self.attempts = 0
+        self.failure: DeploycoreError | None = None
 
 
 class TokenMemory:

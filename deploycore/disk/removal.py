@@ -20,7 +20,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from deploycore.records import record
@@ -111,7 +111,6 @@ def measure_tree(path: Path) -> Remains | None:
     return Remains(path, max(1, walk.entries), walk.bytes, walk.first, walk.reason, walk.number)
 
 
-@dataclass(eq=False, repr=False)
 class _Level:
     """A directory on the way from the top to the current one.
 
@@ -121,10 +120,13 @@ class _Level:
         is_kept: Whether an entry of it is left.
     """
 
-    name: str
-    identity: tuple[int, int]
-    pending: list[tuple[str, bool]]
-    is_kept: bool = False
+    def __init__(
+        self, name: str, identity: tuple[int, int], pending: list[tuple[str, bool]]
+    ) -> None:
+        self.name = name
+        self.identity = identity
+        self.pending = pending
+        self.is_kept = False
 
 
 class _Walk:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import copy
 from typing import TypeVar
 
 from deploycore.errors import LimitExceeded
@@ -43,7 +43,6 @@ _MATCH_SHARE = 50
 _OBJECT_WORK = 16 * 1024  # bytes that could be copied in the time that a small object takes
 
 
-@dataclass(eq=False, repr=False)
 class Counts:
     """What an operation has counted so far.
 
@@ -62,18 +61,19 @@ class Counts:
         matched: Work to match attributes, in steps of about a microsecond.
     """
 
-    files: int = 0
-    bytes: int = 0
-    files_total: int | None = None
-    entries: int = 0
-    unpacked: int = 0
-    objects: int = 0
-    reread: int = 0
-    held: int = 0
-    lfs_objects: int = 0
-    lfs_bytes: int = 0
-    packed: int = 0
-    matched: int = 0
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.files_total: int | None = None
+        self.entries = 0
+        self.unpacked = 0
+        self.objects = 0
+        self.reread = 0
+        self.held = 0
+        self.lfs_objects = 0
+        self.lfs_bytes = 0
+        self.packed = 0
+        self.matched = 0
 
 
 class Operation:
@@ -125,11 +125,11 @@ class Operation:
     @property
     def counts(self) -> Counts:
         """A copy of the counts."""
-        return replace(self._counts)
+        return copy(self._counts)
 
     def count_again(self, counts: Counts) -> None:
         """Reset the counts to those before a failed attempt, whose work will be done again."""
-        self._counts = replace(counts)
+        self._counts = copy(counts)
 
     @property
     def remaining(self) -> float:

@@ -49,7 +49,7 @@ _UPDATES = (b"", b"checkout", b"merge", b"rebase")
 # Prefixes of host names that hosts offer for SSH over the https port.
 _SSH_HOSTS = ("", "ssh.", "altssh.")
 _SSH_SCHEMES = ("ssh", "git+ssh", "ssh+git")
-_SCP = re.compile(r"(?:[^@:/\s]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!//)/?(?P<path>[^/-].*)")
+_SCP = r"(?:[^@:/\s]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?!//)/?(?P<path>[^/-].*)"
 _PATH_CHARACTERS = "/~!$&'()*+,;=:@%"
 
 
@@ -226,7 +226,7 @@ def _absolute(url: str) -> str:
 
     Empty for a relative URL, and for one of another scheme or form.
     """
-    scp = None if "//" in url else _SCP.fullmatch(url)
+    scp = None if "//" in url else re.fullmatch(_SCP, url)
     if scp:
         url = f"ssh://{scp['host']}/{quote(scp['path'], safe=_PATH_CHARACTERS)}"
     try:
@@ -279,7 +279,7 @@ def _at_home(url: str, parent: CloneUrl, base: str, allowed: SubmoduleDestinatio
 
 def _split(url: str, allowed: SubmoduleDestinations) -> tuple[str, str, bool]:
     """The host and the path of a URL that cannot be used as it is, and whether it is for SSH."""
-    found = _SCP.fullmatch(url)
+    found = re.fullmatch(_SCP, url)
     if found and "//" not in url:
         return found["host"], quote(found["path"], safe=_PATH_CHARACTERS), True
     try:

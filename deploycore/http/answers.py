@@ -105,10 +105,8 @@ def quoted(message: str, *, most: int = 300) -> str:
 
 _LATEST_SECOND = 253_402_300_799  # the last one of the year 9999
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_LINK = re.compile(
-    rf"""[\s,]*<([^>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:{_QUOTED}|[^\s;,"]*))?)*)\s*(?:,|$)"""
-)
-_PARAMETER = re.compile(rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?""")
+_LINK = rf"""[\s,]*<([^>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:{_QUOTED}|[^\s;,"]*))?)*)\s*(?:,|$)"""
+_PARAMETER = rf""";\s*([^\s=;,"]+)(?:\s*=\s*({_QUOTED}|[^\s;,"]*))?"""
 
 
 def next_link(headers: Mapping[str, str], base: str) -> str | None:
@@ -135,11 +133,12 @@ def link_of(relation: str, headers: Mapping[str, str], base: str) -> str | None:
     """
     header = headers.get("Link", "").strip(" \t,")  # ignore empty elements
     place = 0
+    pattern = re.compile(_LINK)
     while place < len(header):
-        link = _LINK.match(header, place)
+        link = pattern.match(header, place)
         if link is None:
             raise ValueError("its Link header is malformed")
-        named = ((name.lower(), value) for name, value in _PARAMETER.findall(link[2]))
+        named = ((name.lower(), value) for name, value in re.findall(_PARAMETER, link[2]))
         relations = next((value for name, value in named if name == "rel"), "")
         if relation in relations.strip('"').lower().split():
             return _joined(base, link[1])

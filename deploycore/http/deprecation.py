@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _AGAIN = timedelta(days=1)
 _MOST_ENDPOINTS = 200
 _LINK_LENGTH = 200
-_STRUCTURED_DATE = re.compile(r"@(-?[0-9]{1,12})\s*(?:;.*)?")
+_STRUCTURED_DATE = r"@(-?[0-9]{1,12})\s*(?:;.*)?"
 
 _told: dict[tuple[str, str], datetime] = {}
 """When each endpoint was last logged in this process. A provider may be opened many times."""
@@ -124,7 +124,7 @@ def _deprecation(value: str) -> tuple[bool, datetime | None]:
     """
     if value.lower() in ("true", "?1"):
         return True, None
-    structured = _STRUCTURED_DATE.fullmatch(value)
+    structured = re.fullmatch(_STRUCTURED_DATE, value)
     if structured is None:
         since = http_date(value)
         return since is not None, since

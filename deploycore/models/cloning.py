@@ -58,9 +58,7 @@ class SshCredential(Model):
         return self
 
 
-_SHORT_SSH = re.compile(
-    r"(?:(?P<user>[^@:/\s]+)@)?(?P<host>[A-Za-z0-9][\w.-]*):(?!//)(?P<path>\S+)"
-)
+_SHORT_SSH = r"(?:(?P<user>[^@:/\s]+)@)?(?P<host>[A-Za-z0-9][\w.-]*):(?!//)(?P<path>\S+)"
 
 
 class SshAddress(Model):
@@ -82,7 +80,7 @@ class SshAddress(Model):
         Raises:
             ValueError: It is neither.
         """
-        found = _SHORT_SSH.fullmatch(text)
+        found = re.fullmatch(_SHORT_SSH, text)
         if found is not None and "://" not in text:
             path = quote(found["path"].lstrip("/"), safe="/~%")
             text = f"ssh://{quote(found['user'] or 'git')}@{found['host']}/{path}"

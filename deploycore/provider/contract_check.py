@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 from deploycore.configuration import ProviderConfig, members
@@ -18,6 +19,15 @@ from deploycore.version import __version__
 
 __all__ = ["check_provider_class", "implemented_hooks"]
 
+_NOT_PLAIN = (
+    inspect.CO_VARARGS
+    | inspect.CO_VARKEYWORDS
+    | inspect.CO_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+    | inspect.CO_ITERABLE_COROUTINE
+)
+_SHOWS_OTHERS = {"__wrapped__", "__signature__"}
+"""Attributes of a function that give it other parameters."""
 # the attribute that pluggy's HookimplMarker("deploycore") sets on a function
 _IMPL_MARK = "deploycore_impl"
 
@@ -134,6 +144,8 @@ def _hook_faults(candidate: type) -> Iterable[str]:
 def _signature_faults(
     name: str, function: Callable[..., object], specification: Callable[..., object]
 ) -> Iterable[str]:
+    if _have_plain_parameters(function, specification):
+        return
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         yield f"{name} is asynchronous, but hooks are called synchronously"
     wanted = list(inspect.signature(specification).parameters)
@@ -145,6 +157,23 @@ def _signature_faults(
     if list(given) != wanted or not plain:
         shown = ", ".join(map(str, given.values()))
         yield f"{name}({shown}) should be {name}({', '.join(wanted)}), without defaults"
+
+
+def _have_plain_parameters(*functions: Callable[..., object]) -> bool:
+    """Whether both are plain functions with the same parameters, without defaults.
+
+    This finds nearly all in a tenth of the time that the inspection of signatures takes.
+    """
+    found = set()
+    for each in functions:
+        if not isinstance(each, FunctionType) or vars(each).keys() & _SHOWS_OTHERS:
+            return False
+        code = each.__code__
+        is_plain = not code.co_flags & _NOT_PLAIN and not code.co_kwonlyargcount
+        if not is_plain or code.co_posonlyargcount or each.__defaults__:
+            return False
+        found.add(code.co_varnames[: code.co_argcount])
+    return len(found) == 1
 
 
 def _specifications() -> Mapping[str, Callable[..., object]]:

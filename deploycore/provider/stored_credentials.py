@@ -20,8 +20,8 @@ from deploycore.tokens import SignIn
 
 __all__ = ["StoredCredentials", "flow_of", "signs_in"]
 
-_ASKS_FOR_NEW = re.compile(
-    r"\b(make|create|generate|issue)\b[^.;]*\b(token|key|password|secret|credential)", re.IGNORECASE
+_ASKS_FOR_NEW = (
+    r"(?i)\b(make|create|generate|issue)\b[^.;]*\b(token|key|password|secret|credential)"
 )
 
 
@@ -94,5 +94,5 @@ class StoredCredentials:
 
 def _needs_others(error: DeploycoreError) -> bool:
     return isinstance(error, PermissionDenied | RemoteRefused) and bool(
-        _ASKS_FOR_NEW.search(error.hint)
+        re.search(_ASKS_FOR_NEW, error.hint)
     )

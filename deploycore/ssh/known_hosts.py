@@ -11,8 +11,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from deploycore.records import record
 
 __all__ = ["SSH_PORT", "HostKey", "KnownHosts", "host_key_line", "read_host_keys"]
 
@@ -25,7 +26,7 @@ _MAX_LINE = 16 * 1024
 _KIND = re.compile(r"[a-z0-9@.-]{1,64}")
 
 
-@dataclass(frozen=True)
+@record
 class HostKey:
     """The public key of a server.
 

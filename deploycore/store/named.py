@@ -9,7 +9,6 @@ from SQLAlchemy. Operations of the store call them by name, in one way for both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +20,6 @@ __all__ = ["Result", "Row", "Statements", "StatementsOfEngine"]
 Row = Mapping[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Result:
     """The result of a statement.
 
@@ -30,8 +28,11 @@ class Result:
         count: The number of rows that it has changed.
     """
 
-    rows: Sequence[Row]
-    count: int
+    __slots__ = ("count", "rows")
+
+    def __init__(self, rows: Sequence[Row], count: int) -> None:
+        self.rows = rows
+        self.count = count
 
     @property
     def values(self) -> list[Any]:

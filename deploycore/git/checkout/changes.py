@@ -12,7 +12,6 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
@@ -170,7 +169,9 @@ def _attribute_files(root: bytes, objects: Objects, operation: Operation) -> lis
                 else:
                     operation.hold(len(inner))
                     found.append(Named(inner, each.hash))
-    operation.count_again(replace(operation.counts, entries=before))
+    counts = operation.counts
+    counts.entries = before
+    operation.count_again(counts)
     return found
 
 

@@ -41,18 +41,14 @@ MAX_PATH_BYTES = 4095  # the maximum length of a path in a system call (PATH_MAX
 _IGNORED_ON_HFS = frozenset(
     (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
 )
-_no_character = re.compile("[\ufffe\uffff]")
+_NO_CHARACTER = "[\ufffe\uffff]"
 # Names that NTFS treats as .git, and, for links, as .gitmodules: its short name, the name with dots
 # and spaces at the end, which Windows drops, or a stream of it.
 _END_ON_NTFS = rb"[. ]*(?::.*)?"
-_is_git_on_ntfs = re.compile(
-    rb"(?:\.git|git~1)" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
-).fullmatch
-_is_short_or_gitmodules = re.compile(
-    rb"(\.gitmodules|.{8})" + _END_ON_NTFS, re.IGNORECASE | re.DOTALL
-).fullmatch
+_GIT_ON_NTFS = rb"(?is)(?:\.git|git~1)" + _END_ON_NTFS
+_SHORT_OR_GITMODULES = rb"(?is)(\.gitmodules|.{8})" + _END_ON_NTFS
 _SHORT_NAME = b"gi7eba"  # NTFS's short name of .gitmodules if the simple ones are in use
-_is_counter = re.compile(rb"[1-9][0-9]*").fullmatch
+_COUNTER = rb"[1-9][0-9]*"
 # Names that have no special meaning anywhere. Most are such, and the other checks are slow.
 is_plain_name = re.compile(
     rb"[A-Za-z0-9_+,=@-](?:[A-Za-z0-9_+,=@. -]{0,200}[A-Za-z0-9_+,=@-])?"
@@ -66,7 +62,7 @@ def _fault(name: bytes) -> str:
     if name.lower() == b".git":
         return "which is the name of git's own directory"
     # Git checks all parts of what would be a path on Windows.
-    if any(_is_git_on_ntfs(part) for part in name.split(b"\\")):
+    if any(re.fullmatch(_GIT_ON_NTFS, part) for part in name.split(b"\\")):
         return "which Windows takes for .git, git's own directory"
     if _is_on_hfs(name, ".git"):
         return "which macOS takes for .git, git's own directory"
@@ -108,13 +104,13 @@ def _is_on_hfs(name: bytes, known: str) -> bool:
     except UnicodeDecodeError as error:
         text = name[: error.start].decode()
     # HFS+ cannot have such a name, but git compares the part before the undecodable bytes.
-    text = _no_character.split(text, maxsplit=1)[0]
+    text = re.split(_NO_CHARACTER, text, maxsplit=1)[0]
     return "".join(each for each in text if ord(each) not in _IGNORED_ON_HFS).lower() == known
 
 
 def _is_gitmodules(name: bytes) -> bool:
     """Whether NTFS treats a name as .gitmodules (``is_ntfs_dotgitmodules`` in path.c)."""
-    found = _is_short_or_gitmodules(name)
+    found = re.fullmatch(_SHORT_OR_GITMODULES, name)
     if found is None:
         return False
     beginning, tilde, number = found[1].lower().partition(b"~")
@@ -122,7 +118,7 @@ def _is_gitmodules(name: bytes) -> bool:
         return beginning == b".gitmodules"
     if beginning == b"gitmod":
         return number in (b"1", b"2", b"3", b"4")
-    return _SHORT_NAME.startswith(beginning) and _is_counter(number) is not None
+    return _SHORT_NAME.startswith(beginning) and re.fullmatch(_COUNTER, number) is not None
 
 
 def refuse_link_for_modules(path: bytes) -> None:

@@ -54,13 +54,11 @@ NO_REPOSITORIES_HINT = (
 
 # Gitea up to 1.25 and Forgejo: 'required scope(s): [read:user]'; later: 'required scope(s),
 # required=[read:user], token scope=…'.
-_REQUIRED = re.compile(r"required scope\(s\)(?:: |, required=)\[([^\]]*)\]")
-_PUBLIC_ONLY = re.compile(r"limited to public|public[- ]only", re.IGNORECASE)
-_SECOND_FACTOR = re.compile(
-    r"\bOTP\b|two-factor|security key|WebAuthn|personal access token", re.IGNORECASE
-)
-_NOT_SIGNED_IN = re.compile(r"only signed in user|token is required", re.IGNORECASE)
-_WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
+_REQUIRED = r"required scope\(s\)(?:: |, required=)\[([^\]]*)\]"
+_PUBLIC_ONLY = r"(?i)limited to public|public[- ]only"
+_SECOND_FACTOR = r"(?i)\bOTP\b|two-factor|security key|WebAuthn|personal access token"
+_NOT_SIGNED_IN = r"(?i)only signed in user|token is required"
+_WEBHOOKS_OFF = r"(?i)webhooks disabled"
 
 
 class _Task(NamedTuple):
@@ -153,7 +151,7 @@ def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     match answer.status:
         case 401:
             return _wrong_credentials(said, question)
-        case 403 if _NOT_SIGNED_IN.search(said):
+        case 403 if re.search(_NOT_SIGNED_IN, said):
             return _wrong_credentials(said, question)
         case 403:
             return _denied(said, question)
@@ -173,7 +171,7 @@ def missing_scopes(error: DeploycoreError) -> list[str]:
 
 def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> str | None:
     """Explain what to do if the git server rejects a request; ``None`` if there is no advice."""
-    if status == 401 or _SECOND_FACTOR.search(message):
+    if status == 401 or re.search(_SECOND_FACTOR, message):
         return _check_credentials(config, message)
     if status == 403 and "HTTP protocol" in message:
         return "This server does not offer git over HTTPS; ask its administrator to allow it."
@@ -220,7 +218,7 @@ def _check_credentials(config: AnyConfig, said: str) -> str:
         f"create a token with {READ_REPOSITORY} and {READ_USER} at {config.tokens_page} and "
         "configure the provider again in mode token."
     )
-    if _SECOND_FACTOR.search(said):
+    if re.search(_SECOND_FACTOR, said):
         return (
             f"The account has two-factor authentication, so a password is not enough: {use_a_token}"
         )
@@ -233,7 +231,7 @@ def _check_credentials(config: AnyConfig, said: str) -> str:
 
 def _denied(said: str, question: Question) -> PermissionDenied:
     config = question.config
-    required = _REQUIRED.search(said)
+    required = re.search(_REQUIRED, said)
     if required:
         missing = [scope for scope in re.split(r"[\s,]+", required[1]) if scope]
         scopes = ", ".join(missing)
@@ -256,7 +254,7 @@ def _denied(said: str, question: Question) -> PermissionDenied:
             missing_scopes=missing,
             **question.details,
         )
-    if _PUBLIC_ONLY.search(said):
+    if re.search(_PUBLIC_ONLY, said):
         return PermissionDenied(
             f"The token may not {question.what}: it has access to public repositories only.",
             hint="Create a new token with access to all repositories (public, private and limited) "
@@ -274,7 +272,7 @@ def _denied(said: str, question: Question) -> PermissionDenied:
 
 
 def _not_entitled(said: str, question: Question, task: _Task) -> PermissionDenied:
-    if _WEBHOOKS_OFF.search(said):
+    if re.search(_WEBHOOKS_OFF, said):
         hint = "This server has webhooks turned off: ask its administrator, or let deploycore poll."
     elif not isinstance(question.config, BasicConfig):
         hint = f"{task.role} A token also needs the scope {WRITE_REPOSITORY}."
