@@ -22,6 +22,7 @@ def add_provider(page, connection, name):
     mode = settings.pop("mode")
     page.goto(f"/providers/-/new?kind=bitbucket&mode={mode}")
     page.locator("[name=name]").fill(name)
+    page.locator("summary", has_text="More settings").click()  # the addresses of the sandbox
     for field, value in settings.items():
         page.locator(f"[name='{field}'], [name='field.{field}']").first.fill(value)
     page.locator("main button.primary").click()
