@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from deploycore.errors import ConfigurationError, PluginError
+from deploycore.provider.display import display_name_of, name_from, summary_of
 from deploycore.provider.entry_points import (
     OBSERVER_GROUP,
     PROVIDER_GROUP,
@@ -79,6 +80,8 @@ class PluginReport:
             if it cannot be read.
         hooks: The hooks that it implements.
         problem: The reason why it cannot be used; ``None`` if it can.
+        display_name: Its name for people.
+        summary: What it is for, in one sentence; may be empty.
     """
 
     type: PluginType
@@ -87,6 +90,8 @@ class PluginReport:
     contract_version: int | str | None
     hooks: tuple[str, ...]
     problem: PluginError | None
+    display_name: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class _Seen:
     contract_version: int | str | None = None
     hooks: tuple[str, ...] = ()
     problem: PluginError | None = None
+    plugin_class: object = None
 
 
 def plugin_reports() -> tuple[PluginReport, ...]:
@@ -146,7 +152,8 @@ def _rivals(type_: PluginType, kind: str, points: tuple[EntryPoint, ...]) -> Plu
     try:
         only_one(kind, points)
     except PluginError as error:
-        return PluginReport(type_, kind, tuple(map(_origin, points)), None, (), error)
+        origins = tuple(map(_origin, points))
+        return PluginReport(type_, kind, origins, None, (), error, name_from(kind))
     return None
 
 
@@ -155,7 +162,16 @@ def _report(
 ) -> PluginReport:
     seen = _Seen(problem=outcome) if isinstance(outcome, PluginError) else outcome
     origins = (_origin(point),)
-    return PluginReport(type_, kind, origins, seen.contract_version, seen.hooks, seen.problem)
+    return PluginReport(
+        type_,
+        kind,
+        origins,
+        seen.contract_version,
+        seen.hooks,
+        seen.problem,
+        display_name_of(seen.plugin_class, kind),
+        summary_of(seen.plugin_class),
+    )
 
 
 def _origin(point: EntryPoint) -> Origin:
@@ -172,7 +188,7 @@ def _provider(point: EntryPoint) -> _Seen:
     except PluginError as error:
         problem = error
     version = _version(getattr(candidate, "API_VERSION", None))
-    return _Seen(version, implemented_hooks(candidate), problem)
+    return _Seen(version, implemented_hooks(candidate), problem, candidate)
 
 
 def _version(value: Any) -> int | str | None:
@@ -191,10 +207,11 @@ def _observer(name: str, point: EntryPoint) -> _Seen:
         configured(candidate, name, read_observer_settings(home_directory()).get(name, {}))
     except ConfigurationError as error:  # the plugin itself can be used
         problem = PluginError(error.message, hint=error.hint, plugin=label_of(point))
-        return _Seen(hooks=hooks, problem=problem)
+        return _Seen(hooks=hooks, problem=problem, plugin_class=candidate)
     except PluginError as error:
-        return _Seen(hooks=hooks, problem=_unusable(point, error.message))
-    return _Seen(hooks=hooks)
+        problem = _unusable(point, error.message)
+        return _Seen(hooks=hooks, problem=problem, plugin_class=candidate)
+    return _Seen(hooks=hooks, plugin_class=candidate)
 
 
 def _sandbox(point: EntryPoint) -> _Seen:

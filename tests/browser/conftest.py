@@ -191,8 +191,9 @@ def new_site(tmp_path, empty_home, demo_sandbox) -> Iterator[Site]:
 
 @pytest.fixture
 def site(new_site) -> Site:
-    """A site whose server runs, with nobody signed in."""
-    new_site.start()
+    """A site whose server runs, with nobody signed in. Its applications belong into its
+    directory."""
+    new_site.start("--targets", str(new_site.directory))
     new_site.link = new_site.sign_in_link()
     return new_site
 

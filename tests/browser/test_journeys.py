@@ -7,7 +7,11 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import PASSWORD
+
+CLICKS_MOST, FIELDS_MOST = 10, 7
+"""What it takes from the printed link to the first release: sign in, add and test a provider, add
+an application, deploy. A field that is filled in already does not count."""
 
 BROWSERS = pytest.mark.parametrize("java_script", [True, False], ids=["script", "no-script"])
 
@@ -16,16 +20,72 @@ def revealed(value) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def add_provider(page, connection, name):
-    """Add a provider of the sandbox by the form of its way to sign in."""
+class Person:
+    """Uses a page, and counts what that takes: clicks, and fields to fill in."""
+
+    def __init__(self, page):
+        self.page = page
+        self.clicks = self.fields = 0
+
+    def click(self, role, name):
+        self.clicks += 1
+        self.page.get_by_role(role, name=name).first.click()
+
+    def fill(self, locator, text):
+        self.fields += 1
+        locator.fill(text)
+
+
+def follow_link(person, site):
+    """Create the first administrator by the link that the server prints."""
+    person.page.goto(site.link)
+    person.fill(person.page.get_by_label("Name"), "ada")
+    for each in person.page.locator("input[type=password]").all():
+        person.fill(each, PASSWORD)
+    person.click("button", "Create the administrator and sign in")
+    person.page.get_by_role("heading", name="No applications yet").wait_for()
+
+
+def add_provider(person, connection, label):
+    """Add a provider of the sandbox, from the first page, by the address of a repository."""
+    page = person.page
+    person.click("link", "Add a provider")
+    person.fill(
+        page.get_by_role("textbox", name="Address"),
+        f"https://bitbucket.org/{connection.owner}/shop",
+    )
+    person.click("button", "Continue")
+    person.click("link", label)
     settings = {field: revealed(value) for field, value in connection.settings.items()}
-    mode = settings.pop("mode")
-    page.goto(f"/providers/-/new?kind=bitbucket&mode={mode}")
-    page.locator("[name=name]").fill(name)
-    for field, value in settings.items():
-        page.locator(f"[name='{field}'], [name='field.{field}']").first.fill(value)
-    page.locator("main button.primary").click()
+    page.locator("summary", has_text="More settings").click()  # nobody else has a sandbox
+    for field in ("api_url", "git_url"):
+        page.locator(f"[name='field.{field}']").fill(settings.pop(field))
+    assert page.get_by_label("Name", exact=True).input_value() == "bitbucket"
+    for field in settings.keys() - {"mode", "workspace"}:
+        person.fill(page.locator(f"[name='field.{field}']"), settings[field])
+    assert page.locator("[name='field.workspace']").input_value() == connection.owner
+    person.click("button", "Add the provider")
     page.get_by_text("The provider is added").wait_for()
+    person.click("button", "Test connection")
+    page.get_by_text("accessible").first.wait_for()
+
+
+def pick_and_create(person, repository, target, *, java_script):
+    """Create an application: its repository is picked, all else is suggested."""
+    page = person.page
+    person.click("link", "Add an application")
+    if java_script:
+        person.fill(page.get_by_role("combobox", name="Repository"), "sho")
+        person.click("option", repository)
+    else:
+        person.click("link", repository)
+    until(page, lambda: page.locator("#target").input_value() == str(target))
+    values = {name: page.locator(f"#{name}").input_value() for name in ("ref", "name", "target")}
+    assert values == {"ref": "main", "name": "shop", "target": str(target)}
+    page.get_by_text("Steps, health check and automatic deployment").click()
+    page.get_by_label("Deploy automatically").uncheck()  # polls would deploy as well
+    person.click("button", "Create application")
+    page.get_by_text("The application is created").wait_for()
 
 
 def create_application(page, provider, name, repository, target, *, java_script):
@@ -86,19 +146,21 @@ def until(page, is_done):
 
 
 @BROWSERS
-@pytest.mark.parametrize("mode", ["app-password", "api-token"])
-def test_a_user_adds_a_provider_deploys_and_rolls_back(site, visit, mode, java_script):
+@pytest.mark.parametrize(
+    ("mode", "label"), [("app-password", "App password"), ("api-token", "API token")]
+)
+def test_a_user_adds_a_provider_deploys_and_rolls_back(site, visit, mode, label, java_script):
     connection, target = site.connection(mode), site.directory / "shop"
-    repository = f"{connection.owner}/shop"
     site.sandbox.publish(connection.owner, "shop", "main", {"OLD": b"1"}, "Begin")
     page = visit(site, java_script=java_script)
-    sign_in(page, site)
-    add_provider(page, connection, "work")
-    page.goto("/providers/work")
-    page.get_by_role("button", name="Test").first.click()
-    page.get_by_text("accessible").first.wait_for()
-    create_application(page, "work", "shop", repository, target, java_script=java_script)
+    person = Person(page)
+    follow_link(person, site)
+    add_provider(person, connection, label)
+    pick_and_create(person, f"{connection.owner}/shop", target, java_script=java_script)
+    person.clicks += 1  # that of the next line
     deploy(page, target, "OLD", "shop", java_script=java_script)
+    assert person.clicks <= CLICKS_MOST, person.clicks
+    assert person.fields <= FIELDS_MOST, person.fields
     site.sandbox.publish(connection.owner, "shop", "main", {"NEW": b"2"}, "Change")
     deploy(page, target, "NEW", "shop", java_script=java_script)
     page.goto("/applications/shop")

@@ -75,6 +75,8 @@ def add(page, kind, name, settings):
     settings = {field: revealed(value) for field, value in settings.items()}
     page.goto(f"/providers/-/new?kind={kind}&mode={settings.pop('mode')}")
     page.locator("[name=name]").fill(name)
+    for each in page.locator("details:not([open]) > summary", has_text="More settings").all():
+        each.click()
     for key, value in settings.items():
         field(page, key).fill(value)
     page.locator("main button.primary").click()

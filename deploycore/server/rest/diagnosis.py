@@ -29,6 +29,8 @@ class PluginView(View):
     Attributes:
         type: What the plugin provides.
         kind: The name of the plugin, such as ``bitbucket``.
+        display_name: The name to show to people.
+        summary: What it is for, in one sentence; may be empty.
         distributions: The Python distributions that provide it, with their versions.
         contract_version: The version of the plugin contract that it was written for; ``None`` if it
             cannot be read.
@@ -38,6 +40,8 @@ class PluginView(View):
 
     type: Literal["provider", "observer", "sandbox"]
     kind: str
+    display_name: str
+    summary: str
     distributions: Sequence[str]
     contract_version: int | str | None
     hooks: Sequence[str]
@@ -49,6 +53,8 @@ class PluginView(View):
         return cls(
             type=report.type,
             kind=report.kind,
+            display_name=report.display_name,
+            summary=report.summary,
             distributions=[origin.label for origin in report.origins],
             contract_version=report.contract_version,
             hooks=report.hooks,

@@ -31,6 +31,7 @@ class StandingView(View):
     Attributes:
         name: The name of the application.
         ref: The branch, tag or commit that is deployed.
+        target: The directory of the application. Its live release is at ``current`` in it.
         host: The only machine that deploys the application; ``None`` for any machine.
         state: The state of its newest deployment; ``None`` if there is none.
         attention: Why somebody should look at it: its last deployment failed, a deployment or a
@@ -48,6 +49,7 @@ class StandingView(View):
     provider: str
     repository: str
     ref: str
+    target: str
     host: str | None
     created_at: datetime
     state: DeploymentState | None
@@ -70,6 +72,7 @@ class StandingView(View):
             provider=application.provider,
             repository=application.repository,
             ref=application.ref,
+            target=str(application.target),
             host=application.host,
             created_at=standing.created_at,
             state=last.state if last else None,

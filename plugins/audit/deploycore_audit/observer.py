@@ -44,6 +44,9 @@ Value = str | int | None
 class AuditObserver:
     """Logs deployments, and changes to webhooks at git hosts."""
 
+    DISPLAY_NAME = "Audit log"
+    SUMMARY = "Writes who deployed what to a file, as lines of JSON."
+
     Config = AuditConfig
 
     def __init__(self, config: AuditConfig) -> None:

@@ -9,6 +9,11 @@ def test_plugins_are_listed_with_their_problems(browser, install_distribution):
     install_distribution("deploycore-broken", "broken", "raise ImportError('<b>no</b>')")
     page = browser.get("/plugins").text
     assert "acme" in page
+    assert page.index('<h2 id="provider-title">Git hosts') < page.index("Sandboxes</h2>")
+    assert ">Plain git</a>" in page
+    assert "Any other git server that you can clone from" in page
+    assert "Lists repositories, sets up webhooks, receives pushes" in page
+    assert page.index("Cannot be used") < page.index("Ready")
     assert "&lt;b&gt;no&lt;/b&gt;" in page
     assert "<b>no</b>" not in page
 

@@ -196,7 +196,7 @@ async def _providers(visit: Visit, chosen: str) -> tuple[list[Mapping[str, Any]]
     page = await visit.ask("GET", "/providers", query={"limit": _PROVIDERS})
     found = page["items"]
     if chosen and not any(each["name"] == chosen for each in found) and page["next"]:
-        found = [{"name": chosen, "kind": "…"}, *found]
+        found = [{"name": chosen, "kind_name": "…"}, *found]
     return found, bool(page["next"])
 
 

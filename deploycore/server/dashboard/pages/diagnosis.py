@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from deploycore.server.dashboard.page import Page
+from deploycore.server.dashboard.plugin_words import abilities_of, in_sections
 from deploycore.server.dashboard.visit import Visit
 
 __all__ = ["PAGES"]
@@ -15,7 +16,8 @@ _WORST_FIRST = ("problem", "warning", "ok")
 async def plugins(visit: Visit) -> Response:
     """List the installed plugins."""
     found = await visit.ask("GET", "/plugins")
-    return visit.render("plugins.html", plugins=found["items"])
+    sections = in_sections(found["items"])
+    return visit.render("plugins.html", sections=sections, abilities_of=abilities_of)
 
 
 async def doctor(visit: Visit) -> Response:

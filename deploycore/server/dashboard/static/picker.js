@@ -252,6 +252,7 @@ function start() {
   if (!provider || !repository || !ref) return;
   const suggestions = name && new Suggestions({ repository, ref, name, target });
   for (const each of document.querySelectorAll("[data-without-script]")) each.hidden = true;
+  repository.placeholder = "Type a part of its name";
   new Picker(repository, {
     label: "Repositories",
     sources: (search) => (provider.value ? [address(provider.value, "repositories", { search })] : []),
