@@ -20,12 +20,14 @@ from deploycore.cli.usage import UsageError
 from deploycore.cli.waiting import telling_of_waits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deploycore.deploy import DeployEvent, Outcome
     from deploycore.git import Cancellation, Reuse
     from deploycore.installation import Installation
     from deploycore.store import DeploymentRecord
 
-__all__ = ["register"]
+__all__ = ["finished_as_dict", "register"]
 
 NoWait = Annotated[
     bool,
@@ -179,11 +181,7 @@ def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: 
 def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> None:
     target = installation.store.get_application(done.application).definition.target
     if as_json:
-        result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
-        if done.kind == "rollback":
-            result["from"] = {"commit": done.previous_commit, "release": done.previous}
-            result["to"] = {"commit": done.commit, "release": done.release}
-        show_json_line(result | {"current": str(target / "current")})
+        show_json_line(finished_as_dict(done, target))
         return
     if done.state == "skipped":
         _tell_skipped(installation, done)
@@ -199,6 +197,15 @@ def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> 
         commit = _short(done.commit)
         say(f"Deployed {done.application}: commit {commit} in {max(seconds, 0):.1f} s")
     say(f"  live at {target / 'current'} -> releases/{done.release}")
+
+
+def finished_as_dict(done: DeploymentRecord, target: Path) -> dict[str, Any]:
+    """Return the last line of ``deploy`` and ``rollback`` with ``--json``."""
+    result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
+    if done.kind == "rollback":
+        result["from"] = {"commit": done.previous_commit, "release": done.previous}
+        result["to"] = {"commit": done.commit, "release": done.release}
+    return result | {"current": str(target / "current")}
 
 
 def _tell_skipped(installation: Installation, done: DeploymentRecord) -> None:
