@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -143,24 +144,37 @@ def show(name: Name, as_json: AsJson = False) -> None:
             }
         )
         return
-    rows = application_rows(_as_dict(record))
-    rows["created_at"] = for_people(record.created_at)
-    rows["current"] = str(current) if current else "(nothing is deployed yet)"
-    if known is not None and known.renamed_at is not None and known.former_names:
-        rows["repository"] += f" (renamed from {known.former_names[0]})"
-    if known is not None and known.other_host_id is not None:
-        rows["repository"] += " (another repository has this name now; deployments fail)"
+    rows = application_rows(
+        _as_dict(record),
+        current=str(current) if current else None,
+        repository=_repository_as_dict(known),
+    )
     show_record((Column(key), value) for key, value in rows.items())
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
 
 
-def application_rows(application: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of an application as ``app show`` prints them."""
-    return {
+def application_rows(
+    application: Mapping[str, Any], *, current: str | None, repository: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """Return the fields of an application as ``app show`` prints them.
+
+    Args:
+        application: The fields, as ``--json`` prints them.
+        current: The directory of the live release.
+        repository: The repository's identity at its host, as ``--json`` prints it.
+    """
+    rows = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in application.items()
     }
+    rows["created_at"] = for_people(datetime.fromisoformat(application["created_at"]))
+    rows["current"] = current or "(nothing is deployed yet)"
+    if repository and repository["renamed_at"] is not None and repository["former_names"]:
+        rows["repository"] += f" (renamed from {repository['former_names'][0]})"
+    if repository and repository["replaced_by"] is not None:
+        rows["repository"] += " (another repository has this name now; deployments fail)"
+    return rows
 
 
 @commands.command()

@@ -16,6 +16,7 @@ from deploycore.cli.waiting import telling_of_waits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from deploycore.deploy import DeployEvent, Outcome
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from deploycore.installation import Installation
     from deploycore.store import DeploymentRecord
 
-__all__ = ["PARALLEL", "deploy_applications", "roll_back"]
+__all__ = ["PARALLEL", "deploy_applications", "finished_as_dict", "roll_back"]
 
 PARALLEL = 4
 """How many applications are deployed at once by default."""
@@ -144,13 +145,7 @@ def _tell_all(installation: Installation, outcomes: Iterable[Outcome], as_json: 
 def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> None:
     target = installation.store.get_application(done.application).definition.target
     if as_json:
-        from deploycore.cli.history import deployment_as_dict
-
-        result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
-        if done.kind == "rollback":
-            result["from"] = {"commit": done.previous_commit, "release": done.previous}
-            result["to"] = {"commit": done.commit, "release": done.release}
-        show_json_line(result | {"current": str(target / "current")})
+        show_json_line(finished_as_dict(done, target))
         return
     if done.state == "skipped":
         _tell_skipped(installation, done)
@@ -166,6 +161,17 @@ def _tell(installation: Installation, done: DeploymentRecord, as_json: bool) -> 
         commit = _short(done.commit)
         say(f"Deployed {done.application}: commit {commit} in {max(seconds, 0):.1f} s")
     say(f"  live at {target / 'current'} -> releases/{done.release}")
+
+
+def finished_as_dict(done: DeploymentRecord, target: Path) -> dict[str, Any]:
+    """Return the last line of ``deploy`` and ``rollback`` with ``--json``."""
+    from deploycore.cli.history import deployment_as_dict
+
+    result: dict[str, Any] = {"event": "finished", **deployment_as_dict(done)}
+    if done.kind == "rollback":
+        result["from"] = {"commit": done.previous_commit, "release": done.previous}
+        result["to"] = {"commit": done.commit, "release": done.release}
+    return result | {"current": str(target / "current")}
 
 
 def _tell_skipped(installation: Installation, done: DeploymentRecord) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +13,9 @@ from deploycore.cli.output import Column, say, show_json, show_table
 from deploycore.cli.tables import Cell
 from deploycore.cli.waiting import telling_of_waits
 
-if TYPE_CHECKING:
-    from deploycore.doctor import Finding, Level
+__all__ = ["Offline", "register", "show_findings"]
 
-__all__ = ["register"]
+Offline = Annotated[bool, typer.Option("--offline", help="Skip checks that need the network.")]
 
 
 def register(application: typer.Typer) -> None:
@@ -24,12 +23,7 @@ def register(application: typer.Typer) -> None:
     application.command()(doctor)
 
 
-def doctor(
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Skip checks that need the network.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+def doctor(offline: Offline = False, as_json: AsJson = False) -> None:
     """Find what is wrong with this installation, and how to fix it. Changes nothing.
 
     Exits with 0 if there is no problem, and otherwise with the exit code of the first problem.
@@ -41,15 +35,26 @@ def doctor(
         _probe_plugins()
         findings = list(diagnose(offline=offline))
     counts = Counter(finding.level for finding in findings)
+    show_findings(
+        {
+            "ok": counts["ok"],
+            "warnings": counts["warning"],
+            "problems": counts["problem"],
+            "findings": [finding.as_dict() for finding in findings],
+        },
+        as_json=as_json,
+    )
+
+
+def show_findings(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what was found, and exit with the exit code of the first problem.
+
+    Args:
+        found: The findings and their counts, as ``--json`` prints them.
+    """
+    findings = found["findings"]
     if as_json:
-        show_json(
-            {
-                "ok": counts["ok"],
-                "warnings": counts["warning"],
-                "problems": counts["problem"],
-                "findings": [finding.as_dict() for finding in findings],
-            }
-        )
+        show_json(found)
     else:
         columns = [
             Column("STATE", style="state"),
@@ -57,10 +62,10 @@ def doctor(
             Column("FOUND", is_prose=True),
         ]
         show_table(columns, map(_row, findings), empty="")
-        say(_summary(counts))
-    first = next((each for each in findings if each.level == "problem"), None)
+        say(_summary(found))
+    first = next((each for each in findings if each["level"] == "problem"), None)
     if first is not None:
-        raise typer.Exit(first.exit_code)
+        raise typer.Exit(first["exit_code"])
 
 
 def _probe_plugins() -> None:
@@ -72,15 +77,15 @@ def _probe_plugins() -> None:
     probe_imports()
 
 
-def _row(finding: Finding) -> Sequence[Cell]:
-    hint = [f"Next: {finding.hint}"] if finding.hint else []
-    return [finding.level, finding.subject, [finding.message, *hint]]
+def _row(finding: Mapping[str, Any]) -> Sequence[Cell]:
+    hint = [f"Next: {finding['hint']}"] if finding["hint"] else []
+    return [finding["level"], finding["subject"], [finding["message"], *hint]]
 
 
-def _summary(counts: Counter[Level]) -> str:
-    problems, warnings = counts["problem"], counts["warning"]
+def _summary(found: Mapping[str, Any]) -> str:
+    problems, warnings = found["problems"], found["warnings"]
     if not problems and not warnings:
-        return f"No problems found: {counts['ok']} checks passed."
+        return f"No problems found: {found['ok']} checks passed."
     return f"Found: {_number(problems, 'problem')} and {_number(warnings, 'warning')}."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deploycore.cli.output import say_aside
 from deploycore.cli.usage import UsageError
@@ -16,7 +16,14 @@ from deploycore.provider.recognition import (
 )
 from deploycore.provider.registry import Plugin, load_plugin
 
-__all__ = ["pasted_address", "plugin_for"]
+__all__ = [
+    "ambiguous",
+    "of_another_kind",
+    "pasted_address",
+    "plugin_for",
+    "say_fields",
+    "say_recognized",
+]
 
 
 def pasted_address(name: str | None, arguments: list[str]) -> str | None:
@@ -55,29 +62,47 @@ def plugin_for(kind: str | None, address: str | None) -> tuple[Plugin, Mapping[s
     plugin = load_plugin(kind)
     told = fields_by(plugin, address)
     if told is None:
-        raise UsageError(
-            f"The URL {address} was not recognized as one of a provider of kind {plugin.kind}.",
-            hint=f"Omit the URL, and give the fields: deploycore provider add --kind {plugin.kind}"
-            " --help",
-        )
-    say_aside(f"Read from the URL: {_shown(told)}.")
+        raise of_another_kind(address, plugin.kind)
+    say_fields(told)
     return plugin, told
+
+
+def say_fields(fields: Mapping[str, str]) -> None:
+    """Print which fields a URL tells."""
+    say_aside(f"Read from the URL: {_shown(fields)}.")
+
+
+def say_recognized(kind: str, fields: Mapping[str, str]) -> None:
+    """Print which kind was recognized from a URL, and which fields it tells."""
+    say_aside(
+        f"Recognized the kind {kind} from the URL ({_shown(fields)})."
+        " If this is wrong, add --kind KIND."
+    )
+
+
+def of_another_kind(address: str, kind: str) -> UsageError:
+    """Return the error for a URL that a kind does not recognize."""
+    return UsageError(
+        f"The URL {address} was not recognized as one of a provider of kind {kind}.",
+        hint=f"Omit the URL, and give the fields: deploycore provider add --kind {kind} --help",
+    )
+
+
+def ambiguous(address: str, kinds: Iterable[str]) -> UsageError:
+    """Return the error for a URL that several kinds recognize."""
+    return UsageError(
+        f"The URL {address} could belong to providers of several kinds: {', '.join(kinds)}.",
+        hint="Choose one with --kind KIND.",
+    )
 
 
 def _recognized(address: str) -> tuple[Plugin, Mapping[str, str]]:
     found = recognitions(address)
     if len(found) == 1:
-        say_aside(
-            f"Recognized the kind {found[0].kind} from the URL ({_shown(found[0].fields)})."
-            " If this is wrong, add --kind KIND."
-        )
+        say_recognized(found[0].kind, found[0].fields)
         return load_plugin(found[0].kind), found[0].fields
     if found:
-        raise UsageError(
-            f"The URL {address} could belong to providers of several kinds:"
-            f" {', '.join(each.kind for each in found)}.",
-            hint="Choose one with --kind KIND.",
-        )
+        raise ambiguous(address, (each.kind for each in found))
     others = "".join(
         f"For a git server without an API, add --kind {each.kind}. Otherwise: "
         for each in acceptances(address)

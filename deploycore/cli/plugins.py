@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,7 +14,7 @@ from deploycore.cli.waiting import telling_of_waits
 if TYPE_CHECKING:
     from deploycore.provider.installed import PluginReport
 
-__all__ = ["register"]
+__all__ = ["register", "show_plugins"]
 
 
 def register(application: typer.Typer) -> None:
@@ -33,33 +33,39 @@ def plugins(as_json: AsJson = False) -> None:
     with telling_of_waits():
         probe_imports()
         reports = plugin_reports()
+    show_plugins([*map(_as_dict, reports)], as_json=as_json)
+
+
+def show_plugins(plugins: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print plugins, each as ``--json`` prints it."""
     if as_json:
-        show_json_array(map(_as_dict, reports))
+        show_json_array(plugins)
         return
-    if not reports:
+    if not plugins:
         say("No plugins are installed. Install one into the environment of deploycore.")
-    for report in reports:
-        _show(report)
+    for each in plugins:
+        _show(each)
 
 
-def _show(report: PluginReport) -> None:
-    is_ready = report.problem is None
+def _show(plugin: Mapping[str, Any]) -> None:
+    is_ready = plugin["problem"] is None
     state = "ready" if is_ready else "broken"
-    say_state(f"{report.type} {report.kind}", state, "good" if is_ready else "bad")
-    show_record(_fields(report), indent="  ")
+    say_state(f"{plugin['type']} {plugin['kind']}", state, "good" if is_ready else "bad")
+    show_record(_fields(plugin), indent="  ")
 
 
-def _fields(report: PluginReport) -> Iterator[tuple[Column, str]]:
-    if report.problem is not None:
-        yield Column("problem", is_prose=True, style="bad"), report.problem.message
-        yield Column("next", is_prose=True), report.problem.hint
-    for origin in report.origins:
-        label = f"{origin.label}{', editable' if origin.is_editable else ''}"
-        yield Column("distribution", is_prose=True), f"{label} ({origin.entry_point})"
-    if report.contract_version is not None:
-        yield Column("contract"), str(report.contract_version)
-    if report.hooks:
-        yield Column("hooks", is_prose=True), ", ".join(report.hooks)
+def _fields(plugin: Mapping[str, Any]) -> Iterator[tuple[Column, str]]:
+    if plugin["problem"] is not None:
+        yield Column("problem", is_prose=True, style="bad"), plugin["problem"]["message"]
+        yield Column("next", is_prose=True), plugin["problem"]["hint"]
+    origins = zip(plugin["distributions"], plugin["origins"], plugin["installed"], strict=True)
+    for label, entry_point, installed in origins:
+        shown = f"{label}{', editable' if installed['editable'] else ''}"
+        yield Column("distribution", is_prose=True), f"{shown} ({entry_point})"
+    if plugin["contract_version"] is not None:
+        yield Column("contract"), str(plugin["contract_version"])
+    if plugin["hooks"]:
+        yield Column("hooks", is_prose=True), ", ".join(plugin["hooks"])
 
 
 def _as_dict(report: PluginReport) -> dict[str, Any]:

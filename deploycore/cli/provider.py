@@ -220,6 +220,7 @@ def check(
                 "account": shown,
                 "milliseconds": milliseconds,
                 "repositories": found.count,
+                "has_more": found.has_more,
                 "hint": found.hint,
             }
         )

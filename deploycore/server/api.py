@@ -262,8 +262,14 @@ class Api:
         dropped = done.plan.dropped
         if not (done.remains or dropped):
             return Response(status_code=204)
-        error_text = done.error.message if done.error else None
-        return answer(views.Removed(remains=done.remains, dropped=dropped, error=error_text))
+        return answer(
+            views.Removed(
+                remains=done.remains,
+                dropped=dropped,
+                error=done.error.message if done.error else None,
+                problem=done.error.as_dict() if done.error else None,
+            )
+        )
 
     def list_deployments(self, call: Call) -> Response:
         """List deployments and rollbacks, newest first, including those of removed applications."""

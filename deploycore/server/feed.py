@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from deploycore.server.views import DeploymentView, TriggerView
 from deploycore.store import DeliveryRecord, DeploymentRecord, TriggerRecord
 from deploycore.store.changes import Looked, Mark
 
-__all__ = ["Feed", "Position", "position_text"]
+__all__ = ["Feed", "Filter", "Position", "position_text"]
 
 _LOOK_SECONDS = 0.5
 _ALIVE_SECONDS = 15.0
@@ -84,14 +84,68 @@ class News:
 
     Attributes:
         data: What it is about, as JSON.
+        application: The application that it is about; empty if it is about none.
         deployment, trigger, delivery: Its id, if it is about one.
     """
 
     kind: str
     data: str
+    application: str = ""
     deployment: int | None = None
     trigger: int | None = None
     delivery: int | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The events that a client wants.
+
+    Attributes:
+        application: Only events of this application; ``None`` for all.
+        kinds: Only events of these kinds; empty for all.
+    """
+
+    application: str | None = None
+    kinds: frozenset[str] = frozenset()
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the client wants all events."""
+        return self.application is None and not self.kinds
+
+    def wants(self, news: News) -> bool:
+        """Whether the client wants an event."""
+        is_kind = not self.kinds or news.kind in self.kinds
+        return is_kind and self.application in (None, news.application)
+
+
+ALL_EVENTS = Filter()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An event that was sent to those who want it.
+
+    Attributes:
+        place: The id of the event.
+        text: The event as it is sent.
+    """
+
+    number: int
+    place: str
+    news: News
+    text: str
+
+
+@dataclass(frozen=True)
+class NewsBatch(Batch):
+    """A batch of events.
+
+    Attributes:
+        sent: The same events.
+    """
+
+    sent: Sequence[Sent] = ()
 
 
 class Watch:
@@ -194,7 +248,7 @@ class Feed:
         )
         self._process = secrets.token_hex(4)
         self._number = 0
-        self._sent: deque[tuple[int, str]] = deque(maxlen=_REMEMBERED)
+        self._sent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._subscribers = Subscribers()
         self._watch: Watch | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -205,7 +259,12 @@ class Feed:
         self._is_stopping = True
 
     def answer(
-        self, position: Position | None, *, may_stay: Callable[[], bool], owner: str
+        self,
+        position: Position | None,
+        *,
+        may_stay: Callable[[], bool],
+        owner: str,
+        wanted: Filter = ALL_EVENTS,
     ) -> Response:
         """Return the response for one more client.
 
@@ -213,14 +272,18 @@ class Feed:
             position: What the client has seen; ``None`` to begin now.
             may_stay: Returns whether the client may still read. It is called in a thread.
             owner: The user or token that the client belongs to.
+            wanted: The events that the client wants.
 
         Raises:
             Refusal: There are too many clients.
         """
-        return self._stream.answer(self.events(position, may_stay), owner)
+        return self._stream.answer(self.events(position, may_stay, wanted), owner)
 
     async def events(
-        self, position: Position | None, may_stay: Callable[[], bool]
+        self,
+        position: Position | None,
+        may_stay: Callable[[], bool],
+        wanted: Filter = ALL_EVENTS,
     ) -> AsyncIterator[str]:
         """Yield the events, and ``ready`` once all that was missed is sent."""
         yield RETRY
@@ -228,15 +291,15 @@ class Feed:
             await self._begin()
             with self._subscribers.added(may_stay) as subscriber:
                 start = self._number
-                missed = self._missed(position)
+                missed = self._missed(position, wanted)
                 if missed is None and position is not None:
-                    missed = await run_in_threadpool(self._present, position.mark)
+                    missed = await run_in_threadpool(self._present, position.mark, wanted)
                 if missed:
                     yield missed
                 place = self._position(start)
                 yield event("ready", json.dumps({"position": place}), place)
                 async for batch in subscriber:
-                    text = batch.behind(start)
+                    text = _filtered(batch, start, wanted)
                     if text:
                         yield text
         except DeploycoreError as error:
@@ -258,17 +321,21 @@ class Feed:
         watch.take(self._installation.store.changes.look(watch.mark))
         return watch
 
-    def _missed(self, position: Position | None) -> str | None:
+    def _missed(self, position: Position | None, wanted: Filter) -> str | None:
         """Return the events after a position that this process has sent; ``None`` if it does not
         have them any more."""
         if position is None or position.process != self._process:
             return None
-        first = self._sent[0][0] if self._sent else self._number + 1
+        first = self._sent[0].number if self._sent else self._number + 1
         if not first - 1 <= position.number <= self._number:
             return None
-        return "".join(text for number, text in self._sent if number > position.number)
+        return "".join(
+            each.text
+            for each in self._sent
+            if each.number > position.number and wanted.wants(each.news)
+        )
 
-    def _present(self, mark: Mark) -> str:
+    def _present(self, mark: Mark, wanted: Filter) -> str:
         """Return the current state of everything that may have changed since a mark."""
         looked = self._installation.store.changes.look(mark)
         news = [
@@ -276,7 +343,7 @@ class Feed:
             *map(trigger_news, looked.triggers),
             *map(delivery_news, looked.deliveries),
         ]
-        text = "".join(event(each.kind, each.data, 0) for each in news)
+        text = "".join(event(each.kind, each.data, 0) for each in news if wanted.wants(each))
         return text if looked.is_all else event("reset", "{}", 0) + text
 
     async def _read(self, watch: Watch) -> None:
@@ -313,15 +380,15 @@ class Feed:
         return watch.take(looked)
 
     def _send(self, watch: Watch, news: list[News]) -> None:
-        texts = []
-        for place, each in enumerate(news):
+        sent = []
+        for index, each in enumerate(news, start=1):
             self._number += 1
-            text = event(each.kind, each.data, self._position(self._number, news[place + 1 :]))
-            self._sent.append((self._number, text))
-            texts.append((self._number, text))
-        batch = Batch.of(texts)
-        assert batch is not None  # noqa: S101  there are news
-        self._subscribers.put(batch)
+            place = self._position(self._number, news[index:])
+            text = event(each.kind, each.data, place)
+            sent.append(Sent(self._number, place, each, text))
+        self._sent.extend(sent)
+        texts = [(each.number, each.text) for each in sent]
+        self._subscribers.put(NewsBatch(texts, "".join(text for _, text in texts), sent))
 
     def _position(self, number: int, rest: list[News] | None = None) -> str:
         """Return the id of an event, after which the rest of its batch is still to be sent."""
@@ -335,19 +402,35 @@ class Feed:
         return str(Position(self._process, number, behind))
 
 
+def _filtered(batch: Batch, start: int, wanted: Filter) -> str:
+    """What a client gets of a batch. If it does not want the last event, it is told the position
+    instead, so that it can continue there."""
+    if wanted.is_all or not isinstance(batch, NewsBatch):
+        return batch.behind(start)
+    sent = [each for each in batch.sent if each.number > start]
+    text = "".join(each.text for each in sent if wanted.wants(each.news))
+    if sent and not wanted.wants(sent[-1].news):
+        place = sent[-1].place
+        text += event("position", json.dumps({"position": place}), place)
+    return text
+
+
 def deployment_news(record: DeploymentRecord) -> News:
     """Return the event about a deployment."""
-    return News("deployment", DeploymentView.of(record).model_dump_json(), deployment=record.id)
+    data = DeploymentView.of(record).model_dump_json()
+    return News("deployment", data, record.application, deployment=record.id)
 
 
 def trigger_news(record: TriggerRecord) -> News:
     """Return the event about a request."""
-    return News("request", TriggerView.of(record).model_dump_json(), trigger=record.id)
+    data = TriggerView.of(record).model_dump_json()
+    return News("request", data, record.application, trigger=record.id)
 
 
 def delivery_news(record: DeliveryRecord) -> News:
     """Return the event about a webhook delivery."""
-    return News("delivery", DeliveryView.of(record).model_dump_json(), delivery=record.id)
+    data = DeliveryView.of(record).model_dump_json()
+    return News("delivery", data, record.application, delivery=record.id)
 
 
 def _before_rest(mark: int, ids: Iterable[int | None]) -> int:

@@ -46,6 +46,7 @@ _ITEMS_MOST = 20_000
 _ALL_ITEMS_MOST = 60_000
 _VALUE_LENGTH = 1024
 _NAME_LENGTH = 200
+_DETAILS_LENGTH = 16_384
 _READ_SECONDS = 8.0
 _HANGS_SECONDS = 20.0
 
@@ -56,11 +57,13 @@ class Wanted(NamedTuple):
     Attributes:
         about: The owner of the repositories, or the repository of the branches or tags.
         search: List only items that contain this text; case is ignored.
+        has_details: Whether to return everything that the host lists of a repository.
     """
 
     kind: Kind
     about: str = ""
     search: str = ""
+    has_details: bool = False
 
 
 class Item(NamedTuple):
@@ -98,6 +101,7 @@ class _Key(NamedTuple):
     generation: int
     kind: Kind
     about: str
+    has_details: bool
     search: str
 
 
@@ -175,7 +179,7 @@ class Listings:
         """
         asked = _asked(wanted)
         provider = (record.name, record.created_at, record.generation)
-        key = _Key(*provider, wanted.kind, wanted.about, asked)
+        key = _Key(*provider, wanted.kind, wanted.about, wanted.has_details, asked)
         if refresh:
             self._forget(key)
         page = self._page(key, wanted.search, after, limit)
@@ -278,7 +282,7 @@ class Listings:
         ends_at = time.monotonic() + _READ_SECONDS
         matching = len(_matching(listing.items, search))
         for each in listing.source:
-            item = _item(each)
+            item = _item(each, has_details=key.has_details)
             if item is not None:
                 listing.items.append(item)
                 matching += search in item.text
@@ -340,7 +344,7 @@ def _opened(provider: Provider, key: _Key) -> Iterator[Any]:
     return provider.list_tags(repository, TagQuery(name_contains=search))
 
 
-def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
+def _item(found: Owner | Repository | Branch | Tag, *, has_details: bool = False) -> Item | None:
     """Return the item for an object that a host has listed; ``None`` if its name is too long."""
     if isinstance(found, Repository):
         value, name = str(found.id), found.name[:_NAME_LENGTH]
@@ -353,6 +357,7 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
             found.empty,
             _link(found.url),
             found.updated_at,
+            _details(found) if has_details else None,
         )
     elif isinstance(found, Owner):
         value, name = found.username, (found.display_name or "")[:_NAME_LENGTH]
@@ -363,6 +368,13 @@ def _item(found: Owner | Repository | Branch | Tag) -> Item | None:
     if len(value) > _VALUE_LENGTH:
         return None
     return Item(_folded(f"{value}\0{name}"), fields)
+
+
+def _details(found: Repository) -> str | None:
+    """Everything that a host lists of a repository, as JSON, which takes less memory than objects;
+    ``None`` if it is longer than any can be."""
+    text = found.model_dump_json()
+    return text if len(text) <= _DETAILS_LENGTH else None
 
 
 def _short(name: str | None) -> str | None:

@@ -425,11 +425,13 @@ class Removed(View):
         remains: What was not removed, and how to remove it.
         dropped: Ids of unfinished deployments whose damaged records were deleted.
         error: Why the git host still has the webhook; ``None`` if it does not.
+        problem: The same as an error with its code and its hint.
     """
 
     remains: Sequence[str]
     dropped: Sequence[int]
     error: str | None
+    problem: dict[str, Any] | None
 
 
 class RollbackRequest(Given):

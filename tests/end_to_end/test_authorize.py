@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -84,14 +85,14 @@ def by_hand(shell, name, change=lambda address: address):
 
 @pytest.fixture
 def shell(shell):
-    def start_with_input(*arguments):
+    def start_with_input(*arguments, **environment):
         return ForkedProcess(
             [sys.executable, "-m", "deploycore", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=shell.environment(),
+            env=shell.environment(**environment),
             cwd=shell.directory,
         )
 
@@ -101,6 +102,43 @@ def shell(shell):
 
 def opened(shell):
     return Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(shell.home)}))
+
+
+@pytest.fixture
+def remotely(shell, serving, remote):
+    """Signs in with ``--server``, by a browser elsewhere: its address is pasted by a person."""
+
+    def sign_in(*options, change=lambda address: address):
+        line = ("--server", serving, "provider", "authorize", "work", *options)
+        with shell.start_with_input(*line, **remote.away) as started:
+            lines = [started.stderr.readline(), started.stderr.readline()]
+            out, err = started.communicate(change(browse(address_in(lines[1]))) + "\n", timeout=60)
+        shell.printed += [out, "".join(lines) + err]
+        return started.returncode, out, err
+
+    return sign_in
+
+
+def test_a_user_signs_in_to_a_server_from_another_machine(shell, work, sandbox, remotely, remote):
+    assert "Sign in: deploycore provider authorize work" in remote("provider", "test", work, code=4)
+    code, out, err = remotely()
+    assert code == 0, err
+    assert "Provider work is authorized: signed in as ada." in out
+    assert "valid: ada" in remote("provider", "test", work)
+    code, there, err = remotely("--json")
+    assert code == 0, err
+    assert json.loads(there) == {"provider": "work", "account": "ada"}
+
+
+def test_an_answer_of_another_sign_in_is_rejected_by_a_server(shell, work, remotely):
+    def forge(address):
+        return re.sub(r"state=[^&]+", "state=forged", address)
+
+    code, _, err = remotely(change=forge)
+    assert code == 4
+    assert "Sign in again" in " ".join(err.split())
+    code, out, err = remotely()
+    assert "signed in as ada" in out, err
 
 
 def test_before_the_sign_in_every_command_suggests_the_next_step(shell, work):

@@ -155,6 +155,9 @@ def test_a_server_makes_a_key_and_keeps_the_private_part(
     new = json.loads(remote("key", "rotate", "shop", "--json"))
     [listed] = json.loads(remote("key", "list", "--json"))
     assert [listed] == shell.json("key", "list")
+    assert new.keys() == shell.json("key", "rotate", "shop").keys()
+    new = json.loads(remote("key", "rotate", "shop", "--json"))
+    [listed] = json.loads(remote("key", "list", "--json"))
     assert listed == {name: new[name] for name in listed if name != "use"} | {"use": "in use"}
     assert "are removed here and at the git host" in remote("key", "remove", "shop", "--yes")
     assert sshd.authorized.read_text().splitlines() == before

@@ -16,15 +16,29 @@ def sandbox():
         yield sandbox
 
 
+@pytest.fixture
+def elsewhere(serving, remote):
+    """The beginning of a command line for a server, and its environment."""
+    return ("--server", serving), remote.away
+
+
+@pytest.fixture(params=["here", "server"])
+def place(request):
+    """Where the commands run."""
+    return request.getfixturevalue("elsewhere") if request.param == "server" else ((), {})
+
+
 @pytest.mark.parametrize("allows", [True, False])
-def test_a_user_enters_the_device_code(shell, sandbox, allows):
+def test_a_user_enters_the_device_code(shell, sandbox, allows, place):
+    where, environment = place
     given = sandbox.add_sign_in()
     said = shell.succeed(
         "provider", "add", "work", "--kind", "github", "--mode", "oauth-device",
         "--client-id", given["client_id"], "--url", given["url"],
     )  # fmt: skip
     assert "Sign in: deploycore provider authorize work" in said
-    started = shell.start("provider", "authorize", "work", "--timeout", "60s")
+    line = (*where, "provider", "authorize", "work", "--timeout", "60s")
+    started = shell.start(*line, **environment)
     try:
         lines = [started.stderr.readline() for _ in range(3)]
         assert lines[1].strip() == f"{sandbox.url}/login/device"

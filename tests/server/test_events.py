@@ -16,7 +16,7 @@ from deploycore.deploy.events import DeployEvent
 from deploycore.server import feed as feeds
 from deploycore.server import followers as followings
 from deploycore.server import subscribers
-from deploycore.server.feed import Feed, Position, position_text
+from deploycore.server.feed import Feed, Filter, Position, position_text
 from deploycore.server.followers import Followers
 from deploycore.server.subscribers import Batch, Subscriber
 from deploycore.store import DeliveryRecord
@@ -115,9 +115,60 @@ def test_pages_of_the_list_skip_nothing(read, store, client, token, create):
         assert len(found) == len(set(found)) == count
 
 
+def test_a_stream_has_only_the_requested_events(feed, store, create):
+    create("blog")
+    missed = store.deployments.request("blog", ref="main")
+    store.triggers.add("shop", cause="push")
+    place = position_text(Mark(0, 0, 0))
+
+    def happen():
+        store.deployments.request("shop", ref="main")
+        store.triggers.add("blog", cause="push")
+        store.deployments.advance(missed.id, "authenticating")
+        judged(store)
+
+    def has_begun(each):
+        return each[0] == "deployment" and each[2]["state"] == "authenticating"
+
+    async def follow():
+        wanted = Filter("blog", frozenset({"deployment"}))
+        events = feed.events(Position.of(place), yes, wanted)
+        return await until(events, has_begun, after=[happen])
+
+    seen = asyncio.run(follow())
+    assert states(seen) == ["queued", "authenticating"]
+    assert {kind for kind, _, _ in seen} <= {"deployment", "ready", "position"}
+    assert {data["application"] for kind, _, data in seen if kind == "deployment"} == {"blog"}
+
+
+def test_a_client_is_told_the_position_of_events_that_it_does_not_want(feed, store):
+    async def follow():
+        def is_position(each):
+            return each[0] == "position"
+
+        wanted = Filter(None, frozenset({"delivery"}))
+        ask = lambda: store.triggers.add("shop", cause="push")  # noqa: E731
+        other = feed.events(None, yes)  # keeps the reader going meanwhile
+        await anext(other), await anext(other)
+        first = await until(feed.events(None, yes, wanted), is_position, after=[ask])
+        position = Position.of(first[-1][1])
+        again = feed.events(position, yes, Filter(None, frozenset({"request"})))
+        second = await until(again, lambda each: each[0] == "ready")
+        await other.aclose()
+        return first, second
+
+    first, second = asyncio.run(follow())
+    assert [kind for kind, _, _ in first] == ["ready", "position"]
+    assert first[-1][2] == {"position": first[-1][1]}
+    assert [kind for kind, _, _ in second] == ["ready"]  # what was left out is not sent later
+
+
 def test_an_unknown_application_and_an_invalid_position_are_rejected(client, token):
     header = token("read")
-    for query, status in (("application=nothing", 404), ("before=x", 422), ("after=1", 422)):
+    for query, status in (
+        *(("application=nothing", 404), ("before=x", 422), ("after=1", 422)),
+        *(("kind=push", 422), ("kind=request,", 422)),
+    ):
         assert client.get(f"{V1}/events?{query}", headers=header).status_code == status
 
 
@@ -201,6 +252,8 @@ def test_deliveries_are_listed_with_their_verdict(read, store):
     assert found[1]["delivery"]["message"] == "The push is to another branch or tag."
     assert {each["kind"] for each in read()["items"]} == {"delivery", "request"}
     assert [each["kind"] for each in read(kind="request")["items"]] == ["request"]
+    assert {each["kind"] for each in read(kind="request,deployment")["items"]} == {"request"}
+    assert read(kind="provider")["items"] == []
     assert read(kind="deployment", application="shop")["items"] == []
     first = read(kind="delivery", limit=1)
     before = first["next"].partition("before=")[2].partition("&")[0]

@@ -102,8 +102,18 @@ def test_overlong_values_from_a_host_are_not_cached():
         owner=Owner(username="ada"),
         default_branch=endless,
     )
-    item = listings._item(found)
+    item = listings._item(found, has_details=True)
     assert sum(len(str(each)) for each in (item.text, *item.fields)) < 1000
+
+
+def test_details_are_listed_if_they_are_requested(get):
+    [plain] = get(REPOSITORIES, search="repository-00007")["items"]
+    [found] = get(REPOSITORIES, search="repository-00007", details=True)["items"]
+    details = found["details"]
+    assert (plain["details"], details["slug"]) == (None, "repository-00007")
+    assert details["owner"] == {"username": "acme", "display_name": None}
+    assert {name: found[name] for name in plain} == {**plain, "details": details}
+    assert details.keys() == {*Repository.model_fields}
 
 
 def test_branches_tags_and_owners_are_listed(get):
@@ -215,7 +225,7 @@ def test_a_listing_is_not_closed_while_a_request_reads_it(memory, installation, 
     record = installation.store.get_provider("work")
     read, held = listings._item, []
 
-    def item(found):
+    def item(found, **more):
         held.extend(memory._known.values())
         for key in tuple(memory._known):
             memory._forget(key)

@@ -63,25 +63,34 @@ def register(application: typer.Typer) -> None:
 def list_(as_json: AsJson = False) -> None:
     """List the applications."""
     with connected() as server:
-        found = [_flat(each) for each in server.ask("GET", "/applications")["items"]]
+        found = server.ask("GET", "/applications")["items"]
+    parents = {each["name"]: each["preview_of"] for each in found if each["preview_of"]}
+    listed = [_flat(each) for each in found]
     if as_json:
-        show_json_array(found)
+        show_json_array(
+            each | ({"preview_of": parents[each["name"]]} if each["name"] in parents else {})
+            for each in listed
+        )
         return
-    show_applications(found)
+    show_applications(listed, parents)
 
 
 @commands.command()
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show an application and its last deployments."""
     with connected() as server:
-        found = _flat(server.ask("GET", _APPLICATION, application=name))
+        view = server.ask("GET", _APPLICATION, application=name)
         query = {"application": name, "limit": 5}
         page = server.ask("GET", "/deployments", query=query)
+    found, known = _flat(view), _repository_of(view)
     deployments = [*map(deployment_of, page["items"])]
     if as_json:
-        show_json(found | {"deployments": [*map(deployment_as_dict, deployments)]})
+        shown = {"current": view["current"], "host_repository": known}
+        listed = [*map(deployment_as_dict, deployments)]
+        show_json(found | shown | {"deployments": listed})
         return
-    show_record((Column(key), value) for key, value in application_rows(found).items())
+    rows = application_rows(found, current=view["current"], repository=known)
+    show_record((Column(key), value) for key, value in rows.items())
     say("")
     show_deployments(deployments, f"No deployments yet. Make the first: deploycore deploy {name}")
 
@@ -96,21 +105,45 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove an application, but keep its releases, history and logs."""
+    query = {"purge": purge, "with_previews": with_previews, "keep_webhook": keep_webhook}
     with connected() as server:
-        history = "erased for good" if purge else "kept"
-        lines = [
-            f"This removes the application {name} from {server.url}.",
-            f"Its releases stay on disk. Its history and logs are {history}.",
-        ]
+        plan = server.ask("GET", f"{_APPLICATION}/removal", query=query, application=name)
+        parts = [f"  {each['part']:<9} {each['text']}" for each in plan["parts"]]
+        lines = [f"This removes the application {name} from {server.url}:", *parts]
         confirm(f"Remove the application {name}", lines, yes=yes, as_json=as_json)
-        query = {"purge": purge, "with_previews": with_previews, "keep_webhook": keep_webhook}
         done = server.ask("DELETE", _APPLICATION, query=query, application=name) or {}
     if as_json:
-        show_json({"application": name, "history": "erased" if purge else "kept", **done})
+        show_json(_removal_as_dict(plan, done, purge=purge))
         return
-    say(f"Application {name} is removed.")
+    is_former = plan["is_former"]
+    say(f"The history of {name} is erased." if is_former else f"Application {name} is removed.")
+    if done.get("error"):
+        _warn(f"The webhook could not be removed at the git host: {done['error']}")
     for each in done.get("remains", ()):
-        print(printable(f"Not removed; remove it yourself: {each}"), file=sys.stderr)
+        _warn(f"Not removed; remove it yourself: {each}")
+
+
+def _removal_as_dict(
+    plan: Mapping[str, Any], done: Mapping[str, Any], *, purge: bool
+) -> dict[str, Any]:
+    """A removal as ``app remove --json`` prints it on the server's machine."""
+    return {
+        "application": plan["name"],
+        "target": plan["target"],
+        "releases": plan["releases"],
+        "dropped": done.get("dropped", []),
+        "deployments": plan["deployments"] + (plan["former"] if purge else 0),
+        "history": "erased" if purge else "kept",
+        "secrets": plan["secrets"],
+        "webhook": plan["webhook"],
+        "previews": plan["preview_details"],
+        "remains": done.get("remains", []),
+        "error": done.get("problem"),
+    }
+
+
+def _warn(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def apply(
@@ -235,8 +268,14 @@ def export(
 
 
 def _flat(view: Mapping[str, Any]) -> dict[str, Any]:
-    """An application as ``app show`` prints it."""
+    """An application as ``app list`` prints it."""
     return in_utc(
         {"name": view["name"], **view["declaration"], "created_at": view["created_at"]},
         ("created_at",),
     )
+
+
+def _repository_of(view: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An application's repository at its host, as ``app show`` prints it."""
+    known = view["host_repository"]
+    return None if known is None else in_utc(known, ("renamed_at",))

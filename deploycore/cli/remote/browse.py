@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from deploycore.cli.browse import show_refs, show_repositories
@@ -15,8 +18,9 @@ from deploycore.cli.options import (
     RepositoryArgument,
     Tags,
 )
-from deploycore.cli.output import Column, show_json, show_json_array, show_table
+from deploycore.cli.output import Column, show_json_array, show_table
 from deploycore.cli.remote.connection import connected
+from deploycore.cli.remote.records import in_utc
 from deploycore.deployment_records import state_name
 
 __all__ = ["register"]
@@ -42,11 +46,16 @@ def repos(
         items = server.items(
             "/providers/{provider}/repositories",
             most=limit or _ALL,
-            query={"owner": owner, "search": name_filter, "limit": min(limit or 100, 100)},
+            query={
+                "owner": owner,
+                "search": name_filter,
+                "limit": min(limit or 100, 100),
+                "details": as_json,
+            },
             provider=provider,
         )
         if as_json:
-            show_json_array(items)
+            show_json_array(map(_repository_as_dict, items))
             return
         show_repositories(list(items))
 
@@ -87,7 +96,7 @@ def releases(
         path = "/applications/{application}/releases"
         found = server.ask("GET", path, application=name)
     if as_json:
-        show_json(found)
+        show_json_array(map(_release_as_dict, found["items"]))
         return
     columns = [
         Column("RELEASE"),
@@ -110,3 +119,26 @@ def releases(
         ),
         empty=f"No releases yet. Make the first: deploycore deploy {name}",
     )
+
+
+_OF_REPOSITORY = ("name", "url", "default_branch", "private", "archived", "empty", "updated_at")
+"""The fields of a repository whose details are longer than a server keeps."""
+_OF_RELEASE = ("commit", "author", "subject", "committed_at", "files", "bytes", "deployment")
+
+
+def _repository_as_dict(view: Mapping[str, Any]) -> dict[str, Any]:
+    """A repository as ``repos --json`` prints it on the server's machine."""
+    details = view["details"] or {name: view[name] for name in _OF_REPOSITORY}
+    return {"id": view["repository"], **details}
+
+
+def _release_as_dict(view: Mapping[str, Any]) -> dict[str, Any]:
+    """A release as ``releases --json`` prints it on the server's machine."""
+    found = in_utc(view, ("committed_at",))
+    state = view["state"]
+    return {
+        "release": view["name"],
+        "path": view["path"],
+        "state": view["deployment_state"] if state == "failed" else state,
+        **{name: found[name] for name in _OF_RELEASE},
+    }

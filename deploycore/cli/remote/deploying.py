@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploycore.cli.choice import choose_applications
-from deploycore.cli.history import deployment_as_dict, print_log_line
+from deploycore.cli.deploying import finished_as_dict
+from deploycore.cli.history import print_log_line
 from deploycore.cli.options import AsJson, DeployAll, Deployed, Force, RollbackTo
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.remote.connection import connected
@@ -134,10 +136,13 @@ def _finished(server: RemoteServer, number: int, *, as_json: bool) -> int:
     name = server.ask("GET", path, deployment=number)["application"]
     with _going_on(name):
         for line in follow_log(server, number, follow=True):
-            print_log_line(line, as_json=as_json)
+            if as_json:
+                show_json_line(_event_of(line, number, name))
+            else:
+                print_log_line(line, as_json=False)
     done = deployment_of(server.ask("GET", path, deployment=number))
     if done.error_code is None:
-        _tell(done, as_json=as_json)
+        _tell(server, done, as_json=as_json)
         return 0
     error = error_of(
         done.error_code,
@@ -150,9 +155,23 @@ def _finished(server: RemoteServer, number: int, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def _tell(done: DeploymentRecord, *, as_json: bool) -> None:
+def _event_of(line: Mapping[str, Any], deployment: int, application: str) -> dict[str, Any]:
+    """A line of a log, as ``deploy --json`` prints what happens on the server's machine."""
+    return {
+        "event": line["kind"],
+        "deployment": deployment,
+        "application": application,
+        "at": line["at"],
+        "phase": line["phase"],
+        "text": line["text"],
+    }
+
+
+def _tell(server: RemoteServer, done: DeploymentRecord, *, as_json: bool) -> None:
     if as_json:
-        show_json_line({"event": "finished", **deployment_as_dict(done)})
+        path = "/applications/{application}"
+        found = server.ask("GET", path, application=done.application)["declaration"]
+        show_json_line(finished_as_dict(done, Path(found["target"])))
         return
     commit = (done.commit or "unknown")[:12]
     if done.state == "skipped":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from deploycore.cli.doctor import Offline, show_findings
 from deploycore.cli.options import AsJson
-from deploycore.cli.output import Column, say, show_json, show_json_array, show_table
+from deploycore.cli.plugins import show_plugins
 from deploycore.cli.remote.connection import connected
 
 __all__ = ["register"]
@@ -20,61 +19,20 @@ def register(application: typer.Typer) -> None:
 
 
 def plugins(as_json: AsJson = False) -> None:
-    """List the plugins that are installed on the server's machine."""
+    """List the plugins that are installed on the server's machine.
+
+    For a plugin that cannot be used, the list shows the reason.
+    """
     with connected() as server:
         found = server.ask("GET", "/plugins")["items"]
-    if as_json:
-        show_json_array(found)
-        return
-    show_table(
-        [
-            Column("TYPE"),
-            Column("KIND"),
-            Column("STATE", style="state"),
-            Column("DISTRIBUTION"),
-            Column("PROBLEM", is_prose=True, style="bad"),
-        ],
-        (
-            [
-                each["type"],
-                each["kind"],
-                "broken" if each["problem"] else "ready",
-                ", ".join(each["distributions"]),
-                (each["problem"] or {}).get("message", ""),
-            ]
-            for each in found
-        ),
-        empty="No plugins are installed there.",
-    )
+    show_plugins(found, as_json=as_json)
 
 
-def doctor(
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Skip checks that need the network.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+def doctor(offline: Offline = False, as_json: AsJson = False) -> None:
     """Find what is wrong with the server's installation, and how to fix it. Changes nothing.
 
-    Exits with 1 if there is a problem.
+    Exits with 0 if there is no problem, and otherwise with the exit code of the first problem.
     """
     with connected() as server:
         found = server.ask("GET", "/doctor", query={"offline": offline})
-    if as_json:
-        show_json(found)
-    else:
-        show_table(
-            [Column("STATE", style="state"), Column("WHAT"), Column("FOUND", is_prose=True)],
-            (
-                [
-                    each["level"],
-                    each["subject"],
-                    [each["message"], *([f"Next: {each['hint']}"] if each["hint"] else [])],
-                ]
-                for each in found["findings"]
-            ),
-            empty="",
-        )
-        say(f"Found: {found['problems']} problems and {found['warnings']} warnings.")
-    if found["problems"]:
-        raise typer.Exit(1)
+    show_findings(found, as_json=as_json)

@@ -27,7 +27,7 @@ from deploycore.cli.options import (
     UnsetField,
     parse_duration,
 )
-from deploycore.cli.output import say, say_aside, show_json
+from deploycore.cli.output import say, show_json
 from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.records import in_utc
 from deploycore.cli.usage import NounGroup, UsageError
@@ -249,25 +249,35 @@ def remove(name: ProviderName, yes: Yes = False) -> None:
 def _recognized(
     server: RemoteServer, kind: str | None, address: str | None
 ) -> tuple[str, Mapping[str, str]]:
-    """Return the kind of a new provider, and the fields that its address tells."""
+    """Return the kind of a new provider, and the fields that its address tells.
+
+    Raises:
+        UsageError: No plugin of the server, or more than one, recognizes the address.
+    """
+    from deploycore.cli import pasted_address as pasted
+    from deploycore.provider.registry import normalise_kind
+
     if address is None:
         return kind or "", {}
     kinds = server.ask("POST", "/provider-kinds/recognize", body={"url": address})["kinds"]
-    found = [each for each in kinds if kind in (None, each["kind"])]
-    if len(found) != 1:
-        several = ", ".join(each["kind"] for each in found)
+    found: dict[str, Mapping[str, str]] = {each["kind"]: each["fields"] for each in kinds}
+    if kind is not None:
+        wanted = normalise_kind(kind)
+        if wanted not in found:
+            server.ask("GET", "/provider-kinds/{kind}", kind=wanted)  # it may not be installed
+            raise pasted.of_another_kind(address, wanted)
+        pasted.say_fields(found[wanted])
+        return wanted, found[wanted]
+    if len(found) > 1:
+        raise pasted.ambiguous(address, found)
+    if not found:
         raise UsageError(
-            f"The URL {address} could belong to providers of several kinds: {several}."
-            if found
-            else f"No plugin of the server recognizes the URL {address}.",
-            hint="Choose one with --kind KIND."
-            if found
-            else "Omit the URL, and give the fields: deploycore provider add --kind KIND --help",
+            f"No plugin of the server recognizes the URL {address}.",
+            hint="Omit the URL, and give the fields: deploycore provider add --kind KIND --help",
         )
-    fields: Mapping[str, str] = found[0]["fields"]
-    told = ", ".join(f"{name} {value}" for name, value in fields.items()) or "no fields"
-    say_aside(f"Read from the URL: kind {found[0]['kind']}, {told}.")
-    return found[0]["kind"], fields
+    ((recognized, fields),) = found.items()
+    pasted.say_recognized(recognized, fields)
+    return recognized, fields
 
 
 def _stored(

@@ -23,6 +23,22 @@ __all__ = ["OPERATIONS"]
 _examining = threading.Lock()
 
 
+class InstalledView(View):
+    """A Python distribution that provides a plugin.
+
+    Attributes:
+        distribution: The name of the distribution.
+        version: Its version.
+        location: The directory that contains it; empty if it is unknown.
+        editable: Whether it is an editable installation of a source tree.
+    """
+
+    distribution: str
+    version: str
+    location: str
+    editable: bool
+
+
 class PluginView(View):
     """An installed plugin.
 
@@ -32,6 +48,9 @@ class PluginView(View):
         display_name: The name to show to people.
         summary: What it is for, in one sentence; may be empty.
         distributions: The Python distributions that provide it, with their versions.
+        origins: The entry point of each distribution.
+        installed: The same distributions in detail.
+        ready: Whether it can be used.
         contract_version: The version of the plugin contract that it was written for; ``None`` if it
             cannot be read.
         hooks: The hooks that it implements.
@@ -43,6 +62,9 @@ class PluginView(View):
     display_name: str
     summary: str
     distributions: Sequence[str]
+    origins: Sequence[str]
+    installed: Sequence[InstalledView]
+    ready: bool
     contract_version: int | str | None
     hooks: Sequence[str]
     problem: dict[str, Any] | None
@@ -56,6 +78,17 @@ class PluginView(View):
             display_name=report.display_name,
             summary=report.summary,
             distributions=[origin.label for origin in report.origins],
+            origins=[origin.entry_point for origin in report.origins],
+            installed=[
+                InstalledView(
+                    distribution=origin.distribution,
+                    version=origin.version,
+                    location=origin.location,
+                    editable=origin.is_editable,
+                )
+                for origin in report.origins
+            ],
+            ready=report.problem is None,
             contract_version=report.contract_version,
             hooks=report.hooks,
             problem=report.problem.as_dict() if report.problem else None,
@@ -78,23 +111,27 @@ class FindingView(View):
     Attributes:
         level: Whether it is a problem, a warning, or neither.
         subject: What was checked, such as ``provider work``.
+        exit_code: The exit code of ``deploycore doctor`` for a problem; otherwise 0.
     """
 
     level: Literal["ok", "warning", "problem"]
     subject: str
     message: str
     hint: str
+    exit_code: int
 
 
 class Diagnosis(View):
     """The results of all checks of the installation.
 
     Attributes:
+        ok: Number of checks that found nothing.
         warnings: Number of warnings.
         problems: Number of problems.
         findings: The result of each check.
     """
 
+    ok: int
     warnings: int
     problems: int
     findings: Sequence[FindingView]
@@ -127,6 +164,7 @@ def diagnose_installation(api: Api, call: Call) -> Response:
     counts = Counter(each.level for each in found)
     return answer(
         Diagnosis(
+            ok=counts["ok"],
             warnings=counts["warning"],
             problems=counts["problem"],
             findings=[FindingView.model_validate(each) for each in found],

@@ -28,6 +28,7 @@ _LARGEST = 2**31 - 1
 
 
 Kind = Literal["deployment", "request", "delivery"]
+_KINDS = r"^(deployment|request|delivery|provider)(,(deployment|request|delivery|provider)){0,3}$"
 
 
 class EventView(View):
@@ -67,16 +68,26 @@ class EventQuery(Given):
 
     Attributes:
         application: Return only events of this application.
-        kind: Return only events of this kind. A stream has all kinds.
+        kind: Return only events of these kinds, separated by commas: ``deployment``, ``request``,
+            ``delivery``. A stream also has the kind ``provider``, of no application.
         before: Return events before this position. Use the path in ``next``.
         after: Follow events after this ``position``, in a stream.
     """
 
     application: Annotated[str, Field(max_length=63)] | None = None
-    kind: Kind | None = None
+    kind: Annotated[str, Field(pattern=_KINDS)] | None = None
     before: Annotated[str, Field(max_length=40)] | None = None
     after: Annotated[str, Field(max_length=60)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds; empty for all."""
+        return frozenset(self.kind.split(",")) if self.kind else frozenset()
+
+    def wants(self, kind: Kind) -> bool:
+        """Whether events of a kind are to be returned."""
+        return not self.kinds or kind in self.kinds
 
     @field_validator("before")
     @classmethod
@@ -98,8 +109,9 @@ def list_events(api: Api, call: Call) -> Response:
 
     The stream has an event "deployment" for each new deployment and each change of its state, an
     event "request" for each request to deploy and for its outcome, an event "delivery" for each
-    delivery to a webhook, and an event "provider" for each change of a provider. To continue after
-    a lost connection, send the id of the last event as Last-Event-ID. The event "ready" says that
+    delivery to a webhook, and an event "provider" for each change of a provider. With "application"
+    and "kind", it has only some of them, and an event "position" after others. To continue after a
+    lost connection, send the id of the last event as Last-Event-ID. The event "ready" says that
     everything missed was sent; "reset" says that it was too much, so load again what you show.
     """
     query: EventQuery = call.query
@@ -126,17 +138,17 @@ def _lists(api: Api, query: EventQuery, before: Sequence[int]) -> list[list[Even
     store, limit, application = api.installation.store, query.limit + 1, query.application
     ran, asked, came = before
     lists: list[list[EventView]] = []
-    if query.kind in (None, "deployment") or application is not None:
+    if query.wants("deployment") or application is not None:
         try:
             history = store.deployments.history(application, before=ran, limit=limit)
         except ConfigurationError as error:  # the application does not exist
             raise missing(error) from None
-        if query.kind in (None, "deployment"):
+        if query.wants("deployment"):
             lists.append([_of_deployment(each) for each in history])
-    if query.kind in (None, "request"):
+    if query.wants("request"):
         triggers = store.triggers.list(application, before=asked, limit=limit)
         lists.append([_of_trigger(each) for each in triggers])
-    if query.kind in (None, "delivery"):
+    if query.wants("delivery"):
         api.recorder.flush()
         deliveries = store.deliveries.history(application, before=came, limit=limit)
         lists.append([_of_delivery(each) for each in deliveries])

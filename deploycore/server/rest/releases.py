@@ -43,8 +43,10 @@ class ReleaseView(View):
 
     Attributes:
         name: The name of its directory.
+        path: Its directory on the server.
         state: ``live``, ``kept`` (it worked, and you can roll back to it), ``failed``, or
             ``unknown``.
+        deployment_state: The result of the deployment that created it.
         made_at: When it was created.
         files: Number of its files.
         bytes: Size of its files together, in bytes.
@@ -52,7 +54,9 @@ class ReleaseView(View):
     """
 
     name: str
+    path: str
     state: ReleaseState
+    deployment_state: DeploymentState | None
     commit: str | None
     commit_url: str | None
     author: str | None
@@ -69,7 +73,9 @@ class ReleaseView(View):
         made = release.deployment
         return cls(
             name=release.name,
+            path=str(release.path),
             state=_state(release),
+            deployment_state=made and made.state,
             commit=made and made.commit,
             commit_url=made and made.commit_url,
             author=made and made.author,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from deploycore.errors import ConfigurationError
+from deploycore.installation.application_removal import RemovalPlan
 from deploycore.installation.removal_description import removal_parts
 from deploycore.server.api import PREFIX, Api, Call, answer, checked_name, missing
 from deploycore.server.problems import refused_by
@@ -28,6 +29,32 @@ class RemovalPart(View):
     text: str
 
 
+class RemovedWebhookView(View):
+    """The webhook of an application that would be removed.
+
+    Attributes:
+        hosts_id: The identifier at the host; ``None`` if the webhook was set up by hand.
+        url: Where the host sends deliveries; ``None`` if it is not known.
+    """
+
+    hosts_id: str | None
+    url: str | None
+
+
+class RemovedPreviewView(View):
+    """A preview of an application that would be removed.
+
+    Attributes:
+        name: The name of the preview.
+        pull_request: The number of its pull request.
+        target: The directory of its releases.
+    """
+
+    name: str
+    pull_request: int
+    target: str
+
+
 class RemovalPlanView(View):
     """What would be removed with an application, and what would stay.
 
@@ -37,7 +64,12 @@ class RemovalPlanView(View):
         deployments: Number of its deployments.
         former: Number of deployments of removed applications with the same name.
         previews: The names of its previews.
+        preview_details: The same previews, with their pull requests and directories.
         has_webhook: Whether it has a webhook.
+        webhook: Its webhook; ``None`` if there is none, or if its record is damaged.
+        releases: The names of its releases, which stay on disk; ``None`` if they cannot be listed.
+        secrets: The variables whose stored values are erased.
+        is_former: Whether it was removed before, and only its history is left.
         parts: What happens to each part.
     """
 
@@ -46,7 +78,12 @@ class RemovalPlanView(View):
     deployments: int
     former: int
     previews: Sequence[str]
+    preview_details: Sequence[RemovedPreviewView]
     has_webhook: bool
+    webhook: RemovedWebhookView | None
+    releases: Sequence[str] | None
+    secrets: Sequence[str]
+    is_former: bool
     parts: Sequence[RemovalPart]
 
 
@@ -75,10 +112,25 @@ def plan_removal(api: Api, call: Call) -> Response:
             deployments=plan.deployments,
             former=plan.former,
             previews=[each.name for each in plan.previews],
+            preview_details=[
+                RemovedPreviewView(
+                    name=each.name, pull_request=each.number, target=str(each.target)
+                )
+                for each in plan.previews
+            ],
             has_webhook=plan.webhook is not None or plan.webhook_damage is not None,
+            webhook=_webhook_of(plan),
+            releases=plan.releases,
+            secrets=plan.secrets,
+            is_former=plan.is_former,
             parts=[RemovalPart(part=part, text=text) for part, text in parts],
         )
     )
+
+
+def _webhook_of(plan: RemovalPlan) -> RemovedWebhookView | None:
+    found = plan.webhook
+    return RemovedWebhookView(hosts_id=found.hosts_id, url=found.url) if found else None
 
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, Field
@@ -46,9 +46,11 @@ class RepositoryQuery(ListingQuery):
 
     Attributes:
         owner: The owner of the repositories (default: the provider's own).
+        details: Whether to return everything that the git host lists of each repository.
     """
 
     owner: Annotated[str, Field(max_length=1024)] = ""
+    details: bool = False
 
 
 class RefQuery(ListingQuery):
@@ -73,6 +75,66 @@ class OwnerView(View):
     name: str | None
 
 
+class OwnerNameView(View):
+    """The owner of a repository.
+
+    Attributes:
+        username: The owner in the address of the repository.
+        display_name: The name to show to people; ``None`` if there is none.
+    """
+
+    username: str
+    display_name: str | None
+
+
+class CloneLinkView(View):
+    """A URL to clone a repository from.
+
+    Attributes:
+        name: The protocol, such as ``https``.
+        href: The URL.
+    """
+
+    name: str
+    href: str
+
+
+class RepositoryDetailsView(View):
+    """Everything that a git host lists of a repository.
+
+    Attributes:
+        name: The name to show to people.
+        slug: The name in addresses.
+        url: The address of its page.
+        owner: The owner.
+        default_branch: The default branch; ``None`` if it is empty.
+        private: Whether only members can read it.
+        clone_links: The URLs to clone it from.
+        host_id: The git host's identifier; ``None`` if it has none.
+        archived: Whether it is archived; ``None`` if it is not known.
+        empty: Whether it has no commits; ``None`` if it is not known.
+        size: Its size in bytes; ``None`` if it is not known.
+        topics: Its topics (labels).
+        updated_at: When it was last changed.
+        commit_url: The address of a commit's page, with ``{commit}`` in place of the full hash.
+    """
+
+    name: str
+    slug: str
+    url: str
+    owner: OwnerNameView
+    default_branch: str | None
+    private: bool
+    clone_links: Sequence[CloneLinkView]
+    host_id: str | None
+    archived: bool | None
+    empty: bool | None
+    size: int | None
+    topics: Sequence[str]
+    updated_at: datetime | None
+    commit_url: str | None
+
+
 class RepositoryView(View):
     """A repository.
 
@@ -85,6 +147,7 @@ class RepositoryView(View):
         empty: Whether it has no commits; ``None`` if it is not known.
         url: The address of its page at the git host.
         updated_at: When it was last changed.
+        details: Everything that the git host lists of it, if the query has ``details``.
     """
 
     repository: str
@@ -95,6 +158,7 @@ class RepositoryView(View):
     empty: bool | None
     url: str | None
     updated_at: datetime | None
+    details: RepositoryDetailsView | None
 
 
 class RefView(View):
@@ -152,11 +216,11 @@ def list_repositories(api: Api, call: Call) -> Response:
     page may have fewer items than the limit. It is the last page if "next" is null.
     """
     query: RepositoryQuery = call.query
-    wanted = Wanted("repositories", query.owner, query.search)
+    wanted = Wanted("repositories", query.owner, query.search, has_details=query.details)
     page = _page(api, _provider(api, call), wanted, query)
     return answer(
         RepositoryPage(
-            items=_views(RepositoryView, page),
+            items=[_repository(*each) for each in page.items],
             next=_next(call, "repositories", page),
             truncated=page.is_cut,
             hint=page.hint,
@@ -198,6 +262,14 @@ def _page(api: Api, record: ProviderRecord, wanted: Wanted, query: ListingQuery)
     return api.listings.page(
         record, wanted, after=query.after, limit=query.limit, refresh=query.refresh
     )
+
+
+def _repository(*fields: Any) -> RepositoryView:
+    *values, details = fields
+    read = RepositoryDetailsView.model_validate_json
+    names = tuple(RepositoryView.model_fields)
+    known = dict(zip(names, (*values, details and read(details)), strict=True))
+    return RepositoryView(**known)
 
 
 def _views(model: type[_ModelT], page: Page) -> list[_ModelT]:

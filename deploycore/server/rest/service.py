@@ -22,7 +22,7 @@ from deploycore.server.bodies import read_json
 from deploycore.server.callers import Caller, may
 from deploycore.server.checking import checked
 from deploycore.server.edge import ROUTE, note_application
-from deploycore.server.feed import Feed, Position
+from deploycore.server.feed import Feed, Filter, Position
 from deploycore.server.followers import Followers, position_of
 from deploycore.server.options import ServerOptions
 from deploycore.server.problems import Refusal, refused_by
@@ -204,7 +204,8 @@ class Rest:
 
         if operation.run is list_events:
             position = Position.of(last) or Position.of(call.query.after)
-            return self._feed.answer(position, may_stay=may_stay, owner=call.actor)
+            wanted = Filter(call.query.application, call.query.kinds)
+            return self._feed.answer(position, may_stay=may_stay, owner=call.actor, wanted=wanted)
         record = await run_in_threadpool(self._api.deployment, call.path["deployment"])
         return self._followers.answer(
             record, position_of(last) or call.query.after, may_stay=may_stay, owner=call.actor

@@ -3,12 +3,13 @@
 // Pages that follow what happens. An element with data-live says how:
 //   cards  replaces the cards of the applications that changed
 //   page   loads the page again and replaces the parts (data-part) that changed
+// The server sends only events of the kinds in data-kinds and of data-application, if it is there.
 // The server renders everything, so what is shown later looks as it would when loaded.
 
 const NOTICE_AFTER = 1500;
 const RETRY_MOST = 10000;
 const LEAVING_MOST = 30000;
-const ALL_KINDS = ["deployment", "request", "delivery", "provider", "reset", "ready"];
+const ALL_KINDS = ["deployment", "request", "delivery", "position", "reset", "ready"];
 
 // Follow a stream of server-sent events. It continues where it was: after a lost connection, and
 // when a tab is shown again. Hidden tabs let go, because browsers allow few connections.
@@ -203,22 +204,19 @@ const refreshCards = soon(400, async () => {
 function followEvents(root) {
   const isCards = root.dataset.live === "cards";
   const happened = ({ application }) => {
-    if (isCards) {
-      if (document.getElementById(`card-${application}`)) changed(application);
-    } else if (!root.dataset.application || root.dataset.application === application) {
-      refreshParts();
-    }
+    if (!isCards) refreshParts();
+    else if (document.getElementById(`card-${application}`)) changed(application);
   };
+  const wanted = new URLSearchParams({ kind: root.dataset.kinds });
+  if (root.dataset.application) wanted.set("application", root.dataset.application);
   follow(
-    (position) => `/api/v1/events?after=${encodeURIComponent(position)}`,
+    (position) => `/api/v1/events?${wanted}&after=${encodeURIComponent(position)}`,
     root.dataset.position,
     ALL_KINDS,
     {
       deployment: happened,
       request: happened,
-      delivery: (data) => {
-        if ("deliveries" in root.dataset) happened(data);
-      },
+      delivery: happened,
       reset: reloadInBackground,
     },
   );
