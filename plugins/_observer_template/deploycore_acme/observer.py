@@ -19,7 +19,7 @@ __all__ = ["AcmeObserver"]
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
-"""Seconds for a request. After a deployment, deploycore waits ten seconds for all observers together."""
+"""Seconds for a request. After a deployment, deploycore waits ten seconds for all observers."""
 
 
 class AcmeObserver:

@@ -72,7 +72,7 @@ class RepositoryAnswer(AnswerModel):
     """A repository.
 
     Attributes:
-        id: Stays when the repository is renamed or moved to another project.
+        id: The identifier, which does not change when the repository is renamed or moved.
         default_branch: Not in the answers of all versions.
         public: Whether it can be read without signing in, as can those of a public project.
     """

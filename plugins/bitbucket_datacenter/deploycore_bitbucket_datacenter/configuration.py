@@ -221,11 +221,11 @@ class PasswordConfig(_Mode):
 
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
-    """The access key of a repository or project, over SSH and without the API."""
+    """The access key of a repository or project, for SSH and without the API."""
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property

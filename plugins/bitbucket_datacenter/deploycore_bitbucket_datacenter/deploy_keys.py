@@ -65,7 +65,7 @@ def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey
 
 
 def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
-    """Remove a key by its number; whether there was one."""
+    """Remove a key by its number; return whether it existed."""
 
     def send() -> None:
         # What removes a key answers the same if there is none.

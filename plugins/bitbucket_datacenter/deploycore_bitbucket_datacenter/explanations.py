@@ -1,9 +1,10 @@
 """Map error responses of Bitbucket Data Center to errors that say what failed and what to do next.
 
-The functions here are pure: an answer and the question in, an error out. Bodies of refusals are
-``{"errors": [{"context", "message", "exceptionName"}]}``. The status 401 has two meanings: the
-credentials are wrong, or they are right and lack a permission. The name of the exception tells
-them apart, and the header ``X-AUSERNAME``, which answers to somebody who is signed in have.
+The functions here have no side effects: they convert a request and its error response to an error.
+Bodies of refusals are ``{"errors": [{"context", "message", "exceptionName"}]}``. The status 401 has
+two meanings: the credentials are wrong, or they are right and lack a permission. The name of the
+exception tells them apart, and the header ``X-AUSERNAME``, which answers to somebody who is signed
+in have.
 
 Source: https://developer.atlassian.com/server/bitbucket/rest/ (errors), and reports of users of
 version 10 about Basic authentication.
@@ -58,7 +59,7 @@ _CAPTCHA = re.compile(r"captcha", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Task:
-    """What errors say about an operation that is not reading.
+    """The texts of errors about an operation other than reading.
 
     Attributes:
         what: Follows "may not".
@@ -82,12 +83,12 @@ _TASKS: dict[Action, _Task] = {
 
 @dataclass(frozen=True)
 class Question:
-    """The request, and the credentials of the request.
+    """A request, and its credentials.
 
     Attributes:
         project: ``None`` where the question was about all that the credentials can read.
         repository: ``None`` where it was about a whole project.
-        action: What was to be done.
+        action: The requested operation.
     """
 
     config: AnyConfig

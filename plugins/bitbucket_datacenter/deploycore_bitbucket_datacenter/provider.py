@@ -1,7 +1,7 @@
-"""Bitbucket Data Center as a deploycore provider: the contract's hooks, and nothing else.
+"""Bitbucket Data Center as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, how pages are read in ``pagination``, what
-answers mean in ``answers`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``pagination`` reads pages,
+``answers`` converts responses, and ``explanations`` explains error responses.
 
 Source: https://developer.atlassian.com/server/bitbucket/rest/
 """
@@ -87,8 +87,8 @@ class BitbucketDataCenterProvider:
     """One configured Bitbucket Data Center.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -103,7 +103,8 @@ class BitbucketDataCenterProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @classmethod
@@ -358,7 +359,8 @@ class BitbucketDataCenterProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """404 is said of an unknown pull request and of an unknown repository."""
+        """The host responds with 404 both for an unknown pull request and for an unknown
+        repository."""
         try:
             found = http.get_json(path)
         except NotFound:

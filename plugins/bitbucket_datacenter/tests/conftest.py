@@ -1,4 +1,4 @@
-"""What the plugin's tests share: a provider of each mode, on the sandbox or on given answers."""
+"""Fixtures of the plugin's tests: a provider of each mode, on the sandbox or on given answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def values():
 
 @pytest.fixture
 def config(values):
-    """Makes a configuration, in the way that the core does."""
+    """Returns a function that creates a configuration in the way that the core does."""
 
     def make(mode="personal-token", /, **changes):
         return parse_config(BitbucketDataCenterProvider.Config, values(mode, **changes), kind=KIND)

@@ -1,4 +1,4 @@
-"""What the hints of errors say is done on the sandbox, and it helps."""
+"""After the instruction in a hint was followed on the sandbox, the operation succeeds."""
 
 from __future__ import annotations
 

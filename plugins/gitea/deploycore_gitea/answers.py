@@ -67,7 +67,7 @@ class RepositoryAnswer(AnswerModel):
     """A repository, which has one name only.
 
     Attributes:
-        id: Stays when the repository is renamed or transferred.
+        id: The identifier, which does not change when the repository is renamed or transferred.
         default_branch: Also named while there is no branch yet.
         internal: Its owner is hidden from the public, and so it is itself, whatever ``private``
             says.

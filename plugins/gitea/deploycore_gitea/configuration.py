@@ -202,7 +202,7 @@ class OAuthConfig(_GiteaMode):
         )
 
     def git_credential_with(self, http: HttpClient) -> GitCredential:
-        """The credential for git: the access token that the API requests have."""
+        """Return the credential for git: the same access token as for API requests."""
         return http.token().git_credential(GIT_USERNAME)
 
 
@@ -211,7 +211,7 @@ class DeployKeyConfig(RefsOnlyConfig, _OfServer):
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property

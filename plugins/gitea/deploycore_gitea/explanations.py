@@ -1,8 +1,8 @@
 """Map error responses of Gitea and Forgejo to errors that say what failed and what to do next.
 
-The functions here are pure: an answer and the question in, an error out. Bodies of refusals are
-``{"message": …, "url": …}``; the message is for people, so only the list of scopes is read from
-it, and the rest is repeated where the status alone says too little.
+The functions here have no side effects: they convert a request and its error response to an error.
+Bodies of refusals are ``{"message": …, "url": …}``; the message is for people, so only the list of
+scopes is read from it, and the rest is repeated where the status alone says too little.
 
 Sources: https://docs.gitea.com/development/oauth2-provider#scopes and
 https://forgejo.org/docs/latest/user/token-scope/
@@ -64,11 +64,11 @@ _WEBHOOKS_OFF = re.compile(r"webhooks disabled", re.IGNORECASE)
 
 
 class _Task(NamedTuple):
-    """What errors say about an operation that is not reading.
+    """The texts of errors about an operation other than reading.
 
     Attributes:
         what: Follows "may not".
-        role: Who may do it, for people.
+        role: The people who may do it, as text.
     """
 
     what: str
@@ -100,12 +100,12 @@ _TASKS: dict[Action, _Task] = {
 
 
 class Question(NamedTuple):
-    """The request, and the credentials of the request.
+    """A request, and its credentials.
 
     Attributes:
         owner: ``None`` where the question was about the user.
         repository: ``None`` where it was about a whole owner.
-        action: What was to be done.
+        action: The requested operation.
     """
 
     config: AnyConfig
@@ -147,7 +147,8 @@ class Question(NamedTuple):
 def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     """Explain an error response; ``None`` keeps the client's own error.
 
-    So it is for 429: neither program limits requests by itself, but a proxy before it may.
+    It returns ``None`` for 429: neither program limits requests by itself, but a proxy before it
+    may.
     """
     said = _said(answer)
     match answer.status:

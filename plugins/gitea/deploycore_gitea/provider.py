@@ -1,4 +1,4 @@
-"""Gitea and Forgejo as a deploycore provider: the contract's hooks, and nothing else.
+"""Gitea and Forgejo as a deploycore provider: the hooks of the contract.
 
 The requests are those of the API that both share; a server describes it at ``/api/swagger``.
 Listings hold pages of 50 at most, or fewer where the server's ``MAX_RESPONSE_ITEMS`` is lower,
@@ -69,8 +69,8 @@ class GiteaProvider:
     """One configured Gitea or Forgejo.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -85,7 +85,8 @@ class GiteaProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl
@@ -374,7 +375,8 @@ class GiteaProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """404 is said of an unknown pull request and of an unknown repository."""
+        """The host responds with 404 both for an unknown pull request and for an unknown
+        repository."""
         from deploycore_gitea.answers import PullRequestAnswer
 
         try:

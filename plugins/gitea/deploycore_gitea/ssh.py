@@ -1,4 +1,4 @@
-"""Where to clone from over SSH, and the keys that codeberg.org publishes.
+"""The addresses to clone from over SSH, and the keys that codeberg.org publishes.
 
 The keys are in ``known_hosts``. Source: https://docs.codeberg.org/security/ssh-fingerprint/
 """

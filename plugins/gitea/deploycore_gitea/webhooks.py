@@ -1,7 +1,7 @@
 """Webhooks of Gitea and Forgejo: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, in strict types.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types.
 
 Sources: https://docs.gitea.com/usage/webhooks, https://forgejo.org/docs/latest/user/webhooks/,
 and Gitea's ``services/repository/push.go``, ``services/webhook`` and ``modules/structs/hook.go``,
@@ -35,7 +35,7 @@ from pydantic import Field, SecretStr, model_validator
 __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
 
 EVENTS = ("push", "delete", "pull_request_only", "pull_request_sync")
-"""What deploycore subscribes to.
+"""The events that deploycore subscribes to.
 
 A branch or tag that is made is told by ``create`` and by ``push``, a branch that is deleted by
 ``delete`` alone. ``pull_request`` would also bring labels, reviews and comments.
@@ -203,10 +203,10 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 
 @as_documented("Gitea")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; kinds that were not subscribed to have no events.
+    """Parse a delivery; other kinds than the subscribed ones have no events.
 
     Raises:
-        UnexpectedAnswer: It is not as Gitea documents it.
+        UnexpectedAnswer: The delivery does not match Gitea's documentation.
     """
     kind = _header(delivery, "event")
     if not kind:
@@ -223,7 +223,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """The body that creates a webhook. Forgejo also accepts the type ``gitea``.
 
     Raises:
-        ConfigurationError: The secret is empty, and deliveries would not be signed.
+        ConfigurationError: The secret is empty, so deliveries would not be signed.
     """
     if not secret.get_secret_value():
         raise ConfigurationError(

@@ -1,4 +1,5 @@
-"""What deliveries prove and say, without a request: samples in the shapes of Gitea's sources."""
+"""Signatures and events of deliveries, without a request: samples in the shapes of Gitea's
+sources."""
 
 from __future__ import annotations
 

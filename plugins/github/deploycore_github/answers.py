@@ -76,7 +76,7 @@ class RepositoryAnswer(AnswerModel):
     """One repository. ``private`` is true for internal ones as well.
 
     Attributes:
-        id: Stays when the repository is renamed or transferred.
+        id: The identifier, which does not change when the repository is renamed or transferred.
         size: In kibibytes.
         default_branch, clone_url, ssh_url: Optional in the schema ``minimal-repository``, which
             the listings of organizations and users have.

@@ -287,7 +287,7 @@ class DeployKeyConfig(RefsOnlyConfig, _OfServer):
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property

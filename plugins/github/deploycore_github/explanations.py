@@ -1,8 +1,8 @@
 """Map GitHub's error responses to errors that say what failed and what to do next.
 
-GitHub says much in headers: which permission would have been enough, when a rate limit ends,
-where to authorise a token for single sign-on. And it says 'Not Found' for what it hides. The
-functions here are pure: an answer and the question in, an error out.
+GitHub says much in headers: which permission would have been enough, when a rate limit ends, where
+to authorise a token for single sign-on. And it says 'Not Found' for what it hides. The functions
+here have no side effects: they convert a request and its error response to an error.
 
 Sources:
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
@@ -112,10 +112,10 @@ def explain(
     """Explain an error response.
 
     Args:
-        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+        now: The current time, for ``Retry-After`` in seconds (default: that of the clock).
 
     Returns:
-        An error to raise; ``None`` where GitHub has no meaning of its own for the answer.
+        The error to raise; ``None`` if the response has no special meaning for GitHub.
     """
     if limited := _rate_limited(answer, question, now or datetime.now(UTC)):
         return limited

@@ -1,7 +1,7 @@
-"""GitHub as a deploycore provider: the contract's hooks, and nothing else.
+"""GitHub as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, how an app signs in in ``installation``, what
-answers mean in ``answers`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``installation`` has the sign-in of
+an app, ``answers`` converts responses, and ``explanations`` explains error responses.
 
 Source: https://docs.github.com/en/rest
 """
@@ -94,8 +94,8 @@ class GitHubProvider:
     """One configured account, organization or installation of GitHub.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -128,7 +128,8 @@ class GitHubProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl
@@ -270,7 +271,7 @@ class GitHubProvider:
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """``POST /repos/{owner}/{repo}/hooks``, or ``PATCH`` if it exists.
 
-        Told apart by the address, in which nothing else of ours is kept.
+        A webhook is identified by its address.
         """
         wanted = webhooks.subscription(url, secret)
         http = self._asking(repository.owner, repository, tasks.REGISTERING_WEBHOOK)
@@ -424,7 +425,8 @@ class GitHubProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """404 is said of an unknown pull request and of an unknown repository."""
+        """The host responds with 404 both for an unknown pull request and for an unknown
+        repository."""
         try:
             found = http.get_json(path)
         except NotFound:

@@ -1,4 +1,4 @@
-"""What the plugin's tests share: a sandbox, and providers on it or on made-up answers."""
+"""Fixtures of the plugin's tests: a sandbox, and providers on it or on made-up answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks as the core calls them: which requests are made, and what is done with answers."""
+"""The hooks as the core calls them: their requests, and the results of the responses."""
 
 from __future__ import annotations
 

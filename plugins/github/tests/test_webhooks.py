@@ -1,4 +1,4 @@
-"""What deliveries prove and say, without a request: samples in GitHub's documented shapes."""
+"""Signatures and events of deliveries, without a request: samples in GitHub's documented shapes."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class ProjectAnswer(AnswerModel):
     """One project.
 
     Attributes:
-        id: Stays when the project is renamed or transferred.
+        id: The identifier, which does not change when the project is renamed or transferred.
         default_branch: Missing for those who may not see the code; a name also where nothing
             has been pushed yet.
     """

@@ -1,6 +1,6 @@
 """Map GitLab's error responses to errors that say what failed and what to do next.
 
-The functions here are pure: an answer and the question in, an error out.
+The functions here have no side effects: they convert a request and its error response to an error.
 
 Sources: https://docs.gitlab.com/api/rest/troubleshooting/ and
 https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
@@ -145,7 +145,7 @@ def explain(
     """Explain an error response.
 
     Args:
-        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+        now: The current time, for ``Retry-After`` in seconds (default: that of the clock).
 
     Returns:
         An error to raise; ``None`` where GitLab has no meaning of its own for the answer. A

@@ -1,8 +1,8 @@
-"""GitLab as a deploycore provider: the contract's hooks, and nothing else.
+"""GitLab as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, what answers mean in ``answers``, what
-searches can be asked in ``filtering``, what webhooks say in ``webhooks``, what is told of
-deployments in ``statuses`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``answers`` converts responses,
+``filtering`` chooses search terms, ``webhooks`` parses deliveries, ``statuses`` reports
+deployments, and ``explanations`` explains error responses.
 
 Source: https://docs.gitlab.com/api/rest/
 """
@@ -94,7 +94,7 @@ class GitLabProvider:
 
     Args:
         config: Where it is, how to sign in, and whose projects.
-        http: Bound to the API's address and to the credentials for it.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -109,7 +109,8 @@ class GitLabProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl

@@ -1,4 +1,4 @@
-"""Where to clone from over SSH, and the keys that gitlab.com publishes.
+"""The addresses to clone from over SSH, and the keys that gitlab.com publishes.
 
 The keys are in ``known_hosts``. Source: https://docs.gitlab.com/user/gitlab_com/#ssh-known_hosts-entries
 """

@@ -1,7 +1,7 @@
 """GitLab's webhooks: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, in strict types.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types.
 
 GitLab has two proofs. Since 19.0 it signs a delivery with a signing token, by the Standard
 Webhooks specification; before, it sends a secret token along as it is, which says who sends but
@@ -197,14 +197,14 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
 
 @as_documented("GitLab")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; kinds that were not subscribed to have no events.
+    """Parse a delivery; other kinds than the subscribed ones have no events.
 
     ``webhook-id`` and ``Idempotency-Key`` are the same where a delivery is sent again. Before
     GitLab 17.4 there is neither: ``X-Gitlab-Webhook-UUID`` is another each time, and
     ``X-Gitlab-Event-UUID`` the same for all events that one push has caused.
 
     Raises:
-        UnexpectedAnswer: It is not as GitLab documents it.
+        UnexpectedAnswer: The delivery does not match GitLab's documentation.
     """
     headers = delivery.headers
     kind = headers.get("x-gitlab-event", "")

@@ -1,4 +1,4 @@
-"""What the sandbox's webhooks say, in the shapes of Atlassian's documentation.
+"""The events that the sandbox sends to webhooks, in the form of Atlassian's documentation.
 
 Pure: rows and JSON in, events out.
 
@@ -40,7 +40,7 @@ TIMES: Mapping[TimeFormat, int | str] = {
 
 
 def push(repository: Mapping[str, Any], updates: Sequence[RefUpdate], times: TimeFormat) -> Event:
-    """``repo:refs_changed``, for all refs that one push has changed."""
+    """Return the event ``repo:refs_changed``, for all refs that a push has changed."""
     changes = [_change(update) for update in updates]
     newest = next((each["toHash"] for each in changes if each["type"] != "DELETE"), None)
     commits = [] if newest is None else [_commit(newest, times)]

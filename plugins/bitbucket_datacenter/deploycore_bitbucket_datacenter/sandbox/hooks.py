@@ -33,7 +33,7 @@ class HooksApi:
     """Answers about the webhooks of a repository; the caller may ask.
 
     Args:
-        refused: Makes a refusal in the API's form.
+        refused: Returns an error response in the API's form.
     """
 
     webhooks: Webhooks
@@ -59,7 +59,7 @@ class HooksApi:
         """A webhook of the repository.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         hook = self.webhooks.find(row.full_name, id)
         if hook is None:
@@ -105,10 +105,10 @@ class HooksApi:
 
 
 def body_of(request: Request, refused: Refused) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)

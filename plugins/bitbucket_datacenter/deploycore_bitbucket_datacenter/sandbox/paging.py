@@ -69,7 +69,7 @@ def page(
 
     Args:
         sizes: How many items a page has by default and at most.
-        refuse: Makes a refusal in the API's form.
+        refuse: Returns an error response in the API's form.
     """
 
     def number(name: str, default: int) -> int:

@@ -1,7 +1,8 @@
-"""What the sandbox's webhooks say, in the shapes of Gitea's ``modules/structs/hook.go``.
+"""The events that the sandbox sends to webhooks, in the form of Gitea's
+``modules/structs/hook.go``.
 
-Pure: rows and commits in, JSON objects out. Which of them are sent, and in which order, is as in
-Gitea's ``services/repository/push.go``.
+The functions have no side effects: they convert rows and commits to JSON. Which of them are sent,
+and in which order, is as in Gitea's ``services/repository/push.go``.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class HooksApi:
     """Answers what is below ``/repos/{owner}/{repo}/hooks``; the caller may ask.
 
     Args:
-        refused: Makes a refusal in the API's form.
+        refused: Returns an error response in the API's form.
     """
 
     webhooks: Webhooks
@@ -90,7 +90,7 @@ class HooksApi:
         """A webhook of the repository.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         for hook in self.webhooks.of(row.full_name):
             if hook.id == id:
@@ -113,7 +113,8 @@ class HooksApi:
         }
 
     def _changed(self, hook: Hook, body: Mapping[str, Any]) -> Hook:
-        """The hook with what was sent for it; events that are not sent are ``push`` again."""
+        """Return the webhook with the fields of the request. Without events, it is reset to
+        ``push``."""
         config = body.get("config")
         given = config if isinstance(config, Mapping) else {}
         url = given.get("url", hook.url)
@@ -130,10 +131,10 @@ class HooksApi:
 
 
 def body_of(request: Request, refused: Refused) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 422, there is none.
+        Refusal: The body is not a JSON object (422).
     """
     try:
         body = json.loads(request.body)

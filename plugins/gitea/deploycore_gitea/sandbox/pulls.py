@@ -26,8 +26,8 @@ class PullRequestsApi:
 
     Args:
         rows: All pull requests of the sandbox.
-        find: A repository by its full name; ``None`` if it is gone.
-        refuse: A refusal in the API's form.
+        find: Returns a repository by its full name; ``None`` if it does not exist.
+        refuse: Returns an error response in the API's form.
     """
 
     def __init__(

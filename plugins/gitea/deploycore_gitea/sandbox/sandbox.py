@@ -98,7 +98,8 @@ class GiteaSandbox(PullRequestSandbox):
     def add_sign_in(
         self, scopes: Collection[str] = SCOPES, *, is_public: bool = False
     ) -> Mapping[str, str | SecretStr]:
-        """Register an OAuth2 application for mode ``oauth``. Who signs in is ``oauth.account``.
+        """Register an OAuth2 application for mode ``oauth``. The account that signs in is
+        ``oauth.account``.
 
         Returns:
             The fields of the provider's ``Config``, without ``name``.
@@ -133,7 +134,7 @@ class GiteaSandbox(PullRequestSandbox):
         return super().granted(mode, access)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Repositories have no name for people beside the one in their address."""
+        """Create a repository whose name for people is the one in its address."""
         return tuple(replace(row, name="") for row in super().arrange(scenario))
 
     def refusal(self, status: int, message: str) -> Answer:

@@ -1,6 +1,6 @@
-"""What the sandbox's webhooks say, in the shapes of GitHub's documentation.
+"""The events that the sandbox sends to webhooks, in the form of GitHub's documentation.
 
-Pure: rows and commits in, JSON objects out.
+The functions have no side effects: they convert rows and commits to JSON.
 
 Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
@@ -108,7 +108,7 @@ def pull_request_shape(
     describe: Describe,
     base_commit: str,
 ) -> dict[str, Any]:
-    """What events and the API both tell of a pull request.
+    """Return the JSON that events and the API have in common for a pull request.
 
     Args:
         source: Where the commits come from; ``None`` where that is gone.

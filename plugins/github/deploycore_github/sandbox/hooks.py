@@ -76,7 +76,8 @@ class HooksApi:
 
 
 def _changed(hook: Hook, body: Mapping[str, Any]) -> Hook:
-    """The hook with what was sent for it; a configuration replaces the former one as a whole."""
+    """Return the webhook with the fields of the request. A configuration replaces the previous one
+    completely."""
     if body.get("name", "web") != "web":
         raise invalid("Hook", "name must be web", field="name")
     events = body.get("events", list(hook.events))

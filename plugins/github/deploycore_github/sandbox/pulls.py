@@ -21,7 +21,7 @@ __all__ = ["PullsApi"]
 MADE = "2024-01-01T00:00:00Z"
 METHODS = ("merge", "squash", "rebase")
 ONLY_ALONE = ("merged", "mergeable", "mergeable_state", "rebaseable", "merged_by", "comments")
-"""What GitHub leaves out of lists."""
+"""The fields that GitHub leaves out of lists."""
 
 
 class PullsApi:
@@ -29,10 +29,10 @@ class PullsApi:
 
     Args:
         rows: All pull requests of the sandbox.
-        find: A repository by its full name; ``None`` if it is gone.
-        branches: The branches of a repository, and their commits.
+        find: Returns a repository by its full name; ``None`` if it does not exist.
+        branches: Returns the branches of a repository with their commits.
         describe: A repository as the API tells of it.
-        refuse: A refusal in the API's form.
+        refuse: Returns an error response in the API's form.
         actor: The login of their author.
     """
 
@@ -82,7 +82,7 @@ class PullsApi:
         """One by its number.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         row = self._rows.find(repository.full_name, number)
         if row is None:

@@ -13,10 +13,10 @@ DOCUMENTATION = "https://docs.github.com/rest"
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)

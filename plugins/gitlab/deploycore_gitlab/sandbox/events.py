@@ -1,6 +1,6 @@
-"""What the sandbox's webhooks say, in the shapes of GitLab's documentation.
+"""The events that the sandbox sends to webhooks, in the form of GitLab's documentation.
 
-Pure: rows and commits in, JSON objects out.
+The functions have no side effects: they convert rows and commits to JSON.
 
 Source: https://docs.gitlab.com/user/project/integrations/webhook_events/
 """

@@ -107,7 +107,8 @@ class HooksApi:
         raise Refusal(json_answer({"message": "404 Not found"}, 404))
 
     def _changed(self, hook: ProjectHook, body: Mapping[str, Any]) -> ProjectHook:
-        """The webhook with what was sent for it; what was not sent stays, or is passed over."""
+        """Return the webhook with the fields of the request. Other fields do not change, and
+        unknown ones are ignored."""
         url = body.get("url", hook.url)
         if not url:
             raise Refusal(json_answer({"error": "url is missing"}, 400))
@@ -185,10 +186,10 @@ def delivery_headers(hook: Hook, body: bytes, root: str) -> Mapping[str, str]:
 
 
 def decoded(request: Request) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)

@@ -178,7 +178,8 @@ class GitLabHost(PullRequestSandbox):
     def add_sign_in(
         self, scopes: Collection[str] = ("api", API_SCOPE, GIT_SCOPE), *, is_public: bool = False
     ) -> Mapping[str, str | SecretStr]:
-        """Register an OAuth application for mode ``oauth``. Who signs in is ``oauth.account``.
+        """Register an OAuth application for mode ``oauth``. The account that signs in is
+        ``oauth.account``.
 
         Returns:
             The fields of the provider's ``Config``, without ``name``.

@@ -67,7 +67,7 @@ class MergeRequestsApi:
         """One by its ``iid``.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         if not (number.isascii() and number.isdecimal()):
             raise Refusal(json_answer({"error": "merge_request_iid is invalid"}, 400))
