@@ -89,7 +89,7 @@ class AuditFile:
                 if size == 0:
                     self._sync_directory()
             except OSError:
-                # It is written again later. A file that can only be appended to keeps it.
+                # The entry is written again later. If the file is append-only, it then contains the entry twice.
                 with suppress(OSError):
                     os.ftruncate(descriptor, size)
                 raise
@@ -117,7 +117,7 @@ class AuditFile:
             return
         if size == 0 or size + more <= self._max_bytes:
             return
-        os.close(self._open(self._path, os.O_RDWR))  # refuses what is not ours
+        os.close(self._open(self._path, os.O_RDWR))  # fails if it is not our file
         numbers = self._numbers()
         os.rename(self._path, self._numbered(max(numbers, default=0) + 1))
         self._sync_directory()

@@ -38,10 +38,10 @@ Mode = Literal["app-password", "api-token", "access-token", "oauth-client", "oau
 
 API_TOKEN_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"  # noqa: S105
 
-MOST_PREFETCH_PAGES = 16  # as many connections as deploycore's HttpClient keeps open
+MOST_PREFETCH_PAGES = 16  # the number of connections that deploycore's HttpClient keeps open
 
 TOKEN_USERNAME = "x-token-auth"  # noqa: S105 - what git sends before access tokens
-REDIRECT_PORT = 8912  # of the callback URL that a client for oauth-user is registered with
+REDIRECT_PORT = 8912  # the port of the callback URL of a client for oauth-user
 
 # Atlassian marks its secrets by kind. A known prefix is recognized but not required: older
 # secrets have none.
@@ -232,7 +232,7 @@ class AccessTokenConfig(_BitbucketMode):
 
     @property
     def repository_id(self) -> RepositoryId | None:
-        """The only repository that the token is for; ``None`` if none is named."""
+        """The only repository that the token is for; ``None`` if the configuration names none."""
         if self.repository is None:
             return None
         owner, _, slug = self.repository.rpartition("/")

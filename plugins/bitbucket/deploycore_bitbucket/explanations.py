@@ -274,7 +274,7 @@ def _no_access(question: Question) -> PermissionDenied:
 
 
 def cannot_list(question: Question) -> PermissionDenied:
-    """The error for an access token that may not list the repositories of a workspace."""
+    """Return the error for an access token that may not list the repositories of a workspace."""
     config = question.config
     if isinstance(config, AccessTokenConfig) and config.repository is not None:
         return PermissionDenied(

@@ -126,7 +126,7 @@ def pages(
                 try:
                     page = fetched.result()
                 except RateLimited:
-                    break  # asked too much at once: on one by one, with the client's back-off
+                    break  # too many requests at once: continue one by one, with the client's waits
                 yield page
                 link = page.next
     if link is not None:

@@ -1,8 +1,8 @@
 """Webhooks of Bitbucket Data Center: parse and verify deliveries, and subscribe to events.
 
 The functions have no side effects: they convert a delivery to events. The models have only the
-fields that are read, with strict types. Times are not read: up to version 9 they are numbers of
-milliseconds, and texts in ISO 8601 from 10 on.
+fields that are read, with strict types. Times are not read: up to version 9, they are numbers of
+milliseconds; from version 10 on, they are texts in ISO 8601.
 
 Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html and
 https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html
@@ -38,7 +38,7 @@ __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
 HOST = "Bitbucket Data Center"
 PUSH = "repo:refs_changed"
 PING = "diagnostics:ping"
-"""What the button Test connection sends; its body is ``{"test": true}``."""
+"""The event of the button Test connection. Its body is ``{"test": true}``."""
 
 _ACTIONS: dict[str, Literal["opened", "updated", "merged", "declined"]] = {
     "pr:opened": "opened",
@@ -66,7 +66,7 @@ class _Ref(AnswerModel):
 
 
 class _Change(AnswerModel):
-    """A branch or tag that was moved; hashes are zeros for no commit."""
+    """A branch or tag that was changed. A hash of zeros means that there is no commit."""
 
     ref: _Ref
     before: Annotated[CommitHash, Field(alias="fromHash")]
@@ -92,7 +92,7 @@ class HookAnswer(AnswerModel):
     """A webhook, as in ``…/webhooks``.
 
     Attributes:
-        url: By the API's description it may be missing; then it sends nowhere.
+        url: The address, which is optional in the API description. Without one, nothing is sent.
     """
 
     id: Annotated[int, Field(ge=0)]
@@ -122,8 +122,8 @@ def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool
 def delivered(delivery: WebhookDelivery) -> Delivered:
     """Parse a delivery; other kinds than the subscribed ones have no events.
 
-    The kind is that in the body, which is signed, and not that of the header, except for a test
-    delivery, which has none in its body.
+    The kind is read from the body, which is signed, and not from the header. Only a test delivery
+    has no kind in its body.
 
     Raises:
         UnexpectedAnswer: The delivery does not match Atlassian's documentation.
@@ -194,7 +194,7 @@ def _pull_request(body: object, kind: str) -> PullRequestEvent:
 
 
 def _action(kind: str, state: str) -> Literal["opened", "updated", "merged", "declined"]:
-    """The action; a pull request that has come to its end is never opened again by a late event."""
+    """Return the action. A late event never reopens a pull request that has ended."""
     if state == "OPEN" and kind != "pr:deleted":
         if _ACTIONS[kind] in ("merged", "declined"):
             raise unexpected_delivery(HOST, f"the pull request of {kind} is open")

@@ -67,7 +67,7 @@ def open_provider():
 
 @pytest.fixture
 def serve(config, open_provider):
-    """A provider on a host that answers by the given routes, and that host."""
+    """Returns a provider on a host that responds with the given routes, and that host."""
     with ExitStack() as running:
 
         def start(routes, /, mode="personal-token", path="", **changes):

@@ -30,7 +30,7 @@ def shop(sandbox):
 
 @pytest.fixture
 def with_scopes(sandbox, on_sandbox):
-    """Opens a provider whose credentials have these permissions alone."""
+    """Opens a provider whose credentials have only these permissions."""
 
     def connect(mode, *scopes):
         credential = sandbox.add_credential(mode, scopes=scopes).secret

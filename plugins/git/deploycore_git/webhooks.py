@@ -86,7 +86,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
         event = PushEvent(
             repository=RepositoryId.parse(push.repository),
             changes=() if push.commit is None else (_change(push, push.commit),),
-            # Without a commit, the server is asked where the ref points.
+            # Without a commit, deploycore asks the server what the ref points to.
             unresolved=(push.ref,) if push.commit is None else (),
             actor=push.actor,
         )

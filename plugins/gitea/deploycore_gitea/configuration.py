@@ -1,7 +1,7 @@
 """Configuration of Gitea or Forgejo: a token, username and password, or OAuth.
 
-There is no one host, so its address is always given. The values are checked before the first
-request, since Gitea's refusals do not say which of them is wrong.
+There is no default host, so the address is required. The values are checked before the first
+request, because Gitea's errors do not say which value is wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ READ_USER = "read:user"
 WRITE_REPOSITORY = "write:repository"
 
 GIT_USERNAME = "token"
-"""Both take a token as the password, whatever the username."""
+"""The username for git with a token. Gitea and Forgejo accept any username with a token as the
+password."""
 
 # Tokens of Gitea and Forgejo have no prefix. These are other secrets that users enter by mistake.
 _OTHER_SECRETS = {
@@ -147,7 +148,8 @@ class BasicConfig(_GiteaMode):
 
 
 REDIRECT_PORT = 8912
-"""Of the redirect URI of a confidential client. That of a public client may have any port."""
+"""The port of the redirect URI of a confidential client. The redirect URI of a public client may
+have any port."""
 
 
 class OAuthConfig(_GiteaMode):
@@ -157,7 +159,7 @@ class OAuthConfig(_GiteaMode):
     https://forgejo.org/docs/latest/user/oauth2-provider/
 
     Attributes:
-        client_secret: ``None`` for a public client.
+        client_secret: The secret of the client; ``None`` for a public client.
     """
 
     mode: Literal["oauth"] = Field(description="how to sign in")
@@ -190,7 +192,7 @@ class OAuthConfig(_GiteaMode):
 
     @property
     def sign_in(self) -> AuthorizationCode:
-        """A browser, and a redirect to this machine."""
+        """The sign-in with a browser, which is redirected to this machine."""
         return AuthorizationCode(
             authorize_url=f"{self.authorization_server}/authorize",
             token_path="access_token",  # noqa: S106

@@ -46,7 +46,7 @@ _ACTIONS: dict[str, Literal["opened", "updated"]] = {
     "opened": "opened",
     "reopened": "opened",
     "synchronize": "updated",
-    "edited": "updated",  # which may be about the branch that it is to be merged into
+    "edited": "updated",  # the target branch may have changed
 }
 
 
@@ -87,7 +87,7 @@ class _Base(AnswerModel):
 
 
 class _Head(AnswerModel):
-    """``repo`` is null once a fork is deleted."""
+    """The source or destination of a pull request. ``repo`` is null if the fork was deleted."""
 
     ref: NonEmpty
     sha: CommitHash
@@ -118,9 +118,9 @@ class _Config(AnswerModel):
 
 
 class HookAnswer(AnswerModel):
-    """One of ``GET /repos/{owner}/{repo}/hooks``.
+    """An item of ``GET /repos/{owner}/{repo}/hooks``.
 
-    Hooks of ``gh webhook forward``, for one, have no address.
+    Some webhooks have no address, such as those of ``gh webhook forward``.
     """
 
     id: Annotated[int, Field(ge=1)]
@@ -135,7 +135,7 @@ class HookAnswer(AnswerModel):
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
     """Whether ``X-Hub-Signature-256`` is ``sha256=`` and the HMAC of the raw body.
 
-    ``X-Hub-Signature``, which GitHub sends as well, is by SHA-1 and never believed.
+    ``X-Hub-Signature``, which GitHub also sends, uses SHA-1 and is ignored.
     """
     return signature_header_matches(delivery, "x-hub-signature-256", secrets)
 

@@ -4,4 +4,4 @@ from deploycore_github.contract import GitHubContract
 
 
 class TestGitHub(GitHubContract):
-    """By fine-grained tokens, by classic ones, and as an app."""
+    """Run the kit with fine-grained tokens, with classic tokens, and as an app."""

@@ -4,4 +4,4 @@ from deploycore_gitlab.contract import GitLabContract
 
 
 class TestGitLab(GitLabContract):
-    """The checks are inherited; none is set aside."""
+    """The checks are inherited. None is set aside."""

@@ -84,7 +84,7 @@ def needed_for_hooks(request: Request) -> Need:
 
 @dataclass(frozen=True)
 class HooksApi:
-    """Answers what is below ``/repositories/{workspace}/{repo_slug}/hooks``."""
+    """Handles the requests below ``/repositories/{workspace}/{repo_slug}/hooks``."""
 
     webhooks: Webhooks
 

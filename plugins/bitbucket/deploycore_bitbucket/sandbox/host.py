@@ -302,7 +302,7 @@ class BitbucketHost(Content):
         found = super().credential_of(secret)
         if isinstance(found, Credential) and found.mode != "oauth-client":
             return found
-        return None  # the secret of a client opens the token endpoint alone
+        return None  # the secret of a client is valid only at the token endpoint
 
     @property
     def secrets(self) -> Iterable[SecretStr]:

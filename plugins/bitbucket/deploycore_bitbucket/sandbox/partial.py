@@ -30,7 +30,7 @@ def select_fields(body: Any, fields: str) -> Any:
 def _tree(names: Iterable[str]) -> Tree:
     """``values.a,values.b`` as ``{"values": {"a": {}, "b": {}}}``; an empty one means all."""
     root: Tree = {}
-    # The longest first, so that a name for the whole wins over names for its parts.
+    # The longest first, so that a name for an object has priority over names of its fields.
     for name in sorted(names, key=lambda name: -name.count(".")):
         *parents, last = name.split(".")
         place = root

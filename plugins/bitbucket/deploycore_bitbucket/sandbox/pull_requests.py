@@ -49,7 +49,7 @@ def needed_for_pull_requests(request: Request) -> Need:
 
 @dataclass(frozen=True)
 class PullRequestsApi:
-    """Answers what is below ``/repositories/{workspace}/{repo_slug}/pullrequests``.
+    """Handles the requests below ``/repositories/{workspace}/{repo_slug}/pullrequests``.
 
     Args:
         rows: All pull requests of the sandbox.

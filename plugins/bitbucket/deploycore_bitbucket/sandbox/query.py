@@ -68,7 +68,7 @@ def ordered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[
         raise refuse(400, f"Invalid sort: {error}") from None
 
     def key(row: T) -> tuple[object, ...]:
-        # Only branches are known to sort their names in natural order.
+        # Bitbucket is known to sort only names of branches in natural order.
         found = str(read(row))
         return tuple(natural(found)) if len(fields) == 1 else (found,)
 

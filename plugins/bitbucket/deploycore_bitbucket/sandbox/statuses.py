@@ -37,7 +37,7 @@ Page = Callable[[Sequence[_Status], Request, Callable[[_Status], Any]], Any]
 
 
 class StatusesApi:
-    """Answers what is below ``…/commit/{commit}/statuses``."""
+    """Handles the requests below ``…/commit/{commit}/statuses``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
