@@ -89,7 +89,7 @@ class AuditFile:
                 if size == 0:
                     self._sync_directory()
             except OSError:
-                # The entry is written again later. If the file is append-only, it then contains the entry twice.
+                # The entry is written again later. An append-only file then contains it twice.
                 with suppress(OSError):
                     os.ftruncate(descriptor, size)
                 raise

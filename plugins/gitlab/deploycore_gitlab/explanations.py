@@ -150,8 +150,8 @@ def explain(
     Returns:
         The error to raise; ``None`` if the response has no special meaning for GitLab. A
         ``NotFound`` has the detail ``branch`` if only the branch does not exist. A
-        ``PermissionDenied`` has the detail ``fine_grained`` for a token of that kind. Return the
-        error for a status that cannot be changed has the detail ``present_state``.
+        ``PermissionDenied`` has the detail ``fine_grained`` for a token of that kind. The error for
+        a status that cannot be changed has the detail ``present_state``.
     """
     said = _said(answer)
     match answer.status:
