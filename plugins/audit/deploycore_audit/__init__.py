@@ -1,4 +1,4 @@
-"""An audit log for deploycore: who deployed what, as lines of JSON in a file."""
+"""An audit log for deploycore. It records who deployed what, as lines of JSON in a file."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ __all__ = ["AuditConfig"]
 
 
 class AuditConfig(ObserverConfig):
-    """What ``settings.yaml`` has under ``observers`` and ``audit``.
+    """The settings in ``settings.yaml``, under ``observers`` and ``audit``.
 
     Attributes:
         path: The file; its directory is created if it does not exist.

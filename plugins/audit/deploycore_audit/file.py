@@ -1,9 +1,10 @@
 """A file of JSON lines that several processes append to, each line flushed to the disk.
 
-Whoever writes holds the lock of a second file, ``<name>.lock``. A line is written with one call, to
-the end of the file. A process that is killed while it writes leaves at most an incomplete last
-line, and the next writer begins a new one. A file that is large enough is renamed to the next
-number, ``<name>.000001``, which is one step: at each moment, every line is in one of the files.
+A process that writes holds the lock of a second file, ``<name>.lock``. A line is written with one
+call, to the end of the file. A process that is killed while it writes leaves at most an incomplete
+last line, and the next process starts a new line. When the file is large enough, it is renamed to
+the next number, such as ``<name>.000001``. The rename is one step, so every line is in one of the
+files at any moment.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class AuditFile:
     """Appends entries to a file, and rotates it.
 
     Lines that cannot be written, for example to a full disk, wait in memory and are written before
-    the next one. The failure is logged once. A file that cannot be rotated grows.
+    the next one. The failure is logged once. If the file cannot be rotated, it grows.
 
     Args:
-        path: The file. A link is refused, and so is a file of another user.
+        path: The file. It must not be a link or a file of another user.
         max_bytes: The size at which it is rotated.
         keep: How many rotated files are kept.
     """
@@ -88,7 +89,7 @@ class AuditFile:
                 if size == 0:
                     self._sync_directory()
             except OSError:
-                # It is written again later. A file that can only be appended to keeps it.
+                # The entry is written again later. An append-only file then contains it twice.
                 with suppress(OSError):
                     os.ftruncate(descriptor, size)
                 raise
@@ -96,8 +97,8 @@ class AuditFile:
             os.close(descriptor)
 
     def _rotate_if_possible(self, more: int) -> None:
-        """Rotate the file if it would get too large. A failure is logged once, and no reason not to
-        write the entry: no later one may come that would be written with it."""
+        """Rotate the file if it would get too large. A failure is logged once. The entry is written
+        anyway, because there may be no later entry with which it could be written."""
         try:
             self._rotate(more)
         except OSError as error:
@@ -116,7 +117,7 @@ class AuditFile:
             return
         if size == 0 or size + more <= self._max_bytes:
             return
-        os.close(self._open(self._path, os.O_RDWR))  # refuses what is not ours
+        os.close(self._open(self._path, os.O_RDWR))  # fails if it is not our file
         numbers = self._numbers()
         os.rename(self._path, self._numbered(max(numbers, default=0) + 1))
         self._sync_directory()
@@ -135,7 +136,8 @@ class AuditFile:
         """Open a file of this user, which no other user can open; create it if necessary.
 
         Raises:
-            OSError: It is a link, is not a regular file, has another name, or is another user's.
+            OSError: The file is a link, is not a regular file, has several hard links, or belongs
+                to another user.
         """
         try:
             descriptor = os.open(path, flags | _FLAGS, _MODE)

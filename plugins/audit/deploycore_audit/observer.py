@@ -1,7 +1,7 @@
-"""Which events are logged, and what is written about each.
+"""The events that are logged, and the fields of each entry.
 
-Each entry is made of named fields. Texts of errors are left out, and so are the addresses of
-webhooks: a field that is not written cannot leak.
+Each entry has only the fields that are named here. Texts of errors and addresses of webhooks are
+left out, because they may contain secrets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The audit log: what is in it, and that no failure loses an entry that was flushed."""
+"""The audit log has the right entries, and no failure loses an entry that was flushed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOP = RepositoryId(owner="acme", slug="shop")
 
 
 class Killed(BaseException):
-    """What stands for a kill: no code but that which closes files runs after it."""
+    """Simulates a kill: after it, only code that closes files runs."""
 
 
 @pytest.fixture
@@ -202,7 +202,8 @@ def test_a_kill_at_any_step_loses_no_written_entry(tmp_path, monkeypatch, when):
 
 
 def killing_at(patched, step, when):
-    """Raise ``Killed`` in place of, or after, the call of this number; gives their count."""
+    """Raise ``Killed`` in place of the call with this number, or after it; yield the number of
+    calls."""
     calls = []
 
     def wrapped(name):

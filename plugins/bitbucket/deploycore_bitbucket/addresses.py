@@ -10,7 +10,7 @@ HOSTS = ("bitbucket.org", "www.bitbucket.org", "altssh.bitbucket.org")
 
 
 def fields_of(url: str) -> dict[str, str] | None:
-    """The workspace of an address; ``None`` if the address is not one of Bitbucket Cloud."""
+    """Return the workspace in an address; ``None`` if the address is not one of Bitbucket Cloud."""
     parts = urlsplit(url)
     if parts.hostname not in HOSTS:
         return None

@@ -1,8 +1,8 @@
 """Responses of Bitbucket Cloud, and how they map to deploycore's models.
 
-The models have only the fields that ``*_FIELDS`` requests. Bitbucket's API description promises
-no field but ``type``: an item without a field that deploycore needs is an ``IncompleteItem``,
-which listings skip; every other field has a default.
+The models have only the fields that ``*_FIELDS`` requests. Bitbucket's API description requires
+only the field ``type``. If an item lacks a field that deploycore needs, it is an
+``IncompleteItem``, which listings skip. Every other field has a default.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Link(AnswerModel):
 
 
 class _CloneLink(AnswerModel):
-    """By the schema ``link`` of the API description, both fields are optional."""
+    """A link. Both fields are optional in the schema ``link`` of the API description."""
 
     href: str = ""
     name: str = ""
@@ -105,7 +105,7 @@ class RepositoryAnswer(AnswerModel):
     """A value of ``GET /repositories/{workspace}``.
 
     Attributes:
-        uuid: Stays when the repository is renamed or transferred.
+        uuid: The identifier, which does not change when the repository is renamed or transferred.
         mainbranch: ``null`` while the repository is empty.
         size: In bytes.
     """
@@ -151,7 +151,7 @@ class RepositoryAnswer(AnswerModel):
 
     @property
     def _is_empty(self) -> bool | None:
-        """``None`` where the response leaves ``mainbranch`` out."""
+        """Whether the repository is empty; ``None`` if the response has no ``mainbranch``."""
         if self.mainbranch.name:
             return False
         return True if "mainbranch" in self.model_fields_set else None
@@ -185,7 +185,7 @@ class BranchAnswer(AnswerModel):
 class TagAnswer(BranchAnswer):
     """A value of ``GET /repositories/{workspace}/{repo_slug}/refs/tags``.
 
-    The target is the commit also where the tag is annotated.
+    The target is the commit, even for an annotated tag.
     """
 
     def tag(self) -> Tag:
@@ -215,7 +215,8 @@ class _SourceRepository(AnswerModel):
 
 
 class _End(AnswerModel):
-    """Where a pull request comes from or goes to; ``repository`` is null once a fork is deleted."""
+    """The source or destination of a pull request. ``repository`` is null after a fork was
+    deleted."""
 
     branch: _Named = _Named()
     commit: _Target = _Target()

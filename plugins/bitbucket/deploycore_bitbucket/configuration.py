@@ -1,9 +1,8 @@
 """Configuration of a Bitbucket Cloud workspace, with one of six ways to sign in.
 
-Bitbucket has several kinds of credentials that look alike and want different usernames in
-different places. Each kind is a class here that knows what REST and git want of it, and the
-values are checked before the first request, since Bitbucket's own refusals rarely say which
-of them is wrong.
+Bitbucket has several kinds of credentials that look alike, but need different usernames for REST
+and git. Each kind is a class here, which has both. The values are checked before the first request,
+because Bitbucket's own errors rarely say which value is wrong.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ Mode = Literal["app-password", "api-token", "access-token", "oauth-client", "oau
 
 API_TOKEN_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"  # noqa: S105
 
-MOST_PREFETCH_PAGES = 16  # as many connections as deploycore's HttpClient keeps open
+MOST_PREFETCH_PAGES = 16  # the number of connections that deploycore's HttpClient keeps open
 
 TOKEN_USERNAME = "x-token-auth"  # noqa: S105 - what git sends before access tokens
-REDIRECT_PORT = 8912  # of the callback URL that a client for oauth-user is registered with
+REDIRECT_PORT = 8912  # the port of the callback URL of a client for oauth-user
 
 # Atlassian marks its secrets by kind. A known prefix is recognized but not required: older
 # secrets have none.
@@ -106,7 +105,7 @@ Workspace = Annotated[str, AfterValidator(_workspace)]
 
 
 def _repository(text: str) -> str:
-    """A repository as in its address; its workspace may be left out."""
+    """Parse a repository as in its address; the workspace may be left out."""
     text = text.strip()
     parts = text.split("/")
     if len(parts) > 2 or not all(re.fullmatch(r"[A-Za-z0-9._~{}-]+", part) for part in parts):
@@ -149,7 +148,8 @@ class _BitbucketMode(_OfServer):
 
 
 class AppPasswordConfig(_BitbucketMode):
-    """An app password; Bitbucket accepted these until 2026-07-28, compatible servers may still.
+    """An app password. Bitbucket accepted these until 2026-07-28; compatible servers may still
+    accept them.
 
     Attributes:
         workspace: ``None`` for the personal workspace, whose slug is the username.
@@ -185,7 +185,7 @@ class AppPasswordConfig(_BitbucketMode):
 
 
 class ApiTokenConfig(_BitbucketMode):
-    """An API token of an Atlassian account: the email address for REST, a fixed user for git.
+    """An API token of an Atlassian account. REST needs the email address, git a fixed username.
 
     Source: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/
     """
@@ -245,7 +245,7 @@ class AccessTokenConfig(_BitbucketMode):
 
     @property
     def repository_id(self) -> RepositoryId | None:
-        """The only repository that the token is for; ``None`` if none is named."""
+        """The only repository that the token is for; ``None`` if the configuration names none."""
         if self.repository is None:
             return None
         owner, _, slug = self.repository.rpartition("/")
@@ -265,7 +265,7 @@ class AccessTokenConfig(_BitbucketMode):
 
 
 class _OAuthMode(_BitbucketMode):
-    """What both ways with an OAuth client have in common.
+    """The fields that both ways with an OAuth client have in common.
 
     Secrets of clients have had several lengths, and access tokens can be longer than 2,500
     characters, so no length is required. Source:
@@ -288,7 +288,7 @@ class _OAuthMode(_BitbucketMode):
         return f"{self.git_url}/site/oauth2"
 
     def git_credential_with(self, http: HttpClient) -> GitCredential:
-        """The credential for git: the access token that the API requests have."""
+        """Return the credential for git: the same access token as for API requests."""
         return http.token().git_credential(TOKEN_USERNAME)
 
 
@@ -328,7 +328,8 @@ class OAuthUserConfig(_OAuthMode):
 
     @property
     def sign_in(self) -> AuthorizationCode:
-        """A browser, and a redirect to the callback URL that the client is registered with."""
+        """The sign-in with a browser, which is redirected to the registered callback URL of the
+        client."""
         return AuthorizationCode(
             authorize_url=f"{self.authorization_server}/authorize",
             token_path="access_token",  # noqa: S106
@@ -340,13 +341,13 @@ class OAuthUserConfig(_OAuthMode):
 
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
-    """The access key of a repository or project, over SSH and without the API."""
+    """The access key of a repository or project, for SSH and without the API."""
 
     MODE_LABEL: ClassVar[str] = "Access key (SSH)"
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.git_url
 
     @property

@@ -1,8 +1,8 @@
 """Map Bitbucket's error responses to errors that say what failed and what to do next.
 
-Bitbucket often answers the same for different faults, and differently for the same one: the
-reason depends on the kind of credentials and on what was asked for. The functions here are
-pure: an answer and the question in, an error out.
+Bitbucket often sends the same response for different problems, and different responses for the same
+problem. The reason depends on the kind of credentials and on the request. The functions here have
+no side effects: they convert a request and its error response to an error.
 
 Sources: the troubleshooting pages of https://support.atlassian.com/bitbucket-cloud/ and
 https://developer.atlassian.com/cloud/bitbucket/rest/intro/#error-responses
@@ -65,10 +65,10 @@ def explain(
     """Explain an error response.
 
     Args:
-        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+        now: The current time, for ``Retry-After`` in seconds (default: that of the clock).
 
     Returns:
-        An error to raise; ``None`` where Bitbucket has no meaning of its own for the answer.
+        The error to raise; ``None`` if the response has no special meaning for Bitbucket.
     """
     said = _said(answer)
     if answer.status in (401, 403) and WRONG_MECHANISM in said.lower():
@@ -97,8 +97,8 @@ def explain_git_refusal(
 ) -> str | None:
     """Explain what to do if Bitbucket's git server rejects a request; ``None`` if unknown.
 
-    Git answers 410 with ``CHANGE-3222`` to app passwords since they ended, and often 404 to
-    wrong credentials.
+    Git responds with 410 and ``CHANGE-3222`` to app passwords, which have ended, and often with 404
+    to wrong credentials.
     """
     if status == 410 or "CHANGE-3222" in message:
         is_app_password = config.mode == "app-password"
@@ -274,7 +274,7 @@ def _no_access(question: Question) -> PermissionDenied:
 
 
 def cannot_list(question: Question) -> PermissionDenied:
-    """The error for an access token that may not list the repositories of a workspace."""
+    """Return the error for an access token that may not list the repositories of a workspace."""
     config = question.config
     if isinstance(config, AccessTokenConfig) and config.repository is not None:
         return PermissionDenied(

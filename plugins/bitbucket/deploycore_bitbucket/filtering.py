@@ -17,13 +17,13 @@ _UNSPEAKABLE = re.compile(r'["\\\x00-\x1f\x7f]')
 class NameFilter:
     """A filter by name.
 
-    Bitbucket does not document how a string of its query language holds a double quote or a
-    backslash. So none is ever sent: the query has the longest part without them, which lets
-    through everything that is wanted, and the core drops the rest.
+    Bitbucket does not document how to escape a double quote or a backslash in a string of its query
+    language. So they are never sent: the query has the longest part of the text without them. It
+    returns all matching items and some others, which the core removes.
 
     Attributes:
-        name: Exactly this one.
-        contains: Those that contain this, in any case of letters.
+        name: The exact name.
+        contains: A part of the name; case is ignored.
     """
 
     name: str | None = None

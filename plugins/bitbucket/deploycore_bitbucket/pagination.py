@@ -1,14 +1,13 @@
 """Read long listings faster than page by page, by predicting links and verifying them.
 
-Bitbucket calls the ``next`` link of a page opaque and asks clients not to build links of their
-own. But its list-based collections, those whose first page carries ``size`` and ``page``, are
-random-access, and with one round trip a page a workspace of 5,000 repositories takes 50 round
-trips. So pages are read ahead optimistically: later links are predicted from the server's own
-``next``, in which the page's number alone changes, and a bounded number of them is fetched at
-once. A page read ahead is accepted only if the ``next`` of the page before it is exactly, byte
-for byte, the link that was predicted. So what comes out is what following the chain gives, and
-a wrong guess costs a few requests and never a wrong or doubled page. On the first surprise all
-that was read ahead is dropped and the chain is followed.
+Bitbucket documents the ``next`` link of a page as opaque, and asks clients not to build links. But
+a workspace of 5,000 repositories takes 50 requests, one after another. Collections whose first page
+has ``size`` and ``page`` allow random access. So links of later pages are predicted from the
+server's own ``next``, in which only the page's number changes, and a limited number of pages is
+fetched at once. A predicted page is used only if the ``next`` of the previous page is exactly the
+predicted link. So the result is the same as without prediction. A wrong prediction costs a few
+requests, but never causes a wrong or repeated page: all predicted pages are discarded, and the
+links are followed one by one.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
 """
@@ -37,7 +36,7 @@ U = TypeVar("U")
 
 
 class PageSource(Protocol):
-    """The part of deploycore's ``HttpClient`` that is used."""
+    """The part of deploycore's ``HttpClient`` that this module uses."""
 
     def get_json(self, url: str, *, params: Mapping[str, str | int] | None = None) -> Any: ...
 
@@ -56,8 +55,8 @@ class Page:
 
     Attributes:
         next: The link to the page after it; ``None`` on the last one.
-        size, page, pagelen: How many items there are in all, this page's number from 1, and
-            how many items a page has; ``None`` where the server does not say.
+        size, page, pagelen: The number of all items, the number of this page from 1, and the number
+            of items in a page; ``None`` if the server does not send them.
     """
 
     values: list[object]
@@ -100,20 +99,21 @@ def pages(
     prefetch: int,
     wanted: int | None = None,
 ) -> Generator[Page, None, None]:
-    """The pages of a listing in the server's order, lazily.
+    """Yield the pages of a listing in the server's order, lazily.
 
-    Nothing is asked for before the first page is wanted, and nothing is read ahead before
-    somebody wants more than the first page.
+    No request is sent before the first page is needed, and no page is fetched in advance before a
+    second page is needed.
 
     Args:
         url: The listing's path.
         params: Its query, for the first request; later ones use the server's links.
-        prefetch: How many pages may be on their way at once; 0 or 1 turns reading ahead off.
-        wanted: How many items the caller wants at most; none is read ahead beyond them.
+        prefetch: The number of pages to request at once; 0 or 1 turns prediction off.
+        wanted: The maximum number of items that the caller needs. No page beyond them is fetched in
+            advance.
 
     Raises:
-        ProviderError: As the HTTP client raises them. The error of a page that was read ahead
-            is raised when the chain arrives at that page, and else never.
+        ProviderError: As the HTTP client raises them. The error of a predicted page is raised only
+            when that page is reached.
     """
     page = Page.read(http.get_json(url, params=params))
     yield page
@@ -126,7 +126,7 @@ def pages(
                 try:
                     page = fetched.result()
                 except RateLimited:
-                    break  # asked too much at once: on one by one, with the client's back-off
+                    break  # too many requests at once: continue one by one, with the client's waits
                 yield page
                 link = page.next
     if link is not None:
@@ -136,9 +136,9 @@ def pages(
 def predicted_links(page: Page, *, wanted: int | None = None) -> Iterator[str]:
     """Predict the links of the next pages, starting with the server's own ``next``.
 
-    Empty unless the page tells ``size``, ``page`` and ``pagelen`` and its ``next`` holds the
-    following page's number as its one ``page`` parameter. Ends with the last page that
-    ``size``, or ``wanted``, leaves room for.
+    There are none unless the page has ``size``, ``page`` and ``pagelen``, and its ``next`` has the
+    following page's number in exactly one ``page`` parameter. The last link is that of the last
+    page, by ``size`` or ``wanted``.
     """
     if page.next is None or page.size is None or page.page is None or not page.pagelen:
         return
@@ -159,12 +159,12 @@ def items(
     *,
     what: str,
 ) -> Generator[T, None, None]:
-    """The items of pages; invalid ones are skipped and counted.
+    """Yield the items of pages; invalid items are skipped and counted.
 
     Args:
         expected: The model of an item.
-        read: Makes of an item what is wanted.
-        what: What a page holds, for messages: ``a page of branches``.
+        read: Converts an item to the result.
+        what: The name of a page for messages, such as ``a page of branches``.
     """
     with closing(source):
         for page in source:
@@ -174,7 +174,8 @@ def items(
 def _read_ahead(
     http: PageSource, links: Iterator[str], at_once: int
 ) -> Generator[tuple[str, Future[Page]], None, None]:
-    """Each link with its page in progress; closing it drops the rest and ends its threads."""
+    """Yield each link with the running request for its page. Closing this discards the rest and
+    ends its threads."""
 
     def fetch(link: str) -> Page:
         return Page.read(http.get_json(link))

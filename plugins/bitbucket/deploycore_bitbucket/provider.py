@@ -1,7 +1,7 @@
-"""Bitbucket Cloud as a deploycore provider: the contract's hooks, and nothing else.
+"""Bitbucket Cloud as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, how pages are read in ``pagination``, what
-answers mean in ``answers`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``pagination`` reads pages,
+``answers`` converts responses, and ``explanations`` explains error responses.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class BitbucketProvider:
     """One configured Bitbucket workspace.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -95,16 +95,17 @@ class BitbucketProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:
         """``GET /user``, if the credentials belong to a person and can read the user.
 
-        Others prove themselves with the list of the workspace's repositories, which is the
-        least that they are good for, and are named by the workspace. The access token of a
-        repository may be refused that list, and proves itself with the repository that is named.
+        Other credentials are checked with the list of the workspace's repositories, which all of
+        them can read, and the account has the workspace's name. The access token of a repository
+        may not be able to read this list. It is checked with the configured repository.
         """
         if not isinstance(self._config, AccessTokenConfig):
             account = self._person()
@@ -122,7 +123,8 @@ class BitbucketProvider:
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """``GET /repositories/{workspace}``; of the access token of a repository, that one."""
+        """``GET /repositories/{workspace}``; for the access token of a repository, only that
+        repository."""
         workspace = query.owner or self._config.default_workspace
         only = self._only_repository
         if only is not None:
@@ -139,9 +141,9 @@ class BitbucketProvider:
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
         """``GET /repositories/{workspace}/{repo_slug}/refs/branches``.
 
-        A branch of one exact name is asked for by a filter and not by its own address: there,
-        404 means an unknown repository or an unknown branch, told apart by prose alone, and a
-        name with ``%`` or ``#`` has to survive each proxy's idea of a path.
+        A branch with an exact name is found with a filter, not by its address. At the address, 404
+        means an unknown repository or an unknown branch, which only the text of the message
+        distinguishes. Proxies may also change paths with ``%`` or ``#``.
         """
         url = f"{_path(repository)}/refs/branches"
         names = NameFilter(name=query.name, contains=query.name_contains)
@@ -152,7 +154,8 @@ class BitbucketProvider:
 
     @hookimpl
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
-        """``GET /repositories/{workspace}/{repo_slug}/refs/tags``; by a filter, as branches."""
+        """``GET /repositories/{workspace}/{repo_slug}/refs/tags``, with a filter as for
+        branches."""
         url = f"{_path(repository)}/refs/tags"
         names = NameFilter(name=query.name, contains=query.name_contains)
         pages = self._pages(
@@ -239,7 +242,7 @@ class BitbucketProvider:
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """``POST /repositories/{workspace}/{repo_slug}/hooks``, or ``PUT`` if it exists.
 
-        Told apart by the address, in which nothing else of ours is kept.
+        A webhook is identified by its address.
         """
         wanted = webhooks.subscription(url, secret)
         http = self._asking(repository.owner, repository, action="register webhook")
@@ -320,7 +323,7 @@ class BitbucketProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, number: int
     ) -> Iterator[PullRequest]:
-        """404 means an unknown pull request or an unknown repository: then that one is read."""
+        """Read a pull request. After 404, read the repository: either of the two may not exist."""
         params: Parameters = {"fields": ",".join(PULL_REQUEST_FIELDS)}
         try:
             found = http.get_json(f"{_pull_requests(repository)}/{number}", params=params)
@@ -382,7 +385,7 @@ class BitbucketProvider:
 
 
 def _scopes(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The scopes of the credentials; when they expire Bitbucket does not tell."""
+    """Return the scopes of the credentials. Bitbucket does not report when they expire."""
     return tuple(filter(None, map(str.strip, headers.get("X-OAuth-Scopes", "").split(","))))
 
 

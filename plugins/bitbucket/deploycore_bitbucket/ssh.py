@@ -1,4 +1,4 @@
-"""Where to clone from over SSH, and the keys that bitbucket.org publishes.
+"""The addresses to clone from over SSH, and the keys that bitbucket.org publishes.
 
 The keys are in ``known_hosts``. Source: https://bitbucket.org/site/ssh
 """
@@ -14,7 +14,7 @@ __all__ = ["published", "ssh_address"]
 def ssh_address(url: str, repository: RepositoryId) -> SshAddress:
     """The address of a repository.
 
-    Other hosts are taken to have their SSH server at the same name and at the usual port.
+    Other hosts are expected to have their SSH server at the same name and at the usual port.
 
     Args:
         url: The server's address.

@@ -26,7 +26,7 @@ def build_status(status: CommitStatus, repository: RepositoryId, *, git_url: str
     an address, the status links to the commit's page.
 
     Args:
-        git_url: Where repositories have their pages.
+        git_url: The address of the repositories' pages.
     """
     page = f"{git_url}/{repository.path}/commits/{status.commit}"
     body = {

@@ -1,7 +1,7 @@
 """Bitbucket's webhooks: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, in strict types.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types.
 
 Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/ and
 https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
@@ -43,7 +43,7 @@ _ACTIONS: dict[str, Literal["opened", "updated", "merged", "declined"]] = {
 }
 
 EVENTS = (PUSH, *_ACTIONS)
-"""What deploycore subscribes to."""
+"""The events that deploycore subscribes to."""
 
 WEBHOOK_FIELDS = ("uuid", "url", "active")
 LONGEST_SECRET = 128
@@ -80,7 +80,7 @@ class _Ref(AnswerModel):
 
 
 class _Change(AnswerModel):
-    """A push. ``truncated`` is about the list of commits, which is not used."""
+    """A push. Its field ``truncated`` refers to the list of commits, which is not used."""
 
     old: _Ref | None = None
     new: _Ref | None = None
@@ -109,7 +109,8 @@ class _Destination(AnswerModel):
 
 
 class _Source(AnswerModel):
-    """``repository`` is null once a fork is deleted, and ``commit`` with its branch."""
+    """The source or destination of a pull request. ``repository`` is null if the fork was deleted;
+    ``commit`` is null if the branch was deleted."""
 
     branch: _Branch
     commit: _ShortCommit | None = None
@@ -131,7 +132,7 @@ class _AboutPullRequest(AnswerModel):
 
 
 class _Hook(AnswerModel):
-    """By the API description, none of the fields is required."""
+    """The API description requires none of the fields."""
 
     uuid: str = ""
     url: str = ""
@@ -141,17 +142,17 @@ class _Hook(AnswerModel):
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
     """Whether ``X-Hub-Signature`` is ``sha256=`` and the HMAC of the raw body.
 
-    Other algorithms are refused: Bitbucket has this one alone.
+    Other algorithms are rejected, because Bitbucket uses only this one.
     """
     return signature_header_matches(delivery, "x-hub-signature", secrets)
 
 
 @as_documented("Bitbucket")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; kinds that were not subscribed to have no events.
+    """Parse a delivery; other kinds than the subscribed ones have no events.
 
     Raises:
-        UnexpectedAnswer: It is not as Bitbucket documents it.
+        UnexpectedAnswer: The delivery does not match Bitbucket's documentation.
     """
     kind = delivery.headers.get("x-event-key", "")
     if not kind:
@@ -168,7 +169,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """The body of a request that creates or updates a webhook.
 
     Raises:
-        ConfigurationError: The secret is one that Bitbucket does not take, or it is empty, and
+        ConfigurationError: Bitbucket does not accept the secret, or the secret is empty, so
             deliveries would not be signed.
     """
     length = len(secret.get_secret_value())
@@ -188,13 +189,13 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
 
 
 def webhook_from(item: object, *, url: str = "") -> Webhook:
-    """One value of ``GET /repositories/{workspace}/{repo_slug}/hooks``.
+    """Read a value of ``GET /repositories/{workspace}/{repo_slug}/hooks``.
 
     Args:
-        url: Where it sends to, if the answer does not say.
+        url: The address of the webhook, if the response does not have it.
 
     Raises:
-        IncompleteItem: It has no identifier, or no address.
+        IncompleteItem: It has no identifier or no address.
         UnexpectedAnswer: A field is of the wrong type.
     """
     hook = parse_answer(_Hook, item, what="a webhook")

@@ -1,4 +1,4 @@
-"""What the plugin's tests share: one configuration of each mode, with secrets that stand out."""
+"""Fixtures of the plugin's tests: one configuration of each mode, with secrets that stand out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def values():
 
 @pytest.fixture
 def config(values):
-    """Makes a configuration, in the way that the core does."""
+    """Returns a function that creates a configuration in the way that the core does."""
 
     def make(mode="api-token", /, **changes):
         return parse_config(BitbucketProvider.Config, values(mode, **changes), kind="bitbucket")

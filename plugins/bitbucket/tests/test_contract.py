@@ -1,4 +1,4 @@
-"""All that the contract asks, checked by deploycore's own kit."""
+"""Run deploycore's conformance kit."""
 
 import pytest
 from deploycore_bitbucket.contract import BitbucketContract

@@ -1,6 +1,6 @@
 """What is valid by Bitbucket's published description of its API never fails a hook.
 
-The description is not ours to ship: where it is not at hand, these tests are skipped.
+The description may not be distributed with deploycore. If it is missing, these tests are skipped.
 """
 
 from __future__ import annotations

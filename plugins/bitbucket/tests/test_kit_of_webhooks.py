@@ -308,7 +308,7 @@ def test_every_check_of_webhooks_and_statuses_detects_something():
         for name in vars(group)
         if name.startswith("test_")
     } - {
-        # Of what Bitbucket has not; see the same of GitHub's plugin.
+        # Checks of features that Bitbucket does not have; GitHub's plugin tests them.
         "test_what_goes_wrong_later_in_a_report_is_a_typed_error",
         "test_a_deployment_is_not_added_twice",
     }

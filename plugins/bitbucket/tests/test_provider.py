@@ -445,7 +445,7 @@ def test_git_errors_are_explained_through_the_core(provider):
     assert "2026-07-28" in provider("app-password").explain_git_refusal(410, "CHANGE-3222")
 
 
-# What goes wrong on the way
+# Failures
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""What deliveries prove and say, without a request: samples in Bitbucket's documented shapes."""
+"""Signatures and events of deliveries, without a request: samples in Bitbucket's documented
+shapes."""
 
 from __future__ import annotations
 

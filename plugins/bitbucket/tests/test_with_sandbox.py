@@ -276,7 +276,7 @@ def test_concurrent_listings_do_not_affect_each_other(sandbox, connect):
     ]
 
 
-# What goes wrong on the way
+# Failures
 
 REPOSITORIES = "/2.0/repositories/acme"
 

@@ -10,10 +10,10 @@ from deploycore.models import RepositoryId
 __all__ = ["SSH_PORT", "fields_of", "repository_of"]
 
 SSH_PORT = 7999
-"""The default of the server, and of no other git host."""
+"""The default port of the server, which no other git host uses."""
 
 OTHERS = ("bitbucket.org", "www.bitbucket.org", "github.com", "gitlab.com", "codeberg.org")
-"""Hosts that are none, whatever their paths look like."""
+"""Hosts that belong to other git hosts, whatever their paths look like."""
 
 _CLONE = re.compile(r"(?P<context>(?:/[^/]+)*?)/scm/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
 _PAGE = re.compile(
@@ -23,9 +23,10 @@ _SSH = re.compile(r"/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
 
 
 def fields_of(url: str) -> dict[str, str] | None:
-    """The fields of the configuration that an address tells; ``None`` if it is not one of a
-    Bitbucket Data Center: ``…/scm/KEY/SLUG.git``, ``…/projects/KEY/repos/SLUG``,
-    ``…/users/USER/repos/SLUG``, or ``ssh://…:7999/KEY/SLUG.git``, which does not tell the base URL.
+    """Return the fields of the configuration that an address contains; ``None`` if it is not one of
+    these addresses of Bitbucket Data Center: ``…/scm/KEY/SLUG.git``, ``…/projects/KEY/repos/SLUG``,
+    ``…/users/USER/repos/SLUG``, or ``ssh://…:7999/KEY/SLUG.git``, which does not contain the base
+    URL.
     """
     parts = urlsplit(url)
     path = unquote(parts.path).rstrip("/")
@@ -41,7 +42,8 @@ def fields_of(url: str) -> dict[str, str] | None:
 
 
 def repository_of(url: str) -> RepositoryId | None:
-    """The repository of an address of this host; ``None`` if the address has none of its forms."""
+    """Return the repository in an address of this host; ``None`` if the address has another
+    form."""
     parts = urlsplit(url)
     path = unquote(parts.path).rstrip("/")
     found = _CLONE.fullmatch(path) or _PAGE.fullmatch(path)
@@ -55,12 +57,12 @@ def repository_of(url: str) -> RepositoryId | None:
 
 
 def _owner(found: re.Match[str]) -> str:
-    """The project of an address; that of a person from the person's page."""
+    """Return the project in an address; for a person's page, the person's project."""
     key = found["key"]
     is_person = found.groupdict().get("kind") == "users" and not key.startswith("~")
     return f"~{key}" if is_person else _key(key)
 
 
 def _key(key: str) -> str:
-    """A project key as the server writes it: clone URLs have it in lower case."""
+    """Return a project key as the server writes it, because clone URLs have it in lower case."""
     return key if key.startswith("~") else key.upper()

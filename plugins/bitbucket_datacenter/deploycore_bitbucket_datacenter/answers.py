@@ -1,8 +1,8 @@
 """Responses of Bitbucket Data Center, and how they map to deploycore's models.
 
-The names are those of the schemas ``RestProject``, ``RestRepository``, ``RestBranch``, ``RestTag``,
-``RestPullRequest`` and ``RestMinimalRef`` of Atlassian's description of the API, which requires
-none of the fields.
+The names of the fields come from the schemas ``RestProject``, ``RestRepository``, ``RestBranch``,
+``RestTag``, ``RestPullRequest`` and ``RestMinimalRef`` of Atlassian's API description, which
+requires none of these fields.
 
 Source: https://developer.atlassian.com/server/bitbucket/rest/
 """
@@ -48,7 +48,7 @@ STATES: Mapping[str, PullRequestState] = {
 
 
 class ProjectAnswer(AnswerModel):
-    """A project. That of a person's own repositories has a key that starts with ``~``."""
+    """A project. The project with a person's own repositories has a key that starts with ``~``."""
 
     key: NonEmpty
     name: str = ""
@@ -72,9 +72,10 @@ class RepositoryAnswer(AnswerModel):
     """A repository.
 
     Attributes:
-        id: Stays when the repository is renamed or moved to another project.
-        default_branch: Not in the answers of all versions.
-        public: Whether it can be read without signing in, as can those of a public project.
+        id: The identifier, which does not change when the repository is renamed or moved.
+        default_branch: The default branch, which not all versions send.
+        public: Whether it can be read without signing in. The repositories of a public project can
+            also be read.
     """
 
     id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
@@ -111,7 +112,7 @@ class RepositoryAnswer(AnswerModel):
         )
 
     def _clone_links(self) -> list[CloneLink]:
-        """The links that the server names; one for HTTP may have the caller's username in it."""
+        """Return the links in the response. A link for HTTP may contain the caller's username."""
         links = (self.links and self.links.clone) or []
         names = {"http": "https"}
         return [
@@ -125,7 +126,7 @@ class RepositoryAnswer(AnswerModel):
 
 
 class DefaultBranchAnswer(AnswerModel):
-    """``…/default-branch``; 404 if it is not there yet."""
+    """The response of ``…/default-branch``. It is 404 if the branch does not exist yet."""
 
     id: str = ""
     display_id: Annotated[str, Field(alias="displayId")] = ""
@@ -163,10 +164,10 @@ class TagAnswer(_RefAnswer):
 
 
 class PullRequestRefAnswer(AnswerModel):
-    """The end or the beginning of a pull request.
+    """The source or destination of a pull request.
 
     Attributes:
-        repository: Missing if the fork is gone.
+        repository: The repository; missing if the fork was deleted.
     """
 
     id: NonEmpty
@@ -185,7 +186,8 @@ class PullRequestRefAnswer(AnswerModel):
 
 
 class PullRequestAnswer(AnswerModel):
-    """``…/pull-requests``, or one by its number; and what webhooks tell of it."""
+    """An item of ``…/pull-requests``, one pull request by its number, or the one in a webhook
+    delivery."""
 
     id: Annotated[int, Field(ge=1, lt=2**63)]
     state: Literal["OPEN", "MERGED", "DECLINED"]
@@ -223,7 +225,8 @@ def page_of(url: str, repository: RepositoryId) -> str:
 
 
 def clone_address(url: str, repository: RepositoryId) -> str:
-    """Where git finds a repository, as the server's pages show it: project keys in lower case."""
+    """Return the clone URL of a repository as the server's pages show it: with the project key in
+    lower case."""
     lowered = RepositoryId(owner=repository.owner.lower(), slug=repository.slug)
     return f"{url}/scm/{lowered.path}.git"
 

@@ -1,9 +1,9 @@
 """Configuration of Bitbucket Data Center: a personal token, an access token, or a password.
 
-There is no one host, so its address is always given. A token is sent as Bearer, also to git:
-project and repository tokens work in no other way, and since version 10 Basic authentication is
-off by default. The values are checked before the first request, since the server's refusals do
-not say which of them is wrong.
+There is no default host, so the address is required. A token is sent as Bearer, to git too: project
+and repository tokens work only in this way, and since version 10, Basic authentication is off by
+default. The values are checked before the first request, because the server's errors do not say
+which value is wrong.
 
 Source: https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
 """
@@ -44,7 +44,7 @@ REPOSITORY_READ = "Repository read"
 REPOSITORY_ADMIN = "Repository admin"
 
 GIT_USERNAME = "x-token-auth"
-"""Not sent: Bearer has the token alone."""
+"""A placeholder for the username. It is not sent, because Bearer has only the token."""
 
 # Tokens of Data Center start with BBDC- in recent versions and have no prefix in older ones. These
 # are other secrets that users enter by mistake.
@@ -135,7 +135,7 @@ class PersonalTokenConfig(_Mode):
     """The HTTP access token of a user.
 
     Attributes:
-        username: ``None`` to show git the token as Bearer.
+        username: The username; ``None`` to send the token to git as Bearer.
     """
 
     MODE_SUMMARY: ClassVar[str] = (
@@ -165,7 +165,7 @@ class PersonalTokenConfig(_Mode):
 
 
 class AccessTokenConfig(_Mode):
-    """The HTTP access token of a project or of a repository: it belongs to no person."""
+    """The HTTP access token of a project or of a repository. It does not belong to a person."""
 
     MODE_LABEL: ClassVar[str] = "Project or repository token"
     MODE_SUMMARY: ClassVar[str] = (
@@ -195,7 +195,7 @@ class AccessTokenConfig(_Mode):
 
     @property
     def repository_id(self) -> RepositoryId | None:
-        """The only repository that the token is for; ``None`` if none is named."""
+        """The only repository that the token is for; ``None`` if the configuration names none."""
         if self.repository is None:
             return None
         owner, _, slug = self.repository.rpartition("/")
@@ -211,7 +211,8 @@ class AccessTokenConfig(_Mode):
 
 
 class PasswordConfig(_Mode):
-    """Username, with a password or a personal token, where Basic authentication is on."""
+    """A username, with a password or a personal token, for servers on which Basic authentication is
+    on."""
 
     MODE_LABEL: ClassVar[str] = "Username and password"
     MODE_SUMMARY: ClassVar[str] = "For servers on which basic authentication is on."
@@ -233,18 +234,18 @@ class PasswordConfig(_Mode):
 
 
 class DeployKeyConfig(RefsOnlyConfig, _OfServer):
-    """The access key of a repository or project, over SSH and without the API."""
+    """The access key of a repository or project, for SSH and without the API."""
 
     MODE_LABEL: ClassVar[str] = "Access key (SSH)"
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property
     def default_ssh_url(self) -> str:
-        """With the port of the server's own SSH server."""
+        """The SSH address, with the default port of Bitbucket's SSH server."""
         return f"{super().default_ssh_url}:{SSH_PORT}"
 
     def page_of(self, repository: RepositoryId) -> str:

@@ -30,7 +30,7 @@ class _Key(AnswerModel):
 
 
 class KeyAnswer(AnswerModel):
-    """``RestSshAccessKey``: an SSH key, and what it may do to a repository."""
+    """``RestSshAccessKey``: an SSH key, and its permission for a repository."""
 
     key: _Key
     permission: str = MAY_READ
@@ -65,10 +65,10 @@ def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey
 
 
 def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
-    """Remove a key by its number; whether there was one."""
+    """Remove a key by its number; return whether it existed."""
 
     def send() -> None:
-        # What removes a key answers the same if there is none.
+        # The response to a removal is the same if the key does not exist.
         http.get_json(_path(repository, key_id))
         http.send_json("DELETE", _path(repository, key_id))
 

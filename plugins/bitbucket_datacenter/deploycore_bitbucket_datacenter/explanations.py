@@ -1,9 +1,10 @@
 """Map error responses of Bitbucket Data Center to errors that say what failed and what to do next.
 
-The functions here are pure: an answer and the question in, an error out. Bodies of refusals are
-``{"errors": [{"context", "message", "exceptionName"}]}``. The status 401 has two meanings: the
-credentials are wrong, or they are right and lack a permission. The name of the exception tells
-them apart, and the header ``X-AUSERNAME``, which answers to somebody who is signed in have.
+The functions here have no side effects: they convert a request and its error response to an error.
+Error responses have the body ``{"errors": [{"context", "message", "exceptionName"}]}``. The status
+401 has two meanings: the credentials are wrong, or they are valid but lack a permission. They are
+distinguished by the name of the exception, and by the header ``X-AUSERNAME``, which only responses
+to valid credentials have.
 
 Source: https://developer.atlassian.com/server/bitbucket/rest/ (errors), and reports of users of
 version 10 about Basic authentication.
@@ -58,11 +59,11 @@ _CAPTCHA = re.compile(r"captcha", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Task:
-    """What errors say about an operation that is not reading.
+    """The texts of errors about an operation other than reading.
 
     Attributes:
-        what: Follows "may not".
-        permission: What a token, or the account, needs for it.
+        what: The text after "may not".
+        permission: The permission that a token or the account needs for it.
     """
 
     what: str
@@ -82,12 +83,13 @@ _TASKS: dict[Action, _Task] = {
 
 @dataclass(frozen=True)
 class Question:
-    """The request, and the credentials of the request.
+    """A request, and its credentials.
 
     Attributes:
-        project: ``None`` where the question was about all that the credentials can read.
-        repository: ``None`` where it was about a whole project.
-        action: What was to be done.
+        project: The project; ``None`` if the request was about everything that the credentials can
+            read.
+        repository: The repository; ``None`` if the request was about a whole project.
+        action: The requested operation.
     """
 
     config: AnyConfig
@@ -97,13 +99,14 @@ class Question:
 
     @property
     def what(self) -> str:
-        """Follows "may not"."""
+        """Return the text after "may not"."""
         task = _TASKS.get(self.action)
         return f"{task.what if task else 'read'} {self.subject}"
 
     @property
     def permission(self) -> str:
-        """What a token needs for the operation, by the name in the form where it is created."""
+        """The permission that a token needs for the operation, as the form for a new token names
+        it."""
         task = _TASKS.get(self.action)
         return task.permission if task else REPOSITORY_READ
 
@@ -171,7 +174,8 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
 
 
 def hidden(question: Question) -> NotFound:
-    """The error of a repository that these credentials cannot read, though they can others."""
+    """Return the error for a repository that these credentials cannot read, although they can read
+    others."""
     return NotFound(
         f"Repository {question.repository} was not found, or these credentials cannot read it.",
         hint=f"Give {_who(question.config)} the permission {REPOSITORY_READ} for it, or check the"
@@ -181,7 +185,7 @@ def hidden(question: Question) -> NotFound:
 
 
 def no_commit(repository: RepositoryId, commit: str) -> NotFound:
-    """The error of a commit that is gone."""
+    """Return the error for a commit that does not exist any more."""
     return NotFound(
         f"The repository {repository} has no commit {commit}.",
         hint="A forced push may have removed it. Deploy the newest commit.",
@@ -191,7 +195,7 @@ def no_commit(repository: RepositoryId, commit: str) -> NotFound:
 
 
 def no_ssh(repository: RepositoryId) -> NotFound:
-    """The error of a repository that has no link for SSH."""
+    """Return the error for a repository without a link for SSH."""
     return NotFound(
         f"The server names no SSH address for the repository {repository}.",
         hint="Ask the server's administrator to turn on SSH, or clone over HTTPS: deploycore"
@@ -201,10 +205,10 @@ def no_ssh(repository: RepositoryId) -> NotFound:
 
 
 def no_server(config: AnyConfig, version: str | None) -> NotFound:
-    """The error of an address at which the REST API is not as it is known.
+    """Return the error for an address that does not have the expected REST API.
 
     Args:
-        version: Of the server that is there; ``None`` if there is none.
+        version: The version of the server at the address; ``None`` if there is none.
     """
     if version is None:
         return NotFound(
@@ -222,10 +226,11 @@ def no_server(config: AnyConfig, version: str | None) -> NotFound:
 
 
 def _is_not_permitted(answer: ErrorAnswer, question: Question) -> bool:
-    """Whether 401 means that the credentials are right and lack a permission.
+    """Whether 401 means that the credentials are valid but lack a permission.
 
-    Only somebody who is signed in has ``X-AUSERNAME``. Without it, the exception's name decides,
-    except where everybody who is signed in may ask: there, the server took nobody to be signed in.
+    Only responses to valid credentials have ``X-AUSERNAME``. Without it, the name of the exception
+    decides. An exception are requests that every signed-in user may send: for them, 401 means wrong
+    credentials.
     """
     if not _exception(answer).endswith(NOT_PERMITTED):
         return False

@@ -1,4 +1,4 @@
-"""Mode ``deploy-key``: Bitbucket Data Center with an SSH key alone, and without its API."""
+"""Mode ``deploy-key``: Bitbucket Data Center with only an SSH key, and without its API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BitbucketDataCenterKeyProvider"]
 
 
 class BitbucketDataCenterKeyProvider(RefsOnlyProvider):
-    """One configured host, with the key of some of its repositories."""
+    """One configured host, with an SSH key for some of its repositories."""
 
     Config = DeployKeyConfig
     config: DeployKeyConfig

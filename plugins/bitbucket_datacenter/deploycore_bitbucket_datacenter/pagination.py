@@ -1,7 +1,8 @@
-"""Pages of listings: where the next one starts is what the server says, and nothing else.
+"""Pages of listings. Only the server says where the next page starts.
 
-The server caps ``limit``, and may leave out items after it has counted them, so neither the number
-of items nor ``start`` and ``limit`` tell where the next page is: ``nextPageStart`` alone does.
+The server limits ``limit``, and may leave out items after it has counted them. So the start of the
+next page cannot be computed from the number of items, ``start`` and ``limit``: only
+``nextPageStart`` has it.
 
 Source: https://developer.atlassian.com/server/bitbucket/how-tos/paged-apis/
 """
@@ -19,17 +20,17 @@ from pydantic import Field
 __all__ = ["MOST_ITEMS_A_PAGE", "Parameters", "pages", "size_of"]
 
 MOST_ITEMS_A_PAGE = 500
-"""What is asked for. The server's own limits are 1,000 by default, for most listings."""
+"""The requested page size. The server's own limit is 1,000 for most listings by default."""
 
 Parameters = Mapping[str, str | int]
 
 
 class _Page(AnswerModel):
-    """A page. By the API's description every field may be missing; no server omits ``values``, and
-    an answer without them must not count as an empty listing.
+    """A page. In the API description, every field is optional. But no server omits ``values``, and
+    a response without them must not count as an empty listing.
 
     Attributes:
-        next: ``None`` on the last page.
+        next: The start of the next page; ``None`` on the last page.
     """
 
     values: list[object]
@@ -40,15 +41,15 @@ class _Page(AnswerModel):
 def pages(
     http: HttpClient, path: str, what: str, params: Parameters | None = None
 ) -> Iterator[list[object]]:
-    """The items of each page of a listing, in the server's order, page by page.
+    """Yield the items of a listing in the server's order, page by page.
 
     Args:
-        what: What a page is, for messages: ``a page of branches``.
+        what: The name of a page for messages, such as ``a page of branches``.
         params: The query, without ``start``.
 
     Raises:
-        UnexpectedAnswer: A page is none, or is not the last one and does not say where the next
-            one starts.
+        UnexpectedAnswer: A response is not a page, or is not the last page and does not say where
+            the next one starts.
         ProviderError: As the HTTP client raises them.
     """
     query = {"limit": MOST_ITEMS_A_PAGE, **(params or {})}
@@ -72,5 +73,5 @@ def pages(
 
 
 def size_of(limit: int | None) -> int:
-    """How many items a page is asked to have, if so many are wanted."""
+    """Return the page size to request, from the number of items that are needed."""
     return min(limit or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE)

@@ -1,7 +1,7 @@
-"""Bitbucket Data Center as a deploycore provider: the contract's hooks, and nothing else.
+"""Bitbucket Data Center as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, how pages are read in ``pagination``, what
-answers mean in ``answers`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``pagination`` reads pages,
+``answers`` converts responses, and ``explanations`` explains error responses.
 
 Source: https://developer.atlassian.com/server/bitbucket/rest/
 """
@@ -67,7 +67,7 @@ __all__ = ["BitbucketDataCenterProvider"]
 API = "api/latest"
 OLDER_BUILDS = "build-status/latest/commits"
 UNNAMED = "unknown"
-"""The account of a token whose server does not say whose it is."""
+"""The account of a token, if the server does not say to whom it belongs."""
 
 READ = "REPO_READ"
 
@@ -87,8 +87,8 @@ class BitbucketDataCenterProvider:
     """One configured Bitbucket Data Center.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -104,19 +104,20 @@ class BitbucketDataCenterProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @classmethod
     def repository_of_url(cls, url: str) -> RepositoryId | None:
-        """The repository of an address below ``/scm/``, ``/projects/`` or ``/users/``."""
+        """Return the repository in an address below ``/scm/``, ``/projects/`` or ``/users/``."""
         return addresses.repository_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:
-        """A request that only a person who is signed in may make; its answer names the person in
-        ``X-AUSERNAME``. The token of a project or repository belongs to no person: it proves
-        itself by what it can see, and is named by that.
+        """Send a request that only a signed-in person may send; the response names the person in
+        ``X-AUSERNAME``. The token of a project or repository does not belong to a person. It is
+        checked with a request for its project or repository, whose name becomes the account's.
         """
         if isinstance(self._config, AccessTokenConfig):
             return self._token_holder(self._config)
@@ -130,10 +131,10 @@ class BitbucketDataCenterProvider:
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """``GET /projects/{projectKey}/repos``, or ``GET /repos`` where no project is named.
+        """``GET /projects/{projectKey}/repos``, or ``GET /repos`` if no project is configured.
 
-        Neither is asked for a part of a name: the first one takes none, and whether the second one
-        finds parts is not documented.
+        The requests have no filter for a part of a name: the first one does not support it, and for
+        the second one it is not documented.
         """
         project = query.owner or self._config.project
         only = self._only_repository
@@ -152,8 +153,8 @@ class BitbucketDataCenterProvider:
 
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
-        """``GET …/branches``. ``filterText`` finds parts of names, so also the exact name; the
-        exact one is to come first, and the listing is left when it has come."""
+        """``GET …/branches``. ``filterText`` finds parts of names, and so also the exact name. The
+        exact one is requested first, and the listing ends after it."""
         found = self._refs(repository, "branches", query, BranchAnswer)
         return _until(query.name, (answer.branch() for answer in found))
 
@@ -205,8 +206,8 @@ class BitbucketDataCenterProvider:
 
     @hookimpl
     def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
-        """The repository's link for SSH: its port, and often its host, are other ones than those of
-        the configuration. No server publishes its host keys."""
+        """Return the repository's link for SSH. Its port, and often its host, differ from those of
+        the configuration. Servers do not publish their host keys."""
         found = self._describe(repository).repository(self._config.url)
         link = next((link.href for link in found.clone_links if link.name == "ssh"), None)
         if link is None:
@@ -281,7 +282,7 @@ class BitbucketDataCenterProvider:
         """``POST …/commits/{commitId}/builds``, or for servers before 7.4
         ``POST /build-status/latest/commits/{commitId}``.
 
-        400 and 404 do not say what is wrong, so it is asked for afterwards.
+        The statuses 400 and 404 do not show the reason, so further requests find it out.
         """
         http = self._about(repository, "report status")
         body = build_status(status, repository, self._config.url)
@@ -307,7 +308,8 @@ class BitbucketDataCenterProvider:
 
     @property
     def _configured_name(self) -> str:
-        """Whose the credentials are by the configuration, where the server does not say."""
+        """The owner of the credentials according to the configuration, if the server does not send
+        it."""
         return getattr(self._config, "username", None) or self._config.project or UNNAMED
 
     def _token_holder(self, config: AccessTokenConfig) -> Account:
@@ -359,7 +361,8 @@ class BitbucketDataCenterProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """404 is said of an unknown pull request and of an unknown repository."""
+        """The host responds with 404 both for an unknown pull request and for an unknown
+        repository."""
         try:
             found = http.get_json(path)
         except NotFound:
@@ -377,7 +380,8 @@ class BitbucketDataCenterProvider:
         return parse_answer(RepositoryAnswer, answer, what="a repository")
 
     def _default_branch(self, repository: RepositoryAnswer) -> str | None:
-        """Empty repositories have a default branch that is not there, for which 404 is answered."""
+        """Empty repositories have a default branch that does not exist, for which the response is
+        404."""
         known = repository.repository_id
         try:
             answer = self._about(known).get_json(f"{_path(known)}/default-branch")
@@ -394,7 +398,7 @@ class BitbucketDataCenterProvider:
             raise explanations.no_server(self._config, self._version()) from None
 
     def _demand_commit(self, repository: RepositoryId, commit: str) -> None:
-        """Raise ``NotFound`` for a repository or a commit that is not there."""
+        """Raise ``NotFound`` for a repository or a commit that does not exist."""
         self._describe(repository)
         try:
             self._about(repository).get_json(f"{_path(repository)}/commits/{commit}")
@@ -402,7 +406,8 @@ class BitbucketDataCenterProvider:
             raise explanations.no_commit(repository, commit) from None
 
     def _version(self) -> str | None:
-        """The version of the server, which it tells everybody; ``None`` if it is no Bitbucket."""
+        """Return the version of the server, which needs no credentials; ``None`` if it is not
+        Bitbucket."""
         try:
             answer = self._http.get_json(f"{API}/application-properties")
             return parse_answer(_VersionAnswer, answer, what="the version").version or None
@@ -422,8 +427,9 @@ class BitbucketDataCenterProvider:
         return self._http.explaining(lambda answer: self._explained(answer, question))
 
     def _explained(self, answer: ErrorAnswer, question: Question) -> ProviderError | None:
-        """The server has one answer for a repository that is hidden and for credentials that may
-        read none. Whether they can read any tells these apart."""
+        """Return the right error for a repository that cannot be read. The server sends the same
+        response if the repository is hidden, and if the credentials cannot read any repository. A
+        request for any other repository shows which is the case."""
         error = explanations.explain(answer, question)
         is_reading = question.repository is not None and question.action == "read"
         if is_reading and isinstance(error, PermissionDenied) and self._reads_something():
@@ -445,7 +451,7 @@ def _read_page(page: object) -> list[RepositoryAnswer]:
 
 
 def _until(name: str | None, found: Iterator[Ref]) -> Iterator[Ref]:
-    """What is found, up to the one of an exact name."""
+    """Yield the found items, up to the one with the exact name."""
     for item in found:
         yield item
         if item.name == name:
@@ -453,7 +459,7 @@ def _until(name: str | None, found: Iterator[Ref]) -> Iterator[Ref]:
 
 
 def _username(headers: Mapping[str, str]) -> str:
-    """Who is signed in, as answers tell it, percent-encoded."""
+    """Return the signed-in user from a response's header, in which the name is percent-encoded."""
     return unquote(headers.get("X-AUSERNAME", "")).strip()
 
 

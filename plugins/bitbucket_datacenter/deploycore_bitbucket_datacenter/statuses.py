@@ -27,9 +27,9 @@ LONGEST_URL = 450
 def build_status(status: CommitStatus, repository: RepositoryId, url: str) -> dict[str, str]:
     """The body of a status. A status replaces the previous one with the same key.
 
-    An address is required. Without one, or with one that is too long, the status links to the
-    commit's page. ``ref`` is left out: it has to say whether it is a branch or a tag, which the
-    status does not know.
+    Bitbucket requires an address. Without one, or with one that is too long, the status links to
+    the commit's page. ``ref`` is left out, because its type (branch or tag) is required and not
+    known here.
 
     Args:
         url: The base URL of the server.
@@ -46,7 +46,7 @@ def build_status(status: CommitStatus, repository: RepositoryId, url: str) -> di
 
 
 def older(body: dict[str, str]) -> dict[str, str]:
-    """The body for a server that does not know ``CANCELLED``."""
+    """Return the body for a server that does not know ``CANCELLED``."""
     return {**body, "state": "FAILED" if body["state"] == "CANCELLED" else body["state"]}
 
 

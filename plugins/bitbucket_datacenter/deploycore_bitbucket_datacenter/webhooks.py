@@ -1,8 +1,8 @@
 """Webhooks of Bitbucket Data Center: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields that
-are read, in strict types. Times are not read: up to version 9 they are numbers of milliseconds, and
-texts in ISO 8601 from 10 on.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types. Times are not read: up to version 9, they are numbers of
+milliseconds; from version 10 on, they are texts in ISO 8601.
 
 Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html and
 https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html
@@ -38,7 +38,7 @@ __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
 HOST = "Bitbucket Data Center"
 PUSH = "repo:refs_changed"
 PING = "diagnostics:ping"
-"""What the button Test connection sends; its body is ``{"test": true}``."""
+"""The event of the button Test connection. Its body is ``{"test": true}``."""
 
 _ACTIONS: dict[str, Literal["opened", "updated", "merged", "declined"]] = {
     "pr:opened": "opened",
@@ -50,7 +50,8 @@ _ACTIONS: dict[str, Literal["opened", "updated", "merged", "declined"]] = {
 }
 
 EVENTS = (PUSH, *_ACTIONS)
-"""What deploycore subscribes to. A declined pull request that is reopened has no event."""
+"""The events that deploycore subscribes to. A declined pull request that is reopened has no
+event."""
 
 NAME = "deploycore"
 
@@ -65,7 +66,7 @@ class _Ref(AnswerModel):
 
 
 class _Change(AnswerModel):
-    """A branch or tag that was moved; hashes are zeros for no commit."""
+    """A branch or tag that was changed. A hash of zeros means that there is no commit."""
 
     ref: _Ref
     before: Annotated[CommitHash, Field(alias="fromHash")]
@@ -91,7 +92,7 @@ class HookAnswer(AnswerModel):
     """A webhook, as in ``…/webhooks``.
 
     Attributes:
-        url: By the API's description it may be missing; then it sends nowhere.
+        url: The address, which is optional in the API description. Without one, nothing is sent.
     """
 
     id: Annotated[int, Field(ge=0)]
@@ -112,20 +113,20 @@ class HookAnswer(AnswerModel):
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
     """Whether ``X-Hub-Signature`` is ``sha256=`` and the HMAC of the raw body.
 
-    Other algorithms are refused: Bitbucket has this one alone.
+    Other algorithms are rejected, because Bitbucket uses only this one.
     """
     return signature_header_matches(delivery, "x-hub-signature", secrets)
 
 
 @as_documented(HOST)
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; kinds that were not subscribed to have no events.
+    """Parse a delivery; other kinds than the subscribed ones have no events.
 
-    The kind is that in the body, which is signed, and not that of the header, except for a test
-    delivery, which has none in its body.
+    The kind is read from the body, which is signed, and not from the header. Only a test delivery
+    has no kind in its body.
 
     Raises:
-        UnexpectedAnswer: It is not as Atlassian documents it.
+        UnexpectedAnswer: The delivery does not match Atlassian's documentation.
     """
     header = delivery.headers.get("x-event-key", "")
     if not header:
@@ -145,7 +146,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """The body of a request that creates or updates a webhook.
 
     Raises:
-        ConfigurationError: The secret is empty, and deliveries would not be signed.
+        ConfigurationError: The secret is empty, so deliveries would not be signed.
     """
     if not secret.get_secret_value():
         raise ConfigurationError(
@@ -193,7 +194,7 @@ def _pull_request(body: object, kind: str) -> PullRequestEvent:
 
 
 def _action(kind: str, state: str) -> Literal["opened", "updated", "merged", "declined"]:
-    """The action; a pull request that has come to its end is never opened again by a late event."""
+    """Return the action. A late event never reopens a pull request that has ended."""
     if state == "OPEN" and kind != "pr:deleted":
         if _ACTIONS[kind] in ("merged", "declined"):
             raise unexpected_delivery(HOST, f"the pull request of {kind} is open")

@@ -1,4 +1,4 @@
-"""Answers as Atlassian's examples have them, and the models that they become."""
+"""Responses from Atlassian's examples, and the models that they are converted to."""
 
 from __future__ import annotations
 

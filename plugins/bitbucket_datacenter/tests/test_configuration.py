@@ -1,4 +1,4 @@
-"""What a configuration takes, and which credential goes where."""
+"""The values that a configuration accepts, and the credentials for each kind of request."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The check itself: it lets the sandbox pass, and catches what is not as described.
+"""The check against the API's description: it accepts the sandbox's responses, and finds responses
+that do not match.
 
-The description is not ours to ship: where it is not at hand, these tests are skipped.
+The description may not be distributed with deploycore. If it is missing, these tests are skipped.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def description(descriptions):
 
 @pytest.fixture
 def exchange(sandbox, monkeypatch):
-    """Asks for a path and gives what a watcher of the sandbox saw."""
+    """Returns a function that requests a path and returns the exchange that a watcher of the
+    sandbox saw."""
     sandbox.arrange(ONE)
     token = sandbox.add_credential("personal-token").secret.get_secret_value()
     seen = []

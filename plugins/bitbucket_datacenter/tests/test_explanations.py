@@ -1,4 +1,4 @@
-"""What refusals mean: pure, from an answer to an error."""
+"""Error responses, and the errors that explain them."""
 
 from __future__ import annotations
 

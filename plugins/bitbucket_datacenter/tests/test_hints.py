@@ -1,4 +1,4 @@
-"""What the hints of errors say is done on the sandbox, and it helps."""
+"""After the instruction in a hint was followed on the sandbox, the operation succeeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shop(sandbox):
 
 @pytest.fixture
 def with_scopes(sandbox, on_sandbox):
-    """Opens a provider whose credentials have these permissions alone."""
+    """Opens a provider whose credentials have only these permissions."""
 
     def connect(mode, *scopes):
         credential = sandbox.add_credential(mode, scopes=scopes).secret

@@ -1,4 +1,4 @@
-"""Which requests are made, and what becomes of their answers, on a host with given answers."""
+"""The requests of the hooks and the results of the responses, on a host with given responses."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_an_owner_overrides_the_project(serve):
 
 
 def test_the_next_page_starts_only_where_the_server_says(serve):
-    """The server caps the limit, and leaves out items that it has counted."""
+    """A server that limits the page size, and leaves out items that it has counted."""
 
     def listing(request, project):
         starts = {"": (1, 7), "7": (0, 40), "40": (2, None)}
@@ -242,7 +242,7 @@ def test_a_filter_is_encoded_once(serve, name, quoted):
 
 
 def test_a_hidden_repository_is_not_found(serve):
-    """The server says the same of credentials that can read nothing."""
+    """The server sends the same response to credentials that can read nothing."""
     provider, host = serve(
         {
             f"GET {REPO}/branches": not_permitted(**{"X-AUSERNAME": "ada"}),
@@ -317,7 +317,8 @@ THERE = {
 
 @pytest.fixture
 def taking():
-    """Takes what is sent: ``taking(states)`` accepts these states, and ``taking.seen`` has it."""
+    """A server for statuses: ``taking(states)`` accepts these states, and ``taking.seen`` has the
+    requests."""
 
     class Taking:
         def __init__(self):

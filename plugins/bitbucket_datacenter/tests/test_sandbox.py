@@ -1,6 +1,6 @@
-"""The sandbox refuses what Bitbucket Data Center refuses, and says it as that does.
+"""The sandbox rejects what Bitbucket Data Center rejects, with the same messages.
 
-Each exchange of these tests is held to the description of the API; see
+Each exchange of these tests is checked against the API description; see
 ``tests.openapi_data_center``.
 """
 
@@ -25,7 +25,8 @@ ALL = RepositoryId(owner="WEB", slug="engine")
 
 @pytest.fixture
 def get(sandbox):
-    """Asks the API, signed by a token with all permissions unless another header is given."""
+    """Sends a request to the API, with a token with all permissions unless another header is
+    given."""
     token = sandbox.add_credential("personal-token").secret.get_secret_value()
 
     def ask(path, authorization=f"Bearer {token}", **query):

@@ -1,4 +1,5 @@
-"""Deliveries as Atlassian documents them, and the events that they become."""
+"""Deliveries in the form of Atlassian's documentation, and the events that they are converted
+to."""
 
 from __future__ import annotations
 

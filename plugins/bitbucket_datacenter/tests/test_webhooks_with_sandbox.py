@@ -1,4 +1,4 @@
-"""The whole way of a webhook, on the sandbox: registered, rotated, delivered, removed."""
+"""Webhooks on the sandbox: registered, rotated, delivered and removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shop(sandbox):
 
 @pytest.fixture
 def told(sandbox, listener):
-    """What has come since it was last asked, as a provider reads it: ``told(provider)``."""
+    """Returns the deliveries since the last call, as a provider parses them: ``told(provider)``."""
 
     def read(provider, secret=FIRST):
         assert sandbox.webhooks.wait()

@@ -1,7 +1,7 @@
 """Configuration of a git server: its address, its repositories, and how git signs in.
 
-Nothing but git is asked, so the repositories to list are configured. An SSH key is no field of this
-plugin: the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` for every kind.
+There is no API, so the repositories to list are configured. This plugin has no field for an SSH
+key, because the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` for every kind.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 TOKEN_USERNAME = "token"
-"""Shown in place of a username by who takes a bearer token for a password."""
+"""The username for clients that send a bearer token as a password."""
 
 
 GIT = ".git"
-"""What many servers have at the end of a path. It is no part of a repository's name."""
+"""The suffix that many servers have in paths. It is not part of a repository's name."""
 
 NO_OWNER = "_"
 """The owner in the name of a repository whose path has one segment: ``_/site``."""
 
 
 def _repositories(text: str) -> str:
-    """The paths with a space between them, each once."""
+    """Return the paths without repetitions, separated by spaces."""
     paths = dict.fromkeys(each.strip("/") for each in re.split(r"[\s,]+", text) if each.strip("/"))
     if not paths:
         raise ValueError("it is empty; name at least one repository")
@@ -110,8 +110,9 @@ class _GitMode(ProviderConfig):
         return tuple(map(_named, self.repositories.split()))
 
     def path_of(self, repository: RepositoryId) -> str:
-        """A repository's path below the url, percent-encoded: as it is configured, with ``.git`` at
-        its end or without; that of another repository is its name, without ``_/``."""
+        """Return a repository's path below the URL, percent-encoded: the configured path, with or
+        without ``.git`` at its end. For a repository that is not configured, it is the name without
+        ``_/``."""
         configured = self.repositories.split()
         name, path = str(repository), repository.path
         if repository.owner == NO_OWNER and {name, f"{name}{GIT}"}.isdisjoint(configured):
@@ -119,7 +120,7 @@ class _GitMode(ProviderConfig):
         return f"{path}{GIT}" if f"{name}{GIT}" in configured else path
 
     def page_of(self, repository: RepositoryId) -> str:
-        """The clone URL of a repository: a server without an API has no pages."""
+        """Return the clone URL of a repository, because a server without an API has no pages."""
         return f"{self.url}/{self.path_of(repository)}"
 
 
@@ -141,16 +142,16 @@ class HttpConfig(_GitMode):
 
     @property
     def git_credential(self) -> GitCredential | None:
-        """What the git server is shown."""
+        """The credential for the git server."""
         return None
 
     @property
     def account(self) -> str:
-        """Whose credentials these are, as far as the configuration says."""
+        """The owner of these credentials, as far as the configuration shows."""
         return "anonymous"
 
     def source_of(self, repository: RepositoryId) -> CloneUrl:
-        """Where to ask git for the refs of a repository."""
+        """Return the address from which git reads the refs of a repository."""
         return CloneUrl(url=self.page_of(repository), credential=self.git_credential)
 
 
@@ -229,7 +230,7 @@ class SshConfig(_GitMode):
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         host = urlsplit(self.url).hostname or ""
         return f"https://[{host}]" if ":" in host else f"https://{host}"
 
@@ -242,7 +243,8 @@ class SshConfig(_GitMode):
         return urlsplit(self.url).username or "git"
 
     def source_of(self, repository: RepositoryId) -> SshAddress:
-        """Where to ask git; the core adds the key. Such a server publishes no host keys."""
+        """Return the SSH address; the core adds the key. The server does not publish its host
+        keys."""
         return SshAddress(url=self.page_of(repository))
 
 

@@ -21,5 +21,5 @@ class PlainGitContract(ProviderContract):
     signature_header = "x-deploycore-signature"
 
     def ssh_settings(self, mode: str, ssh_url: str, repository: str) -> dict[str, str]:
-        """The address of the server is the field ``url``."""
+        """Return the address of the server in the field ``url``."""
         return {"mode": mode, "url": ssh_url, "repositories": repository}

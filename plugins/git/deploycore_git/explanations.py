@@ -1,4 +1,4 @@
-"""What to do about a git server's refusals, for the configured way to sign in."""
+"""Explanations of a git server's errors, for the configured way to sign in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["check_credentials", "check_path", "explain_git_refusal", "no_key_ove
 
 
 def check_path(config: AnyConfig) -> str:
-    """What to do if a repository is not found."""
+    """Return the next step if a repository is not found."""
     return (
         "Check the repository's path: the url and the path together must be its clone URL. Write"
         " .git at the end of the path if the server needs it. To correct it: deploycore provider"
@@ -19,7 +19,7 @@ def check_path(config: AnyConfig) -> str:
 
 
 def check_credentials(config: AnyConfig) -> str:
-    """What to do if the server rejects the credentials."""
+    """Return the next step if the server rejects the credentials."""
     rotate = f"deploycore provider rotate {config.name}"
     if isinstance(config, SshConfig):
         return (

@@ -1,7 +1,7 @@
-"""Any git server without an API: the contract's hooks, answered by git alone.
+"""The hooks for any git server without an API.
 
-The core's :class:`~deploycore.refs_only.RefsOnlyProvider` asks for refs, as ``git ls-remote`` does
-it. What git does not tell, such as the date of a branch's last commit, is left out.
+The core's :class:`~deploycore.refs_only.RefsOnlyProvider` reads refs, as ``git ls-remote`` does.
+Facts that refs do not contain, such as the date of a branch's last commit, are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["PlainGitProvider"]
 
 
 class PlainGitProvider(RefsOnlyProvider):
-    """One configured git server: where it is, how to sign in, and which repositories it has."""
+    """One configured git server: its address, credentials and repositories."""
 
     Config = GitConfig
     DISPLAY_NAME = "Plain git"
@@ -48,7 +48,8 @@ class PlainGitProvider(RefsOnlyProvider):
 
     @classmethod
     def repository_of_url(cls, url: str) -> RepositoryId | None:
-        """``_/site`` for an address whose path is ``site.git``; others are read by the core."""
+        """Return ``_/site`` for an address with the path ``site.git``. The core reads all
+        others."""
         name = unquote(urlsplit(url).path.strip("/")).removesuffix(GIT)
         return RepositoryId(owner=NO_OWNER, slug=name) if name and "/" not in name else None
 
@@ -64,7 +65,7 @@ class PlainGitProvider(RefsOnlyProvider):
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
-        """A push, as the README documents it."""
+        """Parse a push in the form that the README documents."""
         return webhooks.delivered(delivery)
 
     def not_found_at(self, repository: RepositoryId) -> str:

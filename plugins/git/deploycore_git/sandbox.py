@@ -1,6 +1,7 @@
-"""A git server on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
+"""A git server on the loopback address, for the demo, ``deploycore sandbox`` and the conformance
+kit.
 
-It serves git over HTTP and nothing else. For SSH, the plugin's tests use OpenSSH's server.
+It serves only git over HTTP. For SSH, the plugin's tests use OpenSSH's server.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from pydantic import SecretStr
 __all__ = ["PlainGitSandbox"]
 
 FIRST = "shop"
-"""The repository that is configured while the server is still empty."""
+"""The configured repository while the server is empty."""
 
 
 class PlainGitSandbox(Sandbox):
     """A git server without an API.
 
-    Once it has a credential of mode ``anonymous``, all that callers may see is public.
+    If it has a credential of mode ``anonymous``, all visible repositories are public.
     """
 
     MODES: ClassVar[Mapping[str, str]] = {
@@ -38,7 +39,7 @@ class PlainGitSandbox(Sandbox):
     OWNER = "acme"
 
     def routes(self) -> Mapping[str, Route]:
-        """There is no API."""
+        """Return no routes, because there is no API."""
         return {}
 
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
@@ -56,14 +57,14 @@ class PlainGitSandbox(Sandbox):
         }
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Repositories have no name for people beside the one in their address."""
+        """Create a repository whose name for people is the one in its address."""
         return tuple(replace(row, name="") for row in super().arrange(scenario))
 
     def refusal(self, status: int, message: str) -> Answer:
         return text_refusal(status, message).answer
 
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """Passwords only as Basic, tokens only as Bearer."""
+        """Accept passwords only with Basic, and tokens only with Bearer."""
         username, secret = credentials_of(request)
         credential = self.credential_of(secret)
         if credential is None:
@@ -72,7 +73,7 @@ class PlainGitSandbox(Sandbox):
         return credential if username == expected else None
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
-        """To read, who does not sign in needs no more than a server that is open."""
+        """Allow anonymous reading if the server is public."""
         row = self.named(name)
         is_open = any(each.mode == "anonymous" for each in self.credentials)
         is_fetch = service == "git-upload-pack" and "authorization" not in request.headers

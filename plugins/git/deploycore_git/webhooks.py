@@ -1,4 +1,4 @@
-"""The webhook of a git server without one of its own: what CI sends after a push.
+"""The webhook for a git server that has none: CI sends a request after a push.
 
 The body is JSON with a ``ref`` and a ``repository``. The header ``X-Deploycore-Signature`` has
 ``sha256=`` and the HMAC-SHA256 of the body in hexadecimal.
@@ -54,10 +54,10 @@ class _Push(AnswerModel):
     Attributes:
         ref: The full name, such as ``refs/heads/main``.
         repository: ``owner/slug``, as the application names it.
-        commit: Where the ref points now; without it, the server is asked.
-        before: Where it pointed, if the sender knows.
-        sent_at: When this was sent: ISO 8601 with a time zone. It keeps an old delivery from being
-            replayed, and makes two deliveries without a commit different.
+        commit: The commit that the ref points to now. Without it, deploycore asks the server.
+        before: The commit that it pointed to before, if the sender knows it.
+        sent_at: When this was sent, in ISO 8601 with a time zone. It prevents replays of old
+            deliveries, and makes two deliveries without a commit different.
     """
 
     ref: Annotated[str, AfterValidator(_ref)]
@@ -70,7 +70,7 @@ class _Push(AnswerModel):
 
 
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
-    """Verify ``X-Deploycore-Signature`` by the raw body, in constant time."""
+    """Verify ``X-Deploycore-Signature`` against the raw body, in constant time."""
     return signature_header_matches(delivery, SIGNATURE_HEADER, secrets)
 
 
@@ -78,7 +78,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     """Read a push.
 
     Raises:
-        UnexpectedAnswer: It is not as documented.
+        UnexpectedAnswer: The body does not match the documentation.
     """
     text = delivered_json(delivery, HOST)
     with as_documented(HOST):
@@ -86,7 +86,7 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
         event = PushEvent(
             repository=RepositoryId.parse(push.repository),
             changes=() if push.commit is None else (_change(push, push.commit),),
-            # Without a commit, the server is asked where the ref points.
+            # Without a commit, deploycore asks the server what the ref points to.
             unresolved=(push.ref,) if push.commit is None else (),
             actor=push.actor,
         )
@@ -94,7 +94,8 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
 
 
 def _change(push: _Push, commit: str) -> RefChange:
-    """As ``post-receive`` tells it: zeros are a ref that is not there."""
+    """Return a hash; ``None`` for zeros, with which ``post-receive`` reports a ref that does not
+    exist."""
     _, kinds, name = push.ref.split("/", 2)
     return RefChange(
         kind="branch" if kinds == "heads" else "tag",

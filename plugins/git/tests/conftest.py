@@ -1,4 +1,4 @@
-"""What the plugin's tests share: configurations, and a provider on the sandbox."""
+"""Fixtures of the plugin's tests: configurations, and a provider on the sandbox."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def values():
 
 @pytest.fixture
 def config(values):
-    """Makes a configuration, in the way that the core does."""
+    """Returns a function that creates a configuration in the way that the core does."""
 
     def make(mode="basic", /, **changes):
         return parse_config(PlainGitProvider.Config, values(mode, **changes), kind="git")

@@ -1,4 +1,4 @@
-"""What a person configures, and what is said about what is wrong with it."""
+"""Configurations, and the errors about invalid ones."""
 
 from functools import partial
 

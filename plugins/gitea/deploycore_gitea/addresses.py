@@ -9,15 +9,15 @@ __all__ = ["fields_of"]
 
 HOSTS = ("codeberg.org", "gitea.com")
 OTHERS = ("bitbucket.org", "github.com", "gitlab.com")
-"""Hosts that are none, whatever their paths look like."""
+"""Hosts that belong to other git hosts, whatever their paths look like."""
 
 NAMES = ("gitea.", "forgejo.")
 _PAGE = re.compile(r"(?P<path>.*/[^/]+/[^/]+)/(?:src|raw|commits)/(?:branch|commit|tag)/.*")
 
 
 def fields_of(url: str) -> dict[str, str] | None:
-    """The server and the owner of an address; ``None`` if the address is not known as one of Gitea
-    or Forgejo: by its host, or by a page such as ``…/src/branch/main``."""
+    """Return the server and the owner in an address; ``None`` if the address does not certainly
+    belong to Gitea or Forgejo, by its host or by a page such as ``…/src/branch/main``."""
     parts = urlsplit(url)
     host, path = parts.hostname or "", unquote(parts.path).rstrip("/")
     page = _PAGE.fullmatch(path)

@@ -1,7 +1,7 @@
 """Responses of Gitea and Forgejo, and how they map to deploycore's models.
 
-The names are those of the definitions ``User``, ``Repository``, ``Branch``, ``PayloadCommit``
-and ``SearchResults`` in the API's own description, which each server shows at ``/api/swagger``.
+The names are those of the definitions ``User``, ``Repository``, ``Branch``, ``PayloadCommit`` and
+``SearchResults`` in the API description, which each server has at ``/api/swagger``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class UserAnswer(OwnerAnswer):
 
 
 class OrganizationAnswer(AnswerModel):
-    """An organization; older servers have ``username`` alone."""
+    """An organization. Older servers send only ``username``."""
 
     name: NonEmpty = Field(validation_alias=AliasChoices("name", "username"))
     full_name: str = ""
@@ -64,14 +64,14 @@ class OrganizationAnswer(AnswerModel):
 
 
 class RepositoryAnswer(AnswerModel):
-    """A repository, which has one name only.
+    """A repository. Gitea has only one name for it.
 
     Attributes:
-        id: Stays when the repository is renamed or transferred.
-        default_branch: Also named while there is no branch yet.
-        internal: Its owner is hidden from the public, and so it is itself, whatever ``private``
-            says.
-        ssh_url: Empty where the server has SSH turned off.
+        id: The identifier, which does not change when the repository is renamed or transferred.
+        default_branch: The default branch. It has a name even if there is no branch yet.
+        internal: Whether its owner is hidden from the public. Then the repository is hidden too,
+            even if ``private`` is false.
+        ssh_url: The SSH URL; empty if SSH is turned off.
         size: In kibibytes.
     """
 
@@ -135,7 +135,7 @@ class _TaggedCommit(AnswerModel):
 
 
 class TagAnswer(AnswerModel):
-    """One of ``GET /repos/{owner}/{repo}/tags``; ``id`` may be that of an annotation."""
+    """An item of ``GET /repos/{owner}/{repo}/tags``. ``id`` may be the hash of a tag object."""
 
     name: NonEmpty
     commit: _TaggedCommit
@@ -155,7 +155,8 @@ class _SourceRepository(AnswerModel):
 
 
 class _Head(AnswerModel):
-    """As in webhooks: ``label`` is the branch, and empty for a pull request by ``refs/for/…``."""
+    """The source or destination, as in webhooks. ``label`` is the branch; it is empty for a pull
+    request by ``refs/for/…``."""
 
     label: str = ""
     ref: NonEmpty

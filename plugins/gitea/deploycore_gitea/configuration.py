@@ -1,7 +1,7 @@
 """Configuration of Gitea or Forgejo: a token, username and password, or OAuth.
 
-There is no one host, so its address is always given. The values are checked before the first
-request, since Gitea's refusals do not say which of them is wrong.
+There is no default host, so the address is required. The values are checked before the first
+request, because Gitea's errors do not say which value is wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ READ_USER = "read:user"
 WRITE_REPOSITORY = "write:repository"
 
 GIT_USERNAME = "token"
-"""Both take a token as the password, whatever the username."""
+"""The username for git with a token. Gitea and Forgejo accept any username with a token as the
+password."""
 
 # Tokens of Gitea and Forgejo have no prefix. These are other secrets that users enter by mistake.
 _OTHER_SECRETS = {
@@ -153,7 +154,8 @@ class BasicConfig(_GiteaMode):
 
 
 REDIRECT_PORT = 8912
-"""Of the redirect URI of a confidential client. That of a public client may have any port."""
+"""The port of the redirect URI of a confidential client. The redirect URI of a public client may
+have any port."""
 
 
 class OAuthConfig(_GiteaMode):
@@ -163,7 +165,7 @@ class OAuthConfig(_GiteaMode):
     https://forgejo.org/docs/latest/user/oauth2-provider/
 
     Attributes:
-        client_secret: ``None`` for a public client.
+        client_secret: The secret of the client; ``None`` for a public client.
     """
 
     MODE_LABEL: ClassVar[str] = "Sign-in with OAuth"
@@ -202,7 +204,7 @@ class OAuthConfig(_GiteaMode):
 
     @property
     def sign_in(self) -> AuthorizationCode:
-        """A browser, and a redirect to this machine."""
+        """The sign-in with a browser, which is redirected to this machine."""
         return AuthorizationCode(
             authorize_url=f"{self.authorization_server}/authorize",
             token_path="access_token",  # noqa: S106
@@ -214,7 +216,7 @@ class OAuthConfig(_GiteaMode):
         )
 
     def git_credential_with(self, http: HttpClient) -> GitCredential:
-        """The credential for git: the access token that the API requests have."""
+        """Return the credential for git: the same access token as for API requests."""
         return http.token().git_credential(GIT_USERNAME)
 
 
@@ -223,7 +225,7 @@ class DeployKeyConfig(RefsOnlyConfig, _OfServer):
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property

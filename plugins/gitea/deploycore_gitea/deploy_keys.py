@@ -47,14 +47,14 @@ def add(http: HttpClient, repository: RepositoryId, key: DeployKey) -> Registere
 def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey]:
     """The keys of a repository."""
     what, number = "a page of deploy keys", 1
-    # The answers of a later page of nothing are empty: there are no links to further pages.
+    # The page after the last one is empty: there are no links to further pages.
     while page := http.get_json(_path(repository), params={"limit": 50, "page": number}):
         yield from parse_items(KeyAnswer, page, what=what, read=KeyAnswer.key_of_repository)
         number += 1
 
 
 def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
-    """Remove a key by its number; whether there was one."""
+    """Remove a key by its number; return whether it existed."""
     path = _path(repository, key_id)
     return remove_by_number(key_id, lambda: http.send_json("DELETE", path))
 

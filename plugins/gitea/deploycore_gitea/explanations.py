@@ -1,8 +1,8 @@
 """Map error responses of Gitea and Forgejo to errors that say what failed and what to do next.
 
-The functions here are pure: an answer and the question in, an error out. Bodies of refusals are
-``{"message": …, "url": …}``; the message is for people, so only the list of scopes is read from
-it, and the rest is repeated where the status alone says too little.
+The functions here have no side effects: they convert a request and its error response to an error.
+Error responses have the body ``{"message": …, "url": …}``. The message is for people, so only the
+list of scopes is read from it. If the status alone is not clear, the message is quoted.
 
 Sources: https://docs.gitea.com/development/oauth2-provider#scopes and
 https://forgejo.org/docs/latest/user/token-scope/
@@ -62,11 +62,11 @@ _WEBHOOKS_OFF = r"(?i)webhooks disabled"
 
 
 class _Task(NamedTuple):
-    """What errors say about an operation that is not reading.
+    """The texts of errors about an operation other than reading.
 
     Attributes:
-        what: Follows "may not".
-        role: Who may do it, for people.
+        what: The text after "may not".
+        role: The people who may do it, as text.
     """
 
     what: str
@@ -98,12 +98,12 @@ _TASKS: dict[Action, _Task] = {
 
 
 class Question(NamedTuple):
-    """The request, and the credentials of the request.
+    """A request, and its credentials.
 
     Attributes:
-        owner: ``None`` where the question was about the user.
-        repository: ``None`` where it was about a whole owner.
-        action: What was to be done.
+        owner: The owner; ``None`` if the request was about the user.
+        repository: The repository; ``None`` if the request was about a whole owner.
+        action: The requested operation.
     """
 
     config: AnyConfig
@@ -117,7 +117,7 @@ class Question(NamedTuple):
 
     @property
     def what(self) -> str:
-        """Follows "may not"."""
+        """Return the text after "may not"."""
         return f"{self.task.what if self.task else 'read'} {self.subject}"
 
     @property
@@ -145,7 +145,7 @@ class Question(NamedTuple):
 def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     """Explain an error response; ``None`` keeps the client's own error.
 
-    So it is for 429: neither program limits requests by itself, but a proxy before it may.
+    It returns ``None`` for 429: neither program limits requests, but a proxy in front of it may.
     """
     said = _said(answer)
     match answer.status:

@@ -1,4 +1,4 @@
-"""Mode ``deploy-key``: Gitea or Forgejo with an SSH key alone, and without its API."""
+"""Mode ``deploy-key``: Gitea or Forgejo with only an SSH key, and without its API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["GiteaKeyProvider"]
 
 
 class GiteaKeyProvider(RefsOnlyProvider):
-    """One configured host, with the key of some of its repositories."""
+    """One configured host, with an SSH key for some of its repositories."""
 
     Config = DeployKeyConfig
     config: DeployKeyConfig

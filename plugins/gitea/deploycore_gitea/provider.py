@@ -1,8 +1,8 @@
-"""Gitea and Forgejo as a deploycore provider: the contract's hooks, and nothing else.
+"""Gitea and Forgejo as a deploycore provider: the hooks of the contract.
 
 The requests are those of the API that both share; a server describes it at ``/api/swagger``.
-Listings hold pages of 50 at most, or fewer where the server's ``MAX_RESPONSE_ITEMS`` is lower,
-and link to the next one by the ``Link`` header.
+Listings have pages of at most 50 items, or fewer if the server's ``MAX_RESPONSE_ITEMS`` is lower.
+Pages link to the next one in the ``Link`` header.
 
 Source: https://docs.gitea.com/development/api-usage and
 https://forgejo.org/docs/latest/user/api-usage/
@@ -30,7 +30,7 @@ from deploycore_gitea.configuration import (
 from deploycore_gitea.explanations import Action, Question, missing_scopes
 from deploycore_gitea.key_only import GiteaKeyProvider
 
-# A clone asks the API nothing, so the models of its answers are imported by the hooks that do.
+# A clone sends no API request, so hooks that do import the models of the responses.
 if TYPE_CHECKING:
     from deploycore.events import (
         CommitStatus,
@@ -69,8 +69,8 @@ class GiteaProvider:
     """One configured Gitea or Forgejo.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -86,16 +86,16 @@ class GiteaProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:
-        """``GET /user``, and one repository, since the scopes of the two have nothing to do with
-        each other.
+        """``GET /user``, and one repository, because the two need different scopes.
 
-        A token without ``read:user`` is named by the configured owner. That it is right is
-        proven by then: an unknown one is refused before its scopes are looked at.
+        For a token without ``read:user``, the account has the name of the configured owner. Such a
+        token is valid: an invalid one would be rejected before its scopes are checked.
         """
         from deploycore_gitea.answers import SearchAnswer
 
@@ -116,10 +116,11 @@ class GiteaProvider:
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
         """``GET /users/{owner}/repos``, or ``GET /repos/search`` for a part of a name.
 
-        The first one lists what the account may read of a user or of an organisation, private
-        repositories too, and is 404 for an unknown owner; but it takes no filter, and asks for
-        the scope ``read:user`` besides ``read:repository``. Without that scope all is searched
-        for. (``GET /orgs/{org}/repos`` would ask for ``read:organization``.)
+        The first one lists the repositories of a user or organization that the account may read,
+        including private ones, and responds with 404 for an unknown owner. But it has no filter,
+        and requires the scope ``read:user`` in addition to ``read:repository``. Without that scope,
+        the search is used for everything. (``GET /orgs/{org}/repos`` would require
+        ``read:organization``.)
         """
         owner = query.owner or self._config.owner
         found = (
@@ -141,7 +142,7 @@ class GiteaProvider:
 
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
-        """``GET /user``, and ``GET /user/orgs``, which asks for ``read:organization``."""
+        """``GET /user``, and ``GET /user/orgs``, which requires ``read:organization``."""
         from deploycore_gitea.answers import OrganizationAnswer
 
         http = self._asking()
@@ -284,8 +285,8 @@ class GiteaProvider:
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
         """``POST /repos/{owner}/{repo}/statuses/{sha}``.
 
-        A commit that is not there is answered with 500 by some versions and with 404 by others,
-        so what it was about is asked afterwards.
+        For a commit that does not exist, some versions respond with 500 and others with 404. So
+        further requests find out the reason.
         """
         from deploycore_gitea.statuses import commit_status
 
@@ -352,8 +353,9 @@ class GiteaProvider:
             )
 
     def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
-        """A refusal is followed by a question for the repository itself: 404 is the same for an
-        unknown branch and an unknown repository, and an empty one had older servers answer 500.
+        """After an error, request the repository itself: the response is 404 both for an unknown
+        branch and for an unknown repository, and older servers respond with 500 if the repository
+        is empty.
         """
         from deploycore_gitea.answers import BranchAnswer
 
@@ -375,7 +377,8 @@ class GiteaProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """404 is said of an unknown pull request and of an unknown repository."""
+        """The host responds with 404 both for an unknown pull request and for an unknown
+        repository."""
         from deploycore_gitea.answers import PullRequestAnswer
 
         try:
@@ -394,7 +397,7 @@ class GiteaProvider:
 
     @staticmethod
     def _until_empty(http: HttpClient, path: str, size: int) -> Iterator[object]:
-        """The pages of a listing whose answers have no links to further pages."""
+        """Yield the pages of a listing without links to further pages."""
         address = f"{path}?limit={size}&page="
         further = count(2)
         pages = http.pages(
@@ -445,13 +448,13 @@ class GiteaProvider:
 
 
 def _owned_by(user: UserAnswer) -> Parameters:
-    """A search for the owner's repositories."""
+    """Search for the owner's repositories."""
     return {"uid": user.id, "exclusive": "true"}
 
 
 def _of(owner: str, part: str | None = None) -> Parameters:
-    """A search by the form ``owner/name``. Each side is a part of a name: it also finds what
-    belongs to owners with longer names."""
+    """Search for ``owner/name``. Each side is a part of a name, so this also finds repositories of
+    owners with longer names."""
     return {"q": f"{owner}/{part or ''}"}
 
 

@@ -21,7 +21,7 @@ MOST_CHARACTERS = 255
 def commit_status(status: CommitStatus) -> dict[str, str]:
     """The body of a status. The latest status of each ``context`` is shown.
 
-    The context is the only name that pages show, and it is what tells statuses apart: the key.
+    The context is the only name that pages show, and it identifies a status. So it is the key.
     """
     line = " ".join((status.description or status.name).split())
     cut = line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"

@@ -1,11 +1,11 @@
 """Webhooks of Gitea and Forgejo: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, in strict types.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types.
 
-Sources: https://docs.gitea.com/usage/webhooks, https://forgejo.org/docs/latest/user/webhooks/,
-and Gitea's ``services/repository/push.go``, ``services/webhook`` and ``modules/structs/hook.go``,
-which say what is sent when.
+Sources: https://docs.gitea.com/usage/webhooks, https://forgejo.org/docs/latest/user/webhooks/, and
+Gitea's ``services/repository/push.go``, ``services/webhook`` and ``modules/structs/hook.go``, which
+show when each event is sent.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from pydantic import Field, SecretStr, model_validator
 __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
 
 EVENTS = ("push", "delete", "pull_request_only", "pull_request_sync")
-"""What deploycore subscribes to.
+"""The events that deploycore subscribes to.
 
-A branch or tag that is made is told by ``create`` and by ``push``, a branch that is deleted by
-``delete`` alone. ``pull_request`` would also bring labels, reviews and comments.
+A new branch or tag causes ``create`` and ``push``; a deleted branch causes only ``delete``.
+``pull_request`` would also cause deliveries for labels, reviews and comments.
 """
 
 FORM_FIELD = "payload"
-"""Where a webhook whose content type is a form has the JSON."""
+"""The form field that has the JSON, if the webhook's content type is a form."""
 
 SENDING_JSON = frozenset({"gitea", "gogs", "forgejo"})
-"""The types of webhooks whose deliveries these are; others are for chats."""
+"""The types of webhooks that send these deliveries; others are for chats."""
 
 
 _ACTIONS: dict[str, Literal["opened", "updated"]] = {
     "opened": "opened",
     "reopened": "opened",
     "synchronized": "updated",
-    "edited": "updated",  # its title, or the branch that it is for
+    "edited": "updated",  # the title or the target branch
 }
 
 
@@ -107,11 +107,11 @@ class _Head(AnswerModel):
     """The source of a pull request's commits.
 
     Attributes:
-        label: The branch, also one that is gone; empty for a pull request that was pushed to
+        label: The branch, even if it was deleted; empty for a pull request that was pushed to
             ``refs/for/…`` (AGit).
-        ref: The branch, or ``refs/pull/…/head`` where there is none.
-        sha: Empty where it is not known.
-        repository: Null once a fork is deleted.
+        ref: The branch, or ``refs/pull/…/head`` if there is none.
+        sha: The commit; empty if it is not known.
+        repository: The repository; null if the fork was deleted.
     """
 
     label: str = ""
@@ -156,8 +156,8 @@ class HookAnswer(AnswerModel):
     """A webhook, as in ``GET /repos/{owner}/{repo}/hooks``.
 
     Attributes:
-        url, config: Forgejo gives the address in ``url``, and calls ``config`` deprecated; Gitea
-            gives it in ``config`` alone.
+        url, config: Forgejo has the address in ``url``, and ``config`` is deprecated there. Gitea
+            has it only in ``config``.
     """
 
     id: Annotated[int, Field(ge=0)]
@@ -189,24 +189,24 @@ class HookAnswer(AnswerModel):
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
     """Whether ``X-Gitea-Signature``, or ``X-Forgejo-Signature``, is the HMAC of the JSON.
 
-    Of a delivery that is sent as a form, that is the content of its field, and not the body.
+    If a delivery is sent as a form, the JSON in its field is signed, not the body.
 
-    Source: Gitea's and Forgejo's ``services/webhook``, which sign what they call the payload
-    content, and encode the form from it.
+    Source: Gitea's and Forgejo's ``services/webhook``, which sign the "payload content", and then
+    encode it as a form.
     """
     try:
         signed = delivered_json(delivery, "Gitea", form_field=FORM_FIELD)
     except UnexpectedAnswer:
-        signed = delivery.body  # signed by nobody, which takes the same time
+        signed = delivery.body  # never valid, and it takes the same time
     return hmac_sha256_matches(signed, _header(delivery, "signature"), secrets)
 
 
 @as_documented("Gitea")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; kinds that were not subscribed to have no events.
+    """Parse a delivery; other kinds than the subscribed ones have no events.
 
     Raises:
-        UnexpectedAnswer: It is not as Gitea documents it.
+        UnexpectedAnswer: The delivery does not match Gitea's documentation.
     """
     kind = _header(delivery, "event")
     if not kind:
@@ -223,7 +223,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """The body that creates a webhook. Forgejo also accepts the type ``gitea``.
 
     Raises:
-        ConfigurationError: The secret is empty, and deliveries would not be signed.
+        ConfigurationError: The secret is empty, so deliveries would not be signed.
     """
     if not secret.get_secret_value():
         raise ConfigurationError(
@@ -239,7 +239,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
 
 
 def _header(delivery: WebhookDelivery, name: str) -> str:
-    """A header of either program; Forgejo sends both."""
+    """Return a header of Gitea or Forgejo. Forgejo sends both."""
     found = delivery.headers.get(f"x-gitea-{name}")
     return found or delivery.headers.get(f"x-forgejo-{name}", "")
 
@@ -249,7 +249,7 @@ def _push(body: object) -> PushEvent | None:
     tagged = told.head_commit.id if told.head_commit else None
     change = RefChange.of_ref(told.ref, told.before, told.after, tagged=tagged)
     if change is None:
-        return None  # such as the button Test of an empty repository
+        return None  # for example from the button Test of an empty repository
     return PushEvent(
         repository=told.repository.id,
         changes=(change,),

@@ -1,4 +1,4 @@
-"""What the plugin's tests share: a provider of each mode, on the sandbox or on given answers."""
+"""Fixtures of the plugin's tests: a provider of each mode, on the sandbox or on given answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def values():
 
 @pytest.fixture
 def config(values):
-    """Makes a configuration, in the way that the core does."""
+    """Returns a function that creates a configuration in the way that the core does."""
 
     def make(mode="token", /, **changes):
         return parse_config(GiteaProvider.Config, values(mode, **changes), kind="gitea")
@@ -61,7 +61,7 @@ def open_provider():
 
 @pytest.fixture
 def serve(config, open_provider):
-    """A provider on a host that answers by the given routes, and that host."""
+    """Returns a provider on a host that responds with the given routes, and that host."""
     with ExitStack() as running:
 
         def start(routes, /, mode="token", path="", **changes):

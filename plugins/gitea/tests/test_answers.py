@@ -1,4 +1,4 @@
-"""Sample answers in, golden models out.
+"""Sample responses, and the models that they are converted to.
 
 The samples have the fields of the definitions ``User``, ``Repository``, ``Branch``,
 ``PayloadCommit`` and ``SearchResults`` of Gitea's API description, to which the sandbox's answers

@@ -1,4 +1,4 @@
-"""What a person may give, and what is refused before the first request."""
+"""The values that a configuration accepts, and those that it rejects before the first request."""
 
 from __future__ import annotations
 

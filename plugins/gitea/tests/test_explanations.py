@@ -1,4 +1,5 @@
-"""What refusals mean: the bodies are Gitea's and Forgejo's, from their sources."""
+"""Error responses, with bodies from the source code of Gitea and Forgejo, and the errors that
+explain them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ TOKENS = "https://git.example.com/user/settings/applications"
 
 @pytest.fixture
 def refused(config):
-    """What a refusal with a status and a message means."""
+    """Returns the error for a status and a message."""
 
     def make(status, message, mode="token", **about):
         body = {"message": message, "url": "https://git.example.com/api/swagger"}

@@ -1,4 +1,4 @@
-"""What the hints of Gitea's refusals ask for is done, and what was refused works."""
+"""After the instruction in a hint of Gitea's errors was followed, the operation succeeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests are made, and what becomes of their answers, on a host with given answers."""
+"""The requests of the hooks and the results of the responses, on a host with given responses."""
 
 from __future__ import annotations
 

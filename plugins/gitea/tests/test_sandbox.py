@@ -1,4 +1,4 @@
-"""The sandbox refuses what Gitea refuses, and says it as Gitea does."""
+"""The sandbox rejects what Gitea rejects, with the same messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTINGS = GitSettings(connect_timeout=5, read_timeout=10, retries=0)
 
 @pytest.fixture
 def get(sandbox):
-    """Asks the API, signed by a token with all scopes unless another header is given."""
+    """Sends a request to the API, with a token with all scopes unless another header is given."""
     token = sandbox.add_credential("token").secret.get_secret_value()
 
     def ask(path, authorization=f"token {token}", **query):

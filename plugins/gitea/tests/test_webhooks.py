@@ -1,4 +1,5 @@
-"""What deliveries prove and say, without a request: samples in the shapes of Gitea's sources."""
+"""Signatures and events of deliveries, without a request: samples in the shapes of Gitea's
+sources."""
 
 from __future__ import annotations
 
@@ -321,7 +322,7 @@ def test_any_damaged_delivery_yields_an_event_or_a_typed_error(data, sample, val
         found = delivered(delivery(broken(body, path, value), kind))
     except UnexpectedAnswer:
         return
-    # A ref of another kind, and another action, are of no interest.
+    # A ref of another kind, and another action, are ignored.
     assert len(found.events) == 1 or path in (("ref",), ("action",))
 
 

@@ -65,7 +65,7 @@ def listener():
 
 @pytest.fixture
 def everything(sandbox, listener, start):
-    """All that comes to a webhook of all events: event types, and bodies."""
+    """The deliveries to a webhook with all events: event types and bodies."""
     kinds = ("create", *WANTED)
     sandbox.webhooks.put(Hook("99", "ada/shop", listener.address, kinds, SECRET))
 

@@ -10,8 +10,9 @@ HOSTS = ("github.com", "www.github.com", "ssh.github.com")
 
 
 def fields_of(url: str) -> dict[str, str] | None:
-    """The server and the owner of an address; ``None`` if the address is not one of github.com or
-    ghe.com. Servers of one's own can have any host, and pages like those of others."""
+    """Return the server and the owner in an address; ``None`` if the address is not one of
+    github.com or ghe.com. Self-hosted servers can have any host, and their pages look like those of
+    other git hosts."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_own = host.endswith(".ghe.com")

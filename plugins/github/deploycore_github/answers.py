@@ -52,9 +52,9 @@ class UserAnswer(AnswerModel):
 
 
 def token_details(headers: Mapping[str, str]) -> dict[str, Any]:
-    """What the headers of a response tell of the token: the fields of an ``Account``.
+    """Return the fields of an ``Account`` from the headers of a response.
 
-    GitHub tells the scopes of classic tokens only, and when a token expires only if it does.
+    GitHub sends scopes only for classic tokens, and an expiry only for tokens that expire.
 
     Source: https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/token-expiration-and-revocation
     """
@@ -73,10 +73,10 @@ class OwnerAnswer(AnswerModel):
 
 
 class RepositoryAnswer(AnswerModel):
-    """One repository. ``private`` is true for internal ones as well.
+    """One repository. ``private`` is also true for internal repositories.
 
     Attributes:
-        id: Stays when the repository is renamed or transferred.
+        id: The identifier, which does not change when the repository is renamed or transferred.
         size: In kibibytes.
         default_branch, clone_url, ssh_url: Optional in the schema ``minimal-repository``, which
             the listings of organizations and users have.
@@ -146,7 +146,7 @@ class _SourceRepository(AnswerModel):
 
 
 class _Head(AnswerModel):
-    """``repo`` is null once a fork is deleted."""
+    """The source or destination of a pull request. ``repo`` is null if the fork was deleted."""
 
     ref: NonEmpty
     sha: CommitHash
@@ -185,7 +185,7 @@ class PullRequestAnswer(AnswerModel):
 
 
 class InstalledAtAnswer(AnswerModel):
-    """A user, an organisation, or an enterprise, which has a slug and no login."""
+    """A user, an organization, or an enterprise, which has a slug instead of a login."""
 
     login: NonEmpty = Field(validation_alias=AliasChoices("login", "slug"))
 

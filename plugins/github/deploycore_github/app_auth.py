@@ -1,4 +1,4 @@
-"""How a GitHub App signs in: with a JSON web token that it signs for each request.
+"""The sign-in of a GitHub App, which signs a JSON web token for each request.
 
 Source:
 https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
@@ -20,7 +20,8 @@ __all__ = ["AppAuth"]
 
 SET_BACK_SECONDS = 60
 LIFETIME_SECONDS = 9 * 60
-"""GitHub allows at most ten minutes by its own clock, which may be behind ours."""
+"""The lifetime of a JSON web token. GitHub allows at most ten minutes by its own clock, which may
+be behind this machine's clock."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Configuration of GitHub: a token, an installation of a GitHub App, or the device flow.
 
-Values are checked before the first request where GitHub's own refusal would not say which of
-them is wrong. GitHub marks its tokens by kind; a known prefix is recognised and never demanded.
+Values are checked before the first request if GitHub's own error would not say which value is
+wrong. GitHub's tokens have a prefix for each kind. Known prefixes are recognized but not required.
 
 Sources:
 https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github
@@ -48,9 +48,9 @@ class TokenKind:
     """A kind of token, by its prefix.
 
     Attributes:
-        title: How messages name it.
-        page: Where it is made and changed, below the address of GitHub; empty where a program
-            made it.
+        title: Its name in messages.
+        page: The page where it is created and changed, below the address of GitHub; empty if a
+            program creates it.
     """
 
     title: str
@@ -140,8 +140,8 @@ def _private_key(secret: SecretStr) -> SecretStr:
 
 @lru_cache(maxsize=16)
 def _is_rsa_key(pem: SecretStr) -> bool:
-    """Whether a key is valid. That takes a twentieth of a second, and a process that works for an
-    app reads the same key again for each deployment."""
+    """Whether a key is valid. The result is cached, because the check takes a twentieth of a
+    second, and a process reads the same key again for each deployment."""
     try:
         key = load_pem_private_key(pem.get_secret_value().encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -162,11 +162,12 @@ class _OfServer(ProviderConfig):
 
 
 class _GitHubMode(_OfServer):
-    """What all modes with the API have in common."""
+    """The fields that all modes with the API have in common."""
 
     @property
     def api_base_url(self) -> str:
-        """The API's address: GitHub's own servers have ``api.`` in front, others ``/api/v3``.
+        """The address of the API. For GitHub's own servers, ``api.`` is added in front; for others,
+        ``/api/v3`` at the end.
 
         Sources: https://docs.github.com/en/rest/using-the-rest-api/getting-started-with-the-rest-api
         and https://docs.github.com/en/enterprise-cloud@latest/admin/data-residency/network-details-for-ghecom
@@ -182,7 +183,7 @@ class TokenConfig(_GitHubMode):
     """A token of any kind, created by a person or a program.
 
     Attributes:
-        owner: ``None`` for all that the token gives access to.
+        owner: The owner; ``None`` for all repositories that the token can access.
     """
 
     MODE_LABEL: ClassVar[str] = "Access token"
@@ -214,7 +215,8 @@ class TokenConfig(_GitHubMode):
 class AppConfig(_GitHubMode):
     """One installation of a GitHub App, which acts for itself and not for a person.
 
-    ``api_auth`` is the app's own: good for asking about the installation, and for a token.
+    ``api_auth`` is the authorization of the app itself. It is only for requests about the
+    installation, and for obtaining a token.
     """
 
     MODE_LABEL: ClassVar[str] = "GitHub App"
@@ -246,8 +248,8 @@ class AppConfig(_GitHubMode):
 class DeviceConfig(_GitHubMode):
     """An OAuth App or GitHub App for which a person signs in with the device flow.
 
-    Tokens of a GitHub App expire after eight hours, unless its owner has turned that off, and are
-    renewed without a client secret. Those of an OAuth App do not expire.
+    Tokens of a GitHub App expire after eight hours, unless the app's owner has turned that off.
+    They are renewed without a client secret. Tokens of an OAuth App do not expire.
 
     Sources:
     https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps#device-flow
@@ -285,7 +287,7 @@ class DeviceConfig(_GitHubMode):
 
     @property
     def sign_in(self) -> DeviceFlow:
-        """A code that the person enters at GitHub."""
+        """The sign-in with a code that the person enters at GitHub."""
         return DeviceFlow(
             device_path="login/device/code",
             token_path=_TOKEN_PATH,
@@ -305,7 +307,7 @@ class DeployKeyConfig(RefsOnlyConfig, _OfServer):
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property

@@ -11,8 +11,8 @@ __all__ = ["GitHubContract"]
 class GitHubContract(ProviderContract):
     """Run every check of the kit against the sandbox.
 
-    A classic token without scopes is refused nothing: GitHub lists what is public, and says
-    'Not Found' of the rest.
+    GitHub does not reject classic tokens without scopes: it lists public repositories, and responds
+    with 'Not Found' for the others.
     """
 
     kind = "github"

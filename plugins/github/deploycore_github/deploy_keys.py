@@ -53,7 +53,7 @@ def listed(http: HttpClient, repository: RepositoryId) -> Iterator[RegisteredKey
 
 
 def remove(http: HttpClient, repository: RepositoryId, key_id: str) -> bool:
-    """Remove a key by its number; whether there was one."""
+    """Remove a key by its number; return whether it existed."""
     path = _path(repository, key_id)
     return remove_by_number(key_id, lambda: http.send_json("DELETE", path))
 

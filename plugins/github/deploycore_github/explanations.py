@@ -1,8 +1,9 @@
 """Map GitHub's error responses to errors that say what failed and what to do next.
 
-GitHub says much in headers: which permission would have been enough, when a rate limit ends,
-where to authorise a token for single sign-on. And it says 'Not Found' for what it hides. The
-functions here are pure: an answer and the question in, an error out.
+GitHub sends many facts in headers: the permission that would have been enough, the end of a rate
+limit, the page to authorize a token for single sign-on. For hidden objects, it responds with 'Not
+Found'. The functions here have no side effects: they convert a request and its error response to an
+error.
 
 Sources:
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
@@ -70,10 +71,10 @@ class Question:
     """A request to GitHub, and its credentials.
 
     Attributes:
-        owner: ``None`` where the question was about the credentials themselves.
-        repository: ``None`` where the question was about all that there is.
-        task: What was to be done.
-        commit: Which one of the repository, where it was about one.
+        owner: The owner; ``None`` if the request was about the credentials themselves.
+        repository: The repository; ``None`` if the request was about all repositories.
+        task: The requested task.
+        commit: The commit, if the request was about one.
     """
 
     config: AnyConfig
@@ -112,10 +113,10 @@ def explain(
     """Explain an error response.
 
     Args:
-        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+        now: The current time, for ``Retry-After`` in seconds (default: that of the clock).
 
     Returns:
-        An error to raise; ``None`` where GitHub has no meaning of its own for the answer.
+        The error to raise; ``None`` if the response has no special meaning for GitHub.
     """
     if limited := _rate_limited(answer, question, now or datetime.now(UTC)):
         return limited
@@ -162,7 +163,7 @@ def explain_git_refusal(config: AnyConfig, status: int | None, message: str) -> 
 
 
 def suspended(question: Question) -> PermissionDenied:
-    """The error for an installation that its account has suspended."""
+    """Return the error for an installation that its account has suspended."""
     page = question.config.installation_page if isinstance(question.config, AppConfig) else ""
     return PermissionDenied(
         f"The installation of {question.whose} is suspended.",
@@ -172,15 +173,15 @@ def suspended(question: Question) -> PermissionDenied:
 
 
 def _rate_limited(answer: ErrorAnswer, question: Question, now: datetime) -> RateLimited | None:
-    """The primary limit has its end as an epoch, the secondary one as ``Retry-After``, or
-    in words alone."""
+    """Return the error for a rate limit. The primary limit has its end in seconds since 1970, the
+    secondary limit in ``Retry-After`` or only in the message."""
     if answer.status not in (403, 429):
         return None
     ends = _limit_ends(answer.headers, now)
     said = _said(answer).lower()
     in_words = "rate limit" in said or "abuse detection" in said
     if not in_words and answer.status == 403 and _is_denial(answer, said):
-        return None  # which may well be the last answer of the hour
+        return None  # it may be the last response of the hour
     if ends is None and answer.status != 429 and not in_words:
         return None
     limit = answer.headers.get("X-RateLimit-Limit", "")
@@ -207,7 +208,7 @@ def _is_denial(answer: ErrorAnswer, said: str) -> bool:
 
 
 def _limit_ends(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """When the limit ends; the time of the reset counts only if nothing remains."""
+    """Return when the limit ends. The time of the reset is used only if no requests remain."""
     spent = headers.get("X-RateLimit-Remaining") == "0"
     return retry_at(headers, now, reset="X-RateLimit-Reset" if spent else "")
 
@@ -278,8 +279,9 @@ def _suspended(answer: ErrorAnswer, question: Question) -> PermissionDenied | No
 
 
 def _missing_permission(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
-    """The header names all that would do: permissions for fine-grained tokens and apps, scopes
-    for classic tokens, which tell theirs as well."""
+    """Return the error for a missing permission. The header has all sufficient permissions for
+    fine-grained tokens and apps, or scopes for classic tokens, whose own scopes are in another
+    header."""
     permissions = answer.headers.get("X-Accepted-GitHub-Permissions", "")
     scopes = _names(answer.headers.get("X-Accepted-OAuth-Scopes", ""))
     if "not accessible by" not in _said(answer) and not _lacks_scope(answer):
@@ -289,7 +291,8 @@ def _missing_permission(answer: ErrorAnswer, question: Question) -> PermissionDe
 
 
 def _hidden_by_scopes(answer: ErrorAnswer, question: Question) -> PermissionDenied | None:
-    """Tokens with scopes hear 'Not Found' of what they may not do, whether it is there or not."""
+    """Return the error for 'Not Found', which tokens with scopes also get for existing objects if
+    they lack a scope."""
     if question.task is READING or not _lacks_scope(answer):
         return None
     scopes = _names(answer.headers.get("X-Accepted-OAuth-Scopes", ""))
@@ -368,7 +371,8 @@ def _minimum(question: Question) -> str:
 
 
 def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
-    """What GitHub's checks found wrong. Commits that are not there are not 'Not Found' here."""
+    """Return the error for a failed validation. For a commit that does not exist, GitHub responds
+    with this status and not with 'Not Found'."""
     task, said = question.task, _said(answer)
     if question.commit is not None and said.startswith(_NO_COMMIT):
         return NotFound(
@@ -391,7 +395,8 @@ def _not_valid(answer: ErrorAnswer, question: Question) -> ProviderError:
 
 
 def _complaints(answer: ErrorAnswer) -> Iterator[str]:
-    """GitHub's messages about single fields: a list of objects or texts, or one text."""
+    """Return GitHub's messages about single fields, which are a list of objects or texts, or one
+    text."""
     errors = _body(answer).get("errors")
     for error in errors if isinstance(errors, list) else [errors]:
         if isinstance(error, str):
@@ -447,7 +452,8 @@ def _give_access(question: Question, headers: Mapping[str, str] | None = None) -
 
 
 def _body(answer: ErrorAnswer) -> Mapping[str, Any]:
-    """GitHub's message, from ``text``, where secrets are masked, not from ``json``."""
+    """Return GitHub's message. It is read from ``text``, in which secrets are masked, and not from
+    ``json``."""
     try:
         body = json.loads(answer.text)
     except (ValueError, RecursionError):

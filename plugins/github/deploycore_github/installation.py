@@ -19,8 +19,8 @@ __all__ = ["installation_path", "installation_token"]
 
 
 def installation_token(config: AppConfig, task: Task) -> RenewableAuth:
-    """The installation's token, valid for an hour and for one task only: a token for reading can
-    never write. deploycore obtains it, and renews it before it expires.
+    """Authorize requests with the installation's token, which is valid for an hour and only for one
+    task: a token for reading cannot write. deploycore obtains it, and renews it before it expires.
 
     Source: https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
     """

@@ -1,7 +1,7 @@
-"""GitHub as a deploycore provider: the contract's hooks, and nothing else.
+"""GitHub as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, how an app signs in in ``installation``, what
-answers mean in ``answers`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``installation`` has the sign-in of
+an app, ``answers`` converts responses, and ``explanations`` explains error responses.
 
 Source: https://docs.github.com/en/rest
 """
@@ -78,7 +78,7 @@ from deploycore_github.webhooks import HookAnswer
 __all__ = ["GIT_USERNAME", "GitHubProvider"]
 
 GIT_USERNAME = "x-access-token"
-"""Username for git with an installation's token; with other tokens, any name works.
+"""The username for git with an installation's token. Other tokens work with any username.
 
 Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
 """
@@ -86,16 +86,16 @@ Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 MOST_ITEMS_A_PAGE = 100
 IN_ORDER = {"sort": "full_name"}
-"""Sort by name. By date, the default for organizations, a new repository would move others to
-pages that were already read."""
+"""Sort by name. If sorted by date, the default for organizations, a new repository would move
+others to the next page."""
 
 
 class GitHubProvider:
     """One configured account, organization or installation of GitHub.
 
     Args:
-        config: Where it is and how to sign in.
-        http: Bound to the API's address and to the credentials for it.
+        config: The address and the credentials.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -129,15 +129,16 @@ class GitHubProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:
         """``GET /user``; for an app ``GET /app/installations/{installation_id}``.
 
-        An installation token that was given as a token can ask neither, and proves itself by
-        what it may see.
+        An installation token in mode ``token`` can use neither. It is checked with the list of its
+        repositories.
         """
         if self._app is not None:
             described = self._described(self._app)
@@ -150,15 +151,15 @@ class GitHubProvider:
         account = parse_answer(UserAnswer, user, what="the user").account()
         details = token_details(headers)
         if isinstance(self._config, DeviceConfig):
-            details["expires_at"] = None  # of a token that lives for hours and is renewed
+            details["expires_at"] = None  # that of a token that is renewed every few hours
         return account.model_copy(update=details)
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
         """List repositories; the request depends on the owner, see ``_of_owner``.
 
-        GitHub has no filter by a part of the name: its search knows words, forgets what is new,
-        and ends after a thousand.
+        GitHub has no filter for a part of the name. Its search finds only words, misses new
+        repositories, and ends after a thousand results.
         """
         limit = None if query.name_contains else query.limit
         owner = query.owner or self._owner
@@ -271,7 +272,7 @@ class GitHubProvider:
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """``POST /repos/{owner}/{repo}/hooks``, or ``PATCH`` if it exists.
 
-        Told apart by the address, in which nothing else of ours is kept.
+        A webhook is identified by its address.
         """
         wanted = webhooks.subscription(url, secret)
         http = self._asking(repository.owner, repository, tasks.REGISTERING_WEBHOOK)
@@ -338,8 +339,8 @@ class GitHubProvider:
 
     @hookimpl
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
-        """``POST /repos/{owner}/{repo}/deployments`` where there is none of this number, then
-        ``POST /repos/{owner}/{repo}/deployments/{deployment_id}/statuses``."""
+        """``POST /repos/{owner}/{repo}/deployments`` if there is none with this number, then ``POST
+        /repos/{owner}/{repo}/deployments/{deployment_id}/statuses``."""
         task = tasks.REPORTING_DEPLOYMENT
         http = self._asking(repository.owner, repository, task, commit=status.commit)
         place = f"{_repository(repository)}/deployments"
@@ -359,8 +360,9 @@ class GitHubProvider:
     def _of_owner(self, owner: str, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
         """``GET /orgs/{org}/repos``, which is not found for users.
 
-        ``GET /users/{username}/repos`` tells only what is public, so that one's own are asked
-        for by ``GET /user/repos``, and an app's account by what its installation gives.
+        ``GET /users/{username}/repos`` lists only public repositories. So the user's own
+        repositories are listed with ``GET /user/repos``, and those of an app's account with the
+        installation's listing.
         """
         asking = self._asking(owner)
         params = {**_page(limit), **IN_ORDER}
@@ -405,12 +407,13 @@ class GitHubProvider:
         return parse_answer(UserAnswer, self._asking().get_json("user"), what="the user")
 
     def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
-        """One request where there is the branch, and a second one where it was not found, since
-        that may be said of the repository as well.
+        """Find a branch with one request. If it was not found, a second request shows whether the
+        repository exists.
 
-        Not by ``/git/matching-refs``, which gives all that begins with the name. GitHub sends on
-        from a branch that was renamed, and from ``master`` to the default branch: that is not
-        what was asked for. Source: https://docs.github.com/en/rest/branches/branches#get-a-branch
+        ``/git/matching-refs`` is not used, because it returns all branches that begin with the
+        name. GitHub redirects from a renamed branch, and from ``master`` to the default branch.
+        Such a branch is not the requested one. Source:
+        https://docs.github.com/en/rest/branches/branches#get-a-branch
         """
         asking, path = self._asking(repository=repository), _repository(repository)
         try:
@@ -425,7 +428,8 @@ class GitHubProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """404 is said of an unknown pull request and of an unknown repository."""
+        """The host responds with 404 both for an unknown pull request and for an unknown
+        repository."""
         try:
             found = http.get_json(path)
         except NotFound:

@@ -31,17 +31,18 @@ _NUMBER = "deploycore"
 
 
 class DeploymentAnswer(AnswerModel):
-    """One of ``GET /repos/{owner}/{repo}/deployments``.
+    """An item of ``GET /repos/{owner}/{repo}/deployments``.
 
     Attributes:
-        payload: What its maker put there: an object, or a text that may hold one.
+        payload: The payload of the client that created it: an object, or a text that may contain
+            one.
     """
 
     id: Annotated[int, Field(ge=1)]
     payload: Any = None
 
     def is_for(self, number: int) -> bool:
-        """Whether it is deploycore's deployment of this number."""
+        """Whether it is deploycore's deployment with this number."""
         payload = self.payload
         if isinstance(payload, str):
             try:
@@ -65,8 +66,8 @@ def commit_status(status: CommitStatus) -> dict[str, str]:
 def deployment(status: DeploymentStatus) -> dict[str, Any]:
     """The body that creates a deployment.
 
-    By default GitHub would merge the default branch into what is deployed, and refuse commits
-    whose checks have not all succeeded, of which our own status is one.
+    By default, GitHub would merge the default branch into the commit, and reject commits with
+    unsuccessful checks. deploycore's own status is such a check.
     """
     return {
         "ref": status.commit,

@@ -1,7 +1,7 @@
 """Tasks on GitHub, with the permissions, scopes and role that each needs.
 
-Kept in one place because it is needed twice: an app asks for a token that may do just this, and
-who lacks a right is told its name, in the words of the page where it is ticked.
+The permissions have two uses: an app requests a token with exactly these permissions, and errors
+name the missing permission, in the words of the page where it is selected.
 
 Sources:
 https://docs.github.com/en/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
@@ -36,12 +36,12 @@ class Task:
     """A task on a repository.
 
     Attributes:
-        name: Tells it from other tasks.
-        what: Follows 'may not', and is followed by what it is done to.
+        name: Identifies the task.
+        what: The text between 'may not' and the name of the repository.
         box: The permission, as the pages of fine-grained tokens and apps call it.
-        scope: What a classic token needs for it, or more.
-        permissions: The same for an installation token, by GitHub's names.
-        role: Who may do it, for people; empty where that is understood.
+        scope: The smallest scope that is enough for a classic token.
+        permissions: The permissions of an installation token, by GitHub's names.
+        role: The people who may do it, as text; empty if no role is needed.
     """
 
     name: str

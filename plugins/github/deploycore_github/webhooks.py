@@ -1,7 +1,7 @@
 """GitHub's webhooks: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, in strict types.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types.
 
 Sources:
 https://docs.github.com/en/webhooks/webhook-events-and-payloads
@@ -38,7 +38,7 @@ __all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
 PUSH = "push"
 PULL_REQUEST = "pull_request"
 EVENTS = (PUSH, PULL_REQUEST)
-"""What deploycore subscribes to."""
+"""The events that deploycore subscribes to."""
 
 FORM_FIELD = "payload"
 _CLOSED = "closed"
@@ -46,7 +46,7 @@ _ACTIONS: dict[str, Literal["opened", "updated"]] = {
     "opened": "opened",
     "reopened": "opened",
     "synchronize": "updated",
-    "edited": "updated",  # which may be about the branch that it is to be merged into
+    "edited": "updated",  # the target branch may have changed
 }
 
 
@@ -87,7 +87,7 @@ class _Base(AnswerModel):
 
 
 class _Head(AnswerModel):
-    """``repo`` is null once a fork is deleted."""
+    """The source or destination of a pull request. ``repo`` is null if the fork was deleted."""
 
     ref: NonEmpty
     sha: CommitHash
@@ -118,9 +118,9 @@ class _Config(AnswerModel):
 
 
 class HookAnswer(AnswerModel):
-    """One of ``GET /repos/{owner}/{repo}/hooks``.
+    """An item of ``GET /repos/{owner}/{repo}/hooks``.
 
-    Hooks of ``gh webhook forward``, for one, have no address.
+    Some webhooks have no address, such as those of ``gh webhook forward``.
     """
 
     id: Annotated[int, Field(ge=1)]
@@ -135,17 +135,17 @@ class HookAnswer(AnswerModel):
 def is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
     """Whether ``X-Hub-Signature-256`` is ``sha256=`` and the HMAC of the raw body.
 
-    ``X-Hub-Signature``, which GitHub sends as well, is by SHA-1 and never believed.
+    ``X-Hub-Signature``, which GitHub also sends, uses SHA-1 and is ignored.
     """
     return signature_header_matches(delivery, "x-hub-signature-256", secrets)
 
 
 @as_documented("GitHub")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; pings and kinds that were not subscribed to have no events.
+    """Parse a delivery; pings and other kinds than the subscribed ones have no events.
 
     Raises:
-        UnexpectedAnswer: It is not as GitHub documents it.
+        UnexpectedAnswer: The delivery does not match GitHub's documentation.
     """
     kind = delivery.headers.get("x-github-event", "")
     if not kind:
@@ -162,7 +162,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """The body of a request that creates or updates a webhook.
 
     Raises:
-        ConfigurationError: The secret is empty, and deliveries would not be signed.
+        ConfigurationError: The secret is empty, so deliveries would not be signed.
     """
     if not secret.get_secret_value():
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""What the plugin's tests share: a sandbox, and providers on it or on made-up answers."""
+"""Fixtures of the plugin's tests: a sandbox, and providers on it or on made-up answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKENS = {
 
 @pytest.fixture(scope="session")
 def private_key():
-    """A key that opens nothing."""
+    """A private key that no app uses."""
     with GitHubSandbox() as sandbox:
         return sandbox.new_secret("app")
 
@@ -85,6 +85,6 @@ def connect(sandbox, open_provider):
 
 @pytest.fixture
 def github():
-    """Answers for requests to GitHub, as they are said."""
+    """A fake of GitHub, which sends the responses that a test defines."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock

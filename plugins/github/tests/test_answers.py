@@ -1,4 +1,4 @@
-"""From samples of the shapes that GitHub's documentation gives to deploycore's models."""
+"""Samples from GitHub's documentation, and the models that they are converted to."""
 
 from __future__ import annotations
 

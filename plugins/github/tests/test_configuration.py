@@ -1,4 +1,4 @@
-"""What can be told of a configuration without a request."""
+"""Checks of a configuration without a request."""
 
 from __future__ import annotations
 

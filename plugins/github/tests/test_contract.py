@@ -1,7 +1,7 @@
-"""All that the contract asks, checked by deploycore's own kit."""
+"""Run deploycore's conformance kit."""
 
 from deploycore_github.contract import GitHubContract
 
 
 class TestGitHub(GitHubContract):
-    """By fine-grained tokens, by classic ones, and as an app."""
+    """Run the kit with fine-grained tokens, with classic tokens, and as an app."""

@@ -1,4 +1,4 @@
-"""From refusals, in the shapes that GitHub documents or is known to give, to errors."""
+"""Error responses in the forms that GitHub documents or sends, and the errors that explain them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SAML = (
 
 @pytest.fixture
 def explained(config):
-    """What is made of an answer: ``explained(403, "…", "classic", {"X-…": "…"})``."""
+    """Returns the error for a response: ``explained(403, "…", "classic", {"X-…": "…"})``."""
 
     def make(status, message, kind="fine-grained", headers=None, *, path="/x", **question):
         body = {"message": message, "documentation_url": "https://docs.github.com/rest"}
@@ -302,7 +302,7 @@ def test_validation_errors_are_reported_with_the_message_of_github(config, error
     assert "the internet can reach" in error.hint
 
 
-# What is not there
+# Objects that do not exist
 
 
 @pytest.mark.parametrize(

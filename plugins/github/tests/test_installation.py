@@ -1,4 +1,5 @@
-"""How an app signs in: what it signs, how long it keeps a token, and what of it is ever shown."""
+"""The sign-in of an app: the JSON web token, the lifetime of tokens, and that no secret is
+shown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Mode ``deploy-key``: where it clones from, what it can do without the API, and what it refuses.
+"""Mode ``deploy-key``: its clone addresses, its hooks without the API, and the values that it
+rejects.
 
-What all kinds share is tested in ``tests/test_refs_only.py``.
+``tests/test_refs_only.py`` tests the behavior that all kinds have in common.
 """
 
 from deploycore.testing.contract.key_only import KeyOnlyMode

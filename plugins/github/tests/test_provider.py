@@ -1,4 +1,4 @@
-"""The hooks as the core calls them: which requests are made, and what is done with answers."""
+"""The hooks as the core calls them: their requests, and the results of the responses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def branch(name):
 
 
 def asked(mock):
-    """The requests so far: path as it was sent, and query."""
+    """The requests so far: the path as it was sent, and the query."""
     return [
         (urlsplit(call.request.url).path, parse_qs(urlsplit(call.request.url).query))
         for call in mock.calls
@@ -51,7 +51,7 @@ def provider(open_provider, config):
 
 @pytest.fixture
 def full(sandbox) -> GitHubSandbox:
-    """Two repositories of a user, one of them public, and one of an organisation."""
+    """Two repositories of a user, one of them public, and one of an organization."""
     sandbox.add_repository("ada", "shop")
     sandbox.add_repository("ada", "notes", private=False)
     sandbox.add_repository("guild", "hall")
@@ -103,7 +103,7 @@ def test_links_with_the_owner_number_are_followed_unchanged(provider, github):
     assert github.calls[1].request.url == following
 
 
-# Whose repositories
+# Owners
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The sandbox refuses and tells as GitHub does: what the kit's checks rest on."""
+"""The sandbox responds like GitHub. The kit's checks rely on that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploycore.testing.webhooks import Listener
 
 @pytest.fixture
 def ask(sandbox):
-    """Asks as a credential: ``ask("/user", "classic", Access.LEAST)``."""
+    """Sends a request with a credential: ``ask("/user", "classic", Access.LEAST)``."""
 
     def send(path, mode="token", access=Access.FULL, *, method="GET", body=None, **headers):
         secret = sandbox.add_credential(mode, access).secret.get_secret_value()

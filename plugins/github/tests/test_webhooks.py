@@ -1,4 +1,4 @@
-"""What deliveries prove and say, without a request: samples in GitHub's documented shapes."""
+"""Signatures and events of deliveries, without a request: samples in GitHub's documented shapes."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_null_in_an_optional_field_means_its_default(field):
     assert found.actor == ""
 
 
-# Forms, which GitHub sends where nobody has asked for JSON
+# Forms, which are GitHub's default
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_form_without_a_payload_is_rejected_with_the_next_step(form, said):
         delivered(delivery(form, **{"content-type": "application/x-www-form-urlencoded"}))
 
 
-# What is not as documented
+# Invalid deliveries
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_any_form_yields_a_delivery_or_a_typed_error(body):
         delivered(delivery(body, **{"content-type": "application/x-www-form-urlencoded"}))
 
 
-# Proofs
+# Signatures
 
 
 def signed(signature, body=BODY):

@@ -238,7 +238,7 @@ def test_an_unknown_webhook_is_not_removed(shop, sandbox, connect, id):
     assert len(sandbox.webhooks.of("ada/shop")) == 1
 
 
-# Rights
+# Permissions
 
 CALLS = {
     "register": (

@@ -11,8 +11,8 @@ DASH = "/-/"
 
 
 def fields_of(url: str) -> dict[str, str] | None:
-    """The server and the namespace of an address; ``None`` if the address is not known as one of
-    GitLab: by its host, or by ``/-/``, which only pages of GitLab have."""
+    """Return the server and the namespace in an address; ``None`` if the address does not certainly
+    belong to GitLab, by its host or by ``/-/``, which only GitLab's pages have."""
     parts = urlsplit(url)
     host, path = parts.hostname or "", unquote(parts.path)
     is_public = host in HOSTS
@@ -24,5 +24,5 @@ def fields_of(url: str) -> dict[str, str] | None:
 
 
 def _server(scheme: str, netloc: str, host: str) -> str:
-    """The address of the server; the port of an ssh address is not that of its pages."""
+    """Return the address of the server, without the port of an ssh address."""
     return f"https://{host}" if scheme == "ssh" else f"{scheme}://{netloc}"

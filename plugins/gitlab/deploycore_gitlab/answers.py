@@ -1,6 +1,6 @@
 """GitLab's responses, and how they map to deploycore's models.
 
-Each model has just the fields that are needed; ``parse_answer`` refuses what is not like it.
+Each model has only the fields that are needed. ``parse_answer`` rejects other responses.
 
 Sources: https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/branches/
 """
@@ -38,7 +38,8 @@ __all__ = [
 
 
 class UserAnswer(AnswerModel):
-    """``GET /user``; for a project's or group's access token, its bot."""
+    """The response of ``GET /user``. For the access token of a project or group, it is the token's
+    bot."""
 
     username: NonEmpty
     name: str | None = None
@@ -82,7 +83,7 @@ class OAuthTokenAnswer(AnswerModel):
 
 
 class NamespaceAnswer(AnswerModel):
-    """A group or a user, of a project or of ``GET /namespaces``."""
+    """A group or a user, as the owner of a project or in ``GET /namespaces``."""
 
     full_path: NonEmpty
     name: str | None = None
@@ -96,9 +97,9 @@ class ProjectAnswer(AnswerModel):
     """One project.
 
     Attributes:
-        id: Stays when the project is renamed or transferred.
-        default_branch: Missing for those who may not see the code; a name also where nothing
-            has been pushed yet.
+        id: The identifier, which does not change when the project is renamed or transferred.
+        default_branch: The default branch; missing if the caller cannot see the code. It has a name
+            even if nothing has been pushed yet.
     """
 
     id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
@@ -150,8 +151,8 @@ class BranchAnswer(AnswerModel):
         return Branch(name=self.name, commit=self.commit.id)
 
     def tag(self) -> Tag:
-        """Convert one of ``GET /projects/:id/repository/tags``, whose ``commit`` is a commit also
-        where the tag is annotated."""
+        """Convert one of ``GET /projects/:id/repository/tags``, whose ``commit`` is a commit even
+        for an annotated tag."""
         return Tag(name=self.name, commit=self.commit.id)
 
 
@@ -167,7 +168,8 @@ class MergeRequestAnswer(AnswerModel):
     """``GET /projects/:id/merge_requests``, or one by its ``iid``.
 
     Attributes:
-        source_project_id: Null once a fork is deleted; the path of a fork is not told.
+        source_project_id: The number of the source project; null if the fork was deleted. The
+            response does not have the path of a fork.
     """
 
     iid: Annotated[int, Field(ge=1, lt=2**63)]

@@ -1,8 +1,9 @@
 """Configuration of GitLab: its address, the owner of projects, and one of four ways to sign in.
 
-GitLab has a dozen kinds of tokens, marked by their prefixes, and its API answers ``401
-Unauthorized`` to those that it does not take. So a known prefix in the wrong place is refused
-before the first request. None is ever demanded: administrators can change or extend them.
+GitLab has a dozen kinds of tokens with different prefixes, and its API responds with ``401
+Unauthorized`` to kinds that it does not accept. So a known prefix in the wrong place is rejected
+before the first request. No prefix is required, because administrators can change or extend
+prefixes.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ __all__ = [
 Mode = Literal["access-token", "oauth-token", "deploy-token", "oauth"]
 
 API_SCOPE = "read_api"
-"""What the REST API asks for. https://docs.gitlab.com/security/tokens/access_token_scopes/"""
+"""The scope that the REST API requires.
+https://docs.gitlab.com/security/tokens/access_token_scopes/"""
 GIT_SCOPE = "read_repository"
-"""What git asks for."""
+"""The scope that git requires."""
 GIT_USERNAME = "oauth2"
-"""OAuth tokens want this one; any will do beside an access token.
+"""The username for git. OAuth tokens require this one; access tokens work with any username.
 
 Source: https://docs.gitlab.com/api/oauth2/#access-git-over-https-with-access-token
 """
@@ -130,7 +132,7 @@ class _GitLabMode(_OfServer):
     """The fields that all modes with the API have in common.
 
     Attributes:
-        namespace: ``None`` for all projects that the account is a member of.
+        namespace: The group or user; ``None`` for all projects that the account is a member of.
     """
 
     namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
@@ -153,7 +155,7 @@ class _GitLabMode(_OfServer):
 
 
 class AccessTokenConfig(_GitLabMode):
-    """A personal, project or group access token; the latter two belong to bots.
+    """A personal, project or group access token. Tokens of projects and groups belong to bots.
 
     Source: https://docs.gitlab.com/user/profile/personal_access_tokens/
     """
@@ -253,7 +255,8 @@ class OAuthConfig(_GitLabMode):
     https://docs.gitlab.com/integration/oauth_provider/
 
     Attributes:
-        client_secret: ``None`` for an application that is not confidential.
+        client_secret: The secret of the application; ``None`` if the application is not
+            confidential.
     """
 
     MODE_LABEL: ClassVar[str] = "Sign-in with OAuth"
@@ -286,7 +289,8 @@ class OAuthConfig(_GitLabMode):
 
     @property
     def sign_in(self) -> AuthorizationCode:
-        """A browser, and a redirect to any port of this machine, which GitLab allows."""
+        """The sign-in with a browser, which is redirected to any port of this machine. GitLab
+        allows that."""
         return AuthorizationCode(
             authorize_url=f"{self.authorization_server}/authorize",
             token_path="token",  # noqa: S106
@@ -297,7 +301,7 @@ class OAuthConfig(_GitLabMode):
         )
 
     def git_credential_with(self, http: HttpClient) -> GitCredential:
-        """The credential for git: the access token that the API requests have."""
+        """Return the credential for git: the same access token as for API requests."""
         return http.token().git_credential(GIT_USERNAME)
 
     @property
@@ -314,7 +318,7 @@ class DeployKeyConfig(RefsOnlyConfig, _OfServer):
 
     @property
     def api_base_url(self) -> str:
-        """The host's address; nothing is sent to it over HTTPS."""
+        """The host's address. No request is sent to it over HTTPS."""
         return self.url
 
     @property

@@ -1,6 +1,6 @@
 """Map GitLab's error responses to errors that say what failed and what to do next.
 
-The functions here are pure: an answer and the question in, an error out.
+The functions here have no side effects: they convert a request and its error response to an error.
 
 Sources: https://docs.gitlab.com/api/rest/troubleshooting/ and
 https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
@@ -65,9 +65,9 @@ class _Task:
     """The name of an action, and the scopes and role that it needs.
 
     Attributes:
-        words: What is done, up to the project.
-        role: The least role in the project.
-        permissions: Those of a fine-grained token.
+        words: The operation as text, up to the name of the project.
+        role: The lowest role in the project that is enough.
+        permissions: The permissions of a fine-grained token.
     """
 
     words: str
@@ -101,10 +101,10 @@ class Question:
     """A request to GitLab, and the kind of its credentials.
 
     Attributes:
-        namespace: Whose projects; ``None`` where another question was asked.
+        namespace: The owner of the projects; ``None`` if the request was about something else.
         branch: A branch of the repository by its exact name.
-        action: What is to be done with the repository.
-        commit: A commit of the repository that it is about.
+        action: The operation on the repository.
+        commit: The commit, if the request was about one.
     """
 
     config: AnyConfig
@@ -145,13 +145,13 @@ def explain(
     """Explain an error response.
 
     Args:
-        now: The present, for ``Retry-After`` in seconds; by default the clock's.
+        now: The current time, for ``Retry-After`` in seconds (default: that of the clock).
 
     Returns:
-        An error to raise; ``None`` where GitLab has no meaning of its own for the answer. A
-        ``NotFound`` has the detail ``branch`` where only the branch is not there, a
-        ``PermissionDenied`` the detail ``fine_grained`` for a token of that kind, and what is
-        raised for a status that can't be changed the detail ``present_state``.
+        The error to raise; ``None`` if the response has no special meaning for GitLab. A
+        ``NotFound`` has the detail ``branch`` if only the branch does not exist. A
+        ``PermissionDenied`` has the detail ``fine_grained`` for a token of that kind. The error for
+        a status that cannot be changed has the detail ``present_state``.
     """
     said = _said(answer)
     match answer.status:
@@ -179,7 +179,7 @@ def explain(
 
 
 def missing_api_scope(question: Question, granted: list[str]) -> PermissionDenied:
-    """The error for a valid token whose scopes do not allow access to the API."""
+    """Return the error for a valid token whose scopes do not allow access to the API."""
     return _missing_scope(question, ["api", API_SCOPE], granted, to="list projects")
 
 
@@ -300,7 +300,7 @@ def _missing_scope(
 
 
 def _missing_permission(question: Question, said: str) -> PermissionDenied:
-    """The error for a missing permission of a fine-grained token; GitLab's message names it.
+    """Return the error for a missing permission of a fine-grained token; GitLab's message names it.
 
     Source: https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
     """
@@ -355,7 +355,7 @@ def _refused_webhook(question: Question, answer: ErrorAnswer) -> ProviderError:
 
 
 def _refused_report(question: Question, answer: ErrorAnswer, said: str) -> ProviderError | None:
-    """The error for a status that exists already, or a deployment of an unknown commit."""
+    """Return the error for a status that exists already, or a deployment of an unknown commit."""
     if transition := _TRANSITION.match(said):
         return ProviderError(
             f"GitLab does not change the status {transition[1]!r} of commit {question.commit} in "
@@ -415,7 +415,7 @@ def _unknown_in_repository(question: Question, repository: RepositoryId, said: s
 
 
 def _invalid_name(question: Question, said: str) -> NotFound | None:
-    """The error for a name that git does not allow: a branch with it cannot exist."""
+    """Return the error for a name that git does not allow: a branch with it cannot exist."""
     if question.repository is None or question.branch is None or "refname is invalid" not in said:
         return None
     return _unknown_branch(question, question.repository)
@@ -424,7 +424,7 @@ def _invalid_name(question: Question, said: str) -> NotFound | None:
 def _unknown_branch(question: Question, repository: RepositoryId) -> NotFound:
     return NotFound(
         f"The project {repository} has no branch {question.branch!r}.",
-        hint="",  # only the plugin meets this: it then lists no branch
+        hint="",  # only the plugin sees this error, and lists no branch
         branch=question.branch,
         **question.details,
     )

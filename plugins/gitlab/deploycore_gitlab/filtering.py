@@ -1,7 +1,7 @@
 """Terms for GitLab's searches that miss no matching item.
 
-The core drops what a search lets through beyond the query; what a search leaves out is lost. So
-GitLab is asked for less than the filter where its searches mean something else by it.
+The core removes items that do not match the query, but cannot add items that a search has left out.
+So if GitLab's search gives the filter another meaning, a less strict search term is used.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _SHORTEST_WORD = 3
 def branch_search(part: str | None) -> str | None:
     """The ``search`` term for branches whose name contains this; ``None`` to use no search.
 
-    ``^``, ``$`` and ``*`` have a meaning there, and there is no way to quote them; beyond ASCII,
-    upper and lower case are not compared in the same way as here.
+    ``^``, ``$`` and ``*`` have a special meaning there, and cannot be escaped. Beyond ASCII, GitLab
+    compares upper and lower case in another way.
 
     Source: https://docs.gitlab.com/api/branches/#list-repository-branches
     """
@@ -27,8 +27,8 @@ def branch_search(part: str | None) -> str | None:
 def project_search(part: str | None) -> str | None:
     """The ``search`` term for projects whose name contains this; ``None`` to use no search.
 
-    GitLab looks for each word and for what stands in quotes, and for parts of words from three
-    letters on: a shorter text is only found where it is the whole name.
+    GitLab searches for each word, and for text in quotes. It finds parts of words only if they have
+    at least three letters: a shorter text is found only if it is the whole name.
 
     Source: https://docs.gitlab.com/api/projects/#list-all-projects
     """

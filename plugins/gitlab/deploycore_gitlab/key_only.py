@@ -1,4 +1,4 @@
-"""Mode ``deploy-key``: GitLab with an SSH key alone, and without its API."""
+"""Mode ``deploy-key``: GitLab with only an SSH key, and without its API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["GitLabKeyProvider"]
 
 
 class GitLabKeyProvider(RefsOnlyProvider):
-    """One configured host, with the key of some of its repositories."""
+    """One configured host, with an SSH key for some of its repositories."""
 
     Config = DeployKeyConfig
     config: DeployKeyConfig

@@ -1,8 +1,8 @@
-"""GitLab as a deploycore provider: the contract's hooks, and nothing else.
+"""GitLab as a deploycore provider: the hooks of the contract.
 
-Which credential goes where is in ``configuration``, what answers mean in ``answers``, what
-searches can be asked in ``filtering``, what webhooks say in ``webhooks``, what is told of
-deployments in ``statuses`` and what refusals mean in ``explanations``.
+``configuration`` has the credentials for each kind of request, ``answers`` converts responses,
+``filtering`` chooses search terms, ``webhooks`` parses deliveries, ``statuses`` reports
+deployments, and ``explanations`` explains error responses.
 
 Source: https://docs.gitlab.com/api/rest/
 """
@@ -94,7 +94,7 @@ class GitLabProvider:
 
     Args:
         config: Where it is, how to sign in, and whose projects.
-        http: Bound to the API's address and to the credentials for it.
+        http: The HTTP client, which sends the credentials only to the API's address.
     """
 
     API_VERSION = 1
@@ -110,16 +110,17 @@ class GitLabProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """The fields that the address of a repository tells; ``None`` for another host's."""
+        """Return the fields that the address of a repository contains; ``None`` for another host's
+        address."""
         return addresses.fields_of(url)
 
     @hookimpl
     def authenticate(self) -> Account:
         """The token's scopes, then ``GET /user``; for some fine-grained tokens, a listing.
 
-        ``GET /user`` alone would not do: it also answers tokens whose only scope is
-        ``read_user``, which can't list anything. And it does not answer fine-grained tokens
-        that may list and clone, unless they may read the user too.
+        ``GET /user`` alone is not enough: it also accepts tokens whose only scope is ``read_user``,
+        which cannot list anything. And it rejects fine-grained tokens that can list and clone but
+        cannot read the user.
         """
         try:
             return self._account()
@@ -133,7 +134,8 @@ class GitLabProvider:
 
     @hookimpl
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
-        """The projects of a group, of a user, or all that the account is a member of."""
+        """List the projects of a group or a user, or all projects that the account is a member
+        of."""
         namespace = query.owner or self._config.namespace
         params: Parameters = {**_BY_ID, "per_page": _page_size(query.limit, query.name_contains)}
         if search := project_search(query.name_contains):
@@ -164,7 +166,7 @@ class GitLabProvider:
 
     @hookimpl
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
-        """``GET /projects/:id/repository/tags``; its search is that of branches.
+        """``GET /projects/:id/repository/tags``, with the same search as for branches.
 
         Source: https://docs.gitlab.com/api/tags/#list-all-project-repository-tags
         """
@@ -233,16 +235,16 @@ class GitLabProvider:
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
-        """Pushes of branches and tags, and merge requests that are opened, have new commits or
-        another target, or are merged or closed."""
+        """Parse pushes of branches and tags, and merge requests that are opened, get new commits or
+        another target, are merged, or are closed."""
         return webhooks.delivered(delivery)
 
     @hookimpl
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """``POST /projects/:id/hooks``, or ``PUT`` if one has the same address.
 
-        One that GitLab has switched off after too many failures is made anew, for it is switched
-        on again by nothing but a test on GitLab's pages.
+        A webhook that GitLab has disabled after too many failures is created again, because only a
+        test on GitLab's pages would enable it.
 
         Source: https://docs.gitlab.com/api/project_webhooks/
         """
@@ -309,7 +311,7 @@ class GitLabProvider:
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
         """``POST /projects/:id/deployments``, or ``PUT`` if one is running.
 
-        GitLab makes an environment of the application's name, should there be none.
+        GitLab creates an environment with the application's name if there is none.
 
         Source: https://docs.gitlab.com/api/deployments/
         """
@@ -351,10 +353,10 @@ class GitLabProvider:
         url: str,
         secret: SecretStr,
     ) -> HookAnswer:
-        """A webhook whose deliveries are signed, or include the secret, but never both.
+        """Register a webhook whose deliveries are signed, or contain the secret, but never both.
 
-        A GitLab that can't sign passes over the signing token that it was sent. What was there
-        before is left until the new proof is there, so no delivery is without one.
+        A GitLab that cannot sign ignores the signing token. The previous signing token or secret
+        stays until the new one is set, so that no delivery is without one.
         """
         if hook.signing_token_present and not hook.token_present:
             return hook
@@ -390,8 +392,8 @@ class GitLabProvider:
         return self._http.explaining(partial(explanations.explain, question=question))
 
     def _token_details(self, http: HttpClient) -> tuple[list[str], datetime | None]:
-        """The token's scopes, and when it expires; nothing if GitLab does not return them, which
-        it does since 15.5.
+        """Return the token's scopes and expiry. GitLab returns them since 15.5; for earlier
+        versions, the result is empty.
 
         Sources: https://docs.gitlab.com/api/personal_access_tokens/#self-inform,
         https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
@@ -408,7 +410,8 @@ class GitLabProvider:
             return [], None
 
     def _project_pages(self, namespace: str | None, params: Parameters) -> Iterator[object]:
-        """Pages of projects, with keyset pagination except for groups, for which GitLab has none.
+        """Yield pages of projects, with keyset pagination except for groups, for which GitLab does
+        not have it.
 
         Sources: https://docs.gitlab.com/api/projects/#list-all-projects,
         https://docs.gitlab.com/api/groups/#list-projects,
@@ -424,13 +427,13 @@ class GitLabProvider:
             params={
                 **params,
                 "include_subgroups": str(self._config.include_subgroups).lower(),
-                "with_shared": "false",  # those are others', lent to the group
+                "with_shared": "false",  # projects of others that are shared with the group
             },
         )
         try:
             first = next(pages)
         except NotFound:
-            if "/" in namespace:  # no username holds one
+            if "/" in namespace:  # a username has no slash
                 raise
         else:
             yield first
@@ -453,11 +456,12 @@ class GitLabProvider:
             yield parse_answer(BranchAnswer, found, what="a branch").branch()
 
     def _branches(self, repository: RepositoryId, query: BranchQuery) -> Iterator[Branch]:
-        """All branches, or those that a search returns.
+        """Yield all branches, or those that a search returns.
 
-        By keyset, which branches have though it is documented for others alone; where they have
-        it not, the ``Link`` header is one of numbered pages. With a search the whole answer comes
-        on the first page, whatever its size, and a link all the same, to some of it again.
+        The request asks for keyset pagination, which works for branches although it is not
+        documented for them. If GitLab does not support it, the ``Link`` header is that of numbered
+        pages. With a search, the first page has all results, whatever its size, but also a link to
+        some of them again.
 
         Source: https://docs.gitlab.com/api/branches/#list-repository-branches
         """

@@ -1,4 +1,4 @@
-"""Where to clone from over SSH, and the keys that gitlab.com publishes.
+"""The addresses to clone from over SSH, and the keys that gitlab.com publishes.
 
 The keys are in ``known_hosts``. Source: https://docs.gitlab.com/user/gitlab_com/#ssh-known_hosts-entries
 """
@@ -19,11 +19,11 @@ def ssh_address(
     """The address of a repository.
 
     Only gitlab.com is known to have its SSH server at the same name and at the usual port. Other
-    servers are asked.
+    servers return the address in their API.
 
     Args:
         url: The server's address.
-        describe: Asks the server for a repository.
+        describe: Requests the description of a repository from the server.
     """
     return ssh_address_of(
         repository,

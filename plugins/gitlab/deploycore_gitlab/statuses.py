@@ -1,6 +1,6 @@
 """Commit statuses and deployments: how GitLab shows the deployment of a commit.
 
-Pure functions: deploycore's words in, GitLab's out.
+The functions have no side effects: they convert deploycore's statuses to GitLab's.
 
 Sources: https://docs.gitlab.com/api/commits/#set-commit-pipeline-status and
 https://docs.gitlab.com/api/deployments/
@@ -33,8 +33,8 @@ class DeploymentAnswer(AnswerModel):
     """A deployment of ``GET /projects/:id/deployments``.
 
     Attributes:
-        deployable: The job that deploys, where GitLab's own CI/CD does: nothing of ours, and
-            nothing that may be changed.
+        deployable: The job that deploys, if GitLab's own CI/CD does. Such a deployment is not
+            deploycore's, and must not be changed.
     """
 
     id: Annotated[int, Field(ge=1)]
@@ -50,7 +50,7 @@ class DeploymentAnswer(AnswerModel):
 def commit_status(status: CommitStatus) -> dict[str, str]:
     """The body of a status. Statuses of one name replace each other, so the name is the key.
 
-    An address that is longer than GitLab takes is left out, since a part of it leads nowhere.
+    An address that is too long for GitLab is left out, because a part of it would be useless.
     """
     body = {
         "state": STATES[status.state],
@@ -78,11 +78,11 @@ def present_deployment(
 ) -> DeploymentAnswer | None:
     """Find the environment's deployment for a report; ``None`` if it has to be created.
 
-    GitLab keeps no number of ours. So it is the newest of this commit that goes on; or the newest
-    of all, where that says already what is to be told.
+    GitLab does not store deploycore's number. So the newest deployment of this commit is updated;
+    or the newest of all, if it already has the state to report.
 
     Args:
-        newest: The newest first.
+        newest: The deployments, the newest first.
     """
     for each in newest:
         if each.sha == status.commit and each.deployable is None and not each.is_finished:

@@ -1,12 +1,12 @@
 """GitLab's webhooks: parse and verify deliveries, and subscribe to events.
 
-Pure functions and models of the JSON: a delivery in, events out. Models have just the fields
-that are read, in strict types.
+The functions have no side effects: they convert a delivery to events. The models have only the
+fields that are read, with strict types.
 
-GitLab has two proofs. Since 19.0 it signs a delivery with a signing token, by the Standard
-Webhooks specification; before, it sends a secret token along as it is, which says who sends but
-nothing of what is sent. The signing token is made of deploycore's secret, one way, so that what
-travels on older GitLabs can't sign on newer ones.
+GitLab has two ways to authenticate a delivery. Since 19.0, it signs a delivery with a signing
+token, by the Standard Webhooks specification. Earlier versions send a secret token, which
+authenticates the sender but not the content. The signing token is derived from deploycore's secret
+with a one-way function, so a secret that an older GitLab sends is not the signing token itself.
 
 Sources: https://docs.gitlab.com/user/project/integrations/webhooks/,
 https://docs.gitlab.com/user/project/integrations/webhook_events/ and
@@ -82,8 +82,8 @@ class _Project(AnswerModel):
 
 
 class _Push(AnswerModel):
-    """A branch or tag that was changed; of the latter ``before`` and ``after`` may be those of an
-    annotation, and ``checkout_sha`` is its commit."""
+    """A branch or tag that was changed. For a tag, ``before`` and ``after`` may be hashes of tag
+    objects, and ``checkout_sha`` is its commit."""
 
     object_kind: Literal["push", "tag_push"]
     before: CommitHash
@@ -105,7 +105,8 @@ class _Commit(AnswerModel):
 
 
 class _MergeRequest(AnswerModel):
-    """A merge request: no ``source`` if its fork was deleted, ``oldrev`` if commits changed."""
+    """A merge request. It has no ``source`` if its fork was deleted, and ``oldrev`` if its commits
+    changed."""
 
     iid: Annotated[int, Field(ge=1)]
     action: str | None = None
@@ -129,8 +130,9 @@ class HookAnswer(AnswerModel):
     """A webhook of ``GET /projects/:id/hooks``.
 
     Attributes:
-        alert_status: Whether GitLab has switched it off, after too many failures.
-        token_present, signing_token_present: Which proofs it has; GitLab tells from 19.0 on.
+        alert_status: Whether GitLab has disabled it after too many failures.
+        token_present, signing_token_present: Whether it has a secret token or a signing token.
+            GitLab 19.0 and later send these.
     """
 
     id: Annotated[int, Field(ge=1)]
@@ -147,7 +149,7 @@ class HookAnswer(AnswerModel):
 def is_proved(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
     """Whether a delivery is signed with one of the secrets, or has one as its token.
 
-    One that has a signature is held to it, whatever its token.
+    If a delivery has a signature, the signature must be valid, whatever its token is.
     """
     if "webhook-signature" in delivery.headers:
         return _is_signed(delivery, secrets)
@@ -178,7 +180,7 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
     """The body that creates or updates a webhook, without the secret token.
 
     Raises:
-        ConfigurationError: The secret is empty, or can't be sent in a header.
+        ConfigurationError: The secret is empty, or cannot be sent in a header.
     """
     value = secret.get_secret_value()
     if not value or not value.isascii() or not value.isprintable():
@@ -197,14 +199,14 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
 
 @as_documented("GitLab")
 def delivered(delivery: WebhookDelivery) -> Delivered:
-    """Parse a delivery; kinds that were not subscribed to have no events.
+    """Parse a delivery; other kinds than the subscribed ones have no events.
 
-    ``webhook-id`` and ``Idempotency-Key`` are the same where a delivery is sent again. Before
-    GitLab 17.4 there is neither: ``X-Gitlab-Webhook-UUID`` is another each time, and
-    ``X-Gitlab-Event-UUID`` the same for all events that one push has caused.
+    ``webhook-id`` and ``Idempotency-Key`` stay the same if a delivery is sent again. Before GitLab
+    17.4, neither exists: ``X-Gitlab-Webhook-UUID`` changes each time, and ``X-Gitlab-Event-UUID``
+    is the same for all events of a push.
 
     Raises:
-        UnexpectedAnswer: It is not as GitLab documents it.
+        UnexpectedAnswer: The delivery does not match GitLab's documentation.
     """
     headers = delivery.headers
     kind = headers.get("x-gitlab-event", "")

@@ -1,4 +1,4 @@
-"""What the tests share: a running sandbox, and providers opened on it."""
+"""Fixtures of the tests: a running sandbox, and providers that are connected to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def connect():
 
 @pytest.fixture
 def asked():
-    """The requests that a sandbox got: path and query of each, as they were sent."""
+    """The requests that a sandbox received: path and query of each, as they were sent."""
 
     def tell(sandbox):
         return [f"{request.path}?{request.query}".rstrip("?") for request in sandbox.requests]

@@ -1,4 +1,4 @@
-"""Answers as GitLab documents them in, deploycore's models out."""
+"""Responses from GitLab's documentation, and the models that they are converted to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person gives: three modes, and values that are refused before the first request."""
+"""Configurations of three modes, and values that are rejected before the first request."""
 
 from __future__ import annotations
 

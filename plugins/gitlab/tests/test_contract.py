@@ -1,7 +1,7 @@
-"""All that the contract asks, checked by deploycore's own kit."""
+"""Run deploycore's conformance kit."""
 
 from deploycore_gitlab.contract import GitLabContract
 
 
 class TestGitLab(GitLabContract):
-    """The checks are inherited; none is set aside."""
+    """The checks are inherited. None is set aside."""

@@ -1,4 +1,4 @@
-"""GitLab's refusals, as it words them, and what a person is told to do."""
+"""GitLab's error responses, and the errors and hints that explain them."""
 
 from __future__ import annotations
 

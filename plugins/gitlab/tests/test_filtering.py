@@ -1,4 +1,4 @@
-"""What GitLab's searches are asked: never more than what lets all through that is wanted."""
+"""Search terms for GitLab: no matching item may be left out."""
 
 from __future__ import annotations
 

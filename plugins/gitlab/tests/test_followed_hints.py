@@ -1,4 +1,4 @@
-"""What the hints of GitLab's refusals ask for is done, and what was refused works."""
+"""After the instruction in a hint of GitLab's errors was followed, the operation succeeds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The kit's checks of deployments, and of proofs of a host's own form, fail for a plugin that is
-wrong, and say why."""
+"""The kit's checks of deployments, and of signatures in a host's own form, fail for a faulty
+plugin, and say why."""
 
 from __future__ import annotations
 

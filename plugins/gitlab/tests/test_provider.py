@@ -1,4 +1,4 @@
-"""What GitLab alone has, over real sockets: namespaces, searches, pages, moves, tokens."""
+"""GitLab's own features, over real sockets: namespaces, searches, pages, moves and tokens."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_search_returns_each_branch_once_despite_duplicates(
 
 
 def _of_the_hook(sandbox, connect, **query):
-    """Past the core, which drops what comes again soon."""
+    """Calls the plugin without the core, which would remove repeated items."""
     provider = connect(sandbox)
     return list(
         provider._connection.hooks.list_branches(repository=SHOP, query=BranchQuery(**query))
@@ -309,7 +309,7 @@ def test_a_role_without_code_access_is_reported_as_too_low(sandbox, connect):
     assert "Reporter" in caught.value.hint
 
 
-# All over
+# All hooks
 
 
 def test_an_ip_rate_limit_is_reported(sandbox, connect):
@@ -320,7 +320,7 @@ def test_an_ip_rate_limit_is_reported(sandbox, connect):
 
 
 class BelowAPath(GitLabSandbox):
-    """As administrators install it where a host has more than GitLab."""
+    """A GitLab below a path, as on a host that also has other programs."""
 
     RELATIVE_URL = "/tools/gitlab"
 

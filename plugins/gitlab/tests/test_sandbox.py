@@ -1,4 +1,4 @@
-"""The sandbox refuses what GitLab refuses, and answers as it does."""
+"""The sandbox rejects what GitLab rejects, and sends the same responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def token(sandbox):
 
 @pytest.fixture
 def get(sandbox, token):
-    """Asks the API: ``get(path, headers=…, **query)``."""
+    """Sends a request to the API: ``get(path, headers=…, **query)``."""
 
     def ask(path, headers=None, **query):
         headers = {"PRIVATE-TOKEN": token} if headers is None else headers
@@ -37,7 +37,7 @@ def get(sandbox, token):
     return ask
 
 
-# Who may ask the API
+# Permissions for the API
 
 
 @pytest.mark.parametrize("how", ["private", "bearer"])
@@ -115,7 +115,7 @@ def test_the_minimum_permissions_are_those_documented(sandbox):
     }
 
 
-# What it answers
+# Responses
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def ask(sandbox, start):
 
 @pytest.fixture
 def listener():
-    """Where webhooks send to."""
+    """The listener to which webhooks send."""
     with Listener() as running:
         yield running
 

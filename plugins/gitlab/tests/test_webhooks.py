@@ -1,4 +1,5 @@
-"""Deliveries as GitLab documents them in, events out; proofs and subscriptions."""
+"""Deliveries in the form of GitLab's documentation, and their events; signatures and
+subscriptions."""
 
 from __future__ import annotations
 
@@ -378,7 +379,7 @@ def test_any_pushed_branch_is_reported_unchanged(before, after, branch):
     assert (change.name, change.before, change.after) == (branch, before, after)
 
 
-# Proofs
+# Signatures
 
 
 def signed(secret=SECRET, body=BODY, **changes):
@@ -401,7 +402,7 @@ def test_a_signature_follows_the_standard_webhooks_specification():
 
 
 def test_the_signing_token_hides_the_secret_and_is_stable():
-    # Or what was registered once would not be right any more.
+    # Otherwise, existing registrations would become invalid.
     known = "whsec_/27+aFBv7vIQTgto9tiuRgBxlBsYRIQjzQJb9lwQ03k="
     assert signing_token(SECRET).get_secret_value() == known
     assert signing_token(OTHER) != signing_token(SECRET)

@@ -33,7 +33,7 @@ MODES = tuple(GitLabSandbox.MODES)
 
 
 class Before19(GitLabSandbox):
-    """A GitLab that knows no signing tokens."""
+    """A GitLab without signing tokens."""
 
     SIGNS = False
 
@@ -231,7 +231,7 @@ def test_each_branch_of_a_push_is_delivered_separately_up_to_a_limit(
     told = [provider.parse_webhook(found) for found in listener.received]
     assert [event.changes[0].name for found in told for event in found.events] == ["a", "b", "c"]
     assert len({found.delivery for found in told}) == 3
-    # Which is why it can't stand for a delivery.
+    # So it cannot identify a delivery.
     assert len({found.headers["x-gitlab-event-uuid"] for found in listener.received}) == 1
 
 
@@ -269,7 +269,7 @@ def test_an_empty_secret_is_rejected_before_any_request(sandbox, connect, start)
     assert connect(sandbox).register_webhook(SHOP, URL, SecretStr("5e" * 32))
 
 
-# What is lacking
+# Missing permissions
 
 
 def calls(provider, commit):

@@ -1,7 +1,7 @@
-"""A sandbox of Bitbucket Cloud: a real server on loopback, for the demo, tests and trying out.
+"""A sandbox of Bitbucket Cloud: a real server on the loopback address, for the demo and for tests.
 
-It speaks the part of the REST API 2.0 that deploycore uses and git over smart HTTP, by the
-rules of each kind of credentials, and it can fail on request (``sandbox.faults``). Run it by
+It has the part of the REST API 2.0 that deploycore uses, and git over smart HTTP. It follows the
+rules for each kind of credentials, and can fail on request (``sandbox.faults``). To run it:
 ``python -m deploycore_bitbucket.sandbox``.
 """
 

@@ -1,7 +1,7 @@
 """``python -m deploycore_bitbucket.sandbox``: run the sandbox until Ctrl-C.
 
-Its credentials are made up at each start and open nothing but this sandbox; showing them is
-what the command is for.
+Its credentials are created at each start, and are valid only for this sandbox. So the command can
+print them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit code: 0 after Ctrl-C, 1 where the port can't be listened on.
+        The exit code: 0 after Ctrl-C, 1 if the port cannot be used.
     """
     options = _parser().parse_args(arguments)
     stopped = threading.Event()

@@ -1,7 +1,7 @@
-"""How Bitbucket judges each kind of credentials, for REST and for git.
+"""Bitbucket's checks of each kind of credentials, for REST and for git.
 
-The two expect different usernames for the same secret, and their refusals differ too. Messages
-are those that Bitbucket is known to send, word for word.
+REST and git expect different usernames for the same secret, and send different errors. The messages
+are Bitbucket's own.
 
 Sources: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/,
 https://support.atlassian.com/bitbucket-cloud/docs/using-access-tokens/ and
@@ -62,8 +62,8 @@ class Need:
         new: The scopes that an API token needs.
         old: The scopes that app passwords and access tokens need.
         person: Whether the credentials must belong to a person.
-        anonymous: Whether it answers without credentials.
-        no_access_token: Whether access tokens are refused, whatever their scopes.
+        anonymous: Whether it can be used without credentials.
+        no_access_token: Whether access tokens with any scopes are rejected.
     """
 
     new: tuple[str, ...]
@@ -138,7 +138,7 @@ def demand_scope(credential: Credential | None, need: Need) -> None:
     """Check whether a credential may use an endpoint.
 
     Raises:
-        Refusal: 401 or 403, it may not.
+        Refusal: The credential may not use it (401 or 403).
     """
     if credential is None:
         if need.anonymous:
@@ -156,7 +156,7 @@ def demand_git_scope(credential: Credential, need: Need) -> None:
     """Check whether a credential may fetch or push.
 
     Raises:
-        Refusal: 403, it may not.
+        Refusal: The credential may not do this (403).
     """
     if not _has_scopes(credential, need):
         raise text_refusal(403, LACKING_SCOPE)
@@ -172,13 +172,14 @@ def scope_headers(credential: Credential, need: Need) -> dict[str, str]:
 
 
 def demand_basic() -> Refusal:
-    """A refusal that asks a git client for Basic authentication."""
+    """Return an error that asks a git client for Basic authentication."""
     challenge = {"WWW-Authenticate": 'Basic realm="Bitbucket.org HTTP"'}
     return Refusal(with_headers(text_answer("Authentication required\n", 401), challenge))
 
 
 def _has_scopes(credential: Credential, need: Need) -> bool:
-    """Scopes of API tokens include nothing else; of the old ones, writing includes reading."""
+    """Return all granted scopes. A scope of an API token includes no other one. An old scope to
+    write includes the scope to read."""
     granted = set(credential.scopes)
     if credential.mode != "api-token":
         granted |= {scope.partition(":")[0] for scope in granted if ":write" in scope}

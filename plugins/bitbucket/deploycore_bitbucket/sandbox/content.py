@@ -1,4 +1,5 @@
-"""People, workspaces and repositories of the sandbox, and who may read which."""
+"""People, workspaces and repositories of the sandbox, and the repositories that each person may
+read."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ __all__ = ["Content"]
 
 
 class Content(PullRequestSandbox):
-    """Users, workspaces and repositories; a test adds them before or after the start."""
+    """Users, workspaces and repositories. They can be added before or after the start."""
 
     def __init__(self, *, port: int = 0, latency: float = 0.0) -> None:
         super().__init__(port=port, latency=latency)
@@ -40,7 +41,7 @@ class Content(PullRequestSandbox):
         """Add an owner of repositories.
 
         Args:
-            members: Its administrators; add other members by ``add_member``.
+            members: Its administrators. Add other members with ``add_member``.
         """
         administrators = {user.username: True for user in members}
         workspace = Workspace(slug, name or slug.title(), administrators)
@@ -57,14 +58,14 @@ class Content(PullRequestSandbox):
         """Let a person read the repositories of a workspace.
 
         Raises:
-            NotFound: There is no such workspace.
+            NotFound: The workspace does not exist.
         """
         known = self.workspace(workspace)
         members = {**known.members, user.username: administrator}
         self._workspaces[known.slug] = replace(known, members=members)
 
     def workspace(self, identifier: str) -> Workspace:
-        """The workspace of a slug, or of a UUID in braces.
+        """Return the workspace with a slug, or with a UUID in braces.
 
         Raises:
             NotFound: There is none.
@@ -104,7 +105,7 @@ class Content(PullRequestSandbox):
             files: The files of a first commit; by default the repository is empty.
 
         Raises:
-            NotFound: There is no such workspace.
+            NotFound: The workspace does not exist.
         """
         owner = self.workspace(owner).slug
         row = super().add_repository(
@@ -122,7 +123,7 @@ class Content(PullRequestSandbox):
         """Add many empty private repositories with numbered names.
 
         Raises:
-            NotFound: There is no such workspace.
+            NotFound: The workspace does not exist.
         """
         digits = len(str(count))
         for number in range(1, count + 1):
@@ -132,17 +133,18 @@ class Content(PullRequestSandbox):
     def commit(
         self, workspace: str, slug: str, branch: str, files: Mapping[str, File], message: str
     ) -> str:
-        """Commit as ``publish`` does, but create no repository if git forbids the branch's name.
+        """Commit like ``publish``, but without creating a repository if git does not allow the
+        branch's name.
 
         Raises:
-            NotFound: There is no such workspace.
+            NotFound: The workspace does not exist.
             ConfigurationError: Git does not allow the name of the branch.
         """
         branch_ref(branch)
         return self.publish(workspace, slug, branch, files, message)
 
     def readable(self, row: Repository) -> bool:
-        """Depends on the credential: see ``may_read``."""
+        """Return true: ``may_read`` decides by the credential."""
         return True
 
     def may_read(self, credential: Credential | None, row: Repository) -> bool:
@@ -160,7 +162,7 @@ class Content(PullRequestSandbox):
         return credential.username in self._workspaces[row.owner].members
 
     def by_identifier(self, workspace: str, identifier: str) -> Repository | None:
-        """The repository of a slug, or of a UUID in braces."""
+        """Return the repository with a slug, or with a UUID in braces."""
         if identifier.startswith("{"):
             rows = self.owned(workspace)
             return next((row for row in rows if repository_uuid(row) == identifier), None)

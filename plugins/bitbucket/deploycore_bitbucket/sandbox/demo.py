@@ -1,4 +1,4 @@
-"""The content of the demo: names that need escaping, and files of several kinds."""
+"""The content of the demo: names that must be escaped, and files of several kinds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deploycore.testing.repositories import Executable, File, Symlink
 __all__ = ["BRANCHES", "SHOP", "WEBSITE"]
 
 BRANCHES = ("feature/login", "release/2.0", "discount-50%", "fix-#17", "größe/日本語")
-"""Names that break what is not escaped; git itself allows no spaces."""
+"""Names that cause errors if they are not escaped. Git itself allows no spaces."""
 
 _PAGE = b"<!DOCTYPE html>\n<title>Shop</title>\n<h1>Welcome</h1>\n"
 

@@ -32,17 +32,17 @@ Page = Callable[[Sequence[StoredKey], Request, Callable[[StoredKey], Any]], Any]
 
 
 def needed(request: Request) -> Need:
-    """Which scopes a request takes."""
+    """Return the scopes that a request needs."""
     return _NEEDED.get(request.method, _TO_WRITE)
 
 
 def answer(
     request: Request, keys: DeployKeys, repository: Repository, number: str, page: Page
 ) -> Any:
-    """A JSON value, or an answer, for a caller who may ask.
+    """Return a JSON value or a response, for a caller with the required permission.
 
     Args:
-        number: That of a key; empty for the list.
+        number: The number of a key; empty for the list.
     """
     name = repository.full_name
     match request.method, number:

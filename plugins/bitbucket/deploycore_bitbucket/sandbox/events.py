@@ -1,6 +1,6 @@
-"""What the sandbox's webhooks say, in the shapes of Bitbucket's documentation.
+"""The events that the sandbox sends to webhooks, in the form of Bitbucket's documentation.
 
-Pure: rows and commits in, JSON objects out.
+The functions have no side effects: they convert rows and commits to JSON.
 
 Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
 """
@@ -44,7 +44,7 @@ def push(
     read: Read,
     origin: str,
 ) -> Event:
-    """``repo:push``, for all refs that one push has changed."""
+    """Return the event ``repo:push``, for all refs that a push has changed."""
     changes = [_change(update, repository, read, origin) for update in updates]
     body = {**_about(repository, actor, origin), "push": {"changes": changes}}
     return _event("repo:push", body)
@@ -61,7 +61,7 @@ def pull_request(
     """The events of a change.
 
     Args:
-        source: The repository that the commits come from; ``None`` if it is gone.
+        source: The repository that the commits come from; ``None`` if it was deleted.
     """
     told = pull_request_shape(change.row, repository, source, actor=actor, origin=origin)
     body = {**_about(repository, actor, origin), "pullrequest": told}
@@ -76,7 +76,7 @@ def pull_request_shape(
     actor: User | None,
     origin: str,
 ) -> dict[str, Any]:
-    """What events and the API both tell of a pull request."""
+    """Return the JSON that events and the API have in common for a pull request."""
     api = f"{origin}/2.0/repositories/{repository.full_name}/pullrequests/{row.number}"
     return {
         "type": "pullrequest",
@@ -132,7 +132,7 @@ def _repository(row: Repository, origin: str) -> Any:
 
 
 def _end(row: Repository | None, branch: str, commit: str, origin: str) -> Any:
-    """``source`` or ``destination``; their hashes are short."""
+    """Return ``source`` or ``destination``. Their hashes are short."""
     return {
         "branch": {"name": branch},
         "commit": {"type": "commit", "hash": commit[:SHORT_HASH]},

@@ -26,7 +26,7 @@ __all__ = ["RULES", "HooksApi", "needed_for_hooks", "signed"]
 RULES = DeliveryRules(
     timeout=10.0, attempts=3, attempt_header="X-Attempt-Number", body_bytes_most=256 * 1024
 )
-"""Bitbucket may not send bodies of more than 256 KB; the sandbox never does.
+"""Bitbucket may not send bodies larger than 256 KB. The sandbox never sends them.
 
 Source: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/"""
 
@@ -68,7 +68,8 @@ Page = Callable[[Sequence[Hook], Request, Callable[[Hook], Any]], Any]
 
 
 def needed_for_hooks(request: Request) -> Need:
-    """Which scopes a request takes; to write, also those of the events that are asked for."""
+    """Return the scopes that a request needs. A request that writes also needs those of its
+    events."""
     if request.method == "GET":
         return _READ
     if request.method == "DELETE":
@@ -83,12 +84,12 @@ def needed_for_hooks(request: Request) -> Need:
 
 @dataclass(frozen=True)
 class HooksApi:
-    """Answers what is below ``/repositories/{workspace}/{repo_slug}/hooks``."""
+    """Handles the requests below ``/repositories/{workspace}/{repo_slug}/hooks``."""
 
     webhooks: Webhooks
 
     def answer(self, request: Request, repository: Repository, uid: str, page: Page) -> Any:
-        """A JSON value, or an answer, for a caller who may ask.
+        """Return a JSON value or a response, for a caller with the required permission.
 
         Args:
             uid: The identifier of a webhook; empty for the list.
@@ -125,7 +126,7 @@ class HooksApi:
 
 
 def _changed(hook: Hook, body: Mapping[str, Any]) -> Hook:
-    """The hook with what was sent for it; what was not sent stays as it was."""
+    """Return the webhook with the fields of the request. Other fields do not change."""
     url, events = body.get("url", hook.url), body.get("events", list(hook.events))
     secret = body.get("secret", hook.secret)
     wrong = {}

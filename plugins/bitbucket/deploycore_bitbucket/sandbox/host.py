@@ -1,4 +1,5 @@
-"""Bitbucket without its API: credentials, the rules for git, the log, and the demo."""
+"""The part of the sandbox without the API: credentials, the rules for git, the log, and the
+demo."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ OAUTH = "/site/oauth2"
 OAUTH_RULES = OAuthRules(
     lifetime=7200, grace=600, token_length=2600, scope_field="scope", ports_matter=True
 )
-"""What Bitbucket does: refresh tokens change, and used ones are accepted for ten minutes."""
+"""Bitbucket's rules: refresh tokens change, and used ones are accepted for ten minutes."""
 CALLBACK = "http://127.0.0.1:8912/callback"
 LEAST_SCOPES = {"api-token": "read:repository:bitbucket"}
 OTHER_SCOPES = {"api-token": "read:pullrequest:bitbucket"}
@@ -85,11 +86,11 @@ ACCESS = {False: Access.FULL, True: Access.EXPIRED}
 
 @dataclass(frozen=True)
 class LoggedRequest(AnyLoggedRequest):
-    """A request that the sandbox got, without any secret.
+    """A request that the sandbox received, without secrets.
 
     Attributes:
         mode: The mode of the credential; ``None`` without one, or with an unknown one.
-        username: The username that was sent, if somebody has this name.
+        username: The username in the request, if a user has this name.
     """
 
     mode: str | None = None
@@ -97,10 +98,10 @@ class LoggedRequest(AnyLoggedRequest):
 
 
 class BitbucketHost(Content):
-    """Bitbucket without its API.
+    """The part of the sandbox without the API.
 
     Args:
-        app_passwords: ``working`` as they did until 2026, or ``removed`` as they are now.
+        app_passwords: ``working``, as until 2026, or ``removed``, as now.
 
     Attributes:
         oauth: The authorization server.
@@ -162,7 +163,7 @@ class BitbucketHost(Content):
         return self.url
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Hold what a scenario asks for in workspace acme, of which ada is a member."""
+        """Create the content of a scenario in workspace acme, of which ada is a member."""
         self._readers.clear()
         self._add_people()
         self.add_workspace(RIVAL)
@@ -191,7 +192,8 @@ class BitbucketHost(Content):
         return SandboxConnection(title, settings, self._workspace_for(credential))
 
     def connect(self, mode: str, access: Access) -> SandboxConnection:
-        """New credentials for workspace acme, and how to configure the provider with them."""
+        """Create credentials for workspace acme, and return how to configure the provider with
+        them."""
         found = super().connect(mode, access)
         return SandboxConnection(
             found.title, {**found.settings, "workspace": self.OWNER}, self.OWNER
@@ -269,7 +271,7 @@ class BitbucketHost(Content):
             may_list: Whether it may list the repositories of the workspace.
 
         Raises:
-            NotFound: There is no such workspace.
+            NotFound: The workspace does not exist.
         """
         slug = self.workspace(workspace).slug
         return self._add(
@@ -300,7 +302,7 @@ class BitbucketHost(Content):
         found = super().credential_of(secret)
         if isinstance(found, Credential) and found.mode != "oauth-client":
             return found
-        return None  # the secret of a client opens the token endpoint alone
+        return None  # the secret of a client is valid only at the token endpoint
 
     @property
     def secrets(self) -> Iterable[SecretStr]:
@@ -309,7 +311,7 @@ class BitbucketHost(Content):
     def add_sign_in(self, scopes: Collection[str] = OLD_SCOPES) -> Mapping[str, str | SecretStr]:
         """Register an OAuth client for mode ``oauth-user``.
 
-        Who signs in is ``oauth.account``.
+        The account that signs in is ``oauth.account``.
 
         Returns:
             The fields of the provider's ``Config``, without ``name``.
@@ -369,7 +371,7 @@ class BitbucketHost(Content):
     # The log
 
     def logged(self, request: Request, answer: Answer) -> LoggedRequest:
-        """Log an exchange, with whose it was."""
+        """Log an exchange, with the user who sent it."""
         username, secret = _sent(request)
         credential = self.credential_of(secret)
         known = super().logged(request, answer)
@@ -391,7 +393,8 @@ class BitbucketHost(Content):
         return ada
 
     def _workspace_for(self, credential: rows.Credential) -> str:
-        """An app password defaults to the workspace of the username; a token has no default."""
+        """Return the default workspace: for an app password, that of the username; a token has
+        none."""
         user = self._users.get(credential.username)
         if credential.mode != "api-token" or user is None:
             return credential.username
@@ -425,14 +428,14 @@ class BitbucketHost(Content):
 
 
 def surface(request: Request) -> str:
-    """Whether a request is for the API (``rest``), a token (``oauth``) or git (``git``)."""
+    """Return whether a request is for the API (``rest``), a token (``oauth``) or git (``git``)."""
     if request.path.startswith(f"{OAUTH}/"):
         return "oauth"
     return "rest" if request.segments[0] == API.strip("/") else "git"
 
 
 def _sent(request: Request) -> tuple[str | None, str]:
-    """The username and the secret of a request; no username is ``None`` only for Bearer."""
+    """Return the username and the secret of a request. The username is ``None`` only for Bearer."""
     scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
     username, secret = credentials_of(request)
     if scheme == "bearer":

@@ -1,4 +1,4 @@
-"""Bitbucket's refusals: its error object, and the messages that several addresses share."""
+"""Bitbucket's error responses: the error object, and the messages that several addresses share."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def error_answer(status: int, message: str, **more: Any) -> Answer:
 
 
 def refuse(status: int, message: str, **more: Any) -> Refusal:
-    """A refusal with Bitbucket's error object, to raise."""
+    """Return an error response with Bitbucket's error object, to raise."""
     return Refusal(error_answer(status, message, **more))
 
 
 def invalid(wrong: Mapping[str, str]) -> Refusal:
-    """A refusal that says what is wrong with each field, to raise."""
+    """Return an error response that names each invalid field, to raise."""
     message = "; ".join(f"{field}: {said}" for field, said in wrong.items())
     return refuse(400, message, fields={field: [said] for field, said in wrong.items()})
 
 
 def decoded(request: Request) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)

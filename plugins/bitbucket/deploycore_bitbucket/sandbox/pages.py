@@ -1,7 +1,8 @@
 """Paged collections, of the two kinds that Bitbucket has.
 
-List-based ones are random-access and tell ``size``, ``page`` and ``previous``. Iterator-based
-ones go forward only: their ``next`` holds a mark that tells nothing, and there is no count.
+List-based collections allow random access, and have ``size``, ``page`` and ``previous``.
+Iterator-based collections can only be read forward: their ``next`` has an opaque cursor, and they
+have no count.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
 """
@@ -32,15 +33,15 @@ def page_of(
     pagination: Pagination,
     most: int = MOST_PAGELEN,
 ) -> dict[str, Any]:
-    """The page that a request asks for.
+    """Return the page that a request asks for.
 
     Args:
         rows: The whole collection.
-        render: Makes the JSON object of a row; called for the rows of the page alone.
-        most: How many items a page has at most, whatever the request asks for.
+        render: Returns the JSON object of a row. It is called only for the rows of the page.
+        most: The maximum number of items in a page, whatever the request asks for.
 
     Raises:
-        Refusal: 400 where ``pagelen`` or the page is not valid.
+        Refusal: ``pagelen`` or the page is invalid (400).
     """
     pagelen = _number(request, "pagelen", DEFAULT_PAGELEN)
     if not 1 <= pagelen <= MOST_PAGELEN:

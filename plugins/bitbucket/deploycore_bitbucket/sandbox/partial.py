@@ -14,10 +14,10 @@ Tree = dict[str, Any]
 
 
 def select_fields(body: Any, fields: str) -> Any:
-    """Keep what ``fields`` names.
+    """Keep only the fields that ``fields`` names.
 
-    A list of plain names keeps these alone, so ``next`` must be named too. ``-x`` drops from
-    what is kept; ``+x`` adds to the default, which here has everything already.
+    A list of plain names keeps only these, so ``next`` must be named too. ``-x`` removes a field.
+    ``+x`` adds a field to the default, which here already has all fields.
     """
     names = [name for name in fields.split(",") if name]
     dropped = [name[1:] for name in names if name.startswith("-")]
@@ -30,7 +30,7 @@ def select_fields(body: Any, fields: str) -> Any:
 def _tree(names: Iterable[str]) -> Tree:
     """``values.a,values.b`` as ``{"values": {"a": {}, "b": {}}}``; an empty one means all."""
     root: Tree = {}
-    # The longest first, so that a name for the whole wins over names for its parts.
+    # The longest first, so that a name for an object has priority over names of its fields.
     for name in sorted(names, key=lambda name: -name.count(".")):
         *parents, last = name.split(".")
         place = root

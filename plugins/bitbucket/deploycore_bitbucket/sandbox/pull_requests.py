@@ -1,6 +1,6 @@
 """The REST API's pull requests of a repository.
 
-Merges are done when they are answered: ``async`` is refused.
+A merge is complete when its response is sent. ``async`` is rejected.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-pullrequests/
 """
@@ -29,7 +29,7 @@ STRATEGIES = (
     *("rebase_fast_forward", "rebase_merge"),
 )
 ONLY_ALONE = ("reviewers", "participants")
-"""What Bitbucket leaves out of lists."""
+"""The fields that Bitbucket leaves out of lists."""
 CLOSED = "This pull request is already closed."
 PARTS = ("commits", "approve", "diff", "diffstat", "comments", "activity", "merge", "decline")
 
@@ -43,19 +43,19 @@ Branches = Callable[[Repository], Mapping[str, str]]
 
 
 def needed_for_pull_requests(request: Request) -> Need:
-    """Which scopes a request takes."""
+    """Return the scopes that a request needs."""
     return _READ if request.method == "GET" else _WRITE
 
 
 @dataclass(frozen=True)
 class PullRequestsApi:
-    """Answers what is below ``/repositories/{workspace}/{repo_slug}/pullrequests``.
+    """Handles the requests below ``/repositories/{workspace}/{repo_slug}/pullrequests``.
 
     Args:
         rows: All pull requests of the sandbox.
-        find: A repository by its full name; ``None`` if it is gone.
-        branches: The branches of a repository, and their commits.
-        author: Who opened the pull requests of a repository.
+        find: Returns a repository by its full name; ``None`` if it does not exist.
+        branches: Returns the branches of a repository with their commits.
+        author: Returns the author of a repository's pull requests.
     """
 
     rows: PullRequests
@@ -64,7 +64,7 @@ class PullRequestsApi:
     author: Callable[[Repository], User | None]
 
     def answer(self, request: Request, repository: Repository, rest: str, page: Page) -> Any:
-        """A JSON value, or an answer, for a caller who may ask.
+        """Return a JSON value or a response, for a caller with the required permission.
 
         Args:
             rest: The address after ``pullrequests/``.
@@ -95,7 +95,7 @@ class PullRequestsApi:
         return self._shape(row, repository, request)
 
     def _listed(self, request: Request, repository: Repository) -> Sequence[PullRequest]:
-        """Those of each ``state`` that is named, by default ``OPEN``."""
+        """List those with a given ``state`` (default: ``OPEN``)."""
         pairs = parse_qsl(request.query_string)
         states = {text for name, text in pairs if name == "state"} or {"OPEN"}
         return [row for row in self.rows.of(repository.full_name) if _state(row) in states]
@@ -107,7 +107,8 @@ class PullRequestsApi:
         return row
 
     def _open(self, request: Request, repository: Repository) -> PullRequest:
-        """One that is open for the same branches gets the new title instead."""
+        """Open a pull request. If one is open for the same branches, it gets the new title
+        instead."""
         body = decoded(request)
         title, branch = body.get("title"), _name_at(body, "source", "branch")
         lacking = [name for name, text in (("title", title), ("source", branch)) if not text]
@@ -188,12 +189,14 @@ def _still_open(row: PullRequest) -> PullRequest:
 
 
 def _end(told: Mapping[str, Any]) -> Any:
-    """The same as in events, without the type of the commit, which is not described."""
+    """Return the same JSON as in events, without the commit's type, which is not in the API
+    description."""
     return {**told, "commit": {"hash": told["commit"]["hash"]}}
 
 
 def _name_at(body: Mapping[str, Any], *path: str) -> str:
-    """The text at a path, or the ``name`` of the object that is there; empty if there is none."""
+    """Return the text at a path, or the ``name`` of the object at the path; empty if there is
+    neither."""
     found: Any = body
     for part in path:
         found = found.get(part) if isinstance(found, dict) else None

@@ -30,17 +30,17 @@ _CONSTANTS: dict[str, bool] = {"true": True, "false": False}
 
 
 class InvalidQuery(ValueError):
-    """The query can't be read, or names a field that can't be asked for."""
+    """The query is malformed, or names a field that cannot be queried."""
 
 
 def filtered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[T]:
-    """Keep the rows that the parameter ``q`` asks for.
+    """Keep the rows that match the parameter ``q``.
 
     An example is ``name ~ "shop" AND (is_private = true OR slug != "x")``. ``AND`` takes
     precedence over ``OR``; ``~`` and ``!~`` ignore upper and lower case.
 
     Raises:
-        Refusal: 400, the query is malformed, or a field or an operator does not fit.
+        Refusal: The query is malformed, or a field or an operator is invalid (400).
     """
     text = request.query.get("q")
     if not text:
@@ -56,7 +56,7 @@ def ordered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[
     """Sort by the field of the parameter ``sort``, descending if its name starts with ``-``.
 
     Raises:
-        Refusal: 400, there is no such field.
+        Refusal: The field does not exist (400).
     """
     text = request.query.get("sort")
     if not text:
@@ -68,7 +68,7 @@ def ordered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[
         raise refuse(400, f"Invalid sort: {error}") from None
 
     def key(row: T) -> tuple[object, ...]:
-        # Only branches are known to sort their names in natural order.
+        # Bitbucket is known to sort only names of branches in natural order.
         found = str(read(row))
         return tuple(natural(found)) if len(fields) == 1 else (found,)
 
@@ -76,13 +76,14 @@ def ordered(rows: Sequence[T], request: Request, fields: Fields[T]) -> Sequence[
 
 
 def natural(text: str) -> list[tuple[bool, int, str]]:
-    """A key that puts ``branch10`` after ``branch2``."""
+    """Return a sort key with which ``branch10`` follows ``branch2``."""
     parts = re.findall(r"\d+|\D+", text)
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 class _Parser(Generic[T]):
-    """Recursive descent: expression = all-of (OR all-of)*; all-of = term (AND term)*."""
+    """A parser by recursive descent: expression = all-of (OR all-of)*; all-of = term (AND
+    term)*."""
 
     def __init__(self, text: str, fields: Fields[T]) -> None:
         self._tokens = [*_tokens(text), ("end", "")]

@@ -1,4 +1,4 @@
-"""People, workspaces and credentials, as the sandbox keeps them."""
+"""People, workspaces and credentials of the sandbox."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Credential(rows.Credential):
-    """A secret, and what it may do.
+    """A secret, and its permissions.
 
     Its ``username`` is the slug of the workspace for access tokens, and for tokens that OAuth
     clients obtain for themselves: they belong to no person.
     Its scopes are of the new style for API tokens, and otherwise of the old style.
 
     Attributes:
-        user: The person; ``None`` where they belong to none.
+        user: The person; ``None`` if the credentials do not belong to a person.
         repository: The slug of the only repository that an access token is for; ``None`` for
             all repositories of the workspace.
-        may_list: Whether it may list the repositories of the workspace, which Bitbucket refuses
-            to some access tokens of repositories.
+        may_list: Whether it may list the repositories of the workspace. Some access tokens of
+            repositories may not.
     """
 
     user: User | None = None
@@ -90,7 +90,7 @@ def repository_uuid(row: rows.Repository) -> str:
 
 
 def new_secret(mode: str) -> SecretStr:
-    """A random secret that looks like Bitbucket's: prefix, length, and ``=``, ``-``, ``_``."""
+    """Return a random secret in Bitbucket's form: prefix, length, and ``=``, ``-``, ``_``."""
     source, length = secret_source(), SECRET_CHARACTERS[mode]
     if mode == "app-password":
         return SecretStr(PREFIXES[mode] + source.token_hex(length // 2))

@@ -1,6 +1,6 @@
 """Bitbucket Cloud's REST API 2.0, as far as deploycore uses it.
 
-A test makes a sandbox, fills it, and talks to it over real sockets::
+A test creates a sandbox, adds content, and sends requests to it over real sockets::
 
     with Sandbox() as sandbox:
         ada = sandbox.add_user("ada")
@@ -8,8 +8,8 @@ A test makes a sandbox, fills it, and talks to it over real sockets::
         sandbox.commit("acme", "shop", "main", {"README.md": b"Shop"}, "Start")
         token = sandbox.add_api_token(ada)
 
-Shapes follow Atlassian's published description (the tests check every answer against it);
-messages and status codes are those that Bitbucket is known to send.
+The JSON has the form of Atlassian's published description; the tests check every response against
+it. Messages and status codes are those that Bitbucket sends.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/
 """
@@ -83,8 +83,8 @@ BRANCH_FIELDS: Fields[tuple[str, str]] = {"name": lambda row: row[0]}
 WORKSPACE_FIELDS: Fields[Workspace] = {"slug": lambda row: row.slug}
 
 Make = Callable[..., Any]
-"""Takes the request, the credential, and what the route's address names; returns a JSON value or
-an answer."""
+"""Takes the request, the credential, and the parts of the path that the route names. Returns a JSON
+value or a response."""
 
 
 class Sandbox(BitbucketHost):
@@ -92,12 +92,13 @@ class Sandbox(BitbucketHost):
 
     Args:
         port: The port to listen on; 0 for any free port.
-        app_passwords: ``working`` as they did until 2026, or ``removed`` as they are now.
+        app_passwords: ``working``, as until 2026, or ``removed``, as now.
         latency: Seconds that every answer waits.
         rate_budget: The number of REST requests that are answered before 429; ``None`` for all.
-        retry_after: The seconds to wait that 429 names; ``None`` to name none, as Bitbucket does.
+        retry_after: The seconds to wait in a response with 429; ``None`` to send none, like
+            Bitbucket.
         pagination: ``iterator`` makes every collection forward-only, with an opaque ``next``.
-        webhook_rules: How webhooks are delivered, if not as Bitbucket does.
+        webhook_rules: The rules for deliveries (default: Bitbucket's).
     """
 
     WEBHOOK_RULES = RULES
@@ -163,7 +164,7 @@ class Sandbox(BitbucketHost):
         return api
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Iterable[Event]:
-        """One event for all branches and tags of a push."""
+        """Return one event for all branches and tags of a push."""
         actor = self.somebody(repository)
         with self.git.commits(repository) as read:
             return [events.push(repository, updates, actor=actor, read=read, origin=self.url)]
@@ -179,18 +180,19 @@ class Sandbox(BitbucketHost):
 
     @property
     def deliveries(self) -> Sequence[Delivery]:
-        """What was sent to webhooks, or is about to be; ``webhooks.wait()`` for its end."""
+        """The deliveries that were sent or are waiting. ``webhooks.wait()`` waits until they are
+        sent."""
         return self.webhooks.deliveries
 
     def statuses(self, owner: str, slug: str, commit: str) -> Sequence[ShownStatus]:
         return self._statuses.shown(self.existing(owner, slug), commit)
 
     def update_pull_request(self, row: PullRequest, *, title: str) -> PullRequest:
-        """Change its title; new commits on its branch update it without this."""
+        """Change its title. New commits on its branch are added without a call."""
         return self.edit_pull_request(row, title=title)
 
     def decline_pull_request(self, row: PullRequest) -> PullRequest:
-        """Close it without merging; Bitbucket cannot reopen it."""
+        """Close it without merging. It cannot be reopened."""
         return self.close_pull_request(row)
 
     # Routes
@@ -400,7 +402,8 @@ class Sandbox(BitbucketHost):
 
 
 def _has_role(caller: Credential | None, workspace: Workspace, role: str) -> bool:
-    """Members may read; administrators of the workspace have every other role as well."""
+    """Whether a user has a role. Members may read; administrators of the workspace have all
+    roles."""
     if role not in ROLES:
         raise refuse(400, "Invalid role")
     if caller is None or caller.user is None:

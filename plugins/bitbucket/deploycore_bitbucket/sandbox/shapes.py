@@ -1,6 +1,6 @@
-"""The JSON objects of the API, in the shapes of Atlassian's published description.
+"""The JSON objects of the API, in the form of Atlassian's published description.
 
-Pure: a row of the sandbox's state in, a JSON object out.
+The functions have no side effects: they convert a row of the sandbox to JSON.
 
 Source: https://developer.atlassian.com/cloud/bitbucket/rest/
 """
@@ -79,7 +79,7 @@ def workspace_access(row: Workspace, origin: str, *, administrator: bool) -> Any
 
 
 def owner_of_repositories(row: Workspace, origin: str) -> dict[str, Any]:
-    """What the repositories of a workspace have in common."""
+    """Return the JSON that the repositories of a workspace have in common."""
     return {
         "owner": _team(row, origin),
         "workspace": workspace(row, origin),
@@ -96,12 +96,12 @@ def clone_origin_for(username: str, origin: str) -> str:
 def repository(
     row: Repository, owner: dict[str, Any], origin: str, *, clone_origin: str, empty: bool
 ) -> Any:
-    """A repository, as lists and its own address give it.
+    """Return a repository, as lists and its own address have it.
 
     Args:
-        owner: By ``owner_of_repositories``, made once for a whole list.
-        clone_origin: What the https clone link starts with, by ``clone_origin_for``.
-        empty: Whether there is no branch yet, and so no main branch.
+        owner: The result of ``owner_of_repositories``, which is computed once for a list.
+        clone_origin: The start of the https clone link, from ``clone_origin_for``.
+        empty: Whether there is no branch, and so no main branch.
     """
     api = f"{origin}/2.0/repositories/{row.full_name}"
     pages = f"{origin}/{row.full_name}"

@@ -37,7 +37,7 @@ Page = Callable[[Sequence[_Status], Request, Callable[[_Status], Any]], Any]
 
 
 class StatusesApi:
-    """Answers what is below ``…/commit/{commit}/statuses``."""
+    """Handles the requests below ``…/commit/{commit}/statuses``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class StatusesApi:
     def answer(
         self, request: Request, repository: Repository, commit: str, rest: str, page: Page
     ) -> Any:
-        """A JSON value, or an answer, about a commit that the repository has.
+        """Return a JSON value or a response about a commit that the repository has.
 
         Args:
             rest: The address after ``statuses/``.
@@ -69,7 +69,7 @@ class StatusesApi:
                     raise refuse(405, f"Method {request.method} is not allowed.")
 
     def shown(self, repository: Repository, commit: str) -> Sequence[ShownStatus]:
-        """What there is about a commit, the oldest first."""
+        """Return the statuses of a commit, the oldest first."""
         with self._lock:
             rows = self._statuses.get((repository.full_name, commit), {}).values()
             return [
@@ -89,7 +89,7 @@ def _is_about(row: _Status, ref: str | None) -> bool:
 
 
 def _put(known: dict[str, _Status], body: Mapping[str, Any], api: str) -> Answer:
-    """Add a status, or change the one of this key."""
+    """Add a status, or change the one with this key."""
     key, state = body.get("key"), body.get("state")
     wrong = {}
     if not isinstance(key, str) or not key:

@@ -1,4 +1,5 @@
-"""The check itself: it lets the sandbox pass, and catches what is not as described."""
+"""The check against the API's description: it accepts the sandbox's responses, and finds responses
+that do not match."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def description(bitbucket_description):
 
 @pytest.fixture
 def exchange(sandbox, get, monkeypatch):
-    """Asks for a path and gives what a watcher of the sandbox saw."""
+    """Returns a function that requests a path and returns the exchange that a watcher of the
+    sandbox saw."""
     token = sandbox.add_access_token("acme")
     sandbox.add_repository("acme", "shop", files={"a": b"1"})
     seen = []

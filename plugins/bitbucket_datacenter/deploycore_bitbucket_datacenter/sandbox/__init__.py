@@ -1,8 +1,7 @@
-"""A Bitbucket Data Center on loopback: for the demo, for ``deploycore sandbox``, and for the
-conformance kit.
+"""A sandbox of Bitbucket Data Center, for the demo, ``deploycore sandbox`` and the conformance kit.
 
-Only what Bitbucket Data Center alone has is here; all the rest is deploycore's ``Sandbox``. Its
-answers have the fields of Atlassian's description of the API, version 9.4.
+This package has only what is specific to Bitbucket Data Center; deploycore's ``Sandbox`` does the
+rest. The responses have the fields of Atlassian's API description, version 9.4.
 """
 
 from deploycore.testing.pull_requests import PullRequest

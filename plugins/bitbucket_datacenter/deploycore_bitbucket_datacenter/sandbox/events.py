@@ -1,6 +1,6 @@
-"""What the sandbox's webhooks say, in the shapes of Atlassian's documentation.
+"""The events that the sandbox sends to webhooks, in the form of Atlassian's documentation.
 
-Pure: rows and JSON in, events out.
+The functions have no side effects: they convert rows and JSON to events.
 
 Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
 """
@@ -31,7 +31,7 @@ NAMES: Mapping[Action, str] = {
 """Bitbucket has no event for ``reopened``."""
 
 TimeFormat = Literal["milliseconds", "iso"]
-"""How times are written: as numbers up to version 9, as texts from 10 on."""
+"""The form of times: numbers up to version 9, texts from version 10 on."""
 
 TIMES: Mapping[TimeFormat, int | str] = {
     "milliseconds": shapes.MADE,
@@ -40,7 +40,7 @@ TIMES: Mapping[TimeFormat, int | str] = {
 
 
 def push(repository: Mapping[str, Any], updates: Sequence[RefUpdate], times: TimeFormat) -> Event:
-    """``repo:refs_changed``, for all refs that one push has changed."""
+    """Return the event ``repo:refs_changed``, for all refs that a push has changed."""
     changes = [_change(update) for update in updates]
     newest = next((each["toHash"] for each in changes if each["type"] != "DELETE"), None)
     commits = [] if newest is None else [_commit(newest, times)]
@@ -49,7 +49,7 @@ def push(repository: Mapping[str, Any], updates: Sequence[RefUpdate], times: Tim
 
 
 def pull_request(action: Action, told: Mapping[str, Any], times: TimeFormat) -> Sequence[Event]:
-    """The events of a change of a pull request; none where Bitbucket has none.
+    """Return the events of a change of a pull request; none if Bitbucket has no event for it.
 
     Args:
         told: The pull request, as JSON.
@@ -61,7 +61,7 @@ def pull_request(action: Action, told: Mapping[str, Any], times: TimeFormat) -> 
 
 
 def ping() -> Event:
-    """What the button *Test connection* sends."""
+    """Return the event that the button *Test connection* sends."""
     return Event("diagnostics:ping", b'{"test": true}', _headers("diagnostics:ping"))
 
 

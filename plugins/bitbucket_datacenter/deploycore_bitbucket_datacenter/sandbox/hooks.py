@@ -21,7 +21,7 @@ from deploycore_bitbucket_datacenter.webhooks import EVENTS
 __all__ = ["RULES", "HooksApi", "body_of", "signed"]
 
 RULES = DeliveryRules(timeout=20.0, attempts=1)
-"""What failed is not sent again."""
+"""Failed deliveries are not sent again."""
 
 OTHER_EVENTS = ("repo:modified", "repo:forked", "pr:reviewer:updated", "pr:comment:added")
 
@@ -30,10 +30,11 @@ Refused = Callable[[int, str], Refusal]
 
 @dataclass(frozen=True)
 class HooksApi:
-    """Answers about the webhooks of a repository; the caller may ask.
+    """Handles requests about the webhooks of a repository. The caller's permission has been
+    checked.
 
     Args:
-        refused: Makes a refusal in the API's form.
+        refused: Returns an error response in the API's form.
     """
 
     webhooks: Webhooks
@@ -46,7 +47,7 @@ class HooksApi:
         return json_answer(self.shape(self.webhooks.put(self._changed(hook, request))))
 
     def change(self, request: Request, row: Repository, id: str) -> Answer:
-        """``PUT``; the secret stays where none is sent."""
+        """``PUT``. Without a secret in the request, the secret does not change."""
         changed = self._changed(self.found(row, id), request)
         return json_answer(self.shape(self.webhooks.put(changed)))
 
@@ -59,7 +60,7 @@ class HooksApi:
         """A webhook of the repository.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         hook = self.webhooks.find(row.full_name, id)
         if hook is None:
@@ -105,10 +106,10 @@ class HooksApi:
 
 
 def body_of(request: Request, refused: Refused) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)
@@ -120,7 +121,7 @@ def body_of(request: Request, refused: Refused) -> Mapping[str, Any]:
 
 
 def signed(hook: Hook, body: bytes) -> Mapping[str, str]:
-    """The headers that each delivery has of its own; no proof where there is no secret."""
+    """Return the headers that differ for each delivery. Without a secret, there is no signature."""
     headers = {"X-Request-Id": str(uuid4())}
     if hook.secret is not None:
         headers["X-Hub-Signature"] = f"sha256={hmac_sha256(hook.secret, body)}"

@@ -1,4 +1,4 @@
-"""Pages as Bitbucket Data Center gives them: by the number of the first item, not by links."""
+"""Pages in the form of Bitbucket Data Center: with the number of the first item, not with links."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NextPageStart:
-    """``nextPageStart`` and ``isLastPage``; a link from elsewhere is put where the number belongs.
+    """``nextPageStart`` and ``isLastPage``. A link from a fault takes the place of the number.
 
     Attributes:
-        parameter: The parameter by which a client sends the number.
+        parameter: The query parameter in which a client sends the number.
     """
 
     parameter: str = "start"
@@ -46,7 +46,7 @@ class NextPageStart:
         return replace(answer, body=json.dumps(body).encode())
 
     def _start(self, url: str) -> int | str:
-        """The number in a link; a text that is no link of such a page as it is."""
+        """Return the number in a link. A text that is not such a link is returned unchanged."""
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -65,11 +65,11 @@ def page(
     sizes: Pages,
     refuse: Callable[[int, str], Refusal],
 ) -> Answer:
-    """The page of a listing that a request asks for.
+    """Return the page of a listing that a request asks for.
 
     Args:
-        sizes: How many items a page has by default and at most.
-        refuse: Makes a refusal in the API's form.
+        sizes: The default and the maximum number of items in a page.
+        refuse: Returns an error response in the API's form.
     """
 
     def number(name: str, default: int) -> int:

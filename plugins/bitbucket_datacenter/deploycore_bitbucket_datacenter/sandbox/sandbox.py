@@ -1,4 +1,4 @@
-"""The sandbox's addresses and refusals, and what tests and the demo do with it."""
+"""The sandbox's addresses and error responses, and its methods for tests and the demo."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
     """Bitbucket Data Center's API, as far as the provider uses it.
 
     Attributes:
-        basic: Whether Basic authentication is turned on; version 10 has it off by default.
+        basic: Whether Basic authentication is turned on. In version 10, it is off by default.
         tells_default_branch: Whether a repository's JSON has its default branch.
-        has_builds: Whether build statuses have an address below a repository, as from 7.4 on.
+        has_builds: Whether build statuses have an address below a repository, as in version 7.4 and
+            later.
         knows_cancelled: Whether ``CANCELLED`` is a state of a build.
-        times: How webhooks write times.
+        times: The form of times in deliveries.
     """
 
     MODES = {
@@ -87,7 +88,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
 
     @property
     def base_url(self) -> str:
-        """What to configure, with its context path."""
+        """The base URL to configure, with the context path."""
         return f"{self.url}{CONTEXT}"
 
     def settings(self, credential: Credential) -> Mapping[str, str | SecretStr]:
@@ -97,14 +98,14 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return {**where, "token": credential.secret}
 
     def new_secret(self, mode: str) -> SecretStr:
-        """A token has a prefix, and characters of Base64."""
+        """Return a token, which has a prefix and characters of Base64."""
         source = secret_source()
         made = source.token_urlsafe(12 if mode == "password" else 33)
         return SecretStr(made if mode == "password" else f"{self.PREFIX}{made}")
 
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """Project and repository tokens only as Bearer; passwords only as Basic; the tokens of
-        users as both."""
+        """Accept project and repository tokens only with Bearer, passwords only with Basic, and the
+        tokens of users with both."""
         username, secret = credentials_of(request)
         credential = self.credential_of(secret)
         if credential is None:
@@ -125,11 +126,11 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return self.refusal(401, WRONG)
 
     def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
-        """401 for somebody who is signed in, as ``X-AUSERNAME`` tells."""
+        """Return 401 with ``X-AUSERNAME``, which shows that the caller is signed in."""
         return self.refusal(401, NOT_PERMITTED)
 
     def answer(self, request: Request) -> Answer:
-        """Refuse Basic where it is off, and name whoever is signed in."""
+        """Reject Basic if it is off, and add the header with the signed-in user."""
         is_basic = request.headers.get("authorization", "").lower().startswith("basic ")
         if is_basic and not self.basic:
             if is_git_request(request):
@@ -144,12 +145,12 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return with_headers(found, {"X-AUSERNAME": self.account(credential)}) if is_known else found
 
     def account(self, credential: Credential | None) -> str:
-        """The username of a credential; tokens of projects have an account of their own."""
+        """Return the username of a credential. Tokens of projects have their own accounts."""
         is_person = credential is None or credential.mode != "access-token"
         return shapes.USER if is_person else f"access-token-user%2F{self.OWNER.lower()}"
 
     def owned(self, owner: str) -> Sequence[Repository]:
-        """The repositories of a project, whatever the case of its key."""
+        """Return the repositories of a project. The case of its key is ignored."""
         key = self._key(owner)
         if key is None:
             raise self.refused(404, f"Project {owner} does not exist.")
@@ -158,7 +159,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return super().owned(key)
 
     def repository(self, owner: str, slug: str) -> Repository:
-        """A repository that callers may see; 401 for one that they may not."""
+        """Return a repository that callers may see; respond with 401 for any other."""
         row = self._found(owner, slug)
         if row is None:
             raise self.refused(404, f"Repository {owner}/{slug} does not exist.")
@@ -167,7 +168,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return row
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
-        """``/scm/{project}/{slug}``, whose project key is shown in lower case."""
+        """Return ``/scm/{project}/{slug}``, with the project key in lower case."""
         owner, _, slug = name.removeprefix(SCM).partition("/")
         row = self._found(owner, slug) if name.startswith(SCM) else None
         full_name = f"{owner}/{slug}" if row is None else row.full_name
@@ -180,7 +181,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return signed(hook, body)
 
     def ping(self, hook: Hook) -> None:
-        """Send what the button *Test connection* of a webhook sends."""
+        """Send the delivery of a webhook's button *Test connection*."""
         self.webhooks.send(hook, events.ping())
 
     def pull_request_events(
@@ -217,7 +218,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
             f"GET {REPO}/pull-requests/{{number}}": self._one_pull,
         }
 
-    # The answers.
+    # Responses.
 
     def _properties(self, request: Request) -> Answer:
         told = {"version": self.VERSION, "buildNumber": "9004000", "displayName": "Bitbucket"}
@@ -234,7 +235,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return self.page(request, keys, self._project_json)
 
     def _all(self, request: Request) -> Answer:
-        """What is not permitted is left out."""
+        """Leave out everything that is not permitted."""
         credential = self.caller(request)
         rows = self._readable() if REPOSITORY_READ in credential.scopes else []
         return self.page(request, rows, self._repository_json)
@@ -327,7 +328,7 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
         return Answer(204, {})
 
     def _add_older_build(self, request: Request, commit: str) -> Answer:
-        """Of a commit, in whichever repositories it is."""
+        """Return the statuses of a commit in any repository."""
         self.caller(request)
         shown = self._build(request)
         for row in self._readable():
@@ -365,19 +366,20 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
             raise self.refused(404, f"No pull request with ID {number} was found.")
         return json_answer(self._pull_json(found))
 
-    # What the answers are made of.
+    # Parts of responses.
 
     def _may(
         self, request: Request, project: str, slug: str, permission: str = REPOSITORY_READ
     ) -> Repository:
-        """A repository, for who has a permission; first it has to be there."""
+        """Return a repository for a caller with a permission. It is checked first whether the
+        repository exists."""
         self.caller(request)
         row = self.repository(project, slug)
         self.caller(request, permission)
         return row
 
     def _key(self, owner: str) -> str | None:
-        """The key of a project, whatever its case."""
+        """Return the key of a project. Case is ignored."""
         return next((key for key in self.owners if key.lower() == owner.lower()), None)
 
     def _found(self, owner: str, slug: str) -> Repository | None:
@@ -408,8 +410,8 @@ class BitbucketDataCenterSandbox(PullRequestSandbox):
 
 
 def _filtered(request: Request, rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those whose names have the text that is asked for, in any case; the exact one first, if that
-    is asked for."""
+    """Return the items whose names contain the requested text; case is ignored. If requested, the
+    exact match is first."""
     wanted = request.query.get("filterText", "").lower()
     found = [row for row in rows if wanted in row[0].lower()]
     if request.query.get("boostMatches") == "true":

@@ -1,4 +1,4 @@
-"""What the sandbox's rows look like in Bitbucket's JSON: the schemas of its API's description."""
+"""The sandbox's rows in Bitbucket's JSON: the schemas of the API description."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def user() -> dict[str, Any]:
 
 
 def project(key: str, number: int, url: str) -> dict[str, Any]:
-    """``RestProject``; that of a person has its owner besides.
+    """Return ``RestProject``. The project of a person also has its owner.
 
     Args:
         url: The base URL of the server.
@@ -70,7 +70,7 @@ def repository(
     """``RestRepository``.
 
     Args:
-        default_branch: ``None`` for a server whose answers do not have it.
+        default_branch: The default branch; ``None`` for a server that does not send it.
     """
     known = RepositoryId(owner=row.owner, slug=row.slug)
     clone = clone_address(url, known)
@@ -129,7 +129,7 @@ def pull_request(
 
     Args:
         target: The repository that it is for, as JSON.
-        source: The one that its commits come from; ``None`` if it is gone.
+        source: The repository that its commits come from, as JSON; ``None`` if it was deleted.
     """
     told = {
         "id": row.number,

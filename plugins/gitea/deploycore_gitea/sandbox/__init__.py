@@ -1,8 +1,8 @@
-"""A Gitea on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
+"""A sandbox of Gitea, for the demo, ``deploycore sandbox`` and the conformance kit.
 
-Only what Gitea alone has is here; all the rest is deploycore's ``Sandbox``. It answers as Gitea
-1.26 does: its fields are those of the definitions in Gitea's own description of the API, and its
-messages those of Gitea's sources.
+This package has only what is specific to Gitea; deploycore's ``Sandbox`` does the rest. It responds
+like Gitea 1.26: the fields come from Gitea's API description, the messages from Gitea's source
+code.
 """
 
 from deploycore.testing.pull_requests import PullRequest

@@ -1,7 +1,8 @@
-"""What the sandbox's webhooks say, in the shapes of Gitea's ``modules/structs/hook.go``.
+"""The events that the sandbox sends to webhooks, in the form of Gitea's
+``modules/structs/hook.go``.
 
-Pure: rows and commits in, JSON objects out. Which of them are sent, and in which order, is as in
-Gitea's ``services/repository/push.go``.
+The functions have no side effects: they convert rows and commits to JSON. The events and their
+order are those of Gitea's ``services/repository/push.go``.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ Read = Callable[[str], CommitDetails]
 
 @dataclass(frozen=True)
 class About:
-    """What all events of a repository tell.
+    """The facts that all events of a repository contain.
 
     Attributes:
-        url: Where the server is.
-        actor: Who did it.
+        url: The address of the server.
+        actor: The user who caused the event.
     """
 
     row: Repository
@@ -50,10 +51,10 @@ class About:
 
 
 def of_ref(about: About, update: RefUpdate, read: Read) -> Iterator[Event]:
-    """The events of one branch or tag, in their order.
+    """Return the events of one branch or tag, in order.
 
-    A branch that is deleted is told by ``delete`` alone, a tag by ``push`` too; a tag that is
-    moved is told as one that was made.
+    A deleted branch causes only ``delete``; a deleted tag also causes ``push``. A moved tag is
+    reported like a new one.
     """
     if update.after is None:
         if update.kind == "tag":
@@ -79,8 +80,8 @@ def of_pull_request(
     """An event of a pull request.
 
     Args:
-        source: Where the commits come from; ``None`` where that is gone.
-        branch_exists: Whether its branch is still there.
+        source: The repository that the commits come from; ``None`` if it was deleted.
+        branch_exists: Whether its branch still exists.
     """
     row, action = change.row, ACTIONS.get(change.action, change.action)
     kind = "pull_request_sync" if change.action == "pushed" else "pull_request"
@@ -93,11 +94,11 @@ def of_pull_request(
 def pull_request(
     about: About, row: PullRequest, *, source: Repository | None, branch_exists: bool
 ) -> dict[str, Any]:
-    """A pull request, as events and the API tell of it (``PullRequest`` in the API's description).
+    """Return a pull request as events and the API have it (``PullRequest`` in the API description).
 
     Args:
-        source: Where the commits come from; ``None`` where that is gone.
-        branch_exists: Whether its branch is still there.
+        source: The repository that the commits come from; ``None`` if it was deleted.
+        branch_exists: Whether its branch still exists.
     """
     exists = source is not None and branch_exists
     page = f"{about.url}/{row.repository}/pulls/{row.number}"

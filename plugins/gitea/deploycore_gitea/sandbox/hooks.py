@@ -1,6 +1,6 @@
 """The API's webhooks of a repository, as in Gitea's ``routers/api/v1/utils/hook.go``.
 
-To change one is not to change its secret: Gitea passes over that.
+Changing a webhook does not change its secret: Gitea ignores that field.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deploycore_gitea.sandbox.shapes import MADE
 __all__ = ["RULES", "HooksApi", "body_of", "signed"]
 
 RULES = DeliveryRules(timeout=5.0, attempts=1)
-"""``DELIVER_TIMEOUT``; what failed is not sent again, unless a person asks for it."""
+"""``DELIVER_TIMEOUT``. Failed deliveries are sent again only at a person's request."""
 
 PULL_REQUESTS = {
     "pull_request_only": "pull_request",
@@ -46,10 +46,11 @@ Refused = Callable[[int, str], Refusal]
 
 @dataclass(frozen=True)
 class HooksApi:
-    """Answers what is below ``/repos/{owner}/{repo}/hooks``; the caller may ask.
+    """Handles the requests below ``/repos/{owner}/{repo}/hooks``. The caller's permission has been
+    checked.
 
     Args:
-        refused: Makes a refusal in the API's form.
+        refused: Returns an error response in the API's form.
     """
 
     webhooks: Webhooks
@@ -90,7 +91,7 @@ class HooksApi:
         """A webhook of the repository.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         for hook in self.webhooks.of(row.full_name):
             if hook.id == id:
@@ -99,7 +100,7 @@ class HooksApi:
 
     @staticmethod
     def shape(hook: Hook) -> dict[str, Any]:
-        """``Hook``, which never has its secret."""
+        """Return ``Hook``, without its secret."""
         return {
             "id": int(hook.id),
             "type": hook.description,
@@ -113,7 +114,8 @@ class HooksApi:
         }
 
     def _changed(self, hook: Hook, body: Mapping[str, Any]) -> Hook:
-        """The hook with what was sent for it; events that are not sent are ``push`` again."""
+        """Return the webhook with the fields of the request. Without events, it is reset to
+        ``push``."""
         config = body.get("config")
         given = config if isinstance(config, Mapping) else {}
         url = given.get("url", hook.url)
@@ -130,10 +132,10 @@ class HooksApi:
 
 
 def body_of(request: Request, refused: Refused) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 422, there is none.
+        Refusal: The body is not a JSON object (422).
     """
     try:
         body = json.loads(request.body)
@@ -145,7 +147,7 @@ def body_of(request: Request, refused: Refused) -> Mapping[str, Any]:
 
 
 def _expanded(asked: Sequence[object]) -> tuple[str, ...]:
-    """The types of events that a list of names stands for; unknown names are passed over."""
+    """Return the types of events for a list of names; unknown names are ignored."""
     pulls = [
         type for name, type in PULL_REQUESTS.items() if name in asked or "pull_request" in asked
     ]
@@ -153,7 +155,8 @@ def _expanded(asked: Sequence[object]) -> tuple[str, ...]:
 
 
 def signed(hook: Hook, body: bytes) -> Mapping[str, str]:
-    """The headers that each delivery has of its own: empty proofs where there is no secret."""
+    """Return the headers that differ for each delivery. Without a secret, the signatures are
+    empty."""
     sha256 = sha1 = ""
     if hook.secret is not None:
         sha256 = hmac_sha256(hook.secret, body)

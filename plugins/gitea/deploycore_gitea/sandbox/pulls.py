@@ -1,4 +1,4 @@
-"""Pull requests over REST, as Gitea and Forgejo have them.
+"""The REST API for pull requests, as in Gitea and Forgejo.
 
 Source: the operations ``repoListPullRequests``, ``repoCreatePullRequest``,
 ``repoGetPullRequest``, ``repoEditPullRequest``, ``repoPullRequestIsMerged`` and
@@ -22,12 +22,12 @@ Refuse = Callable[[int, str], Refusal]
 
 
 class PullRequestsApi:
-    """The answers about pull requests; who may ask is judged by the caller.
+    """Handles requests about pull requests. The caller of its methods checks permissions.
 
     Args:
         rows: All pull requests of the sandbox.
-        find: A repository by its full name; ``None`` if it is gone.
-        refuse: A refusal in the API's form.
+        find: Returns a repository by its full name; ``None`` if it does not exist.
+        refuse: Returns an error response in the API's form.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class PullRequestsApi:
         self._refuse = refuse
 
     def listed(self, request: Request, repository: Repository) -> list[PullRequest]:
-        """Those of a ``state``, by default ``open``."""
+        """List the pull requests with a ``state`` (default: ``open``)."""
         state = request.query.get("state", "open")
         rows = self._rows.of(repository.full_name)
         return [row for row in rows if state == "all" or row.is_open == (state == "open")]
@@ -51,7 +51,8 @@ class PullRequestsApi:
         return row
 
     def open(self, request: Request, repository: Repository) -> PullRequest:
-        """From ``head``, which is a branch or ``owner:branch`` of a fork, into ``base``."""
+        """Open a pull request from ``head``, which is a branch or ``owner:branch`` of a fork, into
+        ``base``."""
         body = body_of(request, self._refuse)
         head, base = str(body.get("head") or ""), str(body.get("base") or "")
         if not head or not base:
@@ -68,7 +69,7 @@ class PullRequestsApi:
             raise self._refuse(404, head) from None
 
     def edit(self, request: Request, row: PullRequest) -> PullRequest:
-        """Another ``title``, ``base`` or ``state``; what was merged stays so."""
+        """Change ``title``, ``base`` or ``state``. A merged pull request stays merged."""
         body = body_of(request, self._refuse)
         texts = {"title": body.get("title"), "target_branch": body.get("base")}
         changes = {name: str(text) for name, text in texts.items() if text}
@@ -101,7 +102,7 @@ class PullRequestsApi:
         return json_answer(None, 200)
 
     def merged(self, row: PullRequest) -> Answer:
-        """Whether it is merged: 204 or 404."""
+        """Return whether it is merged: 204 or 404."""
         if not row.is_merged:
             raise self._refuse(404, "")
         return Answer(204, {}, b"")

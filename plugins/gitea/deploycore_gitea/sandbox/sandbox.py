@@ -1,4 +1,4 @@
-"""The sandbox's addresses and refusals, and what tests and the demo do with it."""
+"""The sandbox's addresses and error responses, and its methods for tests and the demo."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NO_WRITER = "user should have a permission to write to a repo"
 
 
 class _PullRequests(PullRequests):
-    """They close with the branches that they come from."""
+    """Pull requests that are closed when their source branches are deleted."""
 
     def branch_deleted(self, row: PullRequest) -> None:
         self.close(row)
@@ -57,8 +57,8 @@ class GiteaSandbox(PullRequestSandbox):
     """Gitea's API, as far as the provider uses it.
 
     Attributes:
-        two_factor: Whether accounts have two-factor authentication, so that a password alone
-            is refused.
+        two_factor: Whether accounts have two-factor authentication, so that a password alone is
+            rejected.
     """
 
     MODES = {"token": "Access token", "basic": "Username and password"}
@@ -85,20 +85,21 @@ class GiteaSandbox(PullRequestSandbox):
         return {**where, "token": credential.secret}
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
-        """A password goes with its username or email address, and a token with any username."""
+        """Accept a password with its username or email address, and a token with any username."""
         if credential.mode == "basic":
             return [credential.username, f"{credential.username}@example.com"]
         return None
 
     def new_secret(self, mode: str) -> SecretStr:
-        """A token is 40 hexadecimal digits."""
+        """Return a token of 40 hexadecimal digits."""
         source = secret_source()
         return SecretStr(source.token_hex(20) if mode == "token" else source.token_urlsafe(12))
 
     def add_sign_in(
         self, scopes: Collection[str] = SCOPES, *, is_public: bool = False
     ) -> Mapping[str, str | SecretStr]:
-        """Register an OAuth2 application for mode ``oauth``. Who signs in is ``oauth.account``.
+        """Register an OAuth2 application for mode ``oauth``. The account that signs in is
+        ``oauth.account``.
 
         Returns:
             The fields of the provider's ``Config``, without ``name``.
@@ -133,16 +134,16 @@ class GiteaSandbox(PullRequestSandbox):
         return super().granted(mode, access)
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Repositories have no name for people beside the one in their address."""
+        """Create a repository whose name for people is the one in its address."""
         return tuple(replace(row, name="") for row in super().arrange(scenario))
 
     def refusal(self, status: int, message: str) -> Answer:
-        """In Gitea's words, which are the same for all that is not there."""
+        """Return Gitea's message, which is the same for everything that does not exist."""
         said = message if message == OTP else WORDS.get(status, message)
         return json_answer({"message": said, "url": f"{self.url}/api/swagger"}, status)
 
     def caller(self, request: Request, *scopes: str) -> Credential:
-        """Who asks; a password may do whatever the account may."""
+        """Return the caller. A password has all permissions of the account."""
         credential = super().caller(request)
         if credential.mode != "basic":
             return super().caller(request, *scopes)
@@ -167,7 +168,7 @@ class GiteaSandbox(PullRequestSandbox):
         return row
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Sequence[Event]:
-        """Those of each branch and tag, in their order."""
+        """Return the events of each branch and tag, in order."""
         about = About(repository, self.url, self.OWNER)
         with self.git.commits(repository) as read:
             return [event for update in updates for event in events.of_ref(about, update, read)]
@@ -217,7 +218,7 @@ class GiteaSandbox(PullRequestSandbox):
         }
 
     def page(self, request: Request, rows: Sequence[T], render: Callable[[T], Any]) -> Answer:
-        """With links as Gitea writes them, and the number of all rows."""
+        """Return a page with links in Gitea's form, and the number of all rows."""
         answer = super().page(request, rows, render)
         size = min(int(request.query.get("limit", "30")), self.PAGES.size_most)
         number, last = int(request.query.get("page", "1")), max(1, -(-len(rows) // size))
@@ -268,7 +269,7 @@ class GiteaSandbox(PullRequestSandbox):
         return found if rows else replace(found, body=b"null")
 
     def _tags(self, request: Request, owner: str, slug: str) -> Answer:
-        """Without links to further pages, as Gitea has it."""
+        """Return a page without links to further pages, like Gitea."""
         self.caller(request, READ_REPOSITORY)
         rows = sorted(self.git.tags(self.repository(owner, slug)).items(), reverse=True)
         found = self.page(request, rows, lambda row: shapes.tag(*row, self.url))
@@ -286,7 +287,8 @@ class GiteaSandbox(PullRequestSandbox):
         return shapes.repository(row, self.url, empty=not self.branches(row))
 
     def _may(self, request: Request, owner: str, slug: str, refusal: str) -> Repository:
-        """A repository, for who may do more than read it: scopes first, as Gitea has it."""
+        """Return a repository for a caller who may do more than read it. Like Gitea, check scopes
+        first."""
         needed = READ_REPOSITORY if request.method == "GET" else WRITE_REPOSITORY
         credential = self.caller(request, needed)
         row = self.repository(owner, slug)
@@ -295,7 +297,7 @@ class GiteaSandbox(PullRequestSandbox):
         return row
 
     def _list_hooks(self, request: Request, owner: str, slug: str) -> Answer:
-        """Without links to further pages, as Gitea has it."""
+        """Return a page without links to further pages, like Gitea."""
         rows = self.webhooks.of(self._may(request, owner, slug, NO_ADMINISTRATOR).full_name)
         found = self.page(request, rows, self._hooks.shape)
         kept = {name: value for name, value in found.headers.items() if name != "Link"}
@@ -315,14 +317,14 @@ class GiteaSandbox(PullRequestSandbox):
         return self._hooks.remove(self._may(request, owner, slug, NO_ADMINISTRATOR), id)
 
     def _list_keys(self, request: Request, owner: str, slug: str) -> Answer:
-        """Without links to further pages, as Gitea has it."""
+        """Return a page without links to further pages, like Gitea."""
         row = self._may(request, owner, slug, NO_ADMINISTRATOR)
         found = self.page(request, self.deploy_keys.of(row.full_name), shapes.deploy_key)
         kept = {name: value for name, value in found.headers.items() if name != "Link"}
         return replace(found, headers=kept)
 
     def _add_key(self, request: Request, owner: str, slug: str) -> Answer:
-        """Each key and each title once."""
+        """Accept each key and each title only once."""
         row = self._may(request, owner, slug, NO_ADMINISTRATOR)
         body = body_of(request, self.refused)
         title, text = str(body.get("title", "")), str(body.get("key", ""))
@@ -396,20 +398,20 @@ class GiteaSandbox(PullRequestSandbox):
         try:
             self.show_status(row, sha, shown)
         except Refusal:
-            # Of a commit that is not there, Gitea knows no better word.
+            # Gitea has no better message for a commit that does not exist.
             raise self.refused(500, "") from None
         told = {"status": body["state"], "target_url": url, **texts}
         return json_answer({"id": 1, **told, "created_at": MADE, "updated_at": MADE}, 201)
 
 
 def _at(request: Request, page: int) -> str:
-    """The address of another page: parameters in the order of their names."""
+    """Return the address of another page, with the parameters in the order of their names."""
     query = sorted({**request.query, "page": str(page)}.items())
     return f"{request.origin}{request.path}?{urlencode(query)}"
 
 
 def _matches(row: Repository, asked: Mapping[str, str]) -> bool:
-    """Whether a search finds a repository: by a part of its name, or by ``owner/name``."""
+    """Whether a search finds a repository by a part of its name, or by ``owner/name``."""
     part = asked.get("q", "").strip().lower()
     owner, slash, name = part.partition("/")
     whole = part in row.slug.lower()

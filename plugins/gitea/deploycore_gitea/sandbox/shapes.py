@@ -1,4 +1,4 @@
-"""What the sandbox's rows look like in Gitea's JSON: the definitions of its API's description."""
+"""The sandbox's rows in Gitea's JSON: the definitions of the API description."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERSON = {"name": "Ada", "email": "ada@example.com", "username": "ada"}
 
 
 def number_of(owner: str) -> int:
-    """The number that a user or an organisation has."""
+    """Return the number of a user or an organization."""
     return {Sandbox.OWNER: 1, RIVAL: 2}.get(owner, 3)
 
 
@@ -32,7 +32,7 @@ def user(login: str, url: str) -> dict[str, Any]:
     """``User``.
 
     Args:
-        url: Where the server is.
+        url: The address of the server.
     """
     number = number_of(login)
     return {
@@ -148,7 +148,7 @@ def tag(name: str, commit: str, url: str) -> dict[str, Any]:
 
 
 def payload_commit(commit: CommitDetails, row: Repository, url: str) -> dict[str, Any]:
-    """``PayloadCommit``, as deliveries have it."""
+    """Return ``PayloadCommit``, as in deliveries."""
     return {
         "id": commit.hash,
         "message": commit.message,

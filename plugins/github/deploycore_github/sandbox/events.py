@@ -1,6 +1,6 @@
-"""What the sandbox's webhooks say, in the shapes of GitHub's documentation.
+"""The events that the sandbox sends to webhooks, in the form of GitHub's documentation.
 
-Pure: rows and commits in, JSON objects out.
+The functions have no side effects: they convert rows and commits to JSON.
 
 Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
@@ -35,8 +35,8 @@ Describe = Callable[[Repository], Mapping[str, Any]]
 
 
 def told(updates: Sequence[RefUpdate]) -> Iterator[RefUpdate]:
-    """Those changes of a push that events are made of: none for more than three tags, or more
-    than 5,000 branches."""
+    """Return the changes of a push that cause events: none for tags if there are more than three,
+    and none for branches if there are more than 5,000."""
     for kind, most in (("branch", BRANCHES_MOST), ("tag", TAGS_MOST)):
         found = [update for update in updates if update.kind == kind]
         yield from found if len(found) <= most else ()
@@ -78,7 +78,7 @@ def pull_request(
     """An event of a pull request.
 
     Args:
-        source: Where the commits come from; ``None`` where that is gone.
+        source: The repository that the commits come from; ``None`` if it was deleted.
     """
     row = change.row
     body = {
@@ -90,7 +90,7 @@ def pull_request(
             source,
             actor=actor,
             describe=describe,
-            # Where it was merged into, not what came of that.
+            # The target branch before the merge, not the result.
             base_commit=change.before.target_commit,
         ),
         "repository": describe(repository),
@@ -108,11 +108,11 @@ def pull_request_shape(
     describe: Describe,
     base_commit: str,
 ) -> dict[str, Any]:
-    """What events and the API both tell of a pull request.
+    """Return the JSON that events and the API have in common for a pull request.
 
     Args:
-        source: Where the commits come from; ``None`` where that is gone.
-        base_commit: Where the target branch is, or was before the merge.
+        source: The repository that the commits come from; ``None`` if it was deleted.
+        base_commit: The commit of the target branch, or its commit before the merge.
     """
     return {
         "number": row.number,
@@ -130,7 +130,7 @@ def pull_request_shape(
 
 
 def ping(hook: Hook, shape: Mapping[str, Any], repository: Mapping[str, Any], actor: str) -> Event:
-    """What a new webhook is told first."""
+    """Return the event ``ping``, which a new webhook gets first."""
     body = {
         "zen": "Keep it logically awesome.",
         "hook_id": int(hook.id),
@@ -142,8 +142,8 @@ def ping(hook: Hook, shape: Mapping[str, Any], repository: Mapping[str, Any], ac
 
 
 def proof(hook: Hook, body: bytes) -> dict[str, str]:
-    """The headers that each delivery has of its own, and the proofs where there is a secret: the
-    one by SHA-1 is still sent, for those who have not moved on."""
+    """Return the headers that differ for each delivery. With a secret, these include the
+    signatures; GitHub still sends the one with SHA-1 for old clients."""
     headers = {
         "X-GitHub-Delivery": str(uuid4()),
         "X-GitHub-Hook-ID": hook.id,
@@ -171,7 +171,7 @@ def _user(login: str) -> dict[str, Any]:
 def _end(
     repository: Repository | None, branch: str, commit: str, describe: Describe
 ) -> dict[str, Any]:
-    """``head`` or ``base``."""
+    """Return ``head`` or ``base``."""
     owner = "unknown" if repository is None else repository.owner
     return {
         "label": f"{owner}:{branch}",

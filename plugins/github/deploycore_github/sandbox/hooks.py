@@ -1,7 +1,6 @@
 """The REST API's webhooks of a repository.
 
-It sends JSON alone: a webhook that asks for forms, which is what GitHub sends unless told
-otherwise, is refused.
+It sends only JSON. A webhook for forms, which are GitHub's default, is rejected.
 
 Source: https://docs.github.com/en/rest/repos/webhooks
 """
@@ -30,14 +29,14 @@ KNOWN_EVENTS = frozenset(
 
 
 class HooksApi:
-    """Answers what is below ``/repos/{owner}/{repo}/hooks``.
+    """Handles the requests below ``/repos/{owner}/{repo}/hooks``.
 
     Args:
-        ping: Tells a new webhook that it is there.
+        ping: Sends the event ``ping`` to a new webhook.
 
     Attributes:
-        most: How many webhooks a repository may have; ``None`` for as many as you like. GitHub
-            allows 20, and deploycore's kit adds more.
+        most: The maximum number of webhooks of a repository; ``None`` for no limit. GitHub allows
+            20, but deploycore's kit adds more.
     """
 
     def __init__(self, webhooks: Webhooks, ping: Callable[[Hook, Mapping[str, Any]], None]) -> None:
@@ -76,7 +75,8 @@ class HooksApi:
 
 
 def _changed(hook: Hook, body: Mapping[str, Any]) -> Hook:
-    """The hook with what was sent for it; a configuration replaces the former one as a whole."""
+    """Return the webhook with the fields of the request. A configuration replaces the previous one
+    completely."""
     if body.get("name", "web") != "web":
         raise invalid("Hook", "name must be web", field="name")
     events = body.get("events", list(hook.events))
@@ -101,7 +101,7 @@ def _configured(hook: Hook, config: Any) -> Hook:
 
 
 def shape(hook: Hook, origin: str) -> dict[str, Any]:
-    """A webhook as GitHub tells it, without its secret."""
+    """Return a webhook as GitHub sends it, without its secret."""
     secret = {} if hook.secret is None else {"secret": "********"}
     here = f"{origin}/api/v3/repos/{hook.repository}/hooks/{hook.id}"
     return {

@@ -1,4 +1,4 @@
-"""How GitHub signs in, permits, refuses and tells: what all of the sandbox's API rests on.
+"""The base of the sandbox's API: sign-in, permissions, error responses and pages.
 
 Sources: https://docs.github.com/en/rest and, for what its git server says, GitHub's own answers.
 """
@@ -69,7 +69,7 @@ class App:
     """A GitHub App with one installation.
 
     Attributes:
-        key: ``None`` where the private key that was given is not one of the app's.
+        key: The private key; ``None`` if the configured key does not belong to the app.
     """
 
     app_id: str
@@ -81,14 +81,15 @@ class App:
 
 @dataclass(frozen=True)
 class IssuedToken:
-    """An installation token, until when it is good, and what it may do."""
+    """An installation token, with its expiry and permissions."""
 
     credential: Credential
     ends: datetime
 
 
 class RepositoryLinks(LinkHeader):
-    """``Link``, and pages that are lists or, of an installation, objects that hold one."""
+    """Pages with the ``Link`` header. A page is a list or, for an installation, an object with a
+    list."""
 
     def items(self, answer: Answer) -> list[Any] | None:
         body = answer.json()
@@ -97,15 +98,15 @@ class RepositoryLinks(LinkHeader):
 
 
 class GitHubHost(PullRequestSandbox):
-    """GitHub without its API.
+    """The part of the sandbox without the API.
 
-    The scopes of credentials are permissions, such as ``statuses=write``; those of classic tokens
-    may be scopes of theirs as well, such as ``repo:status``, and whoever may read has the scope
-    ``repo``. Tokens of mode ``token`` are fine-grained.
+    The scopes of credentials are permissions, such as ``statuses=write``. Classic tokens may also
+    have classic scopes, such as ``repo:status``; those that can read have the scope ``repo``.
+    Tokens of mode ``token`` are fine-grained.
 
     Attributes:
-        token_lifetime: How long installation tokens last.
-        suspended: Whether the installations of apps are.
+        token_lifetime: The lifetime of installation tokens.
+        suspended: Whether the installations of apps are suspended.
     """
 
     MODES = {  # noqa: RUF012 - as the base class has it
@@ -145,7 +146,7 @@ class GitHubHost(PullRequestSandbox):
         }
 
     def new_secret(self, mode: str) -> SecretStr:
-        """Of the length and the alphabet of GitHub's own."""
+        """Return a secret with the length and the alphabet of GitHub's secrets."""
         if mode == "app":
             self._keys_made += 1
             return keys.new_private_key(self._keys_made)
@@ -187,7 +188,8 @@ class GitHubHost(PullRequestSandbox):
         return None if found is not None and found.mode == "app" else found
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
-        """For git, personal tokens go with any name, those of installations with one."""
+        """Accept personal tokens for git with any username, and installation tokens with only
+        one."""
         return ["x-access-token"] if for_git and credential.mode == "app" else None
 
     @property
@@ -195,17 +197,18 @@ class GitHubHost(PullRequestSandbox):
         return [*super().secrets, *self._seen, *self.oauth.secrets]
 
     def revoke_installation_tokens(self) -> None:
-        """End all that were issued, before their time."""
+        """Let all issued installation tokens expire now."""
         self._issued.clear()
 
     def rename(self, owner: str, slug: str, new_slug: str) -> None:
-        """From now on the API sends on from the old name, under which nothing is any more."""
+        """Rename a repository. From now on, the API redirects from the old name."""
         self._renamed[owner, slug] = new_slug
 
-    # How GitHub answers.
+    # GitHub's responses.
 
     def rate_limited(self, seconds: int | None) -> Change:
-        """The primary limit, which ends at a time; or the secondary one, which does not say."""
+        """Return the response for the primary rate limit, which has an end, or for the secondary
+        one, which has none."""
         if seconds is None:
             headers, said = self._limits(LIMIT - 1, 3600), SECONDARY_LIMIT
         else:
@@ -233,7 +236,7 @@ class GitHubHost(PullRequestSandbox):
         return with_headers(found, {**self._headers(request), **found.headers})
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
-        """In GitHub's words; a classic token without its scope is shown nothing at all."""
+        """Return GitHub's error. For a classic token without the scope, it is 'Not Found'."""
         try:
             return super().permit_git(request, name, service)
         except Refusal as refusal:
@@ -273,7 +276,7 @@ class GitHubHost(PullRequestSandbox):
             "X-RateLimit-Resource": "core",
         }
 
-    # What an app asks for itself.
+    # Requests of an app itself.
 
     def app_installation(self, request: Request, number: str) -> Answer:
         app = self._as_app(request, number)
@@ -314,10 +317,11 @@ class GitHubHost(PullRequestSandbox):
             201,
         )
 
-    # Who may what.
+    # Permissions.
 
     def _reader(self, request: Request, permission: str) -> Credential:
-        """Who asks, if they may: Metadata comes with any permission of a repository."""
+        """Return the caller, if it has the permission. Every permission of a repository includes
+        Metadata."""
         caller = self.caller(request)
         name, _, level = permission.partition("=")
         if caller.mode == "classic" or includes(permissions(caller).get(name), level):
@@ -337,8 +341,8 @@ class GitHubHost(PullRequestSandbox):
     def _changeable(
         self, request: Request, owner: str, slug: str, permission: str, *, level: str = "write"
     ) -> Repository:
-        """The repository, if who asks may do to it what takes this permission; a classic token
-        without its scope hears 'Not Found'."""
+        """Return the repository, if the caller has this permission. A classic token without the
+        scope gets 'Not Found'."""
         self._send_on(request, owner, slug)
         caller = self._reader(request, f"{permission}={level}")
         row = self.repository(owner, slug)
@@ -375,7 +379,7 @@ class GitHubHost(PullRequestSandbox):
             raise self.refused(404, "Not Found")
         return app
 
-    # What is told.
+    # Content of responses.
 
     def _moved(self, request: Request, place: str) -> Refusal:
         url = f"{request.origin}{API}/repositories/{place}"
@@ -394,10 +398,10 @@ class GitHubHost(PullRequestSandbox):
         here: str,
         body: Callable[[list[Any]], Any] = lambda items: items,
     ) -> Answer:
-        """A page with all of GitHub's links, which name owners and repositories by number.
+        """Return a page with all of GitHub's links, in which owners and repositories have numbers.
 
         Args:
-            here: The address without its query, as links have it.
+            here: The address without its query, in the form of links.
         """
         size = min(_positive(request, "per_page", 30), 100)
         number = _positive(request, "page", 1)
@@ -456,7 +460,7 @@ class GitHubHost(PullRequestSandbox):
 
 
 def _positive(request: Request, name: str, default: int) -> int:
-    """GitHub takes what is no number for nothing said."""
+    """Return a number from the query. GitHub ignores a text that is not a number."""
     text = request.query.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and int(text) > 0 else default
 

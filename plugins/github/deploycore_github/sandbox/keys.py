@@ -1,4 +1,4 @@
-"""Private keys of made-up apps, the same again for the same seed, and their JSON web tokens."""
+"""Private keys of made-up apps, which are the same for the same seed, and their JSON web tokens."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ _ROUNDS = 8
 
 
 def new_private_key(number: int) -> SecretStr:
-    """A key as GitHub gives it to the owner of an app: RSA, 2048 bits, PEM.
+    """Return a private key in the form that GitHub gives to the owner of an app: RSA, 2048 bits,
+    PEM.
 
-    For a seed it is made of two primes from the sandbox's source of secrets, since libraries take
-    no seed.
+    With a seed, it is computed from two primes of the sandbox's source of secrets, because
+    libraries do not accept a seed.
 
     Args:
-        number: Differs for each key of a sandbox. All sandboxes of a process share the key of a
-            number: making one takes longer than most tests.
+        number: Differs for each key of a sandbox. All sandboxes of a process share the key with the
+            same number, because creating a key takes longer than most tests.
     """
     source = secret_source()
     pem = _pem(_of_seed(source)) if source.is_seeded else _random_key(number)
@@ -84,7 +85,7 @@ def _of_seed(source: SecretSource) -> rsa.RSAPrivateKey:
 
 
 def _prime(source: SecretSource) -> int:
-    """A prime whose two highest bits are set, so that two of them make 2048 bits."""
+    """Return a prime whose two highest bits are set, so that the product of two has 2048 bits."""
     highest = 0b11 << (8 * _PRIME_BYTES - 2)
     candidate = int.from_bytes(source.token_bytes(_PRIME_BYTES)) | highest | 1
     while not _is_prime(candidate, source) or (candidate - 1) % _EXPONENT == 0:
@@ -93,7 +94,7 @@ def _prime(source: SecretSource) -> int:
 
 
 def _is_prime(number: int, source: SecretSource) -> bool:
-    """By trial division, then Miller and Rabin's test."""
+    """Whether a number is a prime, by trial division and the Miller-Rabin test."""
     if any(number % prime == 0 for prime in _SMALL_PRIMES):
         return False
     odd, twos = number - 1, 0
@@ -122,15 +123,15 @@ def public_key(pem: SecretStr) -> rsa.RSAPublicKey | None:
 
 
 def letters(length: int) -> str:
-    """Letters and digits, as GitHub's tokens have."""
+    """Return letters and digits, as in GitHub's tokens."""
     return secret_source().text(length, string.ascii_letters + string.digits)
 
 
 def issuer_of(token: str, refused: Refused) -> object:
-    """The issuer that a JSON web token names, before it is verified.
+    """Return the issuer in a JSON web token, which is not verified yet.
 
     Raises:
-        Refusal: 401, it cannot be decoded.
+        Refusal: The token cannot be decoded (401).
     """
     try:
         return jwt.decode(token, options={"verify_signature": False}).get("iss")
@@ -142,7 +143,7 @@ def verify(token: str, key: rsa.RSAPublicKey | None, refused: Refused) -> None:
     """Verify the signature and the times of a JSON web token.
 
     Raises:
-        Refusal: 401, one of them is wrong.
+        Refusal: One of them is wrong (401).
     """
     now = time.time()
     try:

@@ -21,18 +21,19 @@ __all__ = ["PullsApi"]
 MADE = "2024-01-01T00:00:00Z"
 METHODS = ("merge", "squash", "rebase")
 ONLY_ALONE = ("merged", "mergeable", "mergeable_state", "rebaseable", "merged_by", "comments")
-"""What GitHub leaves out of lists."""
+"""The fields that GitHub leaves out of lists."""
 
 
 class PullsApi:
-    """Answers what is below ``/repos/{owner}/{repo}/pulls``; the caller judges who may ask.
+    """Handles the requests below ``/repos/{owner}/{repo}/pulls``. The caller of its methods checks
+    permissions.
 
     Args:
         rows: All pull requests of the sandbox.
-        find: A repository by its full name; ``None`` if it is gone.
-        branches: The branches of a repository, and their commits.
-        describe: A repository as the API tells of it.
-        refuse: A refusal in the API's form.
+        find: Returns a repository by its full name; ``None`` if it does not exist.
+        branches: Returns the branches of a repository with their commits.
+        describe: Returns a repository as the API has it.
+        refuse: Returns an error response in the API's form.
         actor: The login of their author.
     """
 
@@ -55,18 +56,20 @@ class PullsApi:
         self._merged_onto: dict[tuple[str, int], str] = {}
 
     def changed(self, change: PullRequestChange) -> None:
-        """Note where the target branch was before a merge: that is its ``base`` from then on."""
+        """Record the commit of the target branch before a merge. It stays the ``base`` of the pull
+        request."""
         if change.action == "merged":
             row = change.before
             self._merged_onto[row.repository, row.number] = row.target_commit
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all of them."""
         self._rows.clear()
         self._merged_onto.clear()
 
     def listed(self, request: Request, repository: Repository) -> Sequence[PullRequest]:
-        """Those of a ``state`` (by default ``open``), ``head`` and ``base``, the newest first."""
+        """List the pull requests with a ``state`` (default: ``open``), ``head`` and ``base``, the
+        newest first."""
         query = request.query
         state, head, base = query.get("state", "open"), query.get("head"), query.get("base")
         rows = [
@@ -82,7 +85,7 @@ class PullsApi:
         """One by its number.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         row = self._rows.find(repository.full_name, number)
         if row is None:
@@ -90,10 +93,11 @@ class PullsApi:
         return row
 
     def open(self, request: Request, repository: Repository) -> PullRequest:
-        """From ``head``, which is a branch or ``owner:branch`` of a fork, into ``base``.
+        """Open a pull request from ``head``, which is a branch or ``owner:branch`` of a fork, into
+        ``base``.
 
         Raises:
-            Refusal: 422, as GitHub validates.
+            Refusal: The fields are invalid, by GitHub's rules (422).
         """
         body = body_of(request)
         lacking = [name for name in ("title", "head", "base") if not body.get(name)]
@@ -121,7 +125,7 @@ class PullsApi:
         return self._rows.open(repository, source, branch, base, title)
 
     def edit(self, request: Request, row: PullRequest) -> PullRequest:
-        """Another ``title``, ``base`` or ``state``; what was merged stays so."""
+        """Change ``title``, ``base`` or ``state``. A merged pull request stays merged."""
         body = body_of(request)
         state = body.get("state")
         if state not in (None, "open", "closed"):
@@ -143,7 +147,7 @@ class PullsApi:
         """Merge it.
 
         Raises:
-            Refusal: 405 if that can't be done, 409 if ``sha`` is not its newest commit.
+            Refusal: It cannot be merged (405), or ``sha`` is not its newest commit (409).
         """
         body = body_of(request) if request.body else {}
         if body.get("merge_method", "merge") not in METHODS:
@@ -154,19 +158,19 @@ class PullsApi:
             raise self._refuse(405, "Pull Request is not mergeable")
         try:
             merged = self._rows.merge(row)
-        except NotFound:  # its fork is gone
+        except NotFound:  # its fork was deleted
             raise self._refuse(405, "Pull Request is not mergeable") from None
         said = "Pull Request successfully merged"
         return json_answer({"sha": merged.target_commit, "merged": True, "message": said})
 
     def merged(self, row: PullRequest) -> Answer:
-        """Whether it is merged: 204 or 404."""
+        """Return whether it is merged: 204 or 404."""
         if not row.is_merged:
             raise self._refuse(404, "Not Found")
         return Answer(204, {})
 
     def shape(self, row: PullRequest, request: Request, *, alone: bool = True) -> dict[str, Any]:
-        """A pull request, by itself or as an item of a list."""
+        """Return a pull request, as a single object or as an item of a list."""
         repository = self._find(row.repository)
         if repository is None:
             raise self._refuse(404, "Not Found")

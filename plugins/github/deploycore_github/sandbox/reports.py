@@ -34,7 +34,7 @@ _DEPLOYMENT_STATES = {
     **_STATES,
     "queued": "in_progress",
     "in_progress": "in_progress",
-    "inactive": "successful",  # it was, until another one took its place
+    "inactive": "successful",  # it was successful until another one replaced it
 }
 
 
@@ -42,8 +42,8 @@ class StatusesApi:
     """Answers ``/repos/{owner}/{repo}/statuses/{sha}``.
 
     Args:
-        has_commit: Whether there is a commit.
-        show: Keeps what is shown.
+        has_commit: Returns whether a commit exists.
+        show: Stores a status that is shown.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class StatusesApi:
         self._count: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, request: Request, repository: Repository, sha: str) -> Answer:
-        """``POST``; a former status of the same context stays, and is no longer shown."""
+        """``POST``. A previous status with the same context is kept, but not shown any more."""
         body = body_of(request)
         if not self._has_commit(repository, sha):
             raise unprocessable(f"No commit found for SHA: {sha}")
@@ -81,8 +81,8 @@ class Deployment:
     """A deployment as a row.
 
     Attributes:
-        sha: The commit that ``ref`` led to.
-        payload: What its maker put there.
+        sha: The commit that ``ref`` pointed to.
+        payload: The payload of the client that created it.
         statuses: State, description and address of the log; the oldest first.
     """
 
@@ -100,7 +100,7 @@ class Deployment:
         return bool(self.statuses) and self.statuses[-1][0] == "success"
 
     def shape(self, request: Request) -> dict[str, Any]:
-        """It as GitHub tells it."""
+        """Return the deployment as GitHub sends it."""
         return {
             "url": f"{request.origin}/api/v3/repos/{self.repository}/deployments/{self.number}",
             "id": self.number,
@@ -114,10 +114,10 @@ class Deployment:
 
 
 class DeploymentsApi:
-    """Answers what is below ``/repos/{owner}/{repo}/deployments``.
+    """Handles the requests below ``/repos/{owner}/{repo}/deployments``.
 
     Args:
-        resolve: From a branch, tag or hash to a commit; ``None`` where there is none.
+        resolve: Returns the commit of a branch, tag or hash; ``None`` if there is none.
     """
 
     def __init__(self, resolve: Callable[[Repository, str], str | None]) -> None:
@@ -126,7 +126,7 @@ class DeploymentsApi:
         self._rows: dict[int, Deployment] = {}
 
     def of(self, repository: Repository, query: Mapping[str, str]) -> Sequence[Deployment]:
-        """Those that a query asks for, the newest first."""
+        """List the deployments that match a query, the newest first."""
         asked = {name: query[name] for name in ("sha", "ref", "environment") if name in query}
         with self._lock:
             rows = [row for row in self._rows.values() if row.repository == repository.full_name]
@@ -137,8 +137,8 @@ class DeploymentsApi:
         ]
 
     def add(self, request: Request, repository: Repository) -> Answer:
-        """``POST``. Of merging and of checks that have to succeed there is nothing here: who does
-        not decline both is refused."""
+        """``POST``. Merges and required checks are not implemented: a request that does not turn
+        off both is rejected."""
         body = body_of(request)
         ref = body.get("ref")
         sha = self._resolve(repository, ref) if isinstance(ref, str) else None
@@ -160,9 +160,10 @@ class DeploymentsApi:
         return json_answer(row.shape(request), 201)
 
     def add_status(self, request: Request, repository: Repository, number: str) -> Answer | None:
-        """``POST`` to a deployment's statuses; ``None`` where there is no such deployment.
+        """``POST`` to a deployment's statuses. Return ``None`` if the deployment does not exist.
 
-        A success makes the former ones of an environment that is not production inactive.
+        A success makes earlier deployments to the environment inactive, unless the environment is
+        production.
         """
         body = body_of(request)
         state = body.get("state")
@@ -180,7 +181,7 @@ class DeploymentsApi:
         return json_answer({"state": state, "description": description, "log_url": told[2]}, 201)
 
     def shown(self, repository: str, commit: str) -> Sequence[ShownDeployment]:
-        """The deployments of a commit, the oldest first."""
+        """Return the deployments of a commit, the oldest first."""
         with self._lock:
             return [
                 _shown(row)

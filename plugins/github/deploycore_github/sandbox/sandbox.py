@@ -1,7 +1,8 @@
-"""A GitHub on loopback: for the demo, for ``deploycore sandbox``, and for the conformance kit.
+"""A sandbox of GitHub, for the demo, ``deploycore sandbox`` and the conformance kit.
 
-It is a GitHub Enterprise Server as to its addresses, and refuses as GitHub does: 'Not Found' for
-what is hidden, the missing permission or scope in a header, no answer without a ``User-Agent``.
+Its addresses are those of GitHub Enterprise Server. Its error responses are GitHub's: 'Not Found'
+for hidden objects, the missing permission or scope in a header, and no response without a
+``User-Agent``.
 
 Sources: https://docs.github.com/en/rest and, for what its git server says, GitHub's own answers.
 """
@@ -43,10 +44,10 @@ __all__ = ["GitHubSandbox"]
 class GitHubSandbox(GitHubHost):
     """GitHub's API, as far as the provider uses it.
 
-    ``ada`` is a user, ``guild`` an organisation that she belongs to.
+    ``ada`` is a user, ``guild`` an organization that she belongs to.
 
     Attributes:
-        hooks: The webhooks' API.
+        hooks: The API of webhooks.
     """
 
     WEBHOOK_RULES = DeliveryRules(timeout=10.0)
@@ -71,10 +72,10 @@ class GitHubSandbox(GitHubHost):
         self._pulls.clear()
         return tuple(replace(arranged, name="") for arranged in super().arrange(scenario))
 
-    # What happens, and whom it is told.
+    # Events, and their webhooks.
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Iterable[Event]:
-        """One for each branch and tag, within GitHub's limits."""
+        """Return one event for each branch and tag, within GitHub's limits."""
         with self.git.commits(repository) as read:
             return [
                 events.push(
@@ -91,11 +92,11 @@ class GitHubSandbox(GitHubHost):
         return events.proof(hook, body)
 
     def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
-        """The deployments of a commit, the oldest first."""
+        """Return the deployments of a commit, the oldest first."""
         return self._deployments.shown(f"{owner}/{slug}", commit)
 
     def delete(self, repository: Repository) -> None:
-        """Hide a repository for good, such as a fork."""
+        """Hide a repository permanently, for example a fork."""
         self._gone.add(repository.full_name)
 
     def find(self, owner: str, slug: str) -> Repository | None:
@@ -214,7 +215,7 @@ class GitHubSandbox(GitHubHost):
         return self._organisation_repositories(request, self._owner(number))
 
     def _user_repositories(self, request: Request, username: str) -> Answer:
-        """Public repositories, for every caller, also of organizations."""
+        """List public repositories, for every caller, also those of organizations."""
         self.caller(request)
         rows = [row for row in self.owned(username) if not row.private]
         here = f"{API}/user/{self._number(username)}/repos"
@@ -252,7 +253,8 @@ class GitHubSandbox(GitHubHost):
         return self._branches(request, row.owner, row.slug)
 
     def _branch(self, request: Request, owner: str, slug: str, branch: str) -> Answer:
-        """GitHub sends on from ``master`` to the default branch where there is no ``master``."""
+        """Return a branch. GitHub redirects from ``master`` to the default branch if there is no
+        ``master``."""
         row = self._readable(request, owner, slug, READ)
         known = dict(self.branches(row))
         if branch in known:
@@ -361,7 +363,8 @@ class GitHubSandbox(GitHubHost):
         return self._pulls.merged(self._pulls.found(row, number))
 
     def _merge_pull(self, request: Request, owner: str, slug: str, number: str) -> Answer:
-        """This takes the permission to write contents, and not the one for pull requests."""
+        """Merge a pull request. This requires the permission to write contents, not the one for
+        pull requests."""
         self._reader(request, f"{CONTENTS}=write")
         return self._pulls.merge(
             request, self._pulls.found(self._readable(request, owner, slug, READ), number)

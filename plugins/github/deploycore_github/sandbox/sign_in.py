@@ -18,7 +18,7 @@ from deploycore.testing.scenarios import Access
 __all__ = ["RULES", "SCOPES", "credential_of", "register"]
 
 RULES = OAuthRules(lifetime=28_800, errors_have_status_200=True, prefix="ghu_")
-"""Tokens of GitHub Apps end after eight hours, and refusals have status 200."""
+"""GitHub's rules: tokens of GitHub Apps expire after eight hours, and errors have status 200."""
 SCOPES = ("repo", "admin:repo_hook", "repo:status")
 _OF_REPO = ("contents=read", "contents=write")
 
@@ -26,7 +26,7 @@ _OF_REPO = ("contents=read", "contents=write")
 def register(
     server: AuthorizationServer, url: str, scopes: Collection[str] = SCOPES
 ) -> Mapping[str, str]:
-    """Register an app for mode ``oauth-device``. Enter a code by ``server.enter``.
+    """Register an app for mode ``oauth-device``. To enter a code, call ``server.enter``.
 
     Returns:
         The fields of the provider's ``Config``, without ``name``.
@@ -36,7 +36,7 @@ def register(
 
 
 def credential_of(server: AuthorizationServer, secret: str) -> Credential | None:
-    """The credential of an access token that is valid; ``None`` for anything else."""
+    """Return the credential of a valid access token; ``None`` for any other text."""
     grant = server.granted(secret)
     if grant is None:
         return None

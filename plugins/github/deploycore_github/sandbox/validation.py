@@ -1,4 +1,4 @@
-"""How GitHub reads bodies, and what it says of those that it can't use."""
+"""Parse the bodies of requests, and reject invalid ones, like GitHub."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DOCUMENTATION = "https://docs.github.com/rest"
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)
@@ -29,13 +29,13 @@ def body_of(request: Request) -> dict[str, Any]:
 
 
 def unprocessable(message: str, **more: Any) -> Refusal:
-    """A refusal by status 422, to raise."""
+    """Return an error response with status 422, to raise."""
     body = {"message": message, "documentation_url": DOCUMENTATION, "status": "422", **more}
     return Refusal(json_answer(body, 422))
 
 
 def invalid(resource: str, message: str, *, field: str = "") -> Refusal:
-    """A refusal because of one field, to raise."""
+    """Return an error response about one field, to raise."""
     error = {"resource": resource, "code": "custom", "message": message}
     return unprocessable(
         "Validation Failed", errors=[{**error, "field": field} if field else error]

@@ -1,4 +1,4 @@
-"""GitLab on loopback: for the demo, for ``deploycore sandbox``, and for tests."""
+"""A sandbox of GitLab, for the demo, ``deploycore sandbox`` and tests."""
 
 from deploycore_gitlab.sandbox.sandbox import GitLabSandbox
 

@@ -1,5 +1,5 @@
-"""The API's deploy keys of a project. A key that the project has already is not refused, but
-answered.
+"""The API's deploy keys of a project. If the project already has a key, the response is that key
+and not an error.
 
 Source: https://docs.gitlab.com/api/deploy_keys/ and GitLab's ``lib/api/deploy_keys.rb``
 """

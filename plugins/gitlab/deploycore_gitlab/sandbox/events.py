@@ -1,6 +1,6 @@
-"""What the sandbox's webhooks say, in the shapes of GitLab's documentation.
+"""The events that the sandbox sends to webhooks, in the form of GitLab's documentation.
 
-Pure: rows and commits in, JSON objects out.
+The functions have no side effects: they convert rows and commits to JSON.
 
 Source: https://docs.gitlab.com/user/project/integrations/webhook_events/
 """
@@ -49,11 +49,12 @@ def pushes(
     root: str,
     limit: int,
 ) -> Iterator[Event]:
-    """One event for each ref that a push has changed.
+    """Return one event for each ref that a push has changed.
 
     Args:
-        limit: How many refs of a kind may be made, moved or deleted at once; of more of them
-            nobody is told. https://docs.gitlab.com/api/settings/ has ``push_event_hooks_limit``.
+        limit: The maximum number of refs of a kind that are created, moved or deleted at once. If
+            there are more, there is no event. https://docs.gitlab.com/api/settings/ has
+            ``push_event_hooks_limit``.
     """
     cause = str(uuid4())
     counts = Counter(map(_kind, updates))
@@ -75,7 +76,7 @@ def merge_request(
     """An event of a merge request.
 
     Args:
-        source: Where its commits come from; ``None`` where that is gone.
+        source: The repository that its commits come from; ``None`` if it was deleted.
     """
     request, before = change.row, change.before
     project = _project(row, root)
@@ -193,7 +194,7 @@ def _commit(found: CommitDetails, row: Repository, root: str) -> dict[str, Any]:
 
 
 def _new_commits(update: RefUpdate, read: Read) -> Iterator[CommitDetails]:
-    """Those that a branch has got, the newest first; none for a branch that was made."""
+    """Return the new commits of a branch, the newest first; none for a new branch."""
     if update.kind == "branch" and update.before and update.after:
         yield from islice(_history(update.after, read, until=update.before), 100)
 

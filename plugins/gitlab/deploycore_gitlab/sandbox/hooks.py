@@ -1,4 +1,4 @@
-"""The API's webhooks of a project, and what each delivery of one has of its own.
+"""The API of a project's webhooks, and the headers that differ for each delivery.
 
 Source: https://docs.gitlab.com/api/project_webhooks/; where that is silent, GitLab's own
 ``lib/api/project_hooks.rb`` and ``app/services/web_hook_service.rb``.
@@ -43,12 +43,12 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class ProjectHook(Hook):
-    """A webhook with what GitLab alone has. What ``secret`` holds is sent along as it is.
+    """A webhook with GitLab's own fields. ``secret`` is sent with each delivery, unencrypted.
 
     Attributes:
         number: GitLab's identifier.
-        signing_token: What deliveries are signed with.
-        verifies: Whether it looks at certificates.
+        signing_token: The token with which deliveries are signed.
+        verifies: Whether it verifies certificates.
     """
 
     number: int = 0
@@ -58,10 +58,10 @@ class ProjectHook(Hook):
 
 
 class HooksApi:
-    """Answers what is below ``/projects/:id/hooks``, where the caller may ask.
+    """Handles the requests below ``/projects/:id/hooks``. The caller's permission has been checked.
 
     Args:
-        signs: Whether there are signing tokens, as from GitLab 19.0 on.
+        signs: Whether there are signing tokens, as in GitLab 19.0 and later.
     """
 
     def __init__(self, webhooks: Webhooks, *, signs: bool) -> None:
@@ -70,7 +70,7 @@ class HooksApi:
         self._numbers = count(1)
 
     def of(self, row: Repository) -> Sequence[ProjectHook]:
-        """A project's webhooks, in the order of adding."""
+        """List a project's webhooks, in the order in which they were added."""
         found = self._webhooks.of(row.full_name)
         return [hook for hook in found if isinstance(hook, ProjectHook)]
 
@@ -107,7 +107,8 @@ class HooksApi:
         raise Refusal(json_answer({"message": "404 Not found"}, 404))
 
     def _changed(self, hook: ProjectHook, body: Mapping[str, Any]) -> ProjectHook:
-        """The webhook with what was sent for it; what was not sent stays, or is passed over."""
+        """Return the webhook with the fields of the request. Other fields do not change, and
+        unknown ones are ignored."""
         url = body.get("url", hook.url)
         if not url:
             raise Refusal(json_answer({"error": "url is missing"}, 400))
@@ -162,7 +163,7 @@ class HooksApi:
 
 
 def delivery_headers(hook: Hook, body: bytes, root: str) -> Mapping[str, str]:
-    """The headers that each delivery has of its own, and its proofs."""
+    """Return the headers that differ for each delivery, with its signature or secret."""
     identifier = str(uuid4())
     headers = {
         "User-Agent": "GitLab/19.6.0",
@@ -185,10 +186,10 @@ def delivery_headers(hook: Hook, body: bytes, root: str) -> Mapping[str, str]:
 
 
 def decoded(request: Request) -> Mapping[str, Any]:
-    """The JSON object that was sent.
+    """Return the JSON object in the request's body.
 
     Raises:
-        Refusal: 400, there is none.
+        Refusal: The body is not a JSON object (400).
     """
     try:
         body = json.loads(request.body)
@@ -206,7 +207,7 @@ def _secret(body: Mapping[str, Any], field: str, known: SecretStr | None) -> Sec
 
 
 def _key(token: SecretStr) -> bytes | None:
-    """What a signing token says that is to be signed with; ``None`` where it is malformed."""
+    """Return the key in a signing token; ``None`` if the token is malformed."""
     prefix, separator, encoded = token.get_secret_value().partition("whsec_")
     try:
         key = base64.b64decode(encoded, validate=True)

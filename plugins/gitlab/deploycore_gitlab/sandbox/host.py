@@ -1,4 +1,4 @@
-"""How GitLab signs in, permits and refuses: the part of the sandbox below its API."""
+"""The base of the sandbox's API: sign-in, permissions and error responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from deploycore_gitlab.sandbox.hooks import ProjectHook
 
 __all__ = ["DeployToken", "GitLabHost"]
 
-# With the permissions of fine-grained tokens, which are told apart by the colon.
+# Includes permissions of fine-grained tokens, which have a colon.
 # https://docs.gitlab.com/auth/tokens/fine_grained_access_tokens_rest/
 FOR_API = ("api", API_SCOPE)
 FOR_USER = ("read_user", *FOR_API, "User: Read")
@@ -69,11 +69,11 @@ NO_PROJECT = (
 
 @dataclass(frozen=True)
 class DeployToken:
-    """A token for git alone, which belongs to no user.
+    """A token only for git. It does not belong to a user.
 
     Attributes:
         namespace: The group that it is for, subgroups included.
-        expired: Or never known.
+        expired: Whether it has expired or was never known.
     """
 
     username: str
@@ -84,12 +84,12 @@ class DeployToken:
 
 
 class GitLabHost(PullRequestSandbox):
-    """GitLab without its API: tokens, refusals and the rules for git.
+    """The part of the sandbox without the API: tokens, error responses and the rules for git.
 
     Attributes:
-        RELATIVE_URL: The path that it lives below, such as ``/gitlab``.
-        USER: The one whose tokens there are, and who may have projects of their own.
-        moved: Old full paths of projects, and where each one is now.
+        RELATIVE_URL: The path below which GitLab is installed, such as ``/gitlab``.
+        USER: The user to whom the tokens belong, and who may have projects.
+        moved: The current path of each moved project, by its old full path.
     """
 
     MODES: ClassVar[Mapping[str, str]] = {
@@ -113,7 +113,7 @@ class GitLabHost(PullRequestSandbox):
 
     @property
     def root(self) -> str:
-        """What a person gives as the address."""
+        """The address to configure."""
         return f"{self.url}{self.RELATIVE_URL}"
 
     # Credentials
@@ -132,14 +132,15 @@ class GitLabHost(PullRequestSandbox):
         return given
 
     def new_secret(self, mode: str) -> SecretStr:
-        """OAuth tokens have no prefix."""
+        """Return a secret. OAuth tokens have no prefix."""
         if mode == "oauth-token":
             return SecretStr(secret_source().token_hex(32))
         return SecretStr(f"{self.PREFIX}{secret_source().token_urlsafe(15)}")
 
     def granted(self, mode: str, access: Access) -> Collection[str]:
-        """One that opens everything, or the least that lists and clones: a token for the API
-        alone, where a deploy token does the rest. There is none without any scope."""
+        """Return the scopes of new credentials: all, or the least that can list and clone. With a
+        deploy token for git, the other token needs only the API. There are no credentials without
+        scopes."""
         if access is Access.UNSCOPED:
             return ("read_user",)
         if access is not Access.LEAST:
@@ -154,12 +155,12 @@ class GitLabHost(PullRequestSandbox):
         scopes: Collection[str] | None = None,
         role: Role | None = None,
     ) -> Credential:
-        """Make up credentials: in mode ``deploy-token`` two of them.
+        """Create credentials; in mode ``deploy-token``, two of them.
 
         Args:
-            scopes: Those of the token for the API; ``granular`` and permissions such as
-                ``Project: Read`` for a fine-grained one.
-            role: Its user's role in all projects; by default what the access takes.
+            scopes: The scopes of the token for the API. A fine-grained token has ``granular`` and
+                permissions such as ``Project: Read``.
+            role: Its user's role in all projects (default: the role that the access requires).
         """
         credential = super().add_credential(mode, access, scopes=scopes)
         by_access: Role = "Reporter" if access is Access.LEAST else "Maintainer"
@@ -178,7 +179,8 @@ class GitLabHost(PullRequestSandbox):
     def add_sign_in(
         self, scopes: Collection[str] = ("api", API_SCOPE, GIT_SCOPE), *, is_public: bool = False
     ) -> Mapping[str, str | SecretStr]:
-        """Register an OAuth application for mode ``oauth``. Who signs in is ``oauth.account``.
+        """Register an OAuth application for mode ``oauth``. The account that signs in is
+        ``oauth.account``.
 
         Returns:
             The fields of the provider's ``Config``, without ``name``.
@@ -211,14 +213,14 @@ class GitLabHost(PullRequestSandbox):
         return [*super().secrets, *deploy_tokens, *signing, *self.oauth.secrets]
 
     def usernames(self, credential: Credential, *, for_git: bool) -> Collection[str | None] | None:
-        """The API takes no usernames. Git takes any beside an access token."""
+        """Return the accepted usernames: none for the API, and any for git with an access token."""
         if not for_git:
             return [None]
         return [GIT_USERNAME] if credential.mode == "oauth-token" else None
 
     def shown(self, request: Request, *, for_git: bool = False) -> Credential | None:
-        """An OAuth token goes as ``Bearer`` alone; an access token either way. Git wants a
-        username that is not blank."""
+        """Return the credential of a request. The API accepts an OAuth token only with ``Bearer``,
+        and an access token in both ways. Git requires a username that is not empty."""
         credential = super().shown(request, for_git=for_git)
         if credential is None or (for_git and not credentials_of(request)[0]):
             return None
@@ -238,7 +240,8 @@ class GitLabHost(PullRequestSandbox):
         return with_headers(json_answer(body, 401), {"WWW-Authenticate": challenge})
 
     def out_of_scope(self, credential: Credential, scopes: Sequence[str]) -> Answer:
-        """Without the header that RFC 6750 asks for, which GitLab leaves out."""
+        """Return the error without the header that RFC 6750 requires, because GitLab does not send
+        it."""
         permissions = [scope for scope in scopes if ":" in scope]
         if GRANULAR in credential.scopes:
             said = GRANULAR_LACKING.format(", ".join(permissions))
@@ -249,7 +252,8 @@ class GitLabHost(PullRequestSandbox):
         return json_answer(body, 403)
 
     def rate_limited(self, seconds: int | None) -> Change:
-        """As for the whole API, with the headers; or as a proxy before GitLab does it, without.
+        """Return the error for the limit of the whole API, with headers; or without headers, like a
+        proxy in front of GitLab.
 
         Source: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/
         """
@@ -268,7 +272,7 @@ class GitLabHost(PullRequestSandbox):
         return answer(429, "Retry later\n", content_type="text/plain", headers=headers)
 
     def rate_limited_endpoint(self, seconds: int) -> Change:
-        """As for one address of the API, which has a limit of its own."""
+        """Return the error for the limit of one address of the API."""
         body = json.dumps({"message": TOO_MANY})
         headers = {"Retry-After": str(seconds)}
         return answer(429, body, content_type="application/json", headers=headers)
@@ -286,7 +290,7 @@ class GitLabHost(PullRequestSandbox):
     # Git
 
     def permit_git(self, request: Request, name: str, service: Service) -> Repository:
-        """Scopes come before the question whether there is a project."""
+        """Check scopes before it is checked whether the project exists."""
         if not f"/{name}".startswith(f"{self.RELATIVE_URL}/"):
             raise text_refusal(404, "Not found")
         path = f"/{name}".removeprefix(f"{self.RELATIVE_URL}/")
@@ -305,9 +309,9 @@ class GitLabHost(PullRequestSandbox):
         return row
 
     def _scopes_for_git(self, request: Request, row: Repository | None) -> frozenset[str] | None:
-        """What the credentials may do; ``None`` where there are none that are right.
+        """Return the scopes of the credentials; ``None`` if there are no valid ones.
 
-        To GitLab a deploy token is wrong where it is for another group.
+        A deploy token is invalid for projects of another group, like in GitLab.
         """
         credential = self.shown(request, for_git=True)
         if credential is not None:

@@ -1,6 +1,6 @@
 """The API's merge requests of a project.
 
-The documentation does not say how branches that do not exist are refused: here by status 400.
+The documentation does not say which status a branch that does not exist causes. Here, it is 400.
 
 Source: https://docs.gitlab.com/api/merge_requests/
 """
@@ -25,11 +25,12 @@ Find = Callable[[str], Repository | None]
 
 
 class MergeRequestsApi:
-    """Answers what is below ``/projects/:id/merge_requests``; the caller judges who may ask.
+    """Handles the requests below ``/projects/:id/merge_requests``. The caller of its methods checks
+    permissions.
 
     Args:
         rows: All merge requests of the sandbox.
-        find: A project by its full path or number; ``None`` if it is gone.
+        find: Returns a project by its full path or number; ``None`` if it does not exist.
         branches: The branches of a project, and their commits.
         user: The name of their author.
     """
@@ -48,7 +49,8 @@ class MergeRequestsApi:
         self._user = user
 
     def listed(self, request: Request, project: Repository) -> Sequence[PullRequest]:
-        """Those of a ``state``, ``source_branch`` and ``target_branch``, the newest first."""
+        """List those with a ``state``, ``source_branch`` and ``target_branch``, the newest
+        first."""
         query = request.query
         state = query.get("state", "all")
         if state not in ("all", "locked", *STATES.values()):
@@ -67,7 +69,7 @@ class MergeRequestsApi:
         """One by its ``iid``.
 
         Raises:
-            Refusal: 404, there is none.
+            Refusal: It does not exist (404).
         """
         if not (number.isascii() and number.isdecimal()):
             raise Refusal(json_answer({"error": "merge_request_iid is invalid"}, 400))
@@ -77,11 +79,11 @@ class MergeRequestsApi:
         return row
 
     def open(self, request: Request, project: Repository) -> PullRequest:
-        """From a branch of the project that the address names, into one of it or of the project
-        ``target_project_id``, which it is a fork of.
+        """Open a merge request from a branch of the project in the address, into a branch of the
+        same project or of the project ``target_project_id``, of which it is a fork.
 
         Raises:
-            Refusal: 400, 404, 409 or 422, as GitLab validates.
+            Refusal: The fields are invalid, by GitLab's rules (400, 404, 409 or 422).
         """
         body = decoded(request)
         names = ("source_branch", "target_branch", "title")
@@ -106,7 +108,7 @@ class MergeRequestsApi:
         return self._rows.open(into, project, source, target, title)
 
     def change(self, request: Request, row: PullRequest) -> PullRequest:
-        """Another ``title`` or ``target_branch``, or a ``state_event``."""
+        """Change ``title`` or ``target_branch``, or apply a ``state_event``."""
         body = decoded(request)
         event = body.get("state_event")
         if event not in (None, "close", "reopen"):
@@ -127,8 +129,8 @@ class MergeRequestsApi:
         """Merge it.
 
         Raises:
-            Refusal: 405 if it is not open, 409 if ``sha`` is not its newest commit, 422 if its
-                project is gone.
+            Refusal: It is not open (405), ``sha`` is not its newest commit (409), or its project
+                was deleted (422).
         """
         body = decoded(request) if request.body else {}
         if not row.is_open:
@@ -141,7 +143,7 @@ class MergeRequestsApi:
             raise _refuse(422, "Branch cannot be merged") from None
 
     def shape(self, row: PullRequest, project: Repository, root: str) -> dict[str, Any]:
-        """A merge request of a project, as GitLab tells of it."""
+        """Return a merge request of a project, as GitLab sends it."""
         source = self._find(row.source)
         reference = f"!{row.number}"
         author = {

@@ -1,4 +1,4 @@
-"""Pages as GitLab gives them: numbered ones, and those that go on after the last item.
+"""Pages in GitLab's forms: numbered pages, and keyset pages, which continue after the last item.
 
 Sources: https://docs.gitlab.com/api/rest/#pagination; where that is silent, GitLab's own
 ``lib/gitlab/pagination``.
@@ -27,10 +27,10 @@ Render = Callable[[T], Any]
 def numbered_pages(
     request: Request, rows: Sequence[T], render: Render[T], *, names: dict[str, str]
 ) -> Answer:
-    """The page that a request asks for by its number.
+    """Return the page with the number that a request asks for.
 
     Args:
-        names: What the address's path has, which GitLab repeats in the query of its links.
+        names: The values in the address's path, which GitLab repeats in the query of its links.
     """
     size, number = _size(request), _number(request, "page", 1)
     shown = rows[(number - 1) * size : number * size]
@@ -44,9 +44,9 @@ def numbered_pages(
 def keyset_pages(
     request: Request, rows: Sequence[Repository], render: Render[Repository]
 ) -> Answer:
-    """The page of projects after the one whose number the request names.
+    """Return the page of projects after the project whose number the request names.
 
-    Each page that is not empty has a link: only an empty one is known to be the end.
+    Each page that is not empty has a link. Only an empty page shows the end.
     """
     if request.query.get("order_by") != "id":
         message = "Keyset pagination is not yet available for this type of request"
@@ -73,14 +73,15 @@ def branch_pages(
     names: dict[str, str],
     searched: Sequence[tuple[str, str]] | None,
 ) -> Answer:
-    """Branches, which GitLab has its git server count: by keyset where a request asks for it.
+    """Return a page of branches, which GitLab's git server provides; with keyset pagination if the
+    request asks for it.
 
-    The first numbered page is made by the git server too. It links to a second one whether or
-    not there is one, and holds all that a search finds.
+    The first numbered page also comes from the git server. It has all results of a search, and
+    links to a second page even if there is none.
 
     Args:
         rows: All branches.
-        searched: Those that a search lets through; ``None`` where there is no search.
+        searched: The branches that a search finds; ``None`` without a search.
     """
     size = _size(request)
     if request.query.get("pagination") == "keyset":

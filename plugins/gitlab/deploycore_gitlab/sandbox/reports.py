@@ -35,12 +35,12 @@ MOST_CHARACTERS = 255
 
 
 def changed_status(body: Mapping[str, Any], shown: Sequence[ShownStatus]) -> ShownStatus:
-    """The status that a request makes of what a commit shows.
+    """Return the new status of a commit after a request.
 
-    What has come to an end is left: the same name again begins anew.
+    A status that has ended stays. A request with the same name starts a new one.
 
     Raises:
-        Refusal: 400, something is wrong, or it is there already.
+        Refusal: A field is invalid, or the status already exists (400).
     """
     state, name = body.get("state"), str(body.get("name") or body.get("context") or "default")
     if state not in STATES:
@@ -77,19 +77,20 @@ class _Deployment:
 
 
 class DeploymentsApi:
-    """Answers what is below ``/projects/:id/deployments``, where the caller may ask."""
+    """Handles the requests below ``/projects/:id/deployments``. The caller's permission has been
+    checked."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: list[_Deployment] = []
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all of them."""
         with self._lock:
             self._rows.clear()
 
     def shown(self, row: Repository, commit: str) -> Sequence[ShownDeployment]:
-        """Those of a commit, the oldest first."""
+        """Return those of a commit, the oldest first."""
         return [
             ShownDeployment(each.environment, STATES[each.status])
             for each in self._of(row)
@@ -107,7 +108,7 @@ class DeploymentsApi:
         """Add one.
 
         Args:
-            resolves: Of its commit and its ref, those that there are.
+            resolves: Returns which of its commit and its ref exist.
         """
         body = decoded(request)
         for field in ("environment", "sha", "ref", "tag", "status"):

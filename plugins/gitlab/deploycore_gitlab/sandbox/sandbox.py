@@ -1,9 +1,9 @@
 """GitLab's API and its rules for git, as far as the provider uses them.
 
-Where the documentation is silent, it does as GitLab's own code does (``lib/api``,
-``lib/gitlab/auth.rb``, ``app/controllers/repositories``). In one thing it is stricter: GitLab
-lets a token whose only scope is ``read_api`` fetch by git, which its documentation promises for
-``api``, ``read_repository`` and ``write_repository`` alone.
+Where the documentation has no answer, it follows GitLab's own code (``lib/api``,
+``lib/gitlab/auth.rb``, ``app/controllers/repositories``). In one case it is stricter: GitLab allows
+a token with only the scope ``read_api`` to fetch with git, which its documentation allows only for
+``api``, ``read_repository`` and ``write_repository``.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class GitLabSandbox(GitLabHost):
     """GitLab on 127.0.0.1, with a group, a user, and tokens of each mode.
 
     Attributes:
-        SIGNS: Whether webhooks have signing tokens, as from GitLab 19.0 on.
-        PUSH_EVENT_HOOKS_LIMIT: How many branches, or tags, of one push webhooks are told of.
-        archived: Projects that are archived; they are read as ever.
+        SIGNS: Whether webhooks have signing tokens, as in GitLab 19.0 and later.
+        PUSH_EVENT_HOOKS_LIMIT: The maximum number of branches, or of tags, of one push for which
+            webhooks get events.
+        archived: Projects that are archived. They can still be read.
         internal: Projects that every signed-in user may see.
     """
 
@@ -131,7 +132,7 @@ class GitLabSandbox(GitLabHost):
         return json_answer(shapes.user(self.USER, self.root))
 
     def _access_token(self, request: Request) -> Answer:
-        """To classic tokens of whatever scopes."""
+        """Respond to classic tokens with any scopes."""
         caller = self.caller(request)
         if GRANULAR in caller.scopes:
             self.caller(request, "Personal Access Token: Read")
@@ -142,7 +143,8 @@ class GitLabSandbox(GitLabHost):
         return json_answer(shapes.access_token(caller.scopes, caller.expires_at))
 
     def _oauth_token(self, request: Request) -> Answer:
-        """Not of the API: it knows OAuth tokens alone, and says otherwise what is wrong."""
+        """Describe a token. This address is not part of the API: it accepts only OAuth tokens, and
+        has other error messages."""
         shown = self.shown(request)
         if shown is None or shown.mode != "oauth-token" or shown.access is Access.EXPIRED:
             expired = shown is not None and shown.access is Access.EXPIRED
@@ -157,7 +159,7 @@ class GitLabSandbox(GitLabHost):
         return json_answer(shapes.oauth_token(shown.scopes, seconds))
 
     def _namespaces(self, request: Request) -> Answer:
-        """The user, and groups that the user is a member of."""
+        """List the user, and the groups that the user is a member of."""
         self.caller(request, *FOR_NAMESPACES)
         groups = [owner for owner in self.owners if owner != self.USER and self._is_member(owner)]
         return numbered_pages(
@@ -185,7 +187,7 @@ class GitLabSandbox(GitLabHost):
         return self._listed(request, self.owned(user) if user in self.owners else [])
 
     def _projects_of_group(self, request: Request, group: str) -> Answer:
-        """By number alone, also where a keyset is asked for."""
+        """Return numbered pages, even if the request asks for a keyset."""
         self.caller(request, *FOR_PROJECTS)
         below = request.query.get("include_subgroups") == "true"
         owners = [
@@ -208,12 +210,13 @@ class GitLabSandbox(GitLabHost):
         return numbered_pages(request, self._ordered(request, found), self._project_json, names={})
 
     def _ordered(self, request: Request, rows: Sequence[Repository]) -> Sequence[Repository]:
-        """By number: that of their making, which is the order unless another one is asked for."""
+        """Sort by number, which is the order of creation and the default order."""
         descending = request.query.get("sort", "desc") == "desc"
         return sorted(rows, key=lambda row: row.number, reverse=descending)
 
     def _searched(self, request: Request, rows: Sequence[Repository]) -> Sequence[Repository]:
-        """By every word, in name or path; words of under three letters have to be all of it."""
+        """Search for every word in the name or path. Words with fewer than three letters must be
+        the whole name."""
         words = request.query.get("search", "").lower().split()
         if not words:
             return rows
@@ -357,7 +360,8 @@ class GitLabSandbox(GitLabHost):
         return json_answer(self._merge_requests_api.shape(changed, row, self.root))
 
     def _accept_merge_request(self, request: Request, project: str, number: str) -> Answer:
-        """Default branches are protected: it takes a Maintainer to merge into one."""
+        """Merge a merge request. Default branches are protected: only a Maintainer can merge into
+        them."""
         row = self._project(request, project, (*FOR_WRITING, "Merge Request: Update"))
         found = self._merge_requests_api.found(row, number)
         protected = found.target_branch == row.default_branch
@@ -375,7 +379,7 @@ class GitLabSandbox(GitLabHost):
     def _managed(
         self, request: Request, project: str, scopes: Sequence[str], role: Role
     ) -> Repository:
-        """A project in which the caller has a role or a higher one."""
+        """Return a project in which the caller has a role or a higher one."""
         row = self._project(request, project, scopes)
         has = self._roles[self.caller(request).secret.get_secret_value()]
         if ROLES.index(has) < ROLES.index(role):
@@ -383,11 +387,11 @@ class GitLabSandbox(GitLabHost):
         return row
 
     def deployments(self, owner: str, slug: str, commit: str) -> Sequence[ShownDeployment]:
-        """The deployments of a commit, the oldest first."""
+        """Return the deployments of a commit, the oldest first."""
         return self._deployments.shown(self.existing(owner, slug), commit)
 
     def push_events(self, repository: Repository, updates: Sequence[RefUpdate]) -> Sequence[Event]:
-        """One event for each ref, or none if there are too many refs."""
+        """Return one event for each ref, or none if there are too many refs."""
         with self.git.commits(repository) as read:
             told = events.pushes(
                 repository,
@@ -414,7 +418,8 @@ class GitLabSandbox(GitLabHost):
     def _project(
         self, request: Request, project: str, scopes: Sequence[str] = FOR_BRANCHES
     ) -> Repository:
-        """By its full path or its number; for who reads an old path is a redirect to the number."""
+        """Find a project by its full path or its number. For readers, an old path redirects to the
+        number."""
         self.caller(request, *scopes)
         moved = self.moved.get(project) if request.method == "GET" else None
         if moved is not None and self.readable(moved):
@@ -440,7 +445,8 @@ class GitLabSandbox(GitLabHost):
         )
 
     def arrange(self, scenario: Scenario) -> tuple[Arranged, ...]:
-        """Hold what a scenario asks for: nothing archived, internal, moved, merged or deployed."""
+        """Create the content of a scenario, with nothing archived, internal, moved, merged or
+        deployed."""
         self._deployments.clear()
         self.archived.clear()
         self.internal.clear()
@@ -449,7 +455,7 @@ class GitLabSandbox(GitLabHost):
 
 
 def _lets_through(search: str, name: str) -> bool:
-    """Whether a search of branches finds a name: by any part, or by ``^``, ``$`` and ``*``."""
+    """Whether a search of branches finds a name: by any part, or with ``^``, ``$`` and ``*``."""
     pattern = re.escape(search.lower())
     if re.search(r"[\^$*]", search):
         pattern = pattern.replace(r"\^", "^", 1).replace(r"\*", ".*?").replace(r"\$", "$", 1)

@@ -1,4 +1,4 @@
-"""The JSON of GitLab's objects, as its documentation shows them.
+"""The JSON of GitLab's objects, in the form of its documentation.
 
 Sources: https://docs.gitlab.com/api/projects/#list-all-projects,
 https://docs.gitlab.com/api/branches/#list-repository-branches,
@@ -94,7 +94,7 @@ def project(
         "path": row.slug,
         "path_with_namespace": row.full_name,
         "created_at": CREATED_AT,
-        # A name also where nothing has been pushed: the one that the first branch would get.
+        # It has a name even if nothing has been pushed: the name that the first branch would get.
         "default_branch": row.default_branch,
         "tag_list": [],
         "topics": [],
