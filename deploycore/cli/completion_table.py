@@ -79,6 +79,7 @@ PARAMETERS: dict[str, tuple[tuple[Source, ...], dict[str, Source]]] = {
             "--body-limit": "",
             "--replay-window": "",
             "--drain": "",
+            "--targets": "",
             "--lease": "",
             "--per-provider": "",
             "--help": None,
