@@ -1,4 +1,4 @@
-"""``python -m deploycore``, but a request is repeated at once: ``python -m tests.cli.unwaiting``."""
+"""``python -m deploycore`` that repeats a request at once: ``python -m tests.cli.unwaiting``."""
 
 from __future__ import annotations
 
