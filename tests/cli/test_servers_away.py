@@ -26,7 +26,7 @@ def test_each_type_of_command_reports_the_failed_request(tmp_path, line, request
         "DEPLOYCORE_TOKEN": "given",
     }
     arguments = ["--server", "http://127.0.0.1:9", *line.split()]
-    done = run("deploycore", arguments, environment=environment, directory=tmp_path)
+    done = run("tests.cli.unwaiting", arguments, environment=environment, directory=tmp_path)
     assert (done.returncode, done.stdout) == (ProviderUnavailable.exit_code, "")
     assert f"{request_line} on 127.0.0.1 failed: Connection refused." in done.stderr
     assert not (tmp_path / "home").exists()
