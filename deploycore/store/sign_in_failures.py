@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime
 
@@ -13,15 +14,23 @@ from deploycore.store.tables import sign_in_failures
 
 __all__ = ["SignInFailures"]
 
+_ADDRESSES_MOST = 10_000
+_PRUNED_EVERY = 100
+
 Wait = Callable[[int, datetime], float]
 """Returns the seconds to wait, from the number of failures and the time of the last one."""
 
 
 class SignInFailures:
-    """The failures of all addresses, as the attribute ``sign_in_failures`` of ``Store``."""
+    """The failures of all addresses, as the attribute ``sign_in_failures`` of ``Store``.
+
+    Anybody can cause them, so only those of the last 10,000 addresses are kept, and of some more
+    between two times of deleting.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._count = itertools.count()
 
     def add(self, sender: str, *, at: datetime, forgotten_before: datetime, wait: Wait) -> float:
         """Count a failure of an address, unless it has to wait before its next attempt.
@@ -43,6 +52,8 @@ class SignInFailures:
         table = sign_in_failures
         with self._database.writing() as connection:
             connection.execute(delete(table).where(table.c.at < forgotten_before))
+            if next(self._count) % _PRUNED_EVERY == 0:
+                _prune(connection)
             seconds = _seconds(connection, _of(sender).with_for_update(), wait)
             if seconds <= 0:
                 _count(connection, sender, at)
@@ -59,6 +70,15 @@ class SignInFailures:
 def _of(sender: str) -> Select[tuple[int, datetime]]:
     table = sign_in_failures
     return select(table.c.count, table.c.at).where(table.c.sender == sender)
+
+
+def _prune(connection: Connection) -> None:
+    sender, at = sign_in_failures.c.sender, sign_in_failures.c.at
+    first_old = select(at).order_by(at.desc()).offset(_ADDRESSES_MOST).limit(1)
+    # Rows that others are changing are left for the next time: to wait for them could end in a
+    # deadlock.
+    old = select(sender).where(at <= first_old.scalar_subquery()).with_for_update(skip_locked=True)
+    connection.execute(delete(sign_in_failures).where(sender.in_(old)))
 
 
 def _seconds(connection: Connection, query: Select[tuple[int, datetime]], wait: Wait) -> float:

@@ -19,6 +19,7 @@ from deploycore.server.accounts.clients import describe_browser, shorten_address
 from deploycore.server.accounts.passwords import Passwords
 from deploycore.server.dashboard.addresses import own_page
 from deploycore.server.problems import Refusal
+from deploycore.store import sign_in_failures as sign_in_failures_module
 from deploycore.store.tables import sign_in_failures
 from deploycore.store.token_digests import digest_of
 from tests.server.dashboard.conftest import PASSWORD, Browser
@@ -290,6 +291,19 @@ def test_old_failures_are_deleted(clock, failures, installation):
     with installation.store._database.reading() as connection:
         kept = connection.scalars(select(sign_in_failures.c.sender)).all()
     assert kept == ["192.0.2.2"]
+
+
+def test_the_number_of_stored_addresses_is_bounded(clock, failures, installation, monkeypatch):
+    monkeypatch.setattr(sign_in_failures_module, "_ADDRESSES_MOST", 4)
+    monkeypatch.setattr(sign_in_failures_module, "_PRUNED_EVERY", 3)
+    attempts = Attempts(failures, clock)
+    for number in range(12):
+        clock.now += 1
+        attempts.begin("ada", f"192.0.2.{number}")
+    with installation.store._database.reading() as connection:
+        kept = set(connection.scalars(select(sign_in_failures.c.sender)))
+    assert kept >= {f"192.0.2.{number}" for number in range(8, 12)}
+    assert len(kept) <= 4 + 3
 
 
 def test_delays_increase_and_expire(clock, failures):
