@@ -1,7 +1,8 @@
 """Run statements by name, in a transaction: on SQLite without SQLAlchemy, else through it.
 
-SQLAlchemy takes longer to import than most commands take to run. So the statements of these
-commands have names. ``definitions`` builds them with SQLAlchemy; ``statements`` has the generated
+SQLAlchemy takes longer to import than most commands take to run, and several times as long as
+SQLite for each statement. So the statements of these commands, and of webhook deliveries, have
+names. ``definitions`` builds them with SQLAlchemy; ``statements`` has the generated
 text of each for SQLite, which ``direct`` sends to the driver. A database of another kind gets them
 from SQLAlchemy. Operations of the store call them by name, in one way for both.
 """
