@@ -19,7 +19,7 @@ from urllib.parse import quote
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
-from deploycore.models import Account, CloneUrl, Owner
+from deploycore.models import CloneUrl
 
 from deploycore_gitea import addresses, explanations
 from deploycore_gitea.configuration import (
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
         WebhookDelivery,
     )
     from deploycore.models import (
+        Account,
         Branch,
         BranchQuery,
+        Owner,
         OwnerQuery,
         PullRequest,
         PullRequestQuery,
@@ -96,6 +98,8 @@ class GiteaProvider:
         A token without ``read:user`` is named by the configured owner. That it is right is
         proven by then: an unknown one is refused before its scopes are looked at.
         """
+        from deploycore.models import Account
+
         from deploycore_gitea.answers import SearchAnswer
 
         try:
@@ -141,6 +145,8 @@ class GiteaProvider:
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
         """``GET /user``, and ``GET /user/orgs``, which asks for ``read:organization``."""
+        from deploycore.models import Owner
+
         from deploycore_gitea.answers import OrganizationAnswer
 
         http = self._asking()
