@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from deploycore.errors import NotFound
-from deploycore.models import Repository, RepositoryId, SshAddress
+from deploycore.models import SshAddress
 
 if TYPE_CHECKING:
     from deploycore.events import DeployKey, RegisteredKey
+    from deploycore.models import Repository, RepositoryId
 
 __all__ = [
     "Action",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -30,21 +30,20 @@ from deploycore.errors import (
 )
 from deploycore.git_reader import GitReader, GitSource
 from deploycore.hookspecs import API_VERSION, hookimpl
-from deploycore.http import HttpClient
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneLink,
-    CloneUrl,
-    Owner,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
+from deploycore.models import CloneUrl, RepositoryId, SshAddress
+
+# Every command that uses a plugin imports this module; what a host lists is imported by the hooks.
+if TYPE_CHECKING:
+    from deploycore.http import HttpClient
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        Repository,
+        RepositoryQuery,
+        Tag,
+        TagQuery,
+    )
 
 __all__ = ["RefsConfig", "RefsOnlyConfig", "RefsOnlyProvider"]
 
@@ -218,6 +217,8 @@ class RefsOnlyProvider:
     def authenticate(self) -> Account:
         """Read ``HEAD`` of the first configured repository, because git has no other way to check
         credentials."""
+        from deploycore.models import Account
+
         self._default_branch(self.config.repository_ids[0])
         return Account(username=self.config.account)
 
@@ -239,12 +240,16 @@ class RefsOnlyProvider:
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
         """List the refs that begin with ``refs/heads/``, or with the full name of one branch."""
+        from deploycore.models import Branch
+
         for name, commit in self._refs(repository, HEADS, query.name):
             yield Branch(name=name, commit=commit)
 
     @hookimpl
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
         """List the refs that begin with ``refs/tags/``, or with the full name of one tag."""
+        from deploycore.models import Tag
+
         for name, commit in self._refs(repository, TAGS, query.name):
             yield Tag(name=name, commit=commit)
 
@@ -304,6 +309,8 @@ class RefsOnlyProvider:
 
     def describe(self, repository: RepositoryId, branch: str | None) -> Repository:
         """Describe a repository, as far as git and the configuration allow."""
+        from deploycore.models import CloneLink, Owner, Repository
+
         source = self.config.source_of(repository)
         kind = "ssh" if isinstance(source, SshAddress) else "https"
         return Repository(

@@ -267,6 +267,7 @@ class Application(Model):
             for every machine with this configuration. These machines must share the target.
     """
 
+    # The defaults are not validated, which would build the schema of each part at import.
     name: Name
     provider: Name
     repository: str
@@ -277,16 +278,16 @@ class Application(Model):
     lfs: bool = False
     attributes: bool = False
     links: LinkRules = "refuse"
-    limits: Limits = Limits()
+    limits: Limits = Limits.model_construct()
     reuse: Literal["copy", "hard-link"] = "copy"
-    shared: Shared = Shared()
+    shared: Shared = Shared.model_construct()
     environment: Mapping[str, EnvironmentValue] = Field(default_factory=dict)
-    steps: Steps = Steps()
+    steps: Steps = Steps.model_construct()
     health_check: HealthCheck | None = None
     keep: Annotated[int, Field(ge=2, le=1000)] = 5
     history_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     watch: tuple[Text, ...] = ()
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = Timeouts.model_construct()
     auto_deploy: AutoDeploy | None = None
     host: Text | None = None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
+from deploycore import models
 from deploycore.configuration import ProviderConfig, addresses_in
 from deploycore.credentials.keeper import TokenSource
 from deploycore.errors import (
@@ -26,18 +27,7 @@ from deploycore.errors import (
 )
 from deploycore.http import HttpSettings
 from deploycore.http.tally import ItemTally
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    GitCredential,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshCredential,
-    TagQuery,
-)
+from deploycore.models import CloneUrl, GitCredential, SshCredential
 from deploycore.provider.arguments import SECRET_ARGUMENTS, secrets_among, type_of
 from deploycore.provider.connection import Connection, OtherCredentials
 from deploycore.provider.core_fields import NO_CORE_FIELDS, CoreFields
@@ -59,6 +49,14 @@ if TYPE_CHECKING:
     from deploycore.events import ProviderCall
     from deploycore.git import GitSettings
     from deploycore.http.deprecation import Deprecation
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+    )
 
 __all__ = ["Provider"]
 
@@ -138,7 +136,7 @@ class Provider(OptionalListings, OptionalCalls):
             ProviderError: The host is unreachable, or rejects the credentials.
             PluginError: The plugin violates the contract.
         """
-        account = self._call("authenticate", Account)
+        account = self._call("authenticate", models.Account)
         if account.expires_at is None and self._connection.core.expires_at is not None:
             account = account.model_copy(update={"expires_at": self._connection.core.expires_at})
         # After a replacement, the credentials may be the previous ones.
@@ -155,8 +153,8 @@ class Provider(OptionalListings, OptionalCalls):
         Raises:
             ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
-        query = query or RepositoryQuery()
-        return self._listing("list_repos", Repository, query, query=query)
+        query = query or models.RepositoryQuery()
+        return self._listing("list_repos", models.Repository, query, query=query)
 
     @limited
     def list_branches(
@@ -168,8 +166,9 @@ class Provider(OptionalListings, OptionalCalls):
             NotFound: The repository does not exist, or these credentials cannot read it.
             ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
-        query = query or BranchQuery()
-        return self._listing("list_branches", Branch, query, repository=repository, query=query)
+        query = query or models.BranchQuery()
+        wanted = {"repository": repository, "query": query}
+        return self._listing("list_branches", models.Branch, query, **wanted)
 
     @limited
     def find_branch(self, repository: RepositoryId, name: str) -> Branch:
@@ -179,9 +178,9 @@ class Provider(OptionalListings, OptionalCalls):
             NotFound: The repository or the branch does not exist.
             UnexpectedAnswer: Some branches could not be parsed, and this one may be among them.
         """
-        tally, query = self._tally("list_branches", is_listing=True), BranchQuery(name=name)
+        tally, query = self._tally("list_branches", is_listing=True), models.BranchQuery(name=name)
         arguments = {"repository": repository, "query": query}
-        for branch in self._listing("list_branches", Branch, query, tally, **arguments):
+        for branch in self._listing("list_branches", models.Branch, query, tally, **arguments):
             if branch.name == name:
                 return branch
         if tally.has_unread:
@@ -197,7 +196,8 @@ class Provider(OptionalListings, OptionalCalls):
 
     def _like_ref(self, repository: RepositoryId, name: str) -> str:
         """Return a suggestion from the first branches and tags that the host lists."""
-        branches, tags = BranchQuery(limit=SUGGESTED_FROM), TagQuery(limit=SUGGESTED_FROM)
+        branches = models.BranchQuery(limit=SUGGESTED_FROM)
+        tags = models.TagQuery(limit=SUGGESTED_FROM)
         known = [
             each.name for each in first_items(lambda: self.list_branches(repository, branches))
         ]
@@ -214,7 +214,7 @@ class Provider(OptionalListings, OptionalCalls):
             NotFound: The repository does not exist, or these credentials cannot read it.
         """
         self._demand("find_repository")
-        return self._call("find_repository", Repository, repository=repository)
+        return self._call("find_repository", models.Repository, repository=repository)
 
     @limited
     def clone_url(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from deploycore.models import Branch, Owner, PullRequest, Repository, Tag
-
 if TYPE_CHECKING:
     from deploycore.events import RegisteredKey, Webhook
+    from deploycore.models import Branch, Owner, PullRequest, Repository, Tag
 
 __all__ = ["MOST_REPEATS", "Everything", "Item", "ModelT", "Query", "Repeats"]
 
@@ -15,7 +14,9 @@ Item: TypeAlias = "Repository | Branch | Owner | PullRequest | RegisteredKey | T
 """An item of a listing."""
 
 ItemT = TypeVar("ItemT", contravariant=True)
-ModelT = TypeVar("ModelT", Repository, Branch, Owner, PullRequest, "RegisteredKey", Tag, "Webhook")
+ModelT = TypeVar(
+    "ModelT", "Repository", "Branch", "Owner", "PullRequest", "RegisteredKey", "Tag", "Webhook"
+)
 
 # If a listing changes while it is read, a page can repeat the last items of the previous page. So
 # more than a page of items is remembered.
@@ -49,18 +50,7 @@ class Repeats:
         self.in_a_row = 0
 
     def has(self, item: Item) -> bool:
-        key: object
-        match item:
-            case Branch() | Tag():
-                key = item.name
-            case Owner():
-                key = item.username
-            case PullRequest():
-                key = item.number
-            case Repository():
-                key = (item.owner.username, item.slug)
-            case _:
-                key = item.id
+        key = _key_of(item)
         if key in self._latest:
             self.in_a_row += 1
             return True
@@ -69,3 +59,20 @@ class Repeats:
         if len(self._latest) > REMEMBERED_ITEMS:
             del self._latest[next(iter(self._latest))]
         return False
+
+
+def _key_of(item: Item) -> object:
+    """Return what tells an item from the others of its listing."""
+    from deploycore.models import Branch, Owner, PullRequest, Repository, Tag
+
+    match item:
+        case Branch() | Tag():
+            return item.name
+        case Owner():
+            return item.username
+        case PullRequest():
+            return item.number
+        case Repository():
+            return item.owner.username, item.slug
+        case _:
+            return item.id

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deploycore.models import (
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    RepositoryId,
-    Tag,
-    TagQuery,
-)
 from deploycore.provider.limits import CallLimit, limited
 from deploycore.provider.listings import ModelT, Query
 from deploycore.provider.registry import Plugin
+
+if TYPE_CHECKING:
+    from deploycore.models import (
+        Owner,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        RepositoryId,
+        Tag,
+        TagQuery,
+    )
 
 __all__ = ["LISTINGS", "OptionalListings"]
 
@@ -39,6 +41,8 @@ class OptionalListings:
             ConfigurationError: The plugin does not have this hook.
             ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
+        from deploycore.models import Owner, OwnerQuery
+
         self._demand("list_owners")
         query = query or OwnerQuery()
         return self._listing("list_owners", Owner, query, query=query)
@@ -52,6 +56,8 @@ class OptionalListings:
             NotFound: The repository does not exist, or these credentials cannot read it.
             ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
+        from deploycore.models import Tag, TagQuery
+
         self._demand("list_tags")
         query = query or TagQuery()
         return self._listing("list_tags", Tag, query, repository=repository, query=query)
@@ -67,6 +73,8 @@ class OptionalListings:
             NotFound: The repository does not exist, or these credentials cannot read it.
             ProviderError, PluginError: As for ``authenticate``, also during the iteration.
         """
+        from deploycore.models import PullRequest, PullRequestQuery
+
         self._demand("list_pull_requests")
         query = query or PullRequestQuery()
         return self._listing(

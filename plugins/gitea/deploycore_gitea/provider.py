@@ -19,7 +19,7 @@ from urllib.parse import quote
 from deploycore.errors import NotFound, PermissionDenied, ProviderUnavailable
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
-from deploycore.models import Account, CloneUrl, Owner
+from deploycore.models import CloneUrl
 
 from deploycore_gitea import addresses, explanations
 from deploycore_gitea.configuration import (
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
         WebhookDelivery,
     )
     from deploycore.models import (
+        Account,
         Branch,
         BranchQuery,
+        Owner,
         OwnerQuery,
         PullRequest,
         PullRequestQuery,
@@ -97,6 +99,8 @@ class GiteaProvider:
         For a token without ``read:user``, the account has the name of the configured owner. Such a
         token is valid: an invalid one would be rejected before its scopes are checked.
         """
+        from deploycore.models import Account
+
         from deploycore_gitea.answers import SearchAnswer
 
         try:
@@ -143,6 +147,8 @@ class GiteaProvider:
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
         """``GET /user``, and ``GET /user/orgs``, which requires ``read:organization``."""
+        from deploycore.models import Owner
+
         from deploycore_gitea.answers import OrganizationAnswer
 
         http = self._asking()
