@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import sign_in
+from tests.browser.test_journeys import until
 
 
 @pytest.fixture
@@ -38,8 +39,14 @@ def test_a_repository_and_a_branch_are_picked_with_the_keyboard(ready, visit, tm
     ref.press("Escape")
     page.get_by_role("option").first.wait_for(state="hidden")
     ref.fill("main")
-    assert page.get_by_label("Name", exact=True).input_value() == "website"
-    page.get_by_label("Directory").fill(str(tmp_path / "website"))
+    chosen, directory = page.get_by_label("Name", exact=True), page.get_by_label("Directory")
+    until(page, lambda: chosen.input_value() == "website")
+    assert directory.input_value() == str(ready.directory / "website")
+    chosen.fill("journal")
+    assert directory.input_value() == str(ready.directory / "journal")
+    directory.fill(str(tmp_path / "website"))
+    chosen.fill("website")
+    assert directory.input_value() == str(tmp_path / "website")  # what was typed stays
     page.get_by_role("button", name="Test", exact=True).click()
     page.get_by_text("The repository and the branch, tag or commit exist.").wait_for()
     assert page.get_by_role("combobox", name="Repository").input_value() == name
@@ -54,6 +61,7 @@ def test_an_application_is_created_without_a_script(ready, visit, tmp_path):
     page.get_by_role("searchbox", name="Repository").fill("websi")
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name="website").click()
+    assert page.get_by_label("Directory").input_value() == str(ready.directory / "website")
     page.get_by_label("Directory").fill("relative")
     page.get_by_role("button", name="Create application").click()
     page.get_by_text("Should be an absolute path.", exact=True).wait_for()

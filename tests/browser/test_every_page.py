@@ -34,6 +34,14 @@ LEFT_OUT = {
 
 PATHS = sorted({each.path for each in PAGES if each.method == "GET"} - LEFT_OUT)
 
+STATES = (
+    "/nope",
+    "/applications/gone",
+    "/sign-out",
+    "/providers/-/new?kind=bitbucket",
+    "/providers/-/new?kind=git&mode=ssh&url=ssh://git.example.com/acme/shop.git",
+)
+"""Pages for errors, and what a query makes of a page."""
 
 VIOLATIONS = {"resultTypes": ["violations"]}
 """Axe describes each element that violates a rule, and not all that keep to them."""
@@ -106,6 +114,12 @@ def test_axe_reports_no_problem(opened, path, scheme):
     found = axe.run(opened(path, scheme=scheme), options=options).response["violations"]
     told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
     assert not told
+
+
+def test_axe_reports_no_problem_in_other_states_of_pages(opened):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = {path: axe.run(opened(path)).response["violations"] for path in STATES}
+    assert {path: [each["id"] for each in told] for path, told in found.items() if told} == {}
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -22,7 +22,6 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
 """The title and the explanation of each type of plugins, in their order on the page."""
 
 _ABILITIES: Mapping[str, str] = {
-    "list_repos": "lists repositories",
     "register_webhook": "sets up webhooks",
     "verify_webhook": "receives pushes",
     "list_pull_requests": "finds pull requests for previews",
@@ -46,9 +45,13 @@ def abilities_of(hooks: Sequence[str]) -> str:
 def in_sections(plugins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the installed plugins by type. In each section, those with a problem come first."""
     found = []
+    names = {each["kind"]: each["display_name"] for each in plugins if each["type"] == "provider"}
     for type_, (title, text) in SECTIONS.items():
-        some = [each for each in plugins if each["type"] == type_]
+        some = [dict(each) for each in plugins if each["type"] == type_]
         if some:
+            if type_ == "sandbox":  # a sandbox is named as what it imitates
+                for each in some:
+                    each["display_name"] = names.get(each["kind"], each["display_name"])
             some.sort(key=lambda each: each["problem"] is None)
             found.append({"type": type_, "title": title, "text": text, "plugins": some})
     return found

@@ -129,7 +129,7 @@ class HttpConfig(_GitMode):
 
     url: HttpsAddress = Field(
         description="address that comes before the repositories' paths, such as"
-        " https://git.example.com/git or, in mode ssh, ssh://git@git.example.com/srv"
+        " https://git.example.com/git"
     )
 
     @property
@@ -224,8 +224,8 @@ class SshConfig(_GitMode):
 
     mode: Literal["ssh"] = Field(description="how to sign in")
     url: Annotated[str, AfterValidator(_ssh_address)] = Field(
-        description="address that comes before the repositories' paths, such as"
-        " https://git.example.com/git or, in mode ssh, ssh://git@git.example.com/srv"
+        description="the SSH address that comes before the repositories' paths, such as"
+        " ssh://git@git.example.com/srv"
     )
 
     @property

@@ -11,8 +11,9 @@ def test_plugins_are_listed_with_their_problems(browser, install_distribution):
     assert "acme" in page
     assert page.index('<h2 id="provider-title">Git hosts') < page.index("Sandboxes</h2>")
     assert ">Plain git</a>" in page
+    assert "Github" not in page  # neither the plugin nor its sandbox
     assert "Any other git server that you can clone from" in page
-    assert "Lists repositories, sets up webhooks, receives pushes" in page
+    assert "Sets up webhooks, receives pushes, finds pull requests" in page
     assert page.index("Cannot be used") < page.index("Ready")
     assert "&lt;b&gt;no&lt;/b&gt;" in page
     assert "<b>no</b>" not in page

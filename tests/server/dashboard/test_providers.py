@@ -28,6 +28,7 @@ from deploycore.errors import HostKeyRefused
 from deploycore.server.dashboard.pages.provider_sign_in import redirect_uri_of
 from deploycore.server.dashboard.provider_form import restored_key
 from deploycore.server.dashboard.table import PAGES
+from deploycore.server.dashboard.words import linked
 from deploycore.server.rest.table import OPERATIONS
 from deploycore.ssh.making import make_key_pair
 from tests.distributions import GOOD_PROVIDER
@@ -597,3 +598,48 @@ def test_line_breaks_of_a_private_key_are_restored(between):
 )
 def test_line_breaks_of_other_secrets_are_not_changed(text):
     assert restored_key(text) == text
+
+
+def test_fields_with_defaults_are_closed_until_one_is_set(browser, installation):
+    form = browser.get("/providers/-/new?kind=bitbucket&mode=api-token").text
+    before, _, after = form.partition("<details>\n<summary>More settings</summary>")
+    assert 'name="field.email"' in before
+    assert 'name="field.workspace"' in before
+    assert 'name="field.api_url"' in after
+    installation.add_provider(
+        "own",
+        "bitbucket",
+        {
+            "mode": "api-token",
+            "email": "a@b.example",
+            "workspace": "acme",
+            "git_url": "https://x.y",
+        },
+        {"token": SecretStr("x" * 40)},
+    )
+    assert (
+        "<details open>\n<summary>More settings</summary>"
+        in browser.get("/providers/own/edit").text
+    )
+
+
+def test_the_kind_is_the_suggested_name_of_its_first_provider(browser, installation):
+    def suggested():
+        form = forms_of(browser.get("/providers/-/new?kind=github&mode=token").text)
+        return form["/providers/-/new"].values["name"]
+
+    assert suggested() == "github"
+    installation.add_provider("github", "github", {"mode": "token"}, {"token": SecretStr("x" * 40)})
+    assert suggested() == ""
+
+
+def test_addresses_in_the_help_of_a_field_are_links_but_examples_are_not():
+    def links(text):
+        return re.findall(r'href="([^"]*)"', linked(text))
+
+    assert links("made at https://host.test/tokens.") == ["https://host.test/tokens"]
+    assert links("host (default: https://host.test)") == []
+    assert links("such as https://git.example.com/x or https://acme.example") == []
+    assert links('javascript:alert(1) http://host.test https://"onclick=x') == []
+    assert linked("<b>&") == "&lt;b&gt;&amp;"
+    assert ' target="_blank" rel="noopener noreferrer"' in linked("https://host.test/")
