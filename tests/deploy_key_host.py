@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from deploycore.errors import KeyRefused
 from deploycore.events import RegisteredKey
+from deploycore.installation.deploy_keys import DeployKeys
 from deploycore.ssh.keys import read_private_key
 
-__all__ = ["Changes", "Host", "public_of"]
+__all__ = ["Changes", "Host", "keys_at_host", "public_of"]
 
 
 class Host:
@@ -72,3 +74,18 @@ class Changes:
 def public_of(key):
     text = read_private_key(key, None).export_public_key().decode()
     return " ".join(text.split()[:2])
+
+
+def keys_at_host(installation, monkeypatch) -> Host:
+    """Have an installation make its deploy keys at a host of this module; gives the host."""
+    host = Host()
+
+    def prove(self, provider, repository):
+        if host.given not in host.keys.values():
+            raise KeyRefused("The key is not accepted.")
+
+    monkeypatch.setattr(DeployKeys, "_prove", prove)
+    store, secrets = installation.store, installation.secrets
+    keys = DeployKeys(store, secrets, lambda name: host, Changes(), None)
+    installation.__dict__["deploy_keys"] = keys
+    return host

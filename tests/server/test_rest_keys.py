@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploycore.errors import KeyRefused, PermissionDenied, ProviderUnavailable
+from deploycore.errors import PermissionDenied, ProviderUnavailable
 from deploycore.installation import deploy_keys as making
-from deploycore.installation.deploy_keys import DeployKeys
-from tests.deploy_key_host import Changes, Host
+from tests.deploy_key_host import keys_at_host
 
 V1 = "/api/v1"
 OF_APPLICATION = "/applications/shop/deploy-keys"
@@ -17,16 +16,7 @@ OF_PROVIDER = "/providers/work/deploy-keys"
 @pytest.fixture
 def host(installation, monkeypatch):
     """The host of the provider ``work``, in place of the plugin's."""
-    host = Host()
-    keys = DeployKeys(installation.store, installation.secrets, lambda name: host, Changes(), None)
-
-    def prove(self, provider, repository):
-        if host.given not in host.keys.values():
-            raise KeyRefused("The key is not accepted.")
-
-    monkeypatch.setattr(DeployKeys, "_prove", prove)
-    installation.__dict__["deploy_keys"] = keys
-    return host
+    return keys_at_host(installation, monkeypatch)
 
 
 @pytest.fixture

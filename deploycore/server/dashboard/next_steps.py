@@ -16,12 +16,13 @@ from deploycore.store import Role
 __all__ = ["next_steps", "steps_for"]
 
 _COMMAND = re.compile(
-    r"\bdeploycore (?P<command>(?:(?:app|provider|token|user|webhook) )?[a-z]+)"
+    r"\bdeploycore (?P<command>(?:(?:app|provider|token|user|webhook) )?[a-z-]+)"
     r"(?: (?P<name>[A-Za-z0-9][A-Za-z0-9._-]*))?"
 )
 
 # The page of each command: its path, the text of the link, and the role that it needs.
 _PAGES: Mapping[str, tuple[str, str, Role]] = {
+    "app accept-repository": ("/applications/{}", "Application {}", "read"),
     "app create": ("/applications/-/new", "Add an application", "admin"),
     "app edit": ("/applications/{}/settings", "Settings of {}", "admin"),
     "app list": ("/", "Applications", "read"),

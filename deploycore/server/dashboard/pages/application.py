@@ -23,6 +23,7 @@ async def application(visit: Visit) -> Response:
     """Show an application."""
     name = visit.path["application"]
     standing = await visit.ask("GET", f"{_ONE}/overview", application=name)
+    known = (await visit.ask("GET", _ONE, application=name))["host_repository"]
     history = await _history(visit, name)
     releases, releases_error = await _releases(visit, name)
     previews = await visit.ask("GET", f"{_ONE}/previews", application=name)
@@ -32,6 +33,7 @@ async def application(visit: Visit) -> Response:
     return visit.render(
         "application.html",
         each=standing,
+        replaced_by=known["replaced_by"] if known else None,
         history=history["items"],
         older=following(here, {"before": before}, history["next"], "before"),
         first=here if before else "",
@@ -61,6 +63,13 @@ async def deploy(visit: Visit) -> Response:
         application=name,
     )
     return visit.go(f"/applications/{quoted(name)}", done="deploy")
+
+
+async def accept_repository(visit: Visit) -> Response:
+    """Deploy from the new repository that has the name of the application's repository."""
+    name = visit.path["application"]
+    await visit.ask("POST", f"{_ONE}/accept-repository", application=name)
+    return visit.go(f"/applications/{quoted(name)}", done="repository_accepted")
 
 
 async def confirm_rollback(visit: Visit) -> Response:
@@ -121,6 +130,7 @@ PAGES = (
     Page("GET", _ONE, "read", application),
     Page("GET", f"{_ONE}/releases", "read", releases),
     Page("POST", f"{_ONE}/deploy", "deploy", deploy),
+    Page("POST", f"{_ONE}/accept-repository", "admin", accept_repository),
     Page("GET", f"{_ONE}/rollback", "deploy", confirm_rollback),
     Page("POST", f"{_ONE}/rollback", "deploy", roll_back),
 )
