@@ -173,7 +173,7 @@ class _Run:
         failed = self.outcome.failed
         told = set(map(_check, [*failed, *self.outcome.skipped]))
         for name in sorted(self._standard - self._ended - told):
-            failed[name] = "None of its runs came to an end."
+            failed[name] = "None of its runs has ended."
         if self._code == "NO_TESTS_COLLECTED" and self._only and not failed:
             failed["the kit"] = f"No check has {self._only!r} in its name."
         elif self._code not in ("OK", "TESTS_FAILED") and not failed:

@@ -52,11 +52,11 @@ def refuse_other_classes(contract: Any, kind: str) -> None:
 
     seen = ""
     if not (isinstance(contract, type) and issubclass(contract, ProviderContract)):
-        seen = f"{contract!r} is no ProviderContract"
+        seen = f"{contract!r} is not a ProviderContract"
     elif normalise_kind(contract.kind) != normalise_kind(kind):
-        seen = f"{contract.__name__} says kind = {contract.kind!r}, and is named for {kind!r}"
+        seen = f"{contract.__name__} has kind = {contract.kind!r}, but its entry point is {kind!r}"
     if seen:
-        rule = f"{CONTRACT_GROUP} names a ProviderContract that checks the provider of its name"
+        rule = f"an entry point in {CONTRACT_GROUP} names a ProviderContract with the same kind"
         raise pytest.Collector.CollectError(f"{asked('class', rule)} {seen}")
 
 
@@ -64,9 +64,9 @@ def _contract(plugin: Plugin) -> EntryPoint:
     points = entry_points_by_name(CONTRACT_GROUP).get(normalise_kind(plugin.kind))
     if not points:
         raise ConfigurationError(
-            f"The plugin {plugin.label} has the form of a provider, but names no contract class, "
-            "so the kit cannot check more.",
-            hint="Add a contract class, and name it as an entry point in the group"
+            f"The plugin {plugin.label} has the form of a provider, but no contract class, so "
+            "the kit cannot check more.",
+            hint="Add a contract class, and register it as an entry point in the group"
             f" {CONTRACT_GROUP}.",
             plugin=plugin.label,
         )

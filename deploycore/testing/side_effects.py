@@ -258,7 +258,7 @@ def main(arguments: list[str]) -> None:
             try:
                 importlib.import_module(module)
             except Exception as error:
-                failure = f"{module} can't be imported: {type(error).__name__}: {error}"
+                failure = f"{module} cannot be imported: {type(error).__name__}: {error}"
     found = [
         *([failure] if failure else []),
         *(f"it changes {name}" for name in changes_of(before)),

@@ -209,7 +209,7 @@ def test_a_class_that_does_not_extend_the_kit_fails(check):
     found = json.loads(done.stdout)
     assert done.returncode == 10
     assert set(found["failed"]) == {"the contract class"}
-    assert "is no ProviderContract" in found["failed"]["the contract class"]
+    assert "is not a ProviderContract" in found["failed"]["the contract class"]
 
 
 def test_checks_of_a_missing_optional_hook_are_skipped(check):

@@ -81,7 +81,7 @@ def test_a_failing_sandbox_is_distinguished_from_an_incorrect_provider(tmp_path)
     sandbox.write_text(sandbox.read_text().replace('"login": caller', '"login": no_such_name'))
     check = "test_right_credentials_say_whose_they_are"
     runs = run_kit(tmp_path, site, checks=[check])[check]
-    assert any("the fake host itself failed" in run.text for run in runs)
+    assert any("the sandbox itself failed" in run.text for run in runs)
     assert any("NameError: name 'no_such_name'" in run.text for run in runs)
 
 

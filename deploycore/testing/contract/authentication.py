@@ -49,7 +49,7 @@ class Authentication(ContractBase):
         host.faults.add(Fault(change_of_json("another account", rename)))
         found = provider.authenticate().username
         assert not renamed or found == OTHER, asked(
-            "authenticate", "the account is the host's answer, and not what was configured"
+            "authenticate", "the account comes from the host's response, not from the configuration"
         )
 
     def test_signing_in_is_cheap(self, host: ContractHost, connect: Connect, mode: str) -> None:
@@ -59,7 +59,7 @@ class Authentication(ContractBase):
         provider.authenticate()
         assert 1 <= host.request_count - before <= CHEAP, asked(
             "authenticate",
-            "the host is asked, by one cheap request (three at most are let through)",
+            "the host is contacted with one cheap request (at most three are accepted)",
         )
 
     @pytest.mark.parametrize("access", [Access.WRONG, Access.EXPIRED], ids=["wrong", "expired"])
@@ -70,16 +70,22 @@ class Authentication(ContractBase):
         rule = f"AuthenticationFailed for credentials that are {access.value}"
         with must_raise(AuthenticationFailed, "authenticate", rule) as caught:
             connect(access, mode=mode).authenticate()
-        assert caught[0].hint, asked("authenticate", "the hint says which value to look at")
+        assert caught[0].hint, asked("authenticate", "the hint says which value to check")
 
     def test_listings_say_too_that_credentials_are_refused(
         self, host: ContractHost, connect: Connect, mode: str
     ) -> None:
         (shop,) = host.arrange(ONE)
-        with must_raise(AuthenticationFailed, "list_repos", "wrong credentials are no empty list"):
+        with must_raise(
+            AuthenticationFailed,
+            "list_repos",
+            "wrong credentials cause an error, not an empty list",
+        ):
             list(connect(Access.WRONG, mode=mode).list_repos())
         with must_raise(
-            AuthenticationFailed, "list_branches", "wrong credentials are no empty list"
+            AuthenticationFailed,
+            "list_branches",
+            "wrong credentials cause an error, not an empty list",
         ):
             list(connect(Access.WRONG, mode=mode).list_branches(identity(shop)))
 
@@ -90,7 +96,9 @@ class Authentication(ContractBase):
         provider.authenticate()
         host.faults.add(Fault(answer(401, "revoked")))
         with must_raise(
-            AuthenticationFailed, "authenticate", "what was right may be revoked: nothing is kept"
+            AuthenticationFailed,
+            "authenticate",
+            "credentials can be revoked at any time, so each call contacts the host again",
         ):
             provider.authenticate()
 
@@ -102,10 +110,10 @@ class Authentication(ContractBase):
         rule = "it succeeds for the least privileged credentials that can list and clone"
         assert provider.authenticate().username, asked("authenticate", rule)
         assert [found.slug for found in provider.list_repos()] == [shop.slug], asked(
-            "list_repos", "what may be read is listed"
+            "list_repos", "everything that the credentials can read is listed"
         )
         assert list(provider.list_branches(identity(shop))), asked(
-            "list_branches", "what may be read is listed"
+            "list_branches", "everything that the credentials can read is listed"
         )
 
     def test_a_missing_scope_is_named(
@@ -113,12 +121,13 @@ class Authentication(ContractBase):
     ) -> None:
         (shop,) = host.arrange(ONE)
         assert self.required_scope, asked(
-            "class", "the contract class says in required_scope what listing asks for; a host "
-            "without scopes sets this check aside"
-        )  # fmt: skip
+            "class",
+            "the contract class has the scope for listing in required_scope; for a host without "
+            "scopes, set this check aside",
+        )
         provider = connect(Access.UNSCOPED, mode=scoped_mode)
         refused: list[DeploycoreError] = []
-        rule = "PermissionDenied for credentials that are right but lack a scope"
+        rule = "PermissionDenied for valid credentials that lack a scope"
         with must_raise(PermissionDenied, "list_repos", rule) as caught:
             list(provider.list_repos())
         refused += caught
@@ -136,6 +145,8 @@ class Authentication(ContractBase):
         host.arrange(MANY)
         host.faults.add(Fault(later(answer(401, "expired"), after=1)))
         with must_raise(
-            AuthenticationFailed, "list_repos", "a refusal of the second page is an error"
+            AuthenticationFailed,
+            "list_repos",
+            "an error response to the request for the second page is an error",
         ):
             list(provider.list_repos())

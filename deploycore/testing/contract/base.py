@@ -67,8 +67,8 @@ HASTY = HttpSettings(read_timeout=0.3, total_timeout=1, retries=0, retry_after_m
 SECONDS_MOST = 30
 CHECK_SECONDS_MOST = 120
 PROVIDER_NAME = "contract"
-ENDS = "a call ends, whatever the host does: the http client tries again, and gives up"
-ENDS_BY_ITSELF = "a call returns or raises: it neither holds the interpreter nor ends the process"
+ENDS = "every call ends, whatever the host does: the http client retries, and then gives up"
+ENDS_BY_ITSELF = "a call returns or raises; it neither blocks the interpreter nor ends the process"
 
 ABOUT_APIS = frozenset(
     {
@@ -105,17 +105,17 @@ OF_CREDENTIALS = frozenset(
 """The checks that need credentials that can be wrong; see ``modes_without_credentials``."""
 
 NO_API = "the host has no API, and the provider lists what its configuration names: has_api"
-NO_CREDENTIALS = "no way to sign in shows credentials: modes_without_credentials"
+NO_CREDENTIALS = "no way to sign in sends credentials: modes_without_credentials"
 
 SKIPPED_BY_THE_KIT = {
     **dict.fromkeys(ABOUT_APIS, NO_API),
     **dict.fromkeys(OF_CREDENTIALS, NO_CREDENTIALS),
     "test_what_goes_wrong_is_a_typed_error": NO_API,
-    "test_a_stock_git_client_accepts_it": "there is no git client here",
+    "test_a_stock_git_client_accepts_it": "no git client is installed",
     "test_a_missing_scope_is_named": "no way to sign in has scopes: modes_without_scopes",
-    "test_a_missing_scope_for_webhooks_is_named": "the least privileged may register webhooks",
-    "test_a_missing_scope_for_statuses_is_named": "statuses ask for no scope: status_scope",
-    "test_any_damage_is_an_event_or_an_unexpected_answer": "the host's deliveries are no JSON",
+    "test_a_missing_scope_for_webhooks_is_named": "no scope is needed for webhooks: webhook_scope",
+    "test_a_missing_scope_for_statuses_is_named": "no scope is needed for statuses: status_scope",
+    "test_any_damage_is_an_event_or_an_unexpected_answer": "the host's deliveries are not JSON",
     **dict.fromkeys(
         (
             "test_a_sign_in_that_fails_is_a_typed_error",
@@ -132,14 +132,12 @@ SKIPPED_BY_THE_KIT = {
 other skip as a failure, except those of optional hooks."""
 
 NO_HOOK = "the provider has no {hook}, which is optional"
-NO_DEPLOY_KEYS = "the fake host has no deploy keys: deploycore.testing.scenarios.DeployKeysHost"
+NO_DEPLOY_KEYS = "the sandbox has no deploy keys: deploycore.testing.scenarios.DeployKeysHost"
 NO_SSH_MODES = "the provider has no way to sign in over SSH: modes_over_ssh"
 NO_ASYNCSSH = "AsyncSSH is not installed: pip install 'deploycore[ssh]'"
-NO_DEPLOYMENTS = "the fake host has no deployments: deploycore.testing.scenarios.DeploymentsHost"
-NO_PULL_REQUESTS = (
-    "the fake host has no pull requests: deploycore.testing.scenarios.PullRequestHost"
-)
-NO_WEBHOOKS = "the fake host has no webhooks: deploycore.testing.scenarios.WebhookHost"
+NO_DEPLOYMENTS = "the sandbox has no deployments: deploycore.testing.scenarios.DeploymentsHost"
+NO_PULL_REQUESTS = "the sandbox has no pull requests: deploycore.testing.scenarios.PullRequestHost"
+NO_WEBHOOKS = "the sandbox has no webhooks: deploycore.testing.scenarios.WebhookHost"
 
 _DOCUMENTED = {
     "Config": "deploycore.configuration.ProviderConfig",
@@ -411,7 +409,7 @@ class ContractBase:
             return _loaded(self.kind)
         except PluginError as error:
             seen = f"{type(error).__name__}: {error}"
-        rule = "it can be loaded: hooks, signatures, API_VERSION, Config and __init__ are right"
+        rule = "it can be loaded: hooks, signatures, API_VERSION, Config and __init__ are correct"
         pytest.fail(f"{asked('class', rule)} {seen}", pytrace=False)
 
     @pytest.fixture
@@ -422,7 +420,7 @@ class ContractBase:
         yield running
         running.stop()
         crashes = "\n".join(getattr(running, "crashes", ()))
-        assert not crashes, f"the fake host itself failed:\n{crashes}"
+        assert not crashes, f"the sandbox itself failed:\n{crashes}"
 
     @pytest.fixture
     def values(self, host: ContractHost) -> Callable[..., dict[str, str | SecretStr]]:

@@ -42,7 +42,7 @@ class ClassAndConfiguration(ContractBase):
     def test_the_class_fulfils_the_contract(self, plugin: Plugin) -> None:
         """Loading it checks the hooks, signatures, ``API_VERSION``, ``Config`` and ``__init__``."""
         assert plugin.provider_class.API_VERSION == API_VERSION, asked(  # type: ignore[attr-defined]
-            "class", f"API_VERSION is the contract's version that it was written for, {API_VERSION}"
+            "class", f"API_VERSION is the version of its contract: {API_VERSION}"
         )
 
     def test_every_field_of_the_configuration_is_described(self, plugin: Plugin) -> None:
@@ -60,7 +60,7 @@ class ClassAndConfiguration(ContractBase):
             if _SECRET_NAME.search(field.name) and not field.secret
         ]
         assert plain == [], asked(
-            "Config", "every secret is a SecretStr, so that it is never shown"
+            "Config", "every secret is a SecretStr, so that it is never displayed"
         )
 
     def test_every_way_to_sign_in_is_tried(
@@ -97,7 +97,7 @@ class ClassAndConfiguration(ContractBase):
         self, plugin: Plugin, values: Callable[..., dict[str, str | SecretStr]]
     ) -> None:
         given = {**values(Access.FULL, self.all_modes()[0]), "no_such_field": "x"}
-        with must_raise(ConfigurationError, "Config", "a mistyped field is an error"):
+        with must_raise(ConfigurationError, "Config", "a misspelled field is an error"):
             parse_config(plugin.config_type, given, kind=self.kind)
 
     def test_a_secret_that_is_no_secret_is_refused_without_being_shown(
@@ -110,12 +110,12 @@ class ClassAndConfiguration(ContractBase):
                     self._refuse_or_send(plugin, {**given, name: SecretStr(odd)}, odd.strip())
 
     def _refuse_or_send(self, plugin: Plugin, given: dict[str, str | SecretStr], odd: str) -> None:
-        rule = "an empty secret, or one with line breaks, is refused when it is given"
+        rule = "an empty secret, or one with line breaks, is rejected when it is entered"
         with must_raise(ConfigurationError, "Config", rule) as caught:
             parse_config(plugin.config_type, given, kind=self.kind)
         if len(odd) > 4:
             leaks = Leaks([SecretStr(odd)])
-            assert not leaks.within(str(caught[0])), asked("secrets", "no error shows one")
+            assert not leaks.within(str(caught[0])), asked("secrets", "no error contains a secret")
 
     def test_credentials_are_never_sent_unencrypted_to_another_machine(
         self,
@@ -130,9 +130,11 @@ class ClassAndConfiguration(ContractBase):
             for name, value in given.items()
             if isinstance(value, str) and value.startswith(host.url)
         }
-        assert places, asked("Config", "the host's address can be set, for tests and proxies")
+        assert places, asked(
+            "Config", "the host's address can be configured, for tests and proxies"
+        )
         for name, place in places.items():
-            rule = f"{name} is https, or http to this machine alone: type it HttpsAddress"
+            rule = f"{name} uses https, or http only for this machine: use the type HttpsAddress"
             with must_raise(ConfigurationError, "Config", rule):
                 config = parse_config(plugin.config_type, {**given, name: place}, kind=self.kind)
                 Provider(plugin, config).close()
@@ -152,7 +154,8 @@ class ClassAndConfiguration(ContractBase):
         }
         provider, other = connect(settings=given), connect(settings=slashed)
         assert other.clone_url(identity(shop)).url == provider.clone_url(identity(shop)).url, asked(
-            "Config", "addresses are the same with a slash at the end: type them HttpsAddress"
+            "Config",
+            "an address works with and without a slash at its end: use the type HttpsAddress",
         )
         other.authenticate()
         doubled = [request.path for request in sent(host) if "//" in request.path]
@@ -181,7 +184,7 @@ class ClassAndConfiguration(ContractBase):
         self, host: ContractHost, connect: Connect, mode: str
     ) -> None:
         connect(mode=mode)
-        assert host.request_count == 0, asked("class", "__init__ asks nothing of the host")
+        assert host.request_count == 0, asked("class", "__init__ sends no request to the host")
 
 
 def _choices_with_a_sign_in(config_type: Any, field: str) -> set[str]:

@@ -51,16 +51,19 @@ class Cloning(ContractBase):
         before = len(hook_requests(host))
         found = provider.clone_url(identity(shop))
         assert len(hook_requests(host)) - before <= self.clone_requests, asked(
-            "clone_url", "it is made without a request where that is possible (else clone_requests)"
+            "clone_url", "it needs no request, or at most as many as clone_requests allows"
         )
         assert urlsplit(found.url).netloc == urlsplit(host.url).netloc, asked(
-            "clone_url", "it follows the configured address"
+            "clone_url", "it has the configured address"
         )
         has_one = mode not in self.modes_without_credentials
         assert (found.credential is not None) is has_one, asked(
-            "clone_url", "a private repository has one"
+            "clone_url",
+            "a private repository has a credential, except in modes_without_credentials",
         )
-        assert not Leaks(host.secrets).within(found.url), asked("secrets", "none stands in a URL")
+        assert not Leaks(host.secrets).within(found.url), asked(
+            "secrets", "no URL contains a secret"
+        )
 
     def test_names_are_quoted_once_in_the_address(
         self, host: ContractHost, provider: Provider
@@ -73,7 +76,7 @@ class Cloning(ContractBase):
             return  # the plugin has sent a request to the host, which does not know the repository
         path = unquote(urlsplit(found.url).path)
         assert all(name in path for name in (odd.owner, odd.slug)), asked(
-            "clone_url", "no character of a name is lost: quote it once, with safe=''"
+            "clone_url", "no character of a name is lost: quote the name exactly once, with safe=''"
         )
 
     def test_the_credential_goes_to_the_configured_host_alone(
@@ -92,7 +95,8 @@ class Cloning(ContractBase):
         except ProviderError:
             return
         assert urlsplit(found.url).netloc == urlsplit(host.url).netloc, asked(
-            "clone_url", "an address from an answer is used for the configured host alone"
+            "clone_url",
+            "an address from a response is used only if it belongs to the configured host",
         )
 
     def test_the_address_for_ssh_names_the_repository(
@@ -109,14 +113,16 @@ class Cloning(ContractBase):
             raise
         path = unquote(urlsplit(found.url).path).casefold()
         assert path.removesuffix(".git").endswith(f"/{shop.slug.casefold()}"), asked(
-            "ssh_clone_url", "it is the address of the repository that is asked for"
+            "ssh_clone_url", "it is the address of the requested repository"
         )
         try:
             KnownHosts(found.host_keys)
         except ValueError as error:
             rule = f"host_keys are lines of a known_hosts file: {error}"
             pytest.fail(asked("ssh_clone_url", rule), pytrace=False)
-        assert not Leaks(host.secrets).within(found.url), asked("secrets", "none stands in a URL")
+        assert not Leaks(host.secrets).within(found.url), asked(
+            "secrets", "no URL contains a secret"
+        )
 
     def test_the_core_clones_with_it(
         self, host: ContractHost, connect: Connect, mode: str, tmp_path: Path
@@ -126,7 +132,7 @@ class Cloning(ContractBase):
             target = tmp_path / str(number)
             done = export(source, row.default_branch, target, settings=SETTINGS)
             assert done.commit == row.branches[row.default_branch], asked(
-                "clone_url", f"a clone of {row.slug} gives the commit that list_branches names"
+                "clone_url", f"a clone of {row.slug} has the commit that list_branches returns"
             )
             assert any(target.iterdir()), asked("clone_url", "a clone has the repository's files")
 
@@ -137,7 +143,7 @@ class Cloning(ContractBase):
         source = provider.clone_url(identity(public))
         done = export(source, public.default_branch, tmp_path / "clone", settings=SETTINGS)
         assert done.commit == public.branches[public.default_branch], asked(
-            "clone_url", "credentials do not get in the way of what is public"
+            "clone_url", "a public repository can be cloned with credentials too"
         )
 
     def test_a_stock_git_client_accepts_it(
@@ -164,11 +170,13 @@ class Cloning(ContractBase):
         wrong = SecretStr("not-" + source.credential.password.get_secret_value())
         credential = source.credential.model_copy(update={"password": wrong})
         source = CloneUrl(url=source.url, credential=credential)
-        rule = "the host's git server refuses a wrong credential (is the sandbox right?)"
+        rule = "the host's git server rejects a wrong credential (check the sandbox too)"
         with must_raise(RemoteRefused, "clone_url", rule) as caught:
             export(source, shop.default_branch, tmp_path / "clone", settings=SETTINGS)
         leaks = Leaks([*host.secrets, wrong])
-        assert not leaks.within(str(caught[0].as_dict())), asked("secrets", "no error shows one")
+        assert not leaks.within(str(caught[0].as_dict())), asked(
+            "secrets", "no error contains a secret"
+        )
 
     def test_explanations_of_refusals_are_texts_without_secrets(
         self, host: ContractHost, connect: Connect, mode: str
@@ -184,12 +192,16 @@ class Cloning(ContractBase):
                 # Read the plugin's own result, before the core masks and converts it.
                 said = explain(status=status, message=message)
                 assert said is None or (isinstance(said, str) and said.strip()), asked(
-                    "explain_git_refusal", "one or two sentences, or None to add nothing"
+                    "explain_git_refusal",
+                    "it returns one or two sentences, or None for no explanation",
                 )
                 assert said is None or (len(said) <= LONGEST_HINT and said.isprintable()), asked(
-                    "explain_git_refusal", "a hint for a person, not what the server said again"
+                    "explain_git_refusal",
+                    "it returns a hint for a person, not the server's message",
                 )
-                assert not leaks.within(said or ""), asked("secrets", "no explanation shows one")
+                assert not leaks.within(said or ""), asked(
+                    "secrets", "no explanation contains a secret"
+                )
 
 
 def _shown_to_git(credential: GitCredential | None) -> dict[str, str]:
@@ -211,7 +223,9 @@ def _shown_to_git(credential: GitCredential | None) -> dict[str, str]:
 def _ls_remote(source: CloneUrl, at: Path) -> dict[str, str]:
     """List branches with a standard git client; the credential is in the environment."""
     credential = source.credential
-    assert not isinstance(credential, SshCredential), asked("clone_url", "keys are the core's")
+    assert not isinstance(credential, SshCredential), asked(
+        "clone_url", "SSH keys belong to the core"
+    )
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(at),
@@ -225,6 +239,8 @@ def _ls_remote(source: CloneUrl, at: Path) -> dict[str, str]:
          "ls-remote", "--heads", source.url],
         cwd=at, env=environment, capture_output=True, text=True, timeout=GIT_SECONDS, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, asked("clone_url", "git accepts it") + done.stderr[-500:]
+    assert done.returncode == 0, (
+        asked("clone_url", "git accepts the URL and the credential") + done.stderr[-500:]
+    )
     lines = (line.split("\t") for line in done.stdout.splitlines())
     return {ref.removeprefix("refs/heads/"): commit for commit, ref in lines}

@@ -77,11 +77,11 @@ class DeployKeys(ContractBase):
         made = provider.add_deploy_key(identity(shop), FIRST)
         assert made.is_of(FIRST), asked(ADD, "the result is the key that was registered")
         again = provider.add_deploy_key(identity(shop), FIRST)
-        assert again.id == made.id, asked(ADD, "a key that is there already is returned")
+        assert again.id == made.id, asked(ADD, "a key that the repository already has is returned")
         (stored,) = _stored(keys_host, shop)
         assert stored.text == FIRST.public_key, asked(ADD, "the host has the key")
         assert stored.label == FIRST.label, asked(ADD, "the host shows the label")
-        assert stored.read_only, asked(ADD, "a key may only read")
+        assert stored.read_only, asked(ADD, "a key can only read")
 
     def test_deploy_keys_are_listed_and_removed_by_their_identifiers(
         self, host: ContractHost, keys_host: DeployKeysHost, provider: Provider
@@ -91,12 +91,14 @@ class DeployKeys(ContractBase):
         first, second = (provider.add_deploy_key(repository, key) for key in (FIRST, SECOND))
         listed = {key.id: key.public_key for key in provider.list_deploy_keys(repository)}
         wanted = {first.id: FIRST.public_key, second.id: SECOND.public_key}
-        assert listed == wanted, asked(LIST, "each key with its identifier")
-        assert provider.remove_deploy_key(repository, first.id), asked(REMOVE, "there was one")
+        assert listed == wanted, asked(LIST, "each key is listed with its identifier")
+        assert provider.remove_deploy_key(repository, first.id), asked(
+            REMOVE, "it returns True if the key existed"
+        )
         left = [key.text for key in _stored(keys_host, shop)]
-        assert left == [SECOND.public_key], asked(REMOVE, "that key is gone, and no other")
+        assert left == [SECOND.public_key], asked(REMOVE, "only this key is removed")
         gone = provider.remove_deploy_key(repository, first.id)
-        assert not gone, asked(REMOVE, "that there is none is no error")
+        assert not gone, asked(REMOVE, "it returns False, and raises no error, if there is none")
 
     def test_deploy_keys_of_later_pages_are_known(
         self, host: ContractHost, keys_host: DeployKeysHost, provider: Provider
@@ -109,14 +111,14 @@ class DeployKeys(ContractBase):
         provider.add_deploy_key(identity(shop), FIRST)
         listed = [key.public_key for key in provider.list_deploy_keys(identity(shop))]
         stored = [key.text for key in _stored(keys_host, shop)]
-        assert sorted(listed) == sorted(stored), asked(LIST, "all of them, on however many pages")
+        assert sorted(listed) == sorted(stored), asked(LIST, "all items of all pages are listed")
 
     def test_deploy_keys_of_a_repository_that_is_not_there_are_not_found(
         self, host: ContractHost, keys_host: DeployKeysHost, provider: Provider
     ) -> None:
         (shop,) = host.arrange(ONE)
         nowhere = RepositoryId(owner=shop.owner, slug="no-such-repository")
-        rule = "NotFound for a repository that is not there"
+        rule = "NotFound for a repository that does not exist"
         with must_raise(NotFound, ADD, rule):
             provider.add_deploy_key(nowhere, FIRST)
         with must_raise(NotFound, LIST, rule):
@@ -132,7 +134,7 @@ class DeployKeys(ContractBase):
         expected: type[DeploycoreError],
     ) -> None:
         (shop,) = host.arrange(ONE)
-        rule = f"{expected.__name__} where the host does this"
+        rule = f"{expected.__name__} for this response of the host"
         host.faults.add(Fault(change))
         with must_raise(expected, ADD, rule):
             provider.add_deploy_key(identity(shop), FIRST)
@@ -147,8 +149,10 @@ class DeployKeys(ContractBase):
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(connection_reset()))
         page = provider.deploy_keys_page(identity(shop)) or ""
-        assert page.startswith(("http://", "https://")), asked(PAGE, "the address of a page")
-        assert shop.slug in page, asked(PAGE, "that of the repository")
+        assert page.startswith(("http://", "https://")), asked(
+            PAGE, "it returns the address of a page"
+        )
+        assert shop.slug in page, asked(PAGE, "it returns the page of this repository")
 
 
 def _stored(host: DeployKeysHost, shop: Arranged) -> Sequence[StoredKey]:

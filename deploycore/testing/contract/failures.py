@@ -107,7 +107,7 @@ class Failures(ContractBase):
             pytest.skip(NO_API)
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(change))
-        with must_raise(expected, hook, f"{expected.__name__} where the host does this"):
+        with must_raise(expected, hook, f"{expected.__name__} for this response of the host"):
             run(provider, hook, identity(shop))
 
     @pytest.mark.parametrize("hook", ["list_repos", "list_branches"])
@@ -117,7 +117,7 @@ class Failures(ContractBase):
     ) -> None:
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(answer(status, "gone")))
-        with must_raise(ProviderError, hook, "NotFound for what is gone") as caught:
+        with must_raise(ProviderError, hook, "NotFound for status 410") as caught:
             run(provider, hook, identity(shop))
         assert status == 410 or isinstance(caught[0], NotFound), asked(hook, "NotFound for 404")
 
@@ -128,12 +128,12 @@ class Failures(ContractBase):
     ) -> None:
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(host.rate_limited(seconds)))
-        rule = "RateLimited, with retry_at where the host says when"
+        rule = "RateLimited, with retry_at if the host sends a time"
         with must_raise(RateLimited, hook, rule) as caught:
             run(provider, hook, identity(shop))
         retry_at = getattr(caught[0], "retry_at", None)
         if seconds is None:
-            assert retry_at is None, asked(hook, f"{rule}: this host did not say")
+            assert retry_at is None, asked(hook, f"{rule}: this host sent no time")
             return
         assert retry_at is not None, asked(hook, rule)
         assert retry_at.tzinfo is not None, asked(hook, "retry_at has a time zone")
@@ -148,7 +148,7 @@ class Failures(ContractBase):
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(answer(status, "later", headers={"Retry-After": "0"}), times=1))
         assert run(provider, hook, identity(shop)), asked(
-            hook, "a failure that passes is not seen: requests go through the http client"
+            hook, "a temporary failure is retried: send requests with the http client"
         )
 
     @pytest.mark.parametrize("hook", HOOKS)
@@ -158,7 +158,7 @@ class Failures(ContractBase):
         (shop,) = host.arrange(ONE)
         provider = connect(http=HASTY)
         host.faults.add(Fault(latency(60)))
-        rule = "ProviderUnavailable after the time-outs of the http client"
+        rule = "ProviderUnavailable after the timeouts of the http client"
         with must_raise(ProviderUnavailable, hook, rule):
             run(provider, hook, identity(shop))
 
@@ -168,7 +168,8 @@ class Failures(ContractBase):
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(_redirect_to_itself(), query="*", times=1))
         assert [row.slug for row in provider.list_repos()] == [shop.slug], asked(
-            "list_repos", "requests go through the http client, which follows redirects on the host"
+            "list_repos",
+            "redirects within the host are followed: send requests with the http client",
         )
 
     @pytest.mark.parametrize("hook", HOOKS)
@@ -178,7 +179,7 @@ class Failures(ContractBase):
     ) -> None:
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(answer(200, body, content_type="application/json")))
-        rule = "UnexpectedAnswer for what the host's API does not describe"
+        rule = "UnexpectedAnswer for a response that does not match the host's API"
         if body == "{}" and hook != "authenticate":
             # If a host documents the fields of a page as optional, a page without them is valid.
             with suppress(UnexpectedAnswer):
@@ -198,7 +199,7 @@ class Failures(ContractBase):
             try:
                 run(provider, hook, identity(shop))
             except PluginError as error:
-                rule = "a field of another type, or a missing one, is an UnexpectedAnswer"
+                rule = "UnexpectedAnswer for a field of another type, or a missing field"
                 pytest.fail(f"{asked(hook, rule)} with {damage}: {error}", pytrace=False)
             except ProviderError:
                 pass
@@ -212,7 +213,7 @@ class Failures(ContractBase):
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(Change("another field", _with_another_field)))
         assert run(provider, hook, identity(shop)), asked(
-            hook, "hosts add fields at any time: what is not read does not matter"
+            hook, "unknown fields are ignored, because hosts add fields at any time"
         )
 
     def test_an_error_in_one_call_leaves_the_next_alone(
@@ -226,7 +227,7 @@ class Failures(ContractBase):
         host.faults.clear()
         for hook in HOOKS:
             assert run(provider, hook, identity(arranged[0])), asked(
-                hook, "an error changes nothing"
+                hook, "a call works again after an error"
             )
         query = BranchQuery(name=arranged[0].default_branch)
         assert list(provider.list_branches(identity(arranged[0]), query))

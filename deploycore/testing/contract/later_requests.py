@@ -95,7 +95,7 @@ class LaterRequests(ContractBase):
                 try:
                     call(connect(), identity(shop))
                 except PluginError as error:
-                    rule = "a field of another type, or a missing one, is an UnexpectedAnswer"
+                    rule = "UnexpectedAnswer for a field of another type, or a missing field"
                     pytest.fail(
                         f"{asked(hook, rule)} at request {number + 1} with {damage}: {error}",
                         pytrace=False,
@@ -135,7 +135,7 @@ def fail_at_later_requests(
         hits: list[str] = []
         host.faults.add(Fault(later(_noting(change, hits), after=after)))
         rule = (
-            f"{expected.__name__} where the host does this ({change.name}) from request "
+            f"{expected.__name__} for this response of the host ({change.name}) from request "
             f"{after + 1} of {count} on:"
         )
         with must_raise(expected, hook, rule):

@@ -34,8 +34,8 @@ from deploycore.testing.scenarios import (
 
 __all__ = ["Listing"]
 
-ALL = "all that the credentials may read is listed, each once, in the host's order"
-LAZY = "a lazy iterable: no page is asked for before an item of it is wanted"
+ALL = "everything that the credentials can read is listed once, in the host's order"
+LAZY = "a lazy iterable: no page is requested before an item of it is needed"
 UNQUOTED = "o?dd=#100%25"
 """A name that means another one unless it is quoted exactly once."""
 
@@ -57,13 +57,15 @@ class Listing(ContractBase):
         assert len(listed) == 1, asked("list_repos", ALL)
         found = listed[0]
         assert found.id == identity(shop), asked(
-            "list_repos", "owner.username and slug are what the other hooks take"
+            "list_repos", "owner.username and slug are valid arguments of the other hooks"
         )
-        assert found.name == (shop.name or found.name), asked("list_repos", "name is for people")
+        assert found.name == (shop.name or found.name), asked(
+            "list_repos", "name is the name for people"
+        )
         assert found.default_branch == shop.default_branch, asked(
-            "list_repos", "default_branch is the host's, whatever its name"
+            "list_repos", "default_branch is the host's default branch, whatever its name"
         )
-        assert found.private is shop.private, asked("list_repos", "private is the host's word")
+        assert found.private is shop.private, asked("list_repos", "private is the host's value")
         assert _leads_to(found.url, host, shop.slug), asked(
             "list_repos", f"url is the repository's page for people: {found.url}"
         )
@@ -81,11 +83,12 @@ class Listing(ContractBase):
         assert found.keys() == arranged.keys(), asked("list_repos", ALL)
         for slug, row in arranged.items():
             assert found[slug].private is row.private, asked(
-                "list_repos", "private: hidden from the public"
+                "list_repos", "private is True for a repository that is hidden from the public"
             )
             wanted = row.default_branch if row.branches else None
             assert found[slug].default_branch in (wanted, row.default_branch), asked(
-                "list_repos", "default_branch is the host's, or None while there is no commit"
+                "list_repos",
+                "default_branch is the host's default branch, or None if there is no commit",
             )
 
     def test_clone_links_hold_no_user_information(
@@ -94,7 +97,9 @@ class Listing(ContractBase):
         host.arrange(TWO)
         links = [link for row in provider.list_repos() for link in row.clone_links]
         carried = [link.name for link in links if link.href.startswith("http") and "@" in link.href]
-        assert carried == [], asked("list_repos", "clone links never carry credentials or users")
+        assert carried == [], asked(
+            "list_repos", "clone links contain no credentials and no username"
+        )
 
     def test_all_pages_are_listed_in_the_hosts_order(
         self, host: ContractHost, provider: Provider
@@ -118,7 +123,8 @@ class Listing(ContractBase):
     ) -> None:
         vacant = next(row for row in host.arrange(TWO) if not row.branches)
         assert list(provider.list_branches(identity(vacant))) == [], asked(
-            "list_branches", "a repository without a commit has no branches, and that is no error"
+            "list_branches",
+            "a repository without commits has an empty list of branches, not an error",
         )
 
     def test_odd_names_arrive_as_they_are(self, host: ContractHost, provider: Provider) -> None:
@@ -132,7 +138,8 @@ class Listing(ContractBase):
         for row in arranged:
             names = {branch.name for branch in provider.list_branches(identity(row))}
             assert names == set(row.branches), asked(
-                "list_branches", "names keep every character, and addresses are quoted once"
+                "list_branches",
+                "names keep every character, and are quoted exactly once in addresses",
             )
 
     @pytest.mark.parametrize("name", ODD_BRANCHES)
@@ -142,7 +149,7 @@ class Listing(ContractBase):
         plain = host.arrange(ODD)[0]
         found = list(provider.list_branches(identity(plain), BranchQuery(name=name)))
         assert [(row.name, row.commit) for row in found] == [(name, plain.branches[name])], asked(
-            "list_branches", "query.name gives the branch of exactly this name"
+            "list_branches", "query.name selects the branch with exactly this name"
         )
 
     @pytest.mark.parametrize("name", UNKNOWN_BRANCHES)
@@ -151,7 +158,7 @@ class Listing(ContractBase):
     ) -> None:
         plain = host.arrange(ODD)[0]
         assert list(provider.list_branches(identity(plain), BranchQuery(name=name))) == [], asked(
-            "list_branches", "a branch that does not exist is no error but an empty answer"
+            "list_branches", "for a branch that does not exist, the listing is empty"
         )
 
     def test_a_branch_of_the_last_page_is_found(
@@ -161,26 +168,26 @@ class Listing(ContractBase):
         name = sorted(big.branches)[-1]
         found = list(provider.list_branches(identity(big), BranchQuery(name=name)))
         assert [row.name for row in found] == [name], asked(
-            "list_branches", "query.name finds a branch wherever in the listing it stands"
+            "list_branches", "query.name finds a branch on any page of the listing"
         )
 
     def test_names_can_be_filtered(self, host: ContractHost, provider: Provider) -> None:
         big = host.arrange(MANY)[0]
         found = [row.slug for row in provider.list_repos(RepositoryQuery(name_contains="Y-24"))]
         assert found == [f"repository-{number}" for number in range(240, 249)], asked(
-            "list_repos", "name_contains takes part of a name, in any case of letters"
+            "list_repos", "name_contains matches a part of a name, and ignores case"
         )
         query = BranchQuery(name_contains="C/24")
         branches = {row.name for row in provider.list_branches(identity(big), query)}
         assert branches == {f"topic/{number}" for number in range(240, 250)}, asked(
-            "list_branches", "name_contains takes part of a name, in any case of letters"
+            "list_branches", "name_contains matches a part of a name, and ignores case"
         )
 
     def test_a_limit_counts_what_the_filters_let_through(
         self, host: ContractHost, provider: Provider
     ) -> None:
         plain = host.arrange(ODD)[0]
-        rule = "limit: at most so many of those that the query's filters let through"
+        rule = "limit is the maximum number of items after the query's filters"
         query = BranchQuery(name=plain.default_branch, limit=1)
         branches = [row.name for row in provider.list_branches(identity(plain), query)]
         assert branches == [plain.default_branch], asked("list_branches", rule)
@@ -203,7 +210,7 @@ class Listing(ContractBase):
         before = len(hook_requests(host))
         found = [row.slug for row in provider.list_repos(RepositoryQuery(limit=3))]
         assert found == [row.slug for row in arranged[:3]], asked(
-            "list_repos", "limit: at most so many, the first ones"
+            "list_repos", "limit returns at most this number of items, the first ones"
         )
         assert len(hook_requests(host)) - before <= 1 + self.read_ahead, asked("list_repos", LAZY)
 
@@ -211,7 +218,7 @@ class Listing(ContractBase):
         arranged = host.arrange(TWO)
         query = RepositoryQuery(owner=arranged[0].owner)
         assert [row.slug for row in provider.list_repos(query)] == [row.slug for row in arranged], (
-            asked("list_repos", "query.owner says whose repositories")
+            asked("list_repos", "query.owner selects the owner of the repositories")
         )
 
     @pytest.mark.parametrize("owner", UNKNOWN_OWNERS)
@@ -245,12 +252,12 @@ class Listing(ContractBase):
             ),
         ):
             before = len(hook_requests(host))
-            with must_raise(DeploycoreError, hook, "there is nothing of so odd a name"):
+            with must_raise(DeploycoreError, hook, "nothing with this unusual name exists"):
                 list(action())
             seen = [(request.path, request.query) for request in hook_requests(host)[before:]]
             # An author may reject such a name without a request to the host.
             assert not seen or any(_names(path, query, name) for path, query in seen), asked(
-                hook, f"the name {name!r} arrives as it is: quote it once, with safe=''"
+                hook, f"the name {name!r} reaches the host unchanged: quote it once, with safe=''"
             )
 
     @pytest.mark.parametrize("which", ["unknown", "hidden"])
@@ -268,7 +275,9 @@ class Listing(ContractBase):
         (shop,) = host.arrange(ONE)
         unknown = RepositoryId(owner=shop.owner, slug=UNKNOWN_SLUG)
         with must_raise(
-            NotFound, "list_branches", "an unknown repository is told apart from an unknown branch"
+            NotFound,
+            "list_branches",
+            "NotFound for an unknown repository, but an empty listing for an unknown branch",
         ):
             list(provider.list_branches(unknown, BranchQuery(name="main")))
 
@@ -312,15 +321,15 @@ class Listing(ContractBase):
             [row for row in column if row is not None] for column in zip(*listings, strict=True)
         ]
         assert [len(column) for column in found] == [250, 251, 0, 5], asked(
-            "list_repos", "one instance may be called several times at once: no state is shared"
+            "list_repos", "one instance can be called several times at once: calls share no state"
         )
 
     def test_a_listing_can_be_read_again(self, host: ContractHost, provider: Provider) -> None:
         host.arrange(TWO)
         first, second = list(provider.list_repos()), list(provider.list_repos())
-        assert first == second, asked("list_repos", "each call lists anew")
+        assert first == second, asked("list_repos", "each call lists again from the beginning")
         (added,) = host.arrange(ONE)
-        anew = "each call asks the host anew: nothing is kept from the last one"
+        anew = "each call contacts the host again: nothing is cached from an earlier call"
         assert [row.slug for row in provider.list_repos()] == [added.slug], asked(
             "list_repos", anew
         )

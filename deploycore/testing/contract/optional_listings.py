@@ -56,7 +56,10 @@ NUMBER = 12
 """More items than fit on two small pages."""
 NUMBER_MOST = 101
 """More items than fit on a page of any host."""
-LAZY = "lazy: nothing is asked before an item is wanted, and no page before an item of it is"
+LAZY = (
+    "lazy: no request is sent before an item is needed, and no page is requested before an item "
+    "of it is needed"
+)
 WRONG_FROM_THE_START: tuple[tuple[Change, type[DeploycoreError]], ...] = (
     (answer(401, "no"), AuthenticationFailed),
     (answer(503, "no"), ProviderUnavailable),
@@ -75,12 +78,12 @@ class OptionalListings(ContractBase):
         found = [owner.username for owner in provider.list_owners()]
         assert len(found) == len(set(found)), asked("list_owners", "each once")
         assert arranged[0].owner in found, asked(
-            "list_owners", f"username is what RepositoryQuery.owner takes: {arranged[0].owner}"
+            "list_owners", f"username is a valid RepositoryQuery.owner: {arranged[0].owner}"
         )
         listed = list(provider.list_repos(RepositoryQuery(owner=arranged[0].owner)))
         assert {row.slug for row in listed} == {row.slug for row in arranged}
         assert HIDDEN.owner not in found, asked(
-            "list_owners", "only owners that the credentials belong to"
+            "list_owners", "only owners that the credentials belong to are listed"
         )
 
     def test_owners_can_be_filtered(
@@ -90,7 +93,7 @@ class OptionalListings(ContractBase):
         owner = host.arrange(ONE)[0].owner
         found = provider.list_owners(OwnerQuery(name_contains=owner.upper()))
         assert owner in [each.username for each in found], asked(
-            "list_owners", "name_contains takes part of a name, in any case of letters"
+            "list_owners", "name_contains matches a part of a name, and ignores case"
         )
         assert list(provider.list_owners(OwnerQuery(name_contains="no-such-owner"))) == []
 
@@ -101,7 +104,7 @@ class OptionalListings(ContractBase):
         commit = shop.branches[shop.default_branch]
         found = [(tag.name, tag.commit) for tag in provider.list_tags(identity(shop))]
         assert sorted(found) == sorted((name, commit) for name in names), asked(
-            "list_tags", "all of them, each once, with the full hash of its commit"
+            "list_tags", "each item is listed once, with the full hash of its commit"
         )
 
     def test_a_tag_is_found_by_its_exact_name(
@@ -110,10 +113,10 @@ class OptionalListings(ContractBase):
         shop, _ = _tagged(plugin, host)
         for name in TAGS:
             found = [tag.name for tag in provider.list_tags(identity(shop), TagQuery(name=name))]
-            assert found == [name], asked("list_tags", f"query.name gives the tag {name!r} alone")
+            assert found == [name], asked("list_tags", f"query.name selects only the tag {name!r}")
         for name in ("v1", "nowhere", shop.default_branch):
             assert list(provider.list_tags(identity(shop), TagQuery(name=name))) == [], asked(
-                "list_tags", "a tag that does not exist is no error but an empty answer"
+                "list_tags", "for a tag that does not exist, the listing is empty"
             )
 
     def test_tags_can_be_filtered_and_limited(
@@ -124,10 +127,12 @@ class OptionalListings(ContractBase):
             tag.name for tag in provider.list_tags(identity(shop), TagQuery(name_contains="V1"))
         }
         assert found == {name for name in names if "v1" in name.lower()}, asked(
-            "list_tags", "name_contains takes part of a name, in any case of letters"
+            "list_tags", "name_contains matches a part of a name, and ignores case"
         )
         limited = list(provider.list_tags(identity(shop), TagQuery(name_contains="C&", limit=1)))
-        assert limited == [], asked("list_tags", "limit counts what the filters let through")
+        assert limited == [], asked(
+            "list_tags", "limit is the maximum number of items after the filters"
+        )
         assert len(list(provider.list_tags(identity(shop), TagQuery(limit=2)))) == 2
 
     def test_open_pull_requests_of_all_pages_are_listed(
@@ -140,7 +145,7 @@ class OptionalListings(ContractBase):
         able.close_pull_request(declined)
         found = list(provider.list_pull_requests(identity(shop)))
         assert sorted(each.number for each in found) == sorted(numbers), asked(
-            "list_pull_requests", "all that are open, each once, and no others"
+            "list_pull_requests", "each open pull request is listed once, and no others"
         )
         commit = shop.branches[shop.default_branch]
         for each in found:
@@ -152,11 +157,12 @@ class OptionalListings(ContractBase):
                 "list_pull_requests", "source_branch is the branch that the commits come from"
             )
             assert each.target_branch == shop.default_branch, asked(
-                "list_pull_requests", "target_branch is the branch that it is to be merged into"
+                "list_pull_requests", "target_branch is the branch to merge into"
             )
             assert each.commit is not None
             assert commit.startswith(each.commit), asked(
-                "list_pull_requests", "commit is the newest of the branch, or its beginning"
+                "list_pull_requests",
+                "commit is the newest commit of the branch, or the first digits of its hash",
             )
 
     def test_a_pull_request_is_found_by_its_number_with_its_state(
@@ -173,11 +179,12 @@ class OptionalListings(ContractBase):
                 for each in provider.list_pull_requests(identity(shop), query)
             ]
             assert found == [(number, state)], asked(
-                "list_pull_requests", "query.number gives that one, whatever its state"
+                "list_pull_requests",
+                "query.number returns the pull request with this number, in any state",
             )
         query = PullRequestQuery(number=max(wanted) + 1)
         assert list(provider.list_pull_requests(identity(shop), query)) == [], asked(
-            "list_pull_requests", "nothing if there is none of this number"
+            "list_pull_requests", "the listing is empty if no pull request has this number"
         )
 
     @pytest.mark.parametrize("hook", OF_A_REPOSITORY)
@@ -194,7 +201,9 @@ class OptionalListings(ContractBase):
             "list_tags": TagQuery(name="v1.0"),
             "list_pull_requests": PullRequestQuery(number=1),
         }
-        with must_raise(NotFound, hook, "a repository that is not there is no empty answer"):
+        with must_raise(
+            NotFound, hook, "NotFound for a repository that does not exist, not an empty listing"
+        ):
             list(_listing(provider, hook, unknown, query[hook]))
 
     @pytest.mark.parametrize("hook", HOOKS)
@@ -205,7 +214,7 @@ class OptionalListings(ContractBase):
         before = host.request_count
         listing = _listing(provider, hook, identity(shop))
         assert host.request_count == before, asked(hook, LAZY)
-        assert next(listing, None) is not None, asked(hook, "what there is is listed")
+        assert next(listing, None) is not None, asked(hook, "all existing items are listed")
         listing.close()  # type: ignore[attr-defined]
         most = 2 if hook == "list_owners" else 1  # a request for the account's own name is allowed
         assert host.request_count - before <= most + 2 * self.read_ahead, asked(hook, LAZY)
@@ -218,7 +227,7 @@ class OptionalListings(ContractBase):
         for change, expected in WRONG_FROM_THE_START:
             host.faults.clear()
             host.faults.add(Fault(change))
-            rule = f"{expected.__name__} where the host does this: {change.name};"
+            rule = f"{expected.__name__} for this response of the host: {change.name};"
             with must_raise(expected, hook, rule):
                 list(_listing(connect(), hook, identity(shop)))
         host.faults.clear()

@@ -65,19 +65,22 @@ class OverSsh(ContractBase):
             provider.authenticate()
             found = {row.name: row.commit for row in provider.list_branches(identity(shop))}
             assert found == dict(shop.branches), asked(
-                "list_branches", "over SSH, the branches of the git server and their commits"
+                "list_branches", "over SSH, the git server's branches are listed with their commits"
             )
             listed = [(row.slug, row.default_branch) for row in provider.list_repos()]
             assert listed == [(shop.slug, shop.default_branch)], asked(
-                "list_repos", "over SSH, the configured repositories with their default branches"
+                "list_repos",
+                "over SSH, the configured repositories are listed with their default branches",
             )
             source = provider.clone_url(identity(shop))
             target = tmp_path / "clone"
             done = export(source, shop.default_branch, target, settings=SETTINGS)
         assert done.commit == shop.branches[shop.default_branch], asked(
-            "ssh_clone_url", "a clone with the deploy key gives the commit that list_branches names"
+            "ssh_clone_url", "a clone with the deploy key has the commit that list_branches returns"
         )
-        assert len(ssh_server.commands) >= 3, asked("ssh_clone_url", "git asks the SSH server")
+        assert len(ssh_server.commands) >= 3, asked(
+            "ssh_clone_url", "git connects to the SSH server"
+        )
 
     def test_a_key_that_is_not_registered_reads_nothing(
         self,
@@ -90,14 +93,16 @@ class OverSsh(ContractBase):
         (shop,) = host.arrange(ONE)
         with self._opened(plugin, host, ssh_server, ssh_mode, shop, registered=False) as provider:
             leaks = Leaks([*host.secrets, *provider.secrets])
-            rule = "a typed error where the SSH server rejects the key"
+            rule = "a typed error if the SSH server rejects the key"
             with must_raise(ProviderError, "authenticate", rule) as caught:
                 provider.authenticate()
             assert caught[0].hint, asked("errors", "the hint says what to do about the key")
             source = provider.clone_url(identity(shop))
             with must_raise(GitError, "ssh_clone_url", rule):
                 export(source, shop.default_branch, tmp_path / "clone", settings=SETTINGS)
-        assert not leaks.within(str(caught[0].as_dict())), asked("secrets", "no error shows one")
+        assert not leaks.within(str(caught[0].as_dict())), asked(
+            "secrets", "no error contains a secret"
+        )
 
     @contextmanager
     def _opened(

@@ -37,8 +37,10 @@ __all__ = ["Pagination"]
 
 PAGES_MOST = 150
 """More pages than an author could consider enough."""
-ENDS = "a listing ends, with an error where the host gives pages without end"
-ORIGIN = "links to another place are not followed: credentials go to the configured origin alone"
+ENDS = "a listing ends, with an error if the host sends pages endlessly"
+ORIGIN = (
+    "links to another origin are not followed: credentials are sent only to the configured origin"
+)
 
 
 class Pagination(ContractBase):
@@ -59,7 +61,9 @@ class Pagination(ContractBase):
         with must_raise(ProviderError, "list_branches", ENDS):
             promptly("list_branches", ENDS, lambda: list(provider.list_branches(identity(big))))
         host.faults.clear()
-        assert list(provider.list_branches(identity(big))), "it does not recover from the fault"
+        assert list(provider.list_branches(identity(big))), (
+            "the provider does not recover from the fault"
+        )
 
     @pytest.mark.parametrize(
         "place",
@@ -108,7 +112,9 @@ class Pagination(ContractBase):
         host.arrange(MANY)
         host.faults.add(Fault(next_link("malformed", self.links(), lambda _: text)))
         with must_raise(
-            ProviderError, "list_repos", "a link that can't be followed is an error, not the end"
+            ProviderError,
+            "list_repos",
+            "a link that cannot be followed is an error, not the end of the listing",
         ):
             promptly("list_repos", ENDS, lambda: list(provider.list_repos()))
 
@@ -119,17 +125,17 @@ class Pagination(ContractBase):
         host.faults.add(Fault(empty_page(self.links()), times=1))
         found = [row.slug for row in provider.list_repos()]
         assert 0 < len(found) < len(arranged), asked(
-            "list_repos", "while there is a link, there is more"
+            "list_repos", "the listing continues while there is a link"
         )
         assert found == [row.slug for row in arranged[-len(found) :]], asked(
-            "list_repos", "while there is a link to a next page, it is followed"
+            "list_repos", "every link to a next page is followed"
         )
         big = arranged[0]
         host.faults.clear()
         host.faults.add(Fault(empty_page(self.links()), times=1))
         branches = [row.name for row in provider.list_branches(identity(big))]
         assert 0 < len(branches) <= len(big.branches), asked(
-            "list_branches", "while there is a link to a next page, it is followed"
+            "list_branches", "every link to a next page is followed"
         )
 
     def test_what_was_listed_before_a_page_failed_was_given(
@@ -138,19 +144,23 @@ class Pagination(ContractBase):
         arranged = host.arrange(MANY)
         host.faults.add(Fault(_from_second_page(answer(500, "out of order"))))
         given = []
-        rule = "the error of a page is raised when the listing comes to it, and never lost"
+        rule = "the error of a page is raised when the listing reaches the page, and is never lost"
         with must_raise(ProviderUnavailable, "list_repos", rule):
             for row in provider.list_repos():
                 given.append(row.slug)
         assert given == [row.slug for row in arranged[: len(given)]]
-        assert given, asked("list_repos", "the items of earlier pages come before the error")
+        assert given, asked(
+            "list_repos", "the items of earlier pages are returned before the error is raised"
+        )
         branches = []
         host.faults.clear()
         host.faults.add(Fault(_from_second_page(answer(500, "out of order"))))
         with must_raise(ProviderUnavailable, "list_branches", rule):
             for branch in provider.list_branches(identity(arranged[0])):
                 branches.append(branch.name)
-        assert branches, asked("list_branches", "the items of earlier pages come before the error")
+        assert branches, asked(
+            "list_branches", "the items of earlier pages are returned before the error is raised"
+        )
 
     def test_a_page_that_fails_once_is_asked_for_again(
         self, host: ContractHost, provider: Provider
@@ -162,7 +172,8 @@ class Pagination(ContractBase):
         with suppress(ProviderUnavailable):
             found = [row.slug for row in provider.list_repos()]
         assert found == [row.slug for row in arranged], asked(
-            "list_repos", "the http client tries again; the provider gives neither gaps nor repeats"
+            "list_repos",
+            "after a retry of the http client, no item is missing and none is repeated",
         )
 
 

@@ -36,7 +36,7 @@ from deploycore.testing.scenarios import ONE, TWO, Access, ContractHost
 
 __all__ = ["Secrecy"]
 
-NOWHERE = "no secret in a result, a log line or an error; CloneUrl.credential is the exception"
+NOWHERE = "no secret in a result, a log line or an error, except in CloneUrl.credential"
 CHANGES = (
     *(echoing(status) for status in (200, 400, 401, 403, 404, 409, 422, 429, 500, 503)),
     html(),
@@ -106,7 +106,7 @@ class Secrecy(ContractBase):
             "secrets", NOWHERE
         )
         printed = "".join(capfd.readouterr())
-        assert not leaks.within(printed), asked("secrets", "nothing is printed that holds one")
+        assert not leaks.within(printed), asked("secrets", "no printed text contains a secret")
 
     @staticmethod
     def _ignoring_errors(provider: Provider, hook: str, repository: RepositoryId) -> None:
@@ -149,7 +149,7 @@ class Secrecy(ContractBase):
                 with must_raise(ProviderError, hook, "a redirect to another host is an error"):
                     run(provider, hook, identity(shop))
             assert stranger.requests == [], asked(
-                "secrets", "credentials go to the configured origin alone: use the http client"
+                "secrets", "credentials are sent only to the configured origin: use the http client"
             )
 
     def test_secrets_are_not_sent_in_addresses(
@@ -164,4 +164,6 @@ class Secrecy(ContractBase):
             for request in sent(host)
             if "********" in f"{request.path}?{request.query}"
         ]
-        assert logged == [], asked("secrets", "a secret in an address ends up in others' logs")
+        assert logged == [], asked(
+            "secrets", "no address contains a secret, because addresses are logged by others"
+        )

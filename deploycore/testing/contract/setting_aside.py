@@ -47,9 +47,11 @@ class SettingAside(ContractBase):
         faults = list(faults_in(type(self)))
         assert faults == [], WAY
         # A check that runs for each way to sign in does not run if there is none.
-        assert self.all_modes(), asked("class", "there is a way to sign in: MODES of the sandbox")
+        assert self.all_modes(), asked("class", "the sandbox has a way to sign in: MODES")
         left_out = set(getattr(self.sandbox, "MODES", ())) - set(self.all_modes())
-        assert left_out == set(), asked("class", "modes leaves out no way of the sandbox's")
+        assert left_out == set(), asked(
+            "class", "modes includes every way to sign in that the sandbox has"
+        )
 
 
 def faults_in(checks: type) -> Iterator[str]:
@@ -65,7 +67,7 @@ def faults_in(checks: type) -> Iterator[str]:
             elif any(mark.args or "condition" in mark.kwargs for mark in _xfails(own)):
                 yield f"{name} is set aside on a condition"
             elif is_empty(own):
-                yield f"{name} has no body: let it raise AssertionError"
+                yield f"{name} has no body: raise AssertionError in it"
     yield from _misspelt(checks, standard)
     for owner in checks.__mro__:
         for mark in _marks(vars(owner)):
@@ -91,7 +93,7 @@ def _misspelt(checks: type, standard: Collection[str]) -> Iterator[str]:
             overrides = name.startswith("test_") and (bool(_xfails(member)) or is_empty(member))
             closeness = OVERRIDE_CLOSENESS if overrides else OWN_CLOSENESS
             if close := get_close_matches(name, standard, 3, closeness):
-                yield f"{name} is no check of the kit (similar names: {', '.join(close)})"
+                yield f"{name} is not a check of the kit (similar names: {', '.join(close)})"
 
 
 def knobs(checks: type[ContractBase]) -> Mapping[str, str]:

@@ -45,7 +45,9 @@ QUICK = replace(PATIENT, retries=0)
 WEBHOOK = "https://deploy.example.com/webhook"
 SECRET = SecretStr("kit-Rb5-7dKx3mQwTz")
 CHANGES = (None, answer(401, "no"), answer(500, "no"), html())
-SHARED = "the process is shared with the core and other plugins: nothing of it is changed"
+SHARED = (
+    "the process is shared with the core and other plugins, so none of its settings are changed"
+)
 
 Values = Callable[..., dict[str, str | SecretStr]]
 
@@ -84,7 +86,7 @@ class SideEffects(ContractBase):
             timeout=IMPORT_SECONDS,
             check=False,
         )
-        rule = f"{SHARED} while it is imported, and nothing is printed"
+        rule = f"{SHARED} during the import, and nothing is printed"
         assert report.is_file(), f"{asked('class', rule)} {done.stderr}"
         assert json.loads(report.read_text()) == [], asked("class", rule)
         assert done.stdout == "", asked("class", rule)
@@ -101,7 +103,8 @@ class SideEffects(ContractBase):
         seen = self._watch(host, plugin, values, mode)
         _KNOWN.setdefault(type(self), {}).setdefault(mode, seen)
         assert capfd.readouterr().out == "", asked(
-            "class", "standard output is the command's, which a machine may read: log instead"
+            "class",
+            "nothing is printed, because programs read the command's standard output: use a logger",
         )
 
     def test_the_process_is_left_as_it_was(
@@ -115,7 +118,7 @@ class SideEffects(ContractBase):
     ) -> None:
         seen = self._watched(host, plugin, values, mode)
         assert seen.watch.directories == [], asked(
-            "class", f"{SHARED}, not even for a moment: other threads are in the same directory"
+            "class", f"{SHARED}, not even for a moment: threads share the working directory"
         )
 
     def test_no_thread_outlives_the_provider(
@@ -123,7 +126,7 @@ class SideEffects(ContractBase):
     ) -> None:
         seen = self._watched(host, plugin, values, mode)
         assert seen.threads == [], asked(
-            "class", "threads that it starts end with the call, or once its client is closed"
+            "class", "threads that it starts end with the call, or when its client is closed"
         )
 
     def test_no_secret_is_written_into_a_file(
@@ -131,7 +134,9 @@ class SideEffects(ContractBase):
     ) -> None:
         seen = self._watched(host, plugin, values, mode)
         found = [path for path, text in seen.watch.contents.items() if seen.leaks.within(text)]
-        assert found == [], asked("secrets", "no secret stands in a file, not even for a moment")
+        assert found == [], asked(
+            "secrets", "no secret is written to a file, not even for a moment"
+        )
 
     def test_no_secret_is_put_into_the_environment(
         self, host: ContractHost, plugin: Plugin, values: Values, mode: str
@@ -139,7 +144,7 @@ class SideEffects(ContractBase):
         seen = self._watched(host, plugin, values, mode)
         found = [seen.leaks.within(text) for text in seen.watch.environment]
         assert [text for text in found if text] == [], asked(
-            "secrets", "no secret stands in the environment, which every child process gets"
+            "secrets", "no secret is put into the environment, which every child process inherits"
         )
 
     def test_no_secret_is_an_argument_of_a_child_process(
@@ -148,7 +153,8 @@ class SideEffects(ContractBase):
         seen = self._watched(host, plugin, values, mode)
         found = [seen.leaks.within(text) for text in seen.watch.arguments]
         assert [text for text in found if text] == [], asked(
-            "secrets", "no secret is an argument of a program, which every user can read"
+            "secrets",
+            "no secret is an argument of a program, because every user can read arguments",
         )
 
     def test_nothing_but_the_configured_host_is_connected_to(
@@ -156,7 +162,8 @@ class SideEffects(ContractBase):
     ) -> None:
         seen = self._watched(host, plugin, values, mode)
         assert seen.watch.places == [], asked(
-            "secrets", "the configured host alone is asked, by whatever library: use the client"
+            "secrets",
+            "connections lead only to the configured host, with any library: use the http client",
         )
 
     def test_a_host_whose_certificate_is_not_trusted_is_sent_nothing(
@@ -176,7 +183,7 @@ class SideEffects(ContractBase):
             }
             provider = connect(settings=settings, http=QUICK)
             for hook in HOOKS:
-                rule = "certificates are verified: a host without a trusted one is an error"
+                rule = "a host without a trusted certificate causes an error"
                 with must_raise(ProviderError, hook, rule):
                     run(provider, hook, identity(shop))
             assert untrusted.requests == [], asked(

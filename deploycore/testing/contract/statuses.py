@@ -87,7 +87,9 @@ class Statuses(ContractBase):
             provider.report_status(identity(shop), _status(commit, state))
             shown = able.statuses(shop.owner, shop.slug, commit)
             latest = {status.key: status.state for status in shown}
-            assert latest == {"k" * 40: state}, asked(HOOK, "the same key replaces the former")
+            assert latest == {"k" * 40: state}, asked(
+                HOOK, "a status replaces the previous one with the same key"
+            )
 
     def test_a_status_of_all_there_is_to_tell_is_shown(
         self, plugin: Plugin, host: ContractHost, provider: Provider
@@ -101,7 +103,7 @@ class Statuses(ContractBase):
         )
         provider.report_status(identity(shop), told)
         (shown,) = able.statuses(shop.owner, shop.slug, commit)
-        assert shown.url == url, asked(HOOK, "the address is where there is more to read")
+        assert shown.url == url, asked(HOOK, "the status has the address of the page with details")
         assert shown.state == "failed"
 
     def test_a_status_of_a_commit_or_repository_that_is_not_there_is_not_found(
@@ -109,7 +111,7 @@ class Statuses(ContractBase):
     ) -> None:
         webhook_host(plugin, host, HOOK)
         (shop,) = host.arrange(ONE)
-        rule = "NotFound for a commit or a repository that is not there"
+        rule = "NotFound for a commit or a repository that does not exist"
         with must_raise(NotFound, HOOK, rule):
             provider.report_status(identity(shop), _status("0123456789" * 4))
         nowhere = RepositoryId(owner=shop.owner, slug="no-such-repository")
@@ -142,7 +144,7 @@ class Statuses(ContractBase):
         webhook_host(plugin, host, HOOK)
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(change))
-        with must_raise(expected, HOOK, f"{expected.__name__} where the host does this"):
+        with must_raise(expected, HOOK, f"{expected.__name__} for this response of the host"):
             provider.report_status(identity(shop), _status(_commit(shop)))
 
 
@@ -161,7 +163,7 @@ class HostDeployments(ContractBase):
             provider.report_deployment(identity(shop), told)
             found = able.deployments(shop.owner, shop.slug, commit)
             shown = [(each.environment, each.state) for each in found]
-            rule = "the first report adds the deployment, and later ones change it"
+            rule = "the first report adds the deployment, and later reports update it"
             assert shown == [("shop-live", state)], asked(DEPLOYMENT, rule)
 
     @pytest.mark.parametrize("state", get_args(CommitState))
@@ -172,7 +174,7 @@ class HostDeployments(ContractBase):
         (shop,) = host.arrange(ONE)
         provider.report_deployment(identity(shop), _deployment(_commit(shop), state))
         shown = able.deployments(shop.owner, shop.slug, _commit(shop))
-        rule = "whichever report comes first, it adds the deployment"
+        rule = "the first report that arrives adds the deployment, whatever its state"
         assert [each.state for each in shown] == [state], asked(DEPLOYMENT, rule)
 
     def test_another_deployment_of_the_commit_is_another(
@@ -186,7 +188,7 @@ class HostDeployments(ContractBase):
         for number, state in reports:
             provider.report_deployment(identity(shop), _deployment(commit, state, number))
         shown = able.deployments(shop.owner, shop.slug, commit)
-        rule = "what has come to its end stays as it ended"
+        rule = "a deployment that has ended is not changed"
         assert [each.state for each in shown] == ["failed", "successful"], asked(DEPLOYMENT, rule)
 
     def test_a_deployment_of_a_commit_or_repository_that_is_not_there_is_not_found(
@@ -194,7 +196,7 @@ class HostDeployments(ContractBase):
     ) -> None:
         _deployments_host(plugin, host)
         (shop,) = host.arrange(ONE)
-        rule = "NotFound for a commit or a repository that is not there"
+        rule = "NotFound for a commit or a repository that does not exist"
         with must_raise(NotFound, DEPLOYMENT, rule):
             told = _deployment("0123456789" * 4, "in_progress")
             provider.report_deployment(identity(shop), told)
@@ -214,5 +216,5 @@ class HostDeployments(ContractBase):
         _deployments_host(plugin, host)
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(change))
-        with must_raise(expected, DEPLOYMENT, f"{expected.__name__} where the host does this"):
+        with must_raise(expected, DEPLOYMENT, f"{expected.__name__} for this response of the host"):
             provider.report_deployment(identity(shop), _deployment(_commit(shop), "successful"))

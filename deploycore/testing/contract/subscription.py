@@ -66,7 +66,7 @@ class Subscribed:
 
     def received(self) -> Sequence[WebhookDelivery]:
         """Wait until everything is delivered, and return all deliveries."""
-        assert self.host.webhooks.wait(), "the fake host has not delivered after 30 seconds"
+        assert self.host.webhooks.wait(), "the sandbox has not delivered after 30 seconds"
         return self.listener.received
 
     def told(self) -> Sequence[WebhookDelivery]:
@@ -76,13 +76,13 @@ class Subscribed:
     def last(self) -> WebhookDelivery:
         """The latest delivery."""
         received = self.received()
-        assert received, asked("register_webhook", "the host tells of pushes from then on")
+        assert received, asked("register_webhook", "the host sends deliveries for later pushes")
         return received[-1]
 
     def event(self) -> PushEvent:
         """Return the only event of the latest delivery, which must be a push."""
         events = self.provider.parse_webhook(self.last()).events
-        assert len(events) == 1, asked("parse_webhook", "a push is one event")
+        assert len(events) == 1, asked("parse_webhook", "a push causes one event")
         assert isinstance(events[0], PushEvent)
         return events[0]
 

@@ -40,7 +40,7 @@ class Threads(ContractBase):
             other.authenticate()
         for hook in HOOKS:
             run_here(provider, hook, identity(shop))
-        rule = "each instance has its own credentials: nothing is kept on the class"
+        rule = "each instance has its own credentials: nothing is stored on the class"
         # Each credential may be a new one, but with the same username for git and the same URL.
         assert _place(provider.clone_url(identity(shop))) == _place(source), asked("class", rule)
         if not self.clone_requests:  # otherwise the host itself may reject the other one
@@ -76,7 +76,7 @@ class Threads(ContractBase):
         with ThreadPoolExecutor(AT_ONCE) as threads:
             wrong = [each for found in threads.map(work, range(AT_ONCE)) for each in found]
         assert wrong == [], asked(
-            "class", "one instance may be called from several threads at once: no state is shared"
+            "class", "one instance can be called from several threads at once: calls share no state"
         )
 
 

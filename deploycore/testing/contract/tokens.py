@@ -54,7 +54,7 @@ from deploycore.testing.scenarios import ONE, Access, ContractHost
 
 __all__ = ["Tokens"]
 
-NO_SECRET = "no token in an error, even where its own answer could not be read"
+NO_SECRET = "no error contains a token, even if the response with the token could not be read"
 SECRET_FIELD = re.compile(r"token|secret|password|jwt|assertion", re.IGNORECASE)
 EXPIRY_FIELD = re.compile(r"expir", re.IGNORECASE)
 SHORTEST_SECRET = 8
@@ -107,7 +107,7 @@ class Tokens(ContractBase):
             run(connect(settings=settings), hook, identity(shop))
             if self._sign_ins(host) > before:
                 host.faults.add(Fault(change, signing_in=True))
-                rule = f"{expected.__name__} where the host does this to the request for a token"
+                rule = f"{expected.__name__} if the request for a token fails in this way"
                 with must_raise(expected, hook, rule):
                     run(connect(settings=settings), hook, identity(shop))
 
@@ -126,7 +126,7 @@ class Tokens(ContractBase):
         run(provider, "list_branches", identity(shop))
         renewed = self._sign_ins(host) - before
         assert renewed == 1, asked(
-            "class", "a token that the host refuses (401) is obtained anew, once"
+            "class", "after the host rejects a token (401), a new token is obtained once"
         )
 
     def test_a_token_that_has_expired_is_renewed_before_it_is_used(
@@ -142,7 +142,7 @@ class Tokens(ContractBase):
             return  # no token was needed, or the host does not report when it expires
         run(provider, "list_branches", identity(shop))
         assert self._sign_ins(host) > before, asked(
-            "class", "a token is obtained anew once it has expired, not after the host refused it"
+            "class", "an expired token is replaced before it is used, not after the host rejects it"
         )
 
     def test_threads_share_one_token(
@@ -163,7 +163,7 @@ class Tokens(ContractBase):
         with ThreadPoolExecutor(AT_ONCE) as threads:
             list(threads.map(work, range(AT_ONCE)))
         assert self._sign_ins(host) - needed == needed, asked(
-            "class", "threads that need a token at the same time obtain one, not one each"
+            "class", "threads that need a token at the same time obtain only one"
         )
 
     def test_a_token_is_used_while_it_cannot_be_renewed(
@@ -181,7 +181,7 @@ class Tokens(ContractBase):
             run(provider, "list_branches", identity(shop))
         except DeploycoreError:
             pytest.fail(
-                asked("class", "a token that is still valid is used while no new one is issued")
+                asked("class", "a token that is still valid is used if no new one is issued")
             )
 
     def test_a_token_is_not_quoted_in_an_error(

@@ -69,8 +69,10 @@ class Deliveries(Subscription):
         subscribed.push()
         found = subscribed.last()
         verify = subscribed.provider.verify_webhook
-        assert verify(found, (SECRET,)), asked("verify_webhook", "what the host signed is right")
-        both = "both secrets are right while one replaces the other"
+        assert verify(found, (SECRET,)), asked(
+            "verify_webhook", "a delivery that the host signed is valid"
+        )
+        both = "both secrets are valid while one replaces the other"
         assert verify(found, (OTHER, SECRET)), asked("verify_webhook", both)
         assert verify(found, (SECRET, OTHER)), asked("verify_webhook", both)
 
@@ -78,7 +80,9 @@ class Deliveries(Subscription):
         subscribed.push()
         found = subscribed.last()
         for secrets in ((), (OTHER,), (SecretStr(""),), (OTHER, SecretStr(""))):
-            self._is_refused(subscribed, found, "only who knows a secret is right", secrets)
+            self._is_refused(
+                subscribed, found, "a delivery is valid only if its sender knows a secret", secrets
+            )
 
     def test_a_proof_that_is_missing_or_another_is_refused(self, subscribed: Subscribed) -> None:
         subscribed.push()
@@ -86,10 +90,12 @@ class Deliveries(Subscription):
         name = self._signature_header(found)
         proof = found.headers[name]
         bare = {key: value for key, value in found.headers.items() if key != name}
-        self._is_refused(subscribed, replace(found, headers=bare), "False where there is no proof")
+        self._is_refused(
+            subscribed, replace(found, headers=bare), "it returns False if there is no signature"
+        )
         for wrong in (each for each in _wrong_proofs(proof, found.body) if each != proof):
             forged = replace(found, headers={**found.headers, name: wrong})
-            rule = f"False, and no error, for a proof that is cut or of another form ({wrong!r})"
+            rule = f"it returns False, without an error, for an invalid signature ({wrong!r})"
             self._is_refused(subscribed, forged, rule)
 
     def test_an_empty_secret_proves_nothing(self, subscribed: Subscribed) -> None:
@@ -99,11 +105,11 @@ class Deliveries(Subscription):
         empty = SecretStr("")
         forged = self.forged(found, SECRET, empty)
         assert forged != found.headers[name], asked(
-            "class", "the contract class says in forged how a proof by another secret looks"
+            "class", "the contract class has a method forged that signs with another secret"
         )
         headers = {**found.headers, name: forged}
         for secrets in ((empty,), (SECRET, empty)):
-            rule = "an empty secret is known to all, and never right"
+            rule = "an empty secret is never valid"
             self._is_refused(subscribed, replace(found, headers=headers), rule, secrets)
 
     def test_a_body_that_was_changed_is_refused(self, subscribed: Subscribed) -> None:
@@ -115,7 +121,7 @@ class Deliveries(Subscription):
             changed[place] ^= 1
             bodies.append(bytes(changed))
         for body in bodies:
-            rule = "it is decided by the raw body, whatever that is"
+            rule = "the raw body is verified, whatever its content"
             self._is_refused(subscribed, replace(found, body=body), rule)
 
     @staticmethod
@@ -137,32 +143,34 @@ class Deliveries(Subscription):
         after = subscribed.push()
         event = subscribed.event()
         assert event.repository == subscribed.repository, asked(
-            "parse_webhook", "the repository is named as listings name it"
+            "parse_webhook", "the repository has the same name as in listings"
         )
         moved = RefChange(kind="branch", name=branch, before=before, after=after)
-        assert event.changes == (moved,), asked("parse_webhook", "a branch that was moved")
+        assert event.changes == (moved,), asked("parse_webhook", "a moved branch is one change")
 
     def test_a_push_says_what_was_made_and_deleted(self, subscribed: Subscribed) -> None:
         name = "topic/größe#1"
         commit = subscribed.push(name)
         made = RefChange(kind="branch", name=name, before=None, after=commit)
         assert subscribed.event().changes == (made,), asked(
-            "parse_webhook", "a branch that was made has no before"
+            "parse_webhook", "for a new branch, before is None"
         )
         subscribed.host.delete_branches(subscribed.shop.owner, subscribed.shop.slug, [name])
         gone = RefChange(kind="branch", name=name, before=commit, after=None)
         untold = RefChange(kind="branch", name=name, before=None, after=None)
         assert subscribed.event().changes in ((gone,), (untold,)), asked(
             "parse_webhook",
-            "a branch that was deleted has no after, and as before where it pointed, or None "
-            "where the host does not tell",
+            "for a deleted branch, after is None; before is its last commit, or None if the host "
+            "does not send it",
         )
 
     def test_a_tag_is_no_branch(self, subscribed: Subscribed) -> None:
         (commit, *_) = subscribed.shop.branches.values()
         subscribed.host.add_tag(subscribed.shop.owner, subscribed.shop.slug, "v1.0", at=commit)
         made = RefChange(kind="tag", name="v1.0", before=None, after=commit)
-        assert subscribed.event().changes == (made,), asked("parse_webhook", "a tag that was made")
+        assert subscribed.event().changes == (made,), asked(
+            "parse_webhook", "a new tag is one change"
+        )
 
     def test_a_replay_has_the_same_identifier_and_another_push_another(
         self, subscribed: Subscribed
@@ -174,10 +182,12 @@ class Deliveries(Subscription):
         subscribed.push(text=b"2")
         told = [subscribed.provider.parse_webhook(found) for found in subscribed.received()]
         first, again, other = told[-3:]
-        assert first == again, asked("parse_webhook", "the identifier is the same when sent again")
+        assert first == again, asked(
+            "parse_webhook", "the identifier is the same if the delivery is sent again"
+        )
         if first.delivery:
             assert other.delivery != first.delivery, asked(
-                "parse_webhook", "the identifier is that of one delivery"
+                "parse_webhook", "each delivery has its own identifier"
             )
 
     @pytest.mark.parametrize(
@@ -189,7 +199,7 @@ class Deliveries(Subscription):
         self, subscribed: Subscribed, body: bytes
     ) -> None:
         subscribed.push()
-        rule = "UnexpectedAnswer for what is not as the host documents it"
+        rule = "UnexpectedAnswer for a delivery that does not match the host's documentation"
         with must_raise(UnexpectedAnswer, "parse_webhook", rule):
             subscribed.provider.parse_webhook(replace(subscribed.last(), body=body))
 
@@ -220,8 +230,8 @@ class Deliveries(Subscription):
             return
         except DeploycoreError as error:
             pytest.fail(
-                f"{asked('parse_webhook', 'UnexpectedAnswer alone')} {type(error).__name__} with "
-                f"{path} damaged: {error}",
+                f"{asked('parse_webhook', 'no other error than UnexpectedAnswer')} "
+                f"{type(error).__name__} with {path} damaged: {error}",
                 pytrace=False,
             )
         assert isinstance(told, Delivered)
@@ -229,7 +239,7 @@ class Deliveries(Subscription):
     def _signature_header(self, found: WebhookDelivery) -> str:
         name = self.signature_header
         assert name in found.headers, asked(
-            "class", "the contract class says in signature_header where deliveries have their proof"
+            "class", "the contract class has the header of the signature in signature_header"
         )
         return name
 
@@ -245,13 +255,13 @@ class Registering(Subscription):
         provider, repository = connect(mode=mode), identity(shop)
         made = provider.register_webhook(repository, NOWHERE_ELSE, SECRET)
         assert made.url == NOWHERE_ELSE
-        assert made.active, asked("register_webhook", "it sends from then on")
+        assert made.active, asked("register_webhook", "the webhook sends deliveries from then on")
         assert list(provider.list_webhooks(repository)) == [made], asked(
-            "list_webhooks", "what is registered is listed"
+            "list_webhooks", "a registered webhook is listed"
         )
         assert provider.remove_webhook(repository, made.id) is True
         assert provider.remove_webhook(repository, made.id) is False, asked(
-            "remove_webhook", "that there is none is no error"
+            "remove_webhook", "it returns False, and raises no error, if there is none"
         )
         assert list(provider.list_webhooks(repository)) == []
 
@@ -261,12 +271,12 @@ class Registering(Subscription):
         webhook_host(plugin, subscribed.host, *MANAGING)  # type: ignore[arg-type]
         provider, repository = subscribed.provider, subscribed.repository
         again = provider.register_webhook(repository, subscribed.webhook.url, OTHER)
-        rule = "one that sends to this address is changed or replaced, and there is no second one"
+        rule = "a webhook with this address is updated or replaced, so there is never a second one"
         assert list(provider.list_webhooks(repository)) == [again], asked("register_webhook", rule)
         subscribed.push()
         assert len(subscribed.told()) == 1
         assert provider.verify_webhook(subscribed.last(), (OTHER,)), asked(
-            "register_webhook", "the new secret holds"
+            "register_webhook", "the new secret is used"
         )
         assert not provider.verify_webhook(subscribed.last(), (SECRET,))
 
@@ -280,7 +290,7 @@ class Registering(Subscription):
         made = [provider.register_webhook(repository, url, SECRET) for url in urls]
         listed = list(provider.list_webhooks(repository))
         assert sorted(hook.url for hook in listed) == sorted(urls), asked(
-            "list_webhooks", "all of them, on however many pages"
+            "list_webhooks", "all items of all pages are listed"
         )
         provider.remove_webhook(repository, made[7].id)
         left = {hook.url for hook in provider.list_webhooks(repository)}
@@ -307,7 +317,7 @@ class Registering(Subscription):
         (shop,) = host.arrange(ONE)
         nowhere = RepositoryId(owner=shop.owner, slug="no-such-repository")
         for hook in ("register_webhook", "list_webhooks"):
-            with must_raise(NotFound, hook, "NotFound for a repository that is not there"):
+            with must_raise(NotFound, hook, "NotFound for a repository that does not exist"):
                 _manage(provider, hook, nowhere)
 
     @pytest.mark.parametrize("hook", MANAGING)
@@ -335,7 +345,7 @@ class Registering(Subscription):
         webhook_host(plugin, host, *MANAGING)
         (shop,) = host.arrange(ONE)
         host.faults.add(Fault(change))
-        with must_raise(expected, hook, f"{expected.__name__} where the host does this"):
+        with must_raise(expected, hook, f"{expected.__name__} for this response of the host"):
             _manage(provider, hook, identity(shop))
 
     def test_the_secret_of_a_webhook_shows_nowhere(
@@ -383,7 +393,7 @@ class Registering(Subscription):
             with suppress(DeploycoreError):
                 provider.register_webhook(identity(shop), NOWHERE_ELSE, SECRET)
             assert stranger.requests == [], asked(
-                "secrets", "secrets go to the configured origin alone: use the http client"
+                "secrets", "secrets are sent only to the configured origin: use the http client"
             )
 
 

@@ -54,12 +54,13 @@ class Writing(ContractBase):
         last = _with_webhooks(host, provider, shop)
         listed = sorted(hook.url for hook in provider.list_webhooks(identity(shop)))
         assert listed == sorted(hook.url for hook in able.webhooks.of(_name(shop))), asked(
-            "list_webhooks", "all of them, on however many pages"
+            "list_webhooks", "all items of all pages are listed"
         )
         provider.register_webhook(identity(shop), last, SECRET)
         sending = [hook for hook in able.webhooks.of(_name(shop)) if hook.url == last]
         assert len(sending) == 1, asked(
-            "register_webhook", "there is one for each address, whichever page it is on"
+            "register_webhook",
+            "there is one webhook for each address, even if it is on a later page",
         )
 
     @pytest.mark.parametrize("hook", MANAGING)
@@ -93,7 +94,9 @@ class Writing(ContractBase):
         (shop,) = host.arrange(ONE)
         adding = _Adding(lambda: able.webhooks.of(_name(shop)), change)
         host.faults.add(Fault(adding.change))
-        with must_raise(ProviderUnavailable, "register_webhook", "the error is not passed over"):
+        with must_raise(
+            ProviderUnavailable, "register_webhook", "the error is raised, not ignored"
+        ):
             provider.register_webhook(identity(shop), WEBHOOK, SECRET)
         assert adding.repeated == [], asked("register_webhook", ONCE)
 
@@ -126,14 +129,16 @@ class Writing(ContractBase):
         commit = shop.branches[shop.default_branch]
         adding = _Adding(lambda: able.deployments(shop.owner, shop.slug, commit), change)
         host.faults.add(Fault(adding.change))
-        with must_raise(ProviderUnavailable, "report_deployment", "the error is not passed over"):
+        with must_raise(
+            ProviderUnavailable, "report_deployment", "the error is raised, not ignored"
+        ):
             provider.report_deployment(identity(shop), _deployment(commit, 7))
         assert adding.repeated == [], asked("report_deployment", ONCE)
 
 
 ONCE = (
-    "a request that adds something is sent once: the host may have done it before the connection "
-    "failed (POST is not idempotent)"
+    "a request that adds something is not retried: the host may have added it before the "
+    "connection failed (POST is not idempotent)"
 )
 
 
