@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, dataclass_
 if TYPE_CHECKING:
     from inspect import Signature
 
-__all__ = ["derivable_record", "record"]
+__all__ = ["record"]
 
 T = TypeVar("T")
 
@@ -25,21 +25,19 @@ T = TypeVar("T")
 def record(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass, as ``dataclass(frozen=True)`` does.
 
-    Creating an instance takes some microseconds longer. A frozen dataclass cannot be a subclass of
-    a record, so use :func:`derivable_record` for a class that others may derive from. ``InitVar``
-    is not supported.
+    Creating an instance takes some microseconds longer. ``InitVar`` is not supported.
     """
-    _share(cls, {**_METHODS, **_REFUSALS})
-    return dataclass(init=False, repr=False, eq=False)(cls)
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def derivable_record(cls: type[T]) -> type[T]:
-    """Make a class a record that frozen dataclasses may derive from."""
-    made = record(cls)
-    # Else dataclass() would refuse to derive a frozen class from it.
+    derives = any(_is_frozen(each) for each in cls.__mro__[1:])
+    _share(cls, _METHODS if derives else {**_METHODS, **_REFUSALS})
+    made = dataclass(init=False, repr=False, eq=False, frozen=derives)(cls)
+    # Otherwise dataclass() would refuse to derive a frozen class from it.
     made.__dataclass_params__.frozen = True  # type: ignore[attr-defined]
     return made
+
+
+def _is_frozen(cls: Any) -> bool:
+    parameters = vars(cls).get("__dataclass_params__")
+    return parameters is not None and parameters.frozen
 
 
 def _share(cls: type, methods: Mapping[str, object]) -> None:

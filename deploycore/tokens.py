@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import AwareDatetime, SecretStr
 
 from deploycore.models import GitCredential, Model
-from deploycore.records import derivable_record
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from deploycore.http import HttpClient
@@ -64,7 +64,7 @@ Raises:
 """
 
 
-@derivable_record
+@record
 class RenewableAuth:
     """Authorize requests with a token that the core obtains, keeps and renews.
 
@@ -90,7 +90,7 @@ class RenewableAuth:
     renew_before: timedelta = timedelta(minutes=5)
 
 
-@derivable_record
+@record
 class AuthorizationCode:
     """A person signs in with a browser, which returns a code to ``deploycore provider authorize``.
 
@@ -120,7 +120,7 @@ class AuthorizationCode:
     redirect_port: int | None = None
 
 
-@derivable_record
+@record
 class DeviceFlow:
     """A person enters a short code on a page of the host, with a browser on any device.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from deploycore.records import derivable_record
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -19,7 +19,7 @@ EscapingLinks = Literal["refuse", "write-as-files", "write-as-links"]
 _GIB = 1024**3
 
 
-@derivable_record
+@record
 class GitSettings:
     """Timeouts, retries and limits. Times are seconds, sizes bytes.
 

@@ -18,7 +18,7 @@ from deploycore.errors import (
     RateLimited,
 )
 from deploycore.http.dates import http_date
-from deploycore.records import derivable_record
+from deploycore.records import record
 from deploycore.times import for_people
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
-@derivable_record
+@record
 class ErrorAnswer:
     """A response with status 400 or higher, which a provider can explain.
 
@@ -153,7 +153,7 @@ def _joined(base: str, link: str) -> str:
         raise ValueError("its Link header is malformed") from None
 
 
-@derivable_record
+@record
 class Answer:
     """A complete response. It may contain a secret, so ``repr`` does not show its content."""
 

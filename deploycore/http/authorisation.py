@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from pydantic import SecretStr
 
 from deploycore.configuration import HttpAuth
-from deploycore.records import derivable_record
+from deploycore.records import record
 
 if TYPE_CHECKING:
     import requests
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Authorisation", "BasicAuth", "BearerAuth", "HeaderAuth", "HttpAuth"]
 
 
-@derivable_record
+@record
 class BasicAuth:
     """HTTP Basic authentication (RFC 7617), in UTF-8."""
 
@@ -35,7 +35,7 @@ class BasicAuth:
         return "Authorization", SecretStr(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
-@derivable_record
+@record
 class BearerAuth:
     """``Authorization: Bearer …`` (RFC 6750)."""
 
@@ -51,7 +51,7 @@ class BearerAuth:
         return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
 
 
-@derivable_record
+@record
 class HeaderAuth:
     """A token in a header that is specific to the host, such as ``PRIVATE-TOKEN``."""
 

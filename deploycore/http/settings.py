@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploycore.records import derivable_record
+from deploycore.records import record
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpSettings"]
 
 
-@derivable_record
+@record
 class HttpSettings:
     """Timeouts, retries and limits of the HTTP client. Times are in seconds, sizes in bytes.
 
