@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
@@ -10,6 +13,7 @@ from deploycore import Installation, Settings
 from deploycore.server import deliveries
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
+from deploycore.server.rest import diagnosis
 from deploycore.store.token_digests import digest_of, new_token
 from deploycore.worker.previews import handle
 from tests.server import acme
@@ -113,3 +117,15 @@ def token(installation):
         return {"Authorization": f"Bearer {made.get_secret_value()}"}
 
     return make
+
+
+@pytest.fixture
+def imports_are_probed_once(monkeypatch):
+    """Has only the first request that lists plugins import all of them in a process apart, which
+    takes most of a second: they are the same for the next ones."""
+    monkeypatch.setattr(diagnosis, "probe_imports", _probe_imports_once)
+
+
+@functools.cache
+def _probe_imports_once(probe: Callable[[], None] = diagnosis.probe_imports) -> None:
+    probe()
