@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from deploycore import Installation, Settings
 from deploycore.provider.background import calls_left_behind
@@ -92,10 +93,18 @@ def until_the_end(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory whose database is made; copied, since making it takes a while."""
-    home = tmp_path_factory.mktemp("template") / "home"
-    with Installation(Settings.from_environment({"DEPLOYCORE_HOME": str(home)})) as installation:
-        installation.store.list_providers()
-    return home
+    shared = tmp_path_factory.getbasetemp()
+    if shared.name.startswith("popen-"):  # one of several processes of pytest-xdist
+        shared = shared.parent
+    made = shared / "empty-home"
+    with FileLock(shared / "empty-home.lock"):
+        if not made.exists():
+            making = str(shared / "unfinished-home")
+            with Installation(Settings.from_environment({"DEPLOYCORE_HOME": making})) as opened:
+                opened.store.list_providers()
+            os.rename(making, made)
+    # Each process has its own: some tests open it, which makes files in it for a moment.
+    return shutil.copytree(made, tmp_path_factory.mktemp("template") / "home")
 
 
 @pytest.fixture

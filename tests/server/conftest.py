@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from deploycore import Installation, Settings
 from deploycore.server import deliveries
 from deploycore.server.app import create_application
 from deploycore.server.options import ServerOptions
+from deploycore.server.rest import diagnosis
 from deploycore.store.applications import prepared
 from deploycore.store.tables import applications
 from deploycore.store.targets import places_of
@@ -174,3 +177,15 @@ def token(installation):
         return {"Authorization": f"Bearer {made.get_secret_value()}"}
 
     return make
+
+
+@pytest.fixture
+def imports_are_probed_once(monkeypatch):
+    """Has only the first request that lists plugins import all of them in a process apart, which
+    takes most of a second: they are the same for the next ones."""
+    monkeypatch.setattr(diagnosis, "probe_imports", _probe_imports_once)
+
+
+@functools.cache
+def _probe_imports_once(probe: Callable[[], None] = diagnosis.probe_imports) -> None:
+    probe()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import importlib
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from deploycore.server.openapi import openapi_document
-from deploycore.server.rest import diagnosis
 from deploycore.server.rest.table import OPERATIONS
 
 KNOWN = {
@@ -106,13 +104,12 @@ def test_every_reference_in_the_document_resolves():
     assert {each.removeprefix("#/components/schemas/") for each in found} <= set(schemas)
 
 
+@pytest.mark.usefixtures("imports_are_probed_once")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_every_response_matches_the_document(
-    serving, secret, token, installation, operation, document, checks, monkeypatch
+    serving, secret, token, installation, operation, document, checks
 ):
     """Schemathesis makes up requests from the document, and holds the answers to it."""
-    # A process that imports all plugins, for each request that lists them: one is enough.
-    monkeypatch.setattr(diagnosis, "probe_imports", functools.cache(diagnosis.probe_imports))
     header = token("admin")
     installation.store.deployments.request("shop", ref="main")
     installation.store.triggers.add("shop", cause="poll")

@@ -18,6 +18,7 @@ from sqlalchemy import Column, create_engine
 
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import DeploycoreError, StoreError
+from deploycore.provider import probing
 from deploycore.settings import Settings
 from deploycore.store import DeliveryRecord, Store
 from deploycore.store.audit import Entry
@@ -404,6 +405,12 @@ def command_line():
     return get_command(application_of(COMMANDS))
 
 
+@functools.cache
+def probe_imports_once(probe: Callable[[], None] = probing.probe_imports) -> None:
+    """Import all plugins in a process apart for the first ``doctor``: they are the same for all."""
+    probe()
+
+
 def output_of(command: str) -> str:
     """What a command prints, which may end with an exit code or an error of ours."""
     from typer.testing import CliRunner
@@ -429,6 +436,7 @@ def test_commands_show_everything_that_is_not_damaged(filled, table, column, mon
     with closing(sqlite3.connect(filled.home / "deploycore.db")) as raw:
         put(raw, (table, column, row_of_shop(raw, table)), NOT_TEXT[0])
     monkeypatch.setenv("DEPLOYCORE_HOME", str(filled.home))
+    monkeypatch.setattr(probing, "probe_imports", probe_imports_once)
     shown = ""
     for command in (
         "app list",

@@ -16,6 +16,8 @@ from deploycore.server.problems import Refusal
 from deploycore.server.rest.table import OPERATIONS
 from tests.server.routes import filled
 
+pytestmark = pytest.mark.usefixtures("imports_are_probed_once")
+
 ROLES = ["read", "deploy", "admin"]
 PROTECTED = [page for page in PAGES if page.role is not None]
 OPEN = [page for page in PAGES if page.role is None]
