@@ -6,7 +6,7 @@ Each operation is a function that runs in a thread, takes a :class:`Call` and re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -79,7 +79,8 @@ class Api:
     Operations that are not methods of it are in ``rest``; they take it as their first argument.
 
     Args:
-        document: The API's OpenAPI document.
+        document: Returns the API's OpenAPI document. It is called when the document is requested,
+            because the document takes long to make.
 
     Attributes:
         installation: What the operations are about.
@@ -104,7 +105,7 @@ class Api:
         accounts: Accounts,
         readiness: Readiness,
         metrics: Metrics,
-        document: Mapping[str, Any],
+        document: Callable[[], Mapping[str, Any]],
     ) -> None:
         self.installation = installation
         self.directory = directory
@@ -133,7 +134,7 @@ class Api:
 
     def openapi(self, call: Call) -> Response:
         """Get this document."""
-        return json_response(self._document)
+        return json_response(self._document())
 
     def list_applications(self, call: Call) -> Response:
         """List the applications."""

@@ -145,7 +145,7 @@ def create_application(
         accounts=accounts,
         readiness=readiness,
         metrics=metrics,
-        document=openapi_document(),
+        document=openapi_document,
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)
     rest = Rest(api, Access(installation.store), accounts, followers, feed, options)
