@@ -119,6 +119,10 @@ def serve(
         from deploycore.server.accounts.openid_settings import OpenIdSettings
         from deploycore.server.options import ServerOptions
         from deploycore.server.serving import serve as run
+
+        openid = OpenIdSettings.from_environment()
+        if openid is not None:
+            from deploycore.server.accounts.openid import Issuer  # noqa: F401  it needs packages
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _PACKAGES:
@@ -139,7 +143,7 @@ def serve(
         metrics_open=metrics_open,
         behind_proxy=behind_proxy,
         targets=None if targets is None else targets.expanduser().absolute(),
-        openid=OpenIdSettings.from_environment(),
+        openid=openid,
     )
     from deploycore.cli.service_watchdog import telling_watchdog
 

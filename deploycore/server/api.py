@@ -6,7 +6,7 @@ Each operation is a function that runs in a thread, takes a :class:`Call` and re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ class Api:
     Operations that are not methods of it are in ``rest``; they take it as their first argument.
 
     Args:
-        document: The API's OpenAPI document.
+        document: Returns the API's OpenAPI document. It is called when the document is requested,
+            because the document takes long to make.
 
     Attributes:
         installation: The installation on which the operations work.
@@ -108,7 +109,7 @@ class Api:
         readiness: Readiness,
         metrics: Metrics,
         targets: Path | None,
-        document: Mapping[str, Any],
+        document: Callable[[], Mapping[str, Any]],
     ) -> None:
         self.installation = installation
         self.directory = directory
@@ -138,7 +139,7 @@ class Api:
 
     def openapi(self, call: Call) -> Response:
         """Get this document."""
-        return json_response(self._document)
+        return json_response(self._document())
 
     def put_application(self, call: Call) -> Response:
         """Create or update an application, without deploying it.

@@ -148,7 +148,7 @@ def create_application(
         accounts=accounts,
         readiness=readiness,
         metrics=metrics,
-        document=openapi_document(),
+        document=openapi_document,
         targets=options.targets,
     )
     acceptor = Acceptor(installation, directory, replay_window=options.replay_window)

@@ -58,6 +58,23 @@ with contextlib.redirect_stdout(io.StringIO()):
 print(json.dumps(sorted(sys.modules)))
 """
 
+_SERVER = """
+import json, sys
+from deploycore import Installation
+from deploycore.server.accounts.openid_settings import OpenIdSettings
+from deploycore.server.app import create_application
+from deploycore.server.openapi import openapi_document
+from deploycore.server.options import ServerOptions
+settings = OpenIdSettings("https://issuer.test", "x")
+found = []
+with Installation() as installation:
+    for openid in (None, settings):
+        create_application(installation, ServerOptions(openid=openid))
+        found.append(sorted(sys.modules))
+assert not openapi_document.cache_info().currsize
+print(json.dumps(found))
+"""
+
 _NEVER_FOR_HELP = {
     "alembic",
     "cryptography",
@@ -300,3 +317,9 @@ def test_a_lazily_importing_package_exposes_all_of_its_public_names(package):
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         module.nonsense  # noqa: B018
+
+
+def test_a_server_makes_what_few_use_when_it_is_used(tmp_path):
+    plain, with_issuer = json.loads(run(_SERVER, home=tmp_path))
+    assert not {"authlib", "joserfc"}.intersection(plain)
+    assert {"authlib", "joserfc"} <= set(with_issuer)

@@ -22,9 +22,9 @@ from deploycore.server.accounts.auditing import Auditor
 from deploycore.server.accounts.clients import describe_browser, shorten_address
 from deploycore.server.accounts.cookies import SESSION, form_token_of, is_by_a_person, read_cookie
 from deploycore.server.accounts.issuer_sign_in import IssuerSignIn
-from deploycore.server.accounts.openid import Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.accounts.passwords import AT_ONCE, Passwords
+from deploycore.server.accounts.started import Started
 from deploycore.server.accounts.waiting import SignInThreads
 from deploycore.server.callers import Caller
 from deploycore.server.edge import client_address

@@ -8,9 +8,9 @@ from typing import TypeVar
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from deploycore.server.accounts.openid import Issuer, Started
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.accounts.openid_users import Found, user_of
+from deploycore.server.accounts.started import Started
 from deploycore.server.accounts.waiting import SignInThreads
 from deploycore.server.problems import Refusal
 from deploycore.store import Store
@@ -36,6 +36,8 @@ class IssuerSignIn:
     """
 
     def __init__(self, store: Store, settings: OpenIdSettings, public_url: str | None) -> None:
+        from deploycore.server.accounts.openid import Issuer  # brings 120 modules
+
         self.settings = settings
         self._store = store
         self._issuer = Issuer(settings)

@@ -7,7 +7,6 @@ them, in a cookie. Requests to the issuer use the project's HTTP client, with it
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 import re
 import threading
@@ -22,8 +21,7 @@ from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
-from pydantic import SecretStr, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic import SecretStr
 
 from deploycore.configuration import is_loopback
 from deploycore.errors import DeploycoreError
@@ -31,8 +29,8 @@ from deploycore.http.authorisation import BasicAuth, HttpAuth
 from deploycore.http.client import HttpClient
 from deploycore.http.settings import HttpSettings
 from deploycore.server.accounts.openid_settings import OpenIdSettings
+from deploycore.server.accounts.started import Started
 from deploycore.server.problems import Refusal
-from deploycore.store.token_digests import new_secret
 
 __all__ = ["Issuer", "Started"]
 
@@ -60,46 +58,6 @@ _KEPT_SECONDS = 3600.0
 _KEYS_AGAIN_AFTER = 60.0
 _LEEWAY_SECONDS = 60
 _CODE_LENGTH_MOST = 4096
-
-
-@checked_dataclass(frozen=True)
-class Started:
-    """A sign-in that has begun, as the browser keeps it.
-
-    Attributes:
-        state: Binds the issuer's answer to the browser.
-        nonce: Binds the issuer's token to the browser.
-        verifier: Proves to the issuer that the code is used by the client that requested it.
-        following: The page to open after the sign-in.
-    """
-
-    state: str
-    nonce: str
-    verifier: SecretStr
-    following: str
-
-    @classmethod
-    def new(cls, following: str) -> Started:
-        """Create a sign-in with new secrets."""
-        state, nonce = (new_secret().get_secret_value() for _ in range(2))
-        return cls(state, nonce, new_secret(), following)
-
-    @classmethod
-    def of_cookie(cls, cookie: SecretStr | None) -> Started | None:
-        """Read the sign-in from the value of a cookie; ``None`` if there is none, or it is
-        malformed."""
-        if cookie is None:
-            return None
-        try:
-            found = json.loads(bytes.fromhex(cookie.get_secret_value()))
-            return cls(*found) if isinstance(found, list) else None
-        except (ValueError, TypeError, RecursionError, ValidationError):
-            return None
-
-    def as_cookie(self) -> SecretStr:
-        """Return the value of a cookie."""
-        parts = [self.state, self.nonce, self.verifier.get_secret_value(), self.following]
-        return SecretStr(json.dumps(parts).encode().hex())
 
 
 @dataclass

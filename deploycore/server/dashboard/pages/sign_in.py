@@ -14,8 +14,8 @@ from deploycore.server.accounts.cookies import (
     set_cookie,
 )
 from deploycore.server.accounts.issuer_sign_in import ANSWER_PATH
-from deploycore.server.accounts.openid import Started
 from deploycore.server.accounts.passwords import LENGTH_LEAST
+from deploycore.server.accounts.started import Started
 from deploycore.server.dashboard.addresses import own_page
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.visit import Visit
