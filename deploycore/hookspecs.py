@@ -43,23 +43,6 @@ from typing import TYPE_CHECKING
 import pluggy
 from pydantic import SecretStr
 
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
-
 if TYPE_CHECKING:
     from deploycore.errors import DeploycoreError
     from deploycore.events import (
@@ -72,6 +55,22 @@ if TYPE_CHECKING:
         RegisteredKey,
         Webhook,
         WebhookDelivery,
+    )
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        CloneUrl,
+        Owner,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+        SshAddress,
+        Tag,
+        TagQuery,
     )
 
 __all__ = ["API_VERSION", "REQUIRED_HOOKS", "ObserverSpec", "ProviderSpec", "hookimpl", "hookspec"]

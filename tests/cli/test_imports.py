@@ -24,6 +24,15 @@ from deploycore.cli.sandbox import load_sandbox
 from deploycore.settings import Settings
 from deploycore.store import ProviderRecord, Store
 
+_PLUGINS = [
+    "deploycore_bitbucket",
+    "deploycore_bitbucket_datacenter",
+    "deploycore_git",
+    "deploycore_gitea",
+    "deploycore_github",
+    "deploycore_gitlab",
+]
+
 _HELP_ONLY = """
 import contextlib, io, json, sys
 from deploycore.cli.dispatch import application_of
@@ -231,6 +240,8 @@ def test_a_clone_without_api_calls_imports_neither_requests_nor_export_code(
         "deploycore.git.lfs.client",
         "deploycore.git.repositories.cached_repository",
         "deploycore.git.repositories.comparison",
+        "deploycore.models.listed",
+        "deploycore.models.queries",
         "dulwich.index",
         "html",
         "requests",
@@ -252,12 +263,14 @@ def test_a_clone_over_ssh_imports_no_http_code(tmp_path):
     assert not {"urllib3", "requests", "http.client", "dulwich.index"}.intersection(imported)
 
 
-def test_a_provider_that_only_makes_clone_urls_imports_no_events_nor_answers(tmp_path):
-    pytest.importorskip("deploycore_gitea")
-    code = "import json, sys, deploycore_gitea; print(json.dumps(sorted(sys.modules)))"
+@pytest.mark.parametrize("plugin", _PLUGINS)
+def test_a_provider_that_only_makes_clone_urls_imports_no_events_nor_answers(plugin, tmp_path):
+    pytest.importorskip(plugin)
+    code = f"import json, sys, {plugin}; print(json.dumps(sorted(sys.modules)))"
     imported = json.loads(run(code, home=tmp_path))
-    unwanted = {"deploycore.events", "deploycore_gitea.answers", "deploycore_gitea.webhooks"}
-    assert not unwanted.intersection(imported)
+    own = {f"{plugin}.{name}" for name in ("answers", "deploy_keys", "statuses", "webhooks")}
+    unwanted = {"deploycore.events", "deploycore.models.listed", "deploycore.models.queries"}
+    assert not (own | unwanted).intersection(imported)
 
 
 def test_the_installed_distributions_are_searched_once(tmp_path):

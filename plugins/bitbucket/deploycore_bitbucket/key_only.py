@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import SecretStr
 
-from deploycore.events import Delivered, WebhookDelivery
 from deploycore.hookspecs import hookimpl
-from deploycore.models import RepositoryId
 from deploycore.refs_only import RefsOnlyProvider
-from deploycore_bitbucket import webhooks
 from deploycore_bitbucket.configuration import DeployKeyConfig
+
+if TYPE_CHECKING:
+    from deploycore.events import Delivered, WebhookDelivery
+    from deploycore.models import RepositoryId
 
 __all__ = ["BitbucketKeyProvider"]
 
@@ -23,11 +26,15 @@ class BitbucketKeyProvider(RefsOnlyProvider):
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Hub-Signature``."""
+        from deploycore_bitbucket import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """``repo:push``, and pull requests that are opened, updated, merged or declined."""
+        from deploycore_bitbucket import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl

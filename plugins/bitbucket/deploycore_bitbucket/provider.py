@@ -8,51 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from deploycore.errors import NotFound, PermissionDenied
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
-from deploycore_bitbucket import addresses, deploy_keys, explanations, pagination, webhooks
-from deploycore_bitbucket.answers import (
-    BRANCH_FIELDS,
-    PULL_REQUEST_FIELDS,
-    REPOSITORY_FIELDS,
-    USER_FIELDS,
-    WORKSPACE_FIELDS,
-    BranchAnswer,
-    PullRequestAnswer,
-    RepositoryAnswer,
-    TagAnswer,
-    UserAnswer,
-    WorkspaceAccessAnswer,
-)
+from deploycore.models import CloneUrl
+from deploycore_bitbucket import addresses, explanations, pagination
 from deploycore_bitbucket.configuration import (
     AccessTokenConfig,
     AnyConfig,
@@ -65,7 +30,32 @@ from deploycore_bitbucket.key_only import BitbucketKeyProvider
 from deploycore_bitbucket.pagination import MOST_ITEMS_A_PAGE
 from deploycore_bitbucket.questions import Action, Question
 from deploycore_bitbucket.ssh import ssh_address
-from deploycore_bitbucket.statuses import build_status
+
+if TYPE_CHECKING:
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        Owner,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+        SshAddress,
+        Tag,
+        TagQuery,
+    )
+    from deploycore_bitbucket.answers import RepositoryAnswer
 
 __all__ = ["BitbucketProvider"]
 
@@ -107,6 +97,8 @@ class BitbucketProvider:
         them can read, and the account has the workspace's name. The access token of a repository
         may not be able to read this list. It is checked with the configured repository.
         """
+        from deploycore.models import Account
+
         if not isinstance(self._config, AccessTokenConfig):
             account = self._person()
             if account is not None:
@@ -125,6 +117,8 @@ class BitbucketProvider:
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
         """``GET /repositories/{workspace}``; for the access token of a repository, only that
         repository."""
+        from deploycore_bitbucket.answers import REPOSITORY_FIELDS, RepositoryAnswer
+
         workspace = query.owner or self._config.default_workspace
         only = self._only_repository
         if only is not None:
@@ -145,6 +139,8 @@ class BitbucketProvider:
         means an unknown repository or an unknown branch, which only the text of the message
         distinguishes. Proxies may also change paths with ``%`` or ``#``.
         """
+        from deploycore_bitbucket.answers import BRANCH_FIELDS, BranchAnswer
+
         url = f"{_path(repository)}/refs/branches"
         names = NameFilter(name=query.name, contains=query.name_contains)
         pages = self._pages(
@@ -156,6 +152,8 @@ class BitbucketProvider:
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
         """``GET /repositories/{workspace}/{repo_slug}/refs/tags``, with a filter as for
         branches."""
+        from deploycore_bitbucket.answers import BRANCH_FIELDS, TagAnswer
+
         url = f"{_path(repository)}/refs/tags"
         names = NameFilter(name=query.name, contains=query.name_contains)
         pages = self._pages(
@@ -169,6 +167,9 @@ class BitbucketProvider:
 
         Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-workspaces/
         """
+        from deploycore.models import Owner
+        from deploycore_bitbucket.answers import WORKSPACE_FIELDS, WorkspaceAccessAnswer
+
         if isinstance(self._config, AccessTokenConfig):
             return iter([Owner(username=self._config.workspace)])
         http = self._asking(action="list workspaces")
@@ -188,6 +189,8 @@ class BitbucketProvider:
 
         Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-pullrequests/
         """
+        from deploycore_bitbucket.answers import PULL_REQUEST_FIELDS, PullRequestAnswer
+
         http = self._asking(repository.owner, repository, action="list pull requests")
         if query.number is not None:
             return self._pull_request(http, repository, query.number)
@@ -204,6 +207,8 @@ class BitbucketProvider:
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
         """``GET /repositories/{workspace}/{repo_slug}``."""
+        from deploycore_bitbucket.answers import REPOSITORY_FIELDS, RepositoryAnswer
+
         http = self._asking(repository.owner, repository)
         found = http.get_json(_path(repository), params={"fields": ",".join(REPOSITORY_FIELDS)})
         return self._repository(parse_answer(RepositoryAnswer, found, what="a repository"))
@@ -231,11 +236,15 @@ class BitbucketProvider:
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Hub-Signature``."""
+        from deploycore_bitbucket import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """``repo:push``, and pull requests that are opened, updated, merged or declined."""
+        from deploycore_bitbucket import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl
@@ -244,6 +253,8 @@ class BitbucketProvider:
 
         A webhook is identified by its address.
         """
+        from deploycore_bitbucket import webhooks
+
         wanted = webhooks.subscription(url, secret)
         http = self._asking(repository.owner, repository, action="register webhook")
         known = next((hook for hook in self._webhooks(http, repository) if hook.url == url), None)
@@ -272,6 +283,8 @@ class BitbucketProvider:
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
         """``POST /repositories/{workspace}/{repo_slug}/deploy-keys``, if it is not there."""
+        from deploycore_bitbucket import deploy_keys
+
         return deploy_keys.add(
             self._asking(repository.owner, repository, action="add deploy key"), repository, key
         )
@@ -279,6 +292,8 @@ class BitbucketProvider:
     @hookimpl
     def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
         """``GET /repositories/{workspace}/{repo_slug}/deploy-keys``."""
+        from deploycore_bitbucket import deploy_keys
+
         return deploy_keys.listed(
             self._asking(repository.owner, repository, action="list deploy keys"), repository
         )
@@ -286,6 +301,8 @@ class BitbucketProvider:
     @hookimpl
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
         """``DELETE /repositories/{workspace}/{repo_slug}/deploy-keys/{key_id}``."""
+        from deploycore_bitbucket import deploy_keys
+
         return deploy_keys.remove(
             self._asking(repository.owner, repository, action="remove deploy key"),
             repository,
@@ -300,6 +317,8 @@ class BitbucketProvider:
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
         """``POST /repositories/{workspace}/{repo_slug}/commit/{commit}/statuses/build``."""
+        from deploycore_bitbucket.statuses import build_status
+
         http = self._asking(
             repository.owner, repository, action="report status", commit=status.commit
         )
@@ -324,6 +343,8 @@ class BitbucketProvider:
         self, http: HttpClient, repository: RepositoryId, number: int
     ) -> Iterator[PullRequest]:
         """Read a pull request. After 404, read the repository: either of the two may not exist."""
+        from deploycore_bitbucket.answers import PULL_REQUEST_FIELDS, PullRequestAnswer
+
         params: Parameters = {"fields": ",".join(PULL_REQUEST_FIELDS)}
         try:
             found = http.get_json(f"{_pull_requests(repository)}/{number}", params=params)
@@ -334,6 +355,8 @@ class BitbucketProvider:
 
     def _person(self) -> Account | None:
         """The account of valid credentials; ``None`` if Bitbucket does not return it."""
+        from deploycore_bitbucket.answers import USER_FIELDS, UserAnswer
+
         try:
             params = {"fields": ",".join(USER_FIELDS)}
             user, headers = self._asking().get_with_headers("/user", params=params)
@@ -359,6 +382,8 @@ class BitbucketProvider:
     def _webhooks(
         self, http: HttpClient, repository: RepositoryId
     ) -> Generator[Webhook, None, None]:
+        from deploycore_bitbucket import webhooks
+
         shown = ["next", *(f"values.{field}" for field in webhooks.WEBHOOK_FIELDS)]
         params: Parameters = {"pagelen": MOST_ITEMS_A_PAGE, "fields": ",".join(shown)}
         pages = pagination.pages(http, _hooks(repository), params=params, prefetch=0)

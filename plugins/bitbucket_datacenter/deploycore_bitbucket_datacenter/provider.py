@@ -9,48 +9,16 @@ Source: https://developer.atlassian.com/server/bitbucket/rest/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
-from urllib.parse import quote, unquote
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
 
 from deploycore.errors import NotFound, PermissionDenied, ProviderError
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import AnswerModel, ErrorAnswer, HttpClient, parse_answer, parse_items
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
+from deploycore.models import CloneUrl
 from pydantic import SecretStr
 
-from deploycore_bitbucket_datacenter import addresses, deploy_keys, explanations, webhooks
-from deploycore_bitbucket_datacenter.answers import (
-    BranchAnswer,
-    DefaultBranchAnswer,
-    ProjectAnswer,
-    PullRequestAnswer,
-    RepositoryAnswer,
-    TagAnswer,
-    clone_address,
-)
+from deploycore_bitbucket_datacenter import addresses, explanations
 from deploycore_bitbucket_datacenter.configuration import (
     AccessTokenConfig,
     AnyConfig,
@@ -59,12 +27,38 @@ from deploycore_bitbucket_datacenter.configuration import (
 from deploycore_bitbucket_datacenter.explanations import Action, Question
 from deploycore_bitbucket_datacenter.key_only import BitbucketDataCenterKeyProvider
 from deploycore_bitbucket_datacenter.pagination import pages, size_of
-from deploycore_bitbucket_datacenter.statuses import build_status, older
-from deploycore_bitbucket_datacenter.webhooks import HookAnswer
+from deploycore_bitbucket_datacenter.paths import API, hooks_path, project_path, repository_path
+
+if TYPE_CHECKING:
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        Owner,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+        SshAddress,
+        Tag,
+        TagQuery,
+    )
+
+    from deploycore_bitbucket_datacenter.answers import RepositoryAnswer
+    from deploycore_bitbucket_datacenter.webhooks import HookAnswer
 
 __all__ = ["BitbucketDataCenterProvider"]
 
-API = "api/latest"
 OLDER_BUILDS = "build-status/latest/commits"
 UNNAMED = "unknown"
 """The account of a token, if the server does not say to whom it belongs."""
@@ -72,7 +66,7 @@ UNNAMED = "unknown"
 READ = "REPO_READ"
 
 Row = TypeVar("Row", bound=AnswerModel)
-Ref = TypeVar("Ref", Branch, Tag)
+Ref = TypeVar("Ref", "Branch", "Tag")
 
 
 class _VersionAnswer(AnswerModel):
@@ -119,6 +113,8 @@ class BitbucketDataCenterProvider:
         ``X-AUSERNAME``. The token of a project or repository does not belong to a person. It is
         checked with a request for its project or repository, whose name becomes the account's.
         """
+        from deploycore.models import Account
+
         if isinstance(self._config, AccessTokenConfig):
             return self._token_holder(self._config)
         path = f"{API}/profile/recent/repos"
@@ -142,7 +138,7 @@ class BitbucketDataCenterProvider:
             return self._list_only(only, project)
         limit = None if query.name_contains else query.limit
         params = {"limit": size_of(limit)}
-        path = f"{API}/repos" if project is None else f"{_project(project)}/repos"
+        path = f"{API}/repos" if project is None else f"{project_path(project)}/repos"
         if project is None:
             found = pages(
                 self._asking(), path, "a page of repositories", {**params, "permission": READ}
@@ -155,18 +151,24 @@ class BitbucketDataCenterProvider:
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
         """``GET …/branches``. ``filterText`` finds parts of names, and so also the exact name. The
         exact one is requested first, and the listing ends after it."""
+        from deploycore_bitbucket_datacenter.answers import BranchAnswer
+
         found = self._refs(repository, "branches", query, BranchAnswer)
         return _until(query.name, (answer.branch() for answer in found))
 
     @hookimpl
     def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
         """``GET …/tags``, as branches."""
+        from deploycore_bitbucket_datacenter.answers import TagAnswer
+
         found = self._refs(repository, "tags", query, TagAnswer)
         return _until(query.name, (answer.tag() for answer in found))
 
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
         """``GET /projects``, which does not list the projects of persons (``~user``)."""
+        from deploycore_bitbucket_datacenter.answers import ProjectAnswer
+
         for page in pages(self._asking(), f"{API}/projects", "a page of projects"):
             yield from parse_items(
                 ProjectAnswer, page, what="a page of projects", read=ProjectAnswer.owner
@@ -177,7 +179,9 @@ class BitbucketDataCenterProvider:
         self, repository: RepositoryId, query: PullRequestQuery
     ) -> Iterable[PullRequest]:
         """``GET …/pull-requests``, or ``…/pull-requests/{id}``."""
-        http, path = self._about(repository), f"{_path(repository)}/pull-requests"
+        from deploycore_bitbucket_datacenter.answers import PullRequestAnswer
+
+        http, path = self._about(repository), f"{repository_path(repository)}/pull-requests"
         what = "a page of pull requests"
         if query.number is not None:
             yield from self._pull_request(http, repository, f"{path}/{query.number}")
@@ -201,6 +205,8 @@ class BitbucketDataCenterProvider:
     @hookimpl
     def clone_url(self, repository: RepositoryId) -> CloneUrl:
         """Build the clone URL from the configuration."""
+        from deploycore_bitbucket_datacenter.answers import clone_address
+
         url = clone_address(self._config.url, repository)
         return CloneUrl(url=url, credential=self._config.git_credential)
 
@@ -208,6 +214,8 @@ class BitbucketDataCenterProvider:
     def ssh_clone_url(self, repository: RepositoryId) -> SshAddress:
         """Return the repository's link for SSH. Its port, and often its host, differ from those of
         the configuration. Servers do not publish their host keys."""
+        from deploycore.models import SshAddress
+
         found = self._describe(repository).repository(self._config.url)
         link = next((link.href for link in found.clone_links if link.name == "ssh"), None)
         if link is None:
@@ -222,23 +230,30 @@ class BitbucketDataCenterProvider:
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Hub-Signature``."""
+        from deploycore_bitbucket_datacenter import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """``repo:refs_changed``, and pull requests that are opened, changed or ended."""
+        from deploycore_bitbucket_datacenter import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl
     def register_webhook(self, repository: RepositoryId, url: str, secret: SecretStr) -> Webhook:
         """``POST …/webhooks``, or ``PUT`` if it exists, which also changes the secret."""
+        from deploycore_bitbucket_datacenter import webhooks
+        from deploycore_bitbucket_datacenter.webhooks import HookAnswer
+
         wanted = webhooks.subscription(url, secret)
         http = self._about(repository, "register webhook")
         known = next((hook for hook in self._hooks(http, repository) if hook.url == url), None)
         if known is None:
-            answer = http.send_json("POST", _hooks(repository), body=wanted)
+            answer = http.send_json("POST", hooks_path(repository), body=wanted)
         else:
-            answer = http.send_json("PUT", _hooks(repository, str(known.id)), body=wanted)
+            answer = http.send_json("PUT", hooks_path(repository, str(known.id)), body=wanted)
         return parse_answer(HookAnswer, answer, what="a webhook").webhook()
 
     @hookimpl
@@ -252,7 +267,7 @@ class BitbucketDataCenterProvider:
         """``DELETE …/webhooks/{id}``."""
         try:
             http = self._about(repository, "remove webhook")
-            http.send_json("DELETE", _hooks(repository, webhook))
+            http.send_json("DELETE", hooks_path(repository, webhook))
         except NotFound:
             return False
         return True
@@ -260,21 +275,29 @@ class BitbucketDataCenterProvider:
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
         """``POST /rest/keys/…/repos/{slug}/ssh``, if it is not there."""
+        from deploycore_bitbucket_datacenter import deploy_keys
+
         return deploy_keys.add(self._about(repository, "add deploy key"), repository, key)
 
     @hookimpl
     def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
         """``GET /rest/keys/…/repos/{slug}/ssh``."""
+        from deploycore_bitbucket_datacenter import deploy_keys
+
         return deploy_keys.listed(self._about(repository, "list deploy keys"), repository)
 
     @hookimpl
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
         """``DELETE /rest/keys/…/repos/{slug}/ssh/{keyId}``."""
+        from deploycore_bitbucket_datacenter import deploy_keys
+
         return deploy_keys.remove(self._about(repository, "remove deploy key"), repository, key_id)
 
     @hookimpl
     def deploy_keys_page(self, repository: RepositoryId) -> str:
         """The access keys in the settings of the repository."""
+        from deploycore_bitbucket_datacenter import deploy_keys
+
         return deploy_keys.page_of(self._config.url, repository)
 
     @hookimpl
@@ -284,9 +307,11 @@ class BitbucketDataCenterProvider:
 
         The statuses 400 and 404 do not show the reason, so further requests find it out.
         """
+        from deploycore_bitbucket_datacenter.statuses import build_status, older
+
         http = self._about(repository, "report status")
         body = build_status(status, repository, self._config.url)
-        path = f"{_path(repository)}/commits/{status.commit}"
+        path = f"{repository_path(repository)}/commits/{status.commit}"
         try:
             http.send_json("POST", f"{path}/builds", body=body)
         except NotFound:
@@ -313,11 +338,13 @@ class BitbucketDataCenterProvider:
         return getattr(self._config, "username", None) or self._config.project or UNNAMED
 
     def _token_holder(self, config: AccessTokenConfig) -> Account:
+        from deploycore.models import Account
+
         only = config.repository_id
         if only is not None:
             return Account(username=str(self._describe(only).repository_id))
         http = self._asking(config.project)
-        path = f"{API}/repos" if config.project is None else f"{_project(config.project)}/repos"
+        path = f"{API}/repos" if config.project is None else f"{project_path(config.project)}/repos"
         page, headers = http.get_with_headers(path, params={"limit": 1})
         _read_page(page)
         return Account(username=config.project or _username(headers) or UNNAMED)
@@ -334,6 +361,8 @@ class BitbucketDataCenterProvider:
         )
 
     def _repositories(self, found: Iterator[list[object]]) -> Iterator[Repository]:
+        from deploycore_bitbucket_datacenter.answers import RepositoryAnswer
+
         what, url = "a page of repositories", self._config.url
         for page in found:
             yield from parse_items(
@@ -355,7 +384,9 @@ class BitbucketDataCenterProvider:
         if query.name and kind == "branches":
             params["boostMatches"] = "true"
         what = f"a page of {kind}"
-        for page in pages(self._about(repository), f"{_path(repository)}/{kind}", what, params):
+        for page in pages(
+            self._about(repository), f"{repository_path(repository)}/{kind}", what, params
+        ):
             yield from parse_items(expected, page, what=what)
 
     def _pull_request(
@@ -363,6 +394,8 @@ class BitbucketDataCenterProvider:
     ) -> Iterator[PullRequest]:
         """The host responds with 404 both for an unknown pull request and for an unknown
         repository."""
+        from deploycore_bitbucket_datacenter.answers import PullRequestAnswer
+
         try:
             found = http.get_json(path)
         except NotFound:
@@ -371,20 +404,26 @@ class BitbucketDataCenterProvider:
         yield parse_answer(PullRequestAnswer, found, what="a pull request").pull_request()
 
     def _hooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[HookAnswer]:
+        from deploycore_bitbucket_datacenter.webhooks import HookAnswer
+
         what = "a page of webhooks"
-        for page in pages(http, _hooks(repository), what):
+        for page in pages(http, hooks_path(repository), what):
             yield from parse_items(HookAnswer, page, what=what)
 
     def _describe(self, repository: RepositoryId) -> RepositoryAnswer:
-        answer = self._about(repository).get_json(_path(repository))
+        from deploycore_bitbucket_datacenter.answers import RepositoryAnswer
+
+        answer = self._about(repository).get_json(repository_path(repository))
         return parse_answer(RepositoryAnswer, answer, what="a repository")
 
     def _default_branch(self, repository: RepositoryAnswer) -> str | None:
         """Empty repositories have a default branch that does not exist, for which the response is
         404."""
+        from deploycore_bitbucket_datacenter.answers import DefaultBranchAnswer
+
         known = repository.repository_id
         try:
-            answer = self._about(known).get_json(f"{_path(known)}/default-branch")
+            answer = self._about(known).get_json(f"{repository_path(known)}/default-branch")
         except NotFound:
             return None
         if answer is None:
@@ -401,7 +440,7 @@ class BitbucketDataCenterProvider:
         """Raise ``NotFound`` for a repository or a commit that does not exist."""
         self._describe(repository)
         try:
-            self._about(repository).get_json(f"{_path(repository)}/commits/{commit}")
+            self._about(repository).get_json(f"{repository_path(repository)}/commits/{commit}")
         except NotFound:
             raise explanations.no_commit(repository, commit) from None
 
@@ -445,6 +484,8 @@ class BitbucketDataCenterProvider:
 
 
 def _read_page(page: object) -> list[RepositoryAnswer]:
+    from deploycore_bitbucket_datacenter.answers import RepositoryAnswer
+
     what = "a page of repositories"
     values = parse_answer(_PageAnswer, page, what=what).values
     return parse_items(RepositoryAnswer, values, what=what)
@@ -461,16 +502,3 @@ def _until(name: str | None, found: Iterator[Ref]) -> Iterator[Ref]:
 def _username(headers: Mapping[str, str]) -> str:
     """Return the signed-in user from a response's header, in which the name is percent-encoded."""
     return unquote(headers.get("X-AUSERNAME", "")).strip()
-
-
-def _project(key: str) -> str:
-    return f"{API}/projects/{quote(key, safe='')}"
-
-
-def _path(repository: RepositoryId) -> str:
-    return f"{_project(repository.owner)}/repos/{quote(repository.slug, safe='')}"
-
-
-def _hooks(repository: RepositoryId, webhook: str | None = None) -> str:
-    hooks = f"{_path(repository)}/webhooks"
-    return hooks if webhook is None else f"{hooks}/{quote(webhook, safe='')}"

@@ -6,16 +6,16 @@ Facts that refs do not contain, such as the date of a branch's last commit, are 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from deploycore.errors import ConfigurationError, NotFound, PermissionDenied
-from deploycore.events import Delivered, WebhookDelivery
 from deploycore.hookspecs import hookimpl
-from deploycore.models import CloneUrl, Repository, RepositoryId
+from deploycore.models import CloneUrl
 from deploycore.refs_only import RefsOnlyProvider
 from pydantic import SecretStr
 
-from deploycore_git import explanations, webhooks
+from deploycore_git import explanations
 from deploycore_git.addresses import fields_of
 from deploycore_git.configuration import (
     GIT,
@@ -24,6 +24,10 @@ from deploycore_git.configuration import (
     AnyConfig,
     GitConfig,
 )
+
+if TYPE_CHECKING:
+    from deploycore.events import Delivered, WebhookDelivery
+    from deploycore.models import Repository, RepositoryId
 
 __all__ = ["PlainGitProvider"]
 
@@ -50,6 +54,8 @@ class PlainGitProvider(RefsOnlyProvider):
     def repository_of_url(cls, url: str) -> RepositoryId | None:
         """Return ``_/site`` for an address with the path ``site.git``. The core reads all
         others."""
+        from deploycore.models import RepositoryId
+
         name = unquote(urlsplit(url).path.strip("/")).removesuffix(GIT)
         return RepositoryId(owner=NO_OWNER, slug=name) if name and "/" not in name else None
 
@@ -61,11 +67,15 @@ class PlainGitProvider(RefsOnlyProvider):
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Deploycore-Signature``."""
+        from deploycore_git import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """Parse a push in the form that the README documents."""
+        from deploycore_git import webhooks
+
         return webhooks.delivered(delivery)
 
     def not_found_at(self, repository: RepositoryId) -> str:

@@ -10,50 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from deploycore.errors import NotFound
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    DeploymentStatus,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
+from deploycore.models import CloneUrl
 from deploycore.tokens import Token
-from deploycore_github import addresses, deploy_keys, explanations, tasks, webhooks
-from deploycore_github.answers import (
-    BranchAnswer,
-    InstallationAnswer,
-    InstallationRepositoriesAnswer,
-    OwnerAnswer,
-    PullRequestAnswer,
-    RepositoryAnswer,
-    UserAnswer,
-    token_details,
-)
+from deploycore_github import addresses, explanations, tasks
 from deploycore_github.configuration import (
     INSTALLATION,
     AnyConfig,
@@ -63,17 +29,37 @@ from deploycore_github.configuration import (
     TokenConfig,
 )
 from deploycore_github.explanations import Question
-from deploycore_github.installation import installation_path, installation_token
 from deploycore_github.key_only import GitHubKeyProvider
+from deploycore_github.paths import hooks_path, page_of, quoted, repository_path
 from deploycore_github.ssh import ssh_address
-from deploycore_github.statuses import (
-    DeploymentAnswer,
-    commit_status,
-    deployment,
-    deployment_status,
-)
 from deploycore_github.tasks import READING, TASKS, Task
-from deploycore_github.webhooks import HookAnswer
+
+if TYPE_CHECKING:
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        DeploymentStatus,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        Owner,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+        SshAddress,
+        Tag,
+        TagQuery,
+    )
+    from deploycore_github.answers import InstallationAnswer, RepositoryAnswer, UserAnswer
 
 __all__ = ["GIT_USERNAME", "GitHubProvider"]
 
@@ -84,7 +70,6 @@ Source: https://docs.github.com/en/apps/creating-github-apps/authenticating-with
 """
 
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-MOST_ITEMS_A_PAGE = 100
 IN_ORDER = {"sort": "full_name"}
 """Sort by name. If sorted by date, the default for organizations, a new repository would move
 others to the next page."""
@@ -106,6 +91,8 @@ class GitHubProvider:
     NO_REPOSITORIES_HINT = explanations.NO_REPOSITORIES_HINT
 
     def __init__(self, config: AnyConfig, http: HttpClient) -> None:
+        from deploycore_github.installation import installation_token
+
         self._config = config
         self._http = http.with_headers(HEADERS)
         self._app: AppConfig | None = None
@@ -140,6 +127,9 @@ class GitHubProvider:
         An installation token in mode ``token`` can use neither. It is checked with the list of its
         repositories.
         """
+        from deploycore.models import Account
+        from deploycore_github.answers import UserAnswer, token_details
+
         if self._app is not None:
             described = self._described(self._app)
             if described.suspended_at is not None:
@@ -170,12 +160,14 @@ class GitHubProvider:
     @hookimpl
     def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
         """``GET /repos/{owner}/{repo}/branches``, or ``/branches/{branch}`` for one name."""
+        from deploycore_github.answers import BranchAnswer
+
         if query.name is not None:
             yield from self._branch(repository, query.name)
             return
         limit = None if query.name_contains else query.limit
         pages = self._asking(repository=repository).linked_pages(
-            f"{_repository(repository)}/branches", params=_page(limit)
+            f"{repository_path(repository)}/branches", params=page_of(limit)
         )
         for page in pages:
             yield from parse_items(
@@ -188,6 +180,9 @@ class GitHubProvider:
 
         Source: https://docs.github.com/en/rest/orgs/orgs#list-organizations-for-the-authenticated-user
         """
+        from deploycore.models import Owner
+        from deploycore_github.answers import OwnerAnswer
+
         if self._is_installation:
             account = self._installed_at()
             if account is not None:
@@ -196,7 +191,7 @@ class GitHubProvider:
         user = self._user()
         yield Owner(username=user.login, display_name=user.name)
         http = self._asking(task=tasks.LISTING_ORGANIZATIONS)
-        for page in http.linked_pages("user/orgs", params=_page(None)):
+        for page in http.linked_pages("user/orgs", params=page_of(None)):
             for each in parse_items(OwnerAnswer, page, what="a page of organizations"):
                 yield Owner(username=each.login)
 
@@ -206,9 +201,11 @@ class GitHubProvider:
 
         Source: https://docs.github.com/en/rest/repos/repos#list-repository-tags
         """
+        from deploycore_github.answers import BranchAnswer
+
         limit = None if query.name or query.name_contains else query.limit
         http = self._asking(repository=repository)
-        for page in http.linked_pages(f"{_repository(repository)}/tags", params=_page(limit)):
+        for page in http.linked_pages(f"{repository_path(repository)}/tags", params=page_of(limit)):
             yield from parse_items(BranchAnswer, page, what="a page of tags", read=BranchAnswer.tag)
 
     @hookimpl
@@ -219,13 +216,15 @@ class GitHubProvider:
 
         Source: https://docs.github.com/en/rest/pulls/pulls
         """
+        from deploycore_github.answers import PullRequestAnswer
+
         http = self._asking(repository.owner, repository, tasks.LISTING_PULL_REQUESTS)
-        path = f"{_repository(repository)}/pulls"
+        path = f"{repository_path(repository)}/pulls"
         if query.number is not None:
             yield from self._pull_request(http, repository, f"{path}/{query.number}")
             return
         oldest_first = {"state": "open", "sort": "created", "direction": "asc"}
-        for page in http.linked_pages(path, params={**_page(query.limit), **oldest_first}):
+        for page in http.linked_pages(path, params={**page_of(query.limit), **oldest_first}):
             yield from parse_items(
                 PullRequestAnswer,
                 page,
@@ -239,7 +238,9 @@ class GitHubProvider:
 
         Source: https://docs.github.com/en/rest/repos/repos#get-a-repository
         """
-        found = self._asking(repository=repository).get_json(_repository(repository))
+        from deploycore_github.answers import RepositoryAnswer
+
+        found = self._asking(repository=repository).get_json(repository_path(repository))
         return parse_answer(RepositoryAnswer, found, what="a repository").repository()
 
     @hookimpl
@@ -261,11 +262,15 @@ class GitHubProvider:
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``X-Hub-Signature-256``."""
+        from deploycore_github import webhooks
+
         return webhooks.is_signed(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """``push``, and pull requests that are opened, changed, merged or closed."""
+        from deploycore_github import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl
@@ -274,28 +279,32 @@ class GitHubProvider:
 
         A webhook is identified by its address.
         """
+        from deploycore_github import webhooks
+
         wanted = webhooks.subscription(url, secret)
         http = self._asking(repository.owner, repository, tasks.REGISTERING_WEBHOOK)
-        known = next((hook for hook in _webhooks(http, repository) if hook.url == url), None)
+        present = webhooks.listed(http, hooks_path(repository))
+        known = next((hook for hook in present if hook.url == url), None)
         if known is None:
-            answer = http.send_json("POST", _hooks(repository), body=wanted)
+            answer = http.send_json("POST", hooks_path(repository), body=wanted)
         else:
-            answer = http.send_json("PATCH", _hooks(repository, known.id), body=wanted)
-        return parse_answer(HookAnswer, answer, what="a webhook").webhook(url)
+            answer = http.send_json("PATCH", hooks_path(repository, known.id), body=wanted)
+        return parse_answer(webhooks.HookAnswer, answer, what="a webhook").webhook(url)
 
     @hookimpl
     def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
         """``GET /repos/{owner}/{repo}/hooks``."""
-        return _webhooks(
-            self._asking(repository.owner, repository, tasks.LISTING_WEBHOOKS), repository
-        )
+        from deploycore_github import webhooks
+
+        http = self._asking(repository.owner, repository, tasks.LISTING_WEBHOOKS)
+        return webhooks.listed(http, hooks_path(repository))
 
     @hookimpl
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """``DELETE /repos/{owner}/{repo}/hooks/{hook_id}``."""
         http = self._asking(repository.owner, repository, tasks.REMOVING_WEBHOOK)
         try:
-            http.send_json("DELETE", _hooks(repository, webhook))
+            http.send_json("DELETE", hooks_path(repository, webhook))
         except NotFound:
             return False
         return True
@@ -303,6 +312,8 @@ class GitHubProvider:
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
         """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        from deploycore_github import deploy_keys
+
         return deploy_keys.add(
             self._asking(repository.owner, repository, tasks.ADDING_DEPLOY_KEY), repository, key
         )
@@ -310,6 +321,8 @@ class GitHubProvider:
     @hookimpl
     def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
         """``GET /repos/{owner}/{repo}/keys``."""
+        from deploycore_github import deploy_keys
+
         return deploy_keys.listed(
             self._asking(repository.owner, repository, tasks.LISTING_DEPLOY_KEYS), repository
         )
@@ -317,6 +330,8 @@ class GitHubProvider:
     @hookimpl
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
         """``DELETE /repos/{owner}/{repo}/keys/{key_id}``."""
+        from deploycore_github import deploy_keys
+
         return deploy_keys.remove(
             self._asking(repository.owner, repository, tasks.REMOVING_DEPLOY_KEY),
             repository,
@@ -331,9 +346,11 @@ class GitHubProvider:
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
         """``POST /repos/{owner}/{repo}/statuses/{sha}``."""
+        from deploycore_github.statuses import commit_status
+
         task = tasks.REPORTING_STATUS
         http = self._asking(repository.owner, repository, task, commit=status.commit)
-        place = f"{_repository(repository)}/statuses/{status.commit}"
+        place = f"{repository_path(repository)}/statuses/{status.commit}"
         http.send_json("POST", place, body=commit_status(status))
         return True
 
@@ -341,21 +358,24 @@ class GitHubProvider:
     def report_deployment(self, repository: RepositoryId, status: DeploymentStatus) -> bool:
         """``POST /repos/{owner}/{repo}/deployments`` if there is none with this number, then ``POST
         /repos/{owner}/{repo}/deployments/{deployment_id}/statuses``."""
+        from deploycore_github import statuses
+
         task = tasks.REPORTING_DEPLOYMENT
         http = self._asking(repository.owner, repository, task, commit=status.commit)
-        place = f"{_repository(repository)}/deployments"
-        found = _deployment(http, place, status)
+        place = f"{repository_path(repository)}/deployments"
+        found = statuses.find_deployment(http, place, status)
         if found is None:
-            added = http.send_json("POST", place, body=deployment(status))
-            found = parse_answer(DeploymentAnswer, added, what="a deployment")
-        http.send_json("POST", f"{place}/{found.id}/statuses", body=deployment_status(status))
+            added = http.send_json("POST", place, body=statuses.deployment(status))
+            found = parse_answer(statuses.DeploymentAnswer, added, what="a deployment")
+        body = statuses.deployment_status(status)
+        http.send_json("POST", f"{place}/{found.id}/statuses", body=body)
         return True
 
     def _all(self, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
         """``GET /user/repos``; for an app ``GET /installation/repositories``."""
         if self._is_installation:
             return self._of_installation(limit)
-        return _repositories(self._asking(), "user/repos", {**_page(limit), **IN_ORDER})
+        return _repositories(self._asking(), "user/repos", {**page_of(limit), **IN_ORDER})
 
     def _of_owner(self, owner: str, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
         """``GET /orgs/{org}/repos``, which is not found for users.
@@ -365,11 +385,11 @@ class GitHubProvider:
         installation's listing.
         """
         asking = self._asking(owner)
-        params = {**_page(limit), **IN_ORDER}
+        params = {**page_of(limit), **IN_ORDER}
         if self._is_installation and _same(self._installed_at(), owner):
             yield from self._of_installation(limit)
             return
-        pages = _repositories(asking, f"orgs/{_quoted(owner)}/repos", params)
+        pages = _repositories(asking, f"orgs/{quoted(owner)}/repos", params)
         try:
             first = next(pages)
         except NotFound:
@@ -381,10 +401,12 @@ class GitHubProvider:
         if not self._is_installation and _same(self._user().login, owner):
             yield from _repositories(asking, "user/repos", {**params, "affiliation": "owner"})
         else:
-            yield from _repositories(asking, f"users/{_quoted(owner)}/repos", params)
+            yield from _repositories(asking, f"users/{quoted(owner)}/repos", params)
 
     def _of_installation(self, limit: int | None) -> Iterator[list[RepositoryAnswer]]:
-        pages = self._asking().linked_pages("installation/repositories", params=_page(limit))
+        from deploycore_github.answers import InstallationRepositoriesAnswer, RepositoryAnswer
+
+        pages = self._asking().linked_pages("installation/repositories", params=page_of(limit))
         for page in pages:
             answer = parse_answer(
                 InstallationRepositoriesAnswer, page, what="a page of an installation"
@@ -404,6 +426,8 @@ class GitHubProvider:
         return found.owner.login if found else None
 
     def _user(self) -> UserAnswer:
+        from deploycore_github.answers import UserAnswer
+
         return parse_answer(UserAnswer, self._asking().get_json("user"), what="the user")
 
     def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
@@ -415,9 +439,11 @@ class GitHubProvider:
         Such a branch is not the requested one. Source:
         https://docs.github.com/en/rest/branches/branches#get-a-branch
         """
-        asking, path = self._asking(repository=repository), _repository(repository)
+        from deploycore_github.answers import BranchAnswer, RepositoryAnswer
+
+        asking, path = self._asking(repository=repository), repository_path(repository)
         try:
-            found = asking.get_json(f"{path}/branches/{_quoted(name)}")
+            found = asking.get_json(f"{path}/branches/{quoted(name)}")
         except NotFound:
             parse_answer(RepositoryAnswer, asking.get_json(path), what="a repository")
             return
@@ -430,6 +456,8 @@ class GitHubProvider:
     ) -> Iterator[PullRequest]:
         """The host responds with 404 both for an unknown pull request and for an unknown
         repository."""
+        from deploycore_github.answers import PullRequestAnswer
+
         try:
             found = http.get_json(path)
         except NotFound:
@@ -451,6 +479,9 @@ class GitHubProvider:
 
     def _described(self, app: AppConfig) -> InstallationAnswer:
         """Read the installation. This needs only the app's key, no permission."""
+        from deploycore_github.answers import InstallationAnswer
+        from deploycore_github.installation import installation_path
+
         explain = partial(explanations.explain, question=Question(app))
         answer = self._http.explaining(explain).get_json(installation_path(app))
         return parse_answer(InstallationAnswer, answer, what="an installation")
@@ -459,41 +490,11 @@ class GitHubProvider:
 def _repositories(
     http: HttpClient, path: str, params: dict[str, str | int]
 ) -> Iterator[list[RepositoryAnswer]]:
+    from deploycore_github.answers import RepositoryAnswer
+
     for page in http.linked_pages(path, params=params):
         yield parse_items(RepositoryAnswer, page, what="a page of repositories")
 
 
-def _webhooks(http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
-    for page in http.linked_pages(_hooks(repository), params=_page(None)):
-        for hook in parse_items(HookAnswer, page, what="a page of webhooks"):
-            if hook.config.url:
-                yield hook.webhook(hook.config.url)
-
-
-def _deployment(http: HttpClient, place: str, status: DeploymentStatus) -> DeploymentAnswer | None:
-    """Find the deployment that an earlier report added, among the newest hundred of the commit."""
-    asked = {"sha": status.commit, "environment": status.environment, **_page(None)}
-    answer = http.get_json(place, params=asked)
-    known = parse_items(DeploymentAnswer, answer, what="a page of deployments")
-    return next((each for each in known if each.is_for(status.deployment)), None)
-
-
-def _page(limit: int | None) -> dict[str, str | int]:
-    return {"per_page": min(limit or MOST_ITEMS_A_PAGE, MOST_ITEMS_A_PAGE)}
-
-
-def _repository(repository: RepositoryId) -> str:
-    return f"repos/{_quoted(repository.owner)}/{_quoted(repository.slug)}"
-
-
-def _hooks(repository: RepositoryId, webhook: str | None = None) -> str:
-    hooks = f"{_repository(repository)}/hooks"
-    return hooks if webhook is None else f"{hooks}/{_quoted(webhook)}"
-
-
 def _same(login: str | None, owner: str) -> bool:
     return login is not None and login.casefold() == owner.casefold()
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")

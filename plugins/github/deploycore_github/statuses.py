@@ -15,9 +15,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deploycore.events import CommitState, CommitStatus, DeploymentStatus
-from deploycore.http import AnswerModel
+from deploycore.http import AnswerModel, HttpClient, parse_items
 
-__all__ = ["DeploymentAnswer", "commit_status", "deployment", "deployment_status"]
+__all__ = [
+    "DeploymentAnswer",
+    "commit_status",
+    "deployment",
+    "deployment_status",
+    "find_deployment",
+]
 
 _STATES: dict[CommitState, str] = {
     "in_progress": "pending",
@@ -87,6 +93,21 @@ def deployment_status(status: DeploymentStatus) -> dict[str, str]:
         "log_url": status.url,
     }
     return {field: value for field, value in body.items() if value}
+
+
+def find_deployment(
+    http: HttpClient, path: str, status: DeploymentStatus
+) -> DeploymentAnswer | None:
+    """Find the deployment that an earlier report added, among the newest hundred of the commit."""
+    asked: dict[str, str | int] = {
+        "sha": status.commit,
+        "environment": status.environment,
+        "per_page": 100,
+    }
+    known = parse_items(
+        DeploymentAnswer, http.get_json(path, params=asked), what="a page of deployments"
+    )
+    return next((each for each in known if each.is_for(status.deployment)), None)
 
 
 def _cut(text: str) -> str:

@@ -12,6 +12,7 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
@@ -30,10 +31,10 @@ from deploycore.events import (
     signature_header_matches,
     unexpected_delivery,
 )
-from deploycore.http import AnswerModel, parse_answer
+from deploycore.http import AnswerModel, HttpClient, parse_answer, parse_items
 from deploycore.models import CommitHash, NonEmpty, RepositoryId
 
-__all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "subscription"]
+__all__ = ["EVENTS", "HookAnswer", "delivered", "is_signed", "listed", "subscription"]
 
 PUSH = "push"
 PULL_REQUEST = "pull_request"
@@ -177,6 +178,14 @@ def subscription(url: str, secret: SecretStr) -> dict[str, Any]:
         # forms.
         "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
     }
+
+
+def listed(http: HttpClient, path: str) -> Iterator[Webhook]:
+    """List the webhooks of a repository; ``path`` is the one of its webhooks."""
+    for page in http.linked_pages(path, params={"per_page": 100}):
+        for hook in parse_items(HookAnswer, page, what="a page of webhooks"):
+            if hook.config.url:
+                yield hook.webhook(hook.config.url)
 
 
 def _push(body: object) -> PushEvent:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from deploycore.events import Delivered, WebhookDelivery
+from typing import TYPE_CHECKING
+
 from deploycore.hookspecs import hookimpl
-from deploycore.models import RepositoryId
 from deploycore.refs_only import RefsOnlyProvider
 from pydantic import SecretStr
 
-from deploycore_gitlab import webhooks
 from deploycore_gitlab.configuration import DeployKeyConfig
+
+if TYPE_CHECKING:
+    from deploycore.events import Delivered, WebhookDelivery
+    from deploycore.models import RepositoryId
 
 __all__ = ["GitLabKeyProvider"]
 
@@ -23,11 +26,15 @@ class GitLabKeyProvider(RefsOnlyProvider):
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``webhook-signature``, or ``X-Gitlab-Token`` of versions before 19.0."""
+        from deploycore_gitlab import webhooks
+
         return webhooks.is_proved(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """Pushes, and merge requests that are opened, changed, merged or closed."""
+        from deploycore_gitlab import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl

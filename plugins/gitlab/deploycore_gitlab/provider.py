@@ -12,49 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 from deploycore.errors import NotFound, PermissionDenied, ProviderError
-from deploycore.events import (
-    CommitStatus,
-    Delivered,
-    DeployKey,
-    DeploymentStatus,
-    RegisteredKey,
-    Webhook,
-    WebhookDelivery,
-)
 from deploycore.hookspecs import hookimpl
 from deploycore.http import HttpClient, parse_answer, parse_items
-from deploycore.models import (
-    Account,
-    Branch,
-    BranchQuery,
-    CloneUrl,
-    Owner,
-    OwnerQuery,
-    PullRequest,
-    PullRequestQuery,
-    Repository,
-    RepositoryId,
-    RepositoryQuery,
-    SshAddress,
-    Tag,
-    TagQuery,
-)
+from deploycore.models import CloneUrl
 from deploycore.plugin_parts import remove_by_number
 from pydantic import SecretStr
 
-from deploycore_gitlab import addresses, deploy_keys, explanations, statuses, webhooks
-from deploycore_gitlab.answers import (
-    AccessTokenAnswer,
-    BranchAnswer,
-    MergeRequestAnswer,
-    NamespaceAnswer,
-    OAuthTokenAnswer,
-    ProjectAnswer,
-    UserAnswer,
-)
+from deploycore_gitlab import addresses, explanations
 from deploycore_gitlab.configuration import (
     API_SCOPE,
     AnyConfig,
@@ -65,17 +32,41 @@ from deploycore_gitlab.configuration import (
 from deploycore_gitlab.explanations import Action, Question
 from deploycore_gitlab.filtering import branch_search, can_be_asked_for, project_search
 from deploycore_gitlab.key_only import GitLabKeyProvider
+from deploycore_gitlab.paths import branches_path, hooks_path, project_path, quoted
 from deploycore_gitlab.ssh import ssh_address
-from deploycore_gitlab.statuses import DeploymentAnswer
-from deploycore_gitlab.webhooks import HookAnswer
+
+if TYPE_CHECKING:
+    from deploycore.events import (
+        CommitStatus,
+        Delivered,
+        DeployKey,
+        DeploymentStatus,
+        RegisteredKey,
+        Webhook,
+        WebhookDelivery,
+    )
+    from deploycore.models import (
+        Account,
+        Branch,
+        BranchQuery,
+        Owner,
+        OwnerQuery,
+        PullRequest,
+        PullRequestQuery,
+        Repository,
+        RepositoryId,
+        RepositoryQuery,
+        SshAddress,
+        Tag,
+        TagQuery,
+    )
+
+    from deploycore_gitlab.webhooks import HookAnswer
 
 __all__ = ["GitLabProvider"]
 
 ITEMS_A_PAGE = 100
 """The maximum page size of GitLab. https://docs.gitlab.com/api/rest/#offset-based-pagination"""
-
-NEWEST_DEPLOYMENTS = 20
-"""Number of an environment's deployments to search for the running one."""
 
 Parameters = dict[str, str | int]
 
@@ -122,6 +113,8 @@ class GitLabProvider:
         which cannot list anything. And it rejects fine-grained tokens that can list and clone but
         cannot read the user.
         """
+        from deploycore.models import Account
+
         try:
             return self._account()
         except PermissionDenied as error:
@@ -136,6 +129,8 @@ class GitLabProvider:
     def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
         """List the projects of a group or a user, or all projects that the account is a member
         of."""
+        from deploycore_gitlab.answers import ProjectAnswer
+
         namespace = query.owner or self._config.namespace
         params: Parameters = {**_BY_ID, "per_page": _page_size(query.limit, query.name_contains)}
         if search := project_search(query.name_contains):
@@ -158,6 +153,8 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/namespaces/#list-all-namespaces
         """
+        from deploycore_gitlab.answers import NamespaceAnswer
+
         http = self._asking(Question(self._config))
         for page in http.linked_pages("namespaces", params={"per_page": ITEMS_A_PAGE}):
             yield from parse_items(
@@ -170,13 +167,15 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/tags/#list-all-project-repository-tags
         """
+        from deploycore_gitlab.answers import BranchAnswer
+
         http = self._asking(Question(self._config, repository=repository))
         part = query.name or query.name_contains
         params: Parameters = {"per_page": _page_size(query.limit, part)}
         search = branch_search(part)
         if search is not None:
             params["search"] = search
-        path = f"{_address_of(repository)}/repository/tags"
+        path = f"{project_path(repository)}/repository/tags"
         for page in http.linked_pages(path, params=params):
             yield from parse_items(BranchAnswer, page, what="a page of tags", read=BranchAnswer.tag)
 
@@ -188,8 +187,10 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/merge_requests/
         """
+        from deploycore_gitlab.answers import MergeRequestAnswer
+
         http = self._asking(Question(self._config, repository=repository))
-        path = f"{_address_of(repository)}/merge_requests"
+        path = f"{project_path(repository)}/merge_requests"
         if query.number is not None:
             yield from self._merge_request(http, repository, f"{path}/{query.number}")
             return
@@ -205,8 +206,10 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/projects/#get-a-single-project
         """
+        from deploycore_gitlab.answers import ProjectAnswer
+
         http = self._asking(Question(self._config, repository=repository))
-        found = http.get_json(_address_of(repository))
+        found = http.get_json(project_path(repository))
         return parse_answer(ProjectAnswer, found, what="a project").repository()
 
     @hookimpl
@@ -231,12 +234,16 @@ class GitLabProvider:
     @hookimpl
     def verify_webhook(self, delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
         """Verify ``webhook-signature``, which GitLab has since 19.0, or ``X-Gitlab-Token``."""
+        from deploycore_gitlab import webhooks
+
         return webhooks.is_proved(delivery, secrets)
 
     @hookimpl
     def parse_webhook(self, delivery: WebhookDelivery) -> Delivered:
         """Parse pushes of branches and tags, and merge requests that are opened, get new commits or
         another target, are merged, or are closed."""
+        from deploycore_gitlab import webhooks
+
         return webhooks.delivered(delivery)
 
     @hookimpl
@@ -248,45 +255,56 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/project_webhooks/
         """
+        from deploycore_gitlab import webhooks
+
         wanted = webhooks.subscription(url, secret)
         http = self._doing("register webhook", repository)
-        known = next((hook for hook in self._webhooks(http, repository) if hook.url == url), None)
+        present = webhooks.listed(http, hooks_path(repository))
+        known = next((hook for hook in present if hook.url == url), None)
         if known is not None and not known.active:
-            http.send_json("DELETE", _hooks_of(repository, known.id))
+            http.send_json("DELETE", hooks_path(repository, known.id))
             known = None
         if known is None:
             first = {**webhooks.FIRST_SETTINGS, **wanted}
-            made = http.send_json("POST", _hooks_of(repository), body=first)
+            made = http.send_json("POST", hooks_path(repository), body=first)
         else:
-            made = http.send_json("PUT", _hooks_of(repository, known.id), body=wanted)
-        hook = parse_answer(HookAnswer, made, what="a webhook")
+            made = http.send_json("PUT", hooks_path(repository, known.id), body=wanted)
+        hook = parse_answer(webhooks.HookAnswer, made, what="a webhook")
         return self._with_one_proof(http, repository, hook, url, secret).webhook()
 
     @hookimpl
     def list_webhooks(self, repository: RepositoryId) -> Iterable[Webhook]:
         """``GET /projects/:id/hooks``."""
-        return self._webhooks(self._doing("list webhooks", repository), repository)
+        from deploycore_gitlab import webhooks
+
+        return webhooks.listed(self._doing("list webhooks", repository), hooks_path(repository))
 
     @hookimpl
     def remove_webhook(self, repository: RepositoryId, webhook: str) -> bool:
         """``DELETE /projects/:id/hooks/:hook_id``; GitLab's identifiers are numbers."""
         http = self._doing("remove webhook", repository)
-        path = _hooks_of(repository, webhook)
+        path = hooks_path(repository, webhook)
         return remove_by_number(webhook, lambda: http.send_json("DELETE", path))
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
         """``POST /projects/:id/deploy_keys``, if it is not there."""
+        from deploycore_gitlab import deploy_keys
+
         return deploy_keys.add(self._doing("add deploy key", repository), repository, key)
 
     @hookimpl
     def list_deploy_keys(self, repository: RepositoryId) -> Iterable[RegisteredKey]:
         """``GET /projects/:id/deploy_keys``."""
+        from deploycore_gitlab import deploy_keys
+
         return deploy_keys.listed(self._doing("list deploy keys", repository), repository)
 
     @hookimpl
     def remove_deploy_key(self, repository: RepositoryId, key_id: str) -> bool:
         """``DELETE /projects/:id/deploy_keys/:key_id``."""
+        from deploycore_gitlab import deploy_keys
+
         return deploy_keys.remove(self._doing("remove deploy key", repository), repository, key_id)
 
     @hookimpl
@@ -297,9 +315,11 @@ class GitLabProvider:
     @hookimpl
     def report_status(self, repository: RepositoryId, status: CommitStatus) -> bool:
         """``POST /projects/:id/statuses/:sha``; GitLab rejects a status that it already shows."""
+        from deploycore_gitlab import statuses
+
         http = self._doing("report status", repository, status.commit)
         body = statuses.commit_status(status)
-        address = f"{_address_of(repository)}/statuses/{status.commit}"
+        address = f"{project_path(repository)}/statuses/{status.commit}"
         try:
             http.send_json("POST", address, body=body)
         except ProviderError as error:
@@ -315,28 +335,18 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/deployments/
         """
+        from deploycore_gitlab import statuses
+
         http = self._doing("report deployment", repository, status.commit)
-        address = f"{_address_of(repository)}/deployments"
-        params: Parameters = {
-            "environment": status.environment,
-            "order_by": "id",
-            "sort": "desc",
-            "per_page": NEWEST_DEPLOYMENTS,
-        }
-        page = http.get_json(address, params=params)
-        newest = parse_items(DeploymentAnswer, page, what="a page of deployments")
-        present = statuses.present_deployment(newest, status)
-        if present is None:
-            http.send_json("POST", address, body=statuses.new_deployment(status))
-        elif present.status != statuses.STATES[status.state]:
-            body = {"status": statuses.STATES[status.state]}
-            http.send_json("PUT", f"{address}/{present.id}", body=body)
+        statuses.report_deployment(http, f"{project_path(repository)}/deployments", status)
         return True
 
     def _merge_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
         """404 is said of an unknown merge request and of an unknown project."""
+        from deploycore_gitlab.answers import MergeRequestAnswer
+
         try:
             found = http.get_json(path)
         except NotFound:
@@ -358,20 +368,15 @@ class GitLabProvider:
         A GitLab that cannot sign ignores the signing token. The previous signing token or secret
         stays until the new one is set, so that no delivery is without one.
         """
+        from deploycore_gitlab.webhooks import HookAnswer
+
         if hook.signing_token_present and not hook.token_present:
             return hook
         token = SecretStr("") if hook.signing_token_present else secret
         changed = http.send_json(
-            "PUT", _hooks_of(repository, str(hook.id)), body={"url": url, "token": token}
+            "PUT", hooks_path(repository, str(hook.id)), body={"url": url, "token": token}
         )
         return parse_answer(HookAnswer, changed, what="a webhook")
-
-    def _webhooks(self, http: HttpClient, repository: RepositoryId) -> Iterator[Webhook]:
-        params: Parameters = {"per_page": ITEMS_A_PAGE}
-        for page in http.linked_pages(_hooks_of(repository), params=params):
-            yield from parse_items(
-                HookAnswer, page, what="a page of webhooks", read=HookAnswer.webhook
-            )
 
     def _doing(
         self, action: Action, repository: RepositoryId, commit: str | None = None
@@ -380,6 +385,8 @@ class GitLabProvider:
         return self._asking(question)
 
     def _account(self) -> Account:
+        from deploycore_gitlab.answers import UserAnswer
+
         question = Question(self._config)
         http = self._asking(question)
         scopes, expires_at = self._token_details(http)
@@ -398,6 +405,8 @@ class GitLabProvider:
         Sources: https://docs.gitlab.com/api/personal_access_tokens/#self-inform,
         https://docs.gitlab.com/api/oauth2/#retrieve-the-token-information
         """
+        from deploycore_gitlab.answers import AccessTokenAnswer, OAuthTokenAnswer
+
         try:
             if isinstance(self._config, OAuthTokenConfig | OAuthConfig):
                 found = http.get_json(f"{self._config.url}/oauth/token/info")
@@ -423,7 +432,7 @@ class GitLabProvider:
             yield from http.linked_pages("projects", params={**by_keyset, "membership": "true"})
             return
         pages = http.linked_pages(
-            f"groups/{_quoted(namespace)}/projects",
+            f"groups/{quoted(namespace)}/projects",
             params={
                 **params,
                 "include_subgroups": str(self._config.include_subgroups).lower(),
@@ -439,16 +448,18 @@ class GitLabProvider:
             yield first
             yield from pages
             return
-        yield from http.linked_pages(f"users/{_quoted(namespace)}/projects", params=by_keyset)
+        yield from http.linked_pages(f"users/{quoted(namespace)}/projects", params=by_keyset)
 
     def _branch(self, repository: RepositoryId, name: str) -> Iterator[Branch]:
         """Find the branch of this name with one request.
 
         Source: https://docs.gitlab.com/api/branches/#get-single-repository-branch
         """
+        from deploycore_gitlab.answers import BranchAnswer
+
         http = self._asking(Question(self._config, repository=repository, branch=name))
         try:
-            found = http.get_json(f"{_branches_of(repository)}/{_quoted(name)}")
+            found = http.get_json(f"{branches_path(repository)}/{quoted(name)}")
         except NotFound as error:
             if "branch" not in error.details:
                 raise
@@ -465,12 +476,14 @@ class GitLabProvider:
 
         Source: https://docs.gitlab.com/api/branches/#list-repository-branches
         """
+        from deploycore_gitlab.answers import BranchAnswer
+
         http = self._asking(Question(self._config, repository=repository))
         part = query.name or query.name_contains
         params: Parameters = {"per_page": _page_size(query.limit, part)}
         search = branch_search(part)
         params.update(_KEYSET if search is None else {"search": search})
-        for page in http.linked_pages(_branches_of(repository), params=params):
+        for page in http.linked_pages(branches_path(repository), params=params):
             yield from parse_items(
                 BranchAnswer, page, what="a page of branches", read=BranchAnswer.branch
             )
@@ -481,20 +494,3 @@ class GitLabProvider:
 def _page_size(limit: int | None, filtered: str | None) -> int:
     """The page size: the limit, if every item matches."""
     return ITEMS_A_PAGE if limit is None or filtered else min(limit, ITEMS_A_PAGE)
-
-
-def _address_of(repository: RepositoryId) -> str:
-    return f"projects/{_quoted(str(repository))}"
-
-
-def _branches_of(repository: RepositoryId) -> str:
-    return f"{_address_of(repository)}/repository/branches"
-
-
-def _hooks_of(repository: RepositoryId, webhook: str | None = None) -> str:
-    hooks = f"{_address_of(repository)}/hooks"
-    return hooks if webhook is None else f"{hooks}/{_quoted(webhook)}"
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="")

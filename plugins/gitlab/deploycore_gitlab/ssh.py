@@ -6,9 +6,13 @@ The keys are in ``known_hosts``. Source: https://docs.gitlab.com/user/gitlab_com
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from deploycore.models import Repository, RepositoryId, SshAddress
+from deploycore.models import RepositoryId, SshAddress
 from deploycore.plugin_parts import published_host_keys, ssh_address_of
+
+if TYPE_CHECKING:
+    from deploycore.models import Repository
 
 __all__ = ["published", "ssh_address"]
 

@@ -12,11 +12,21 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from deploycore.events import CommitState, CommitStatus, DeploymentStatus
-from deploycore.http import AnswerModel
+from deploycore.http import AnswerModel, HttpClient, parse_items
 from deploycore.models import CommitHash, NonEmpty
 from pydantic import Field
 
-__all__ = ["STATES", "DeploymentAnswer", "commit_status", "new_deployment", "present_deployment"]
+__all__ = [
+    "STATES",
+    "DeploymentAnswer",
+    "commit_status",
+    "new_deployment",
+    "present_deployment",
+    "report_deployment",
+]
+
+_NEWEST_DEPLOYMENTS = 20
+"""Number of an environment's deployments to search for the running one."""
 
 STATES: dict[CommitState, str] = {
     "in_progress": "running",
@@ -60,6 +70,27 @@ def commit_status(status: CommitStatus) -> dict[str, str]:
         "ref": status.ref.removeprefix(_TAGS),
     }
     return {field: value for field, value in body.items() if value}
+
+
+def report_deployment(http: HttpClient, path: str, status: DeploymentStatus) -> None:
+    """Add a deployment, or change the state of the one that is running.
+
+    Args:
+        path: The path of the project's deployments.
+    """
+    params: dict[str, str | int] = {
+        "environment": status.environment,
+        "order_by": "id",
+        "sort": "desc",
+        "per_page": _NEWEST_DEPLOYMENTS,
+    }
+    page = http.get_json(path, params=params)
+    newest = parse_items(DeploymentAnswer, page, what="a page of deployments")
+    present = present_deployment(newest, status)
+    if present is None:
+        http.send_json("POST", path, body=new_deployment(status))
+    elif present.status != STATES[status.state]:
+        http.send_json("PUT", f"{path}/{present.id}", body={"status": STATES[status.state]})
 
 
 def new_deployment(status: DeploymentStatus) -> dict[str, Any]:

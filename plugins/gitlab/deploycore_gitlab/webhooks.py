@@ -19,7 +19,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -36,7 +36,7 @@ from deploycore.events import (
     delivered_json,
     unexpected_delivery,
 )
-from deploycore.http import AnswerModel, parse_answer
+from deploycore.http import AnswerModel, HttpClient, parse_answer, parse_items
 from deploycore.models import CommitHash, NonEmpty, RepositoryId
 from pydantic import Field, SecretStr
 
@@ -45,6 +45,7 @@ __all__ = [
     "HookAnswer",
     "delivered",
     "is_proved",
+    "listed",
     "signature",
     "signing_token",
     "subscription",
@@ -220,6 +221,12 @@ def delivered(delivery: WebhookDelivery) -> Delivered:
     identifier = headers.get("webhook-id") or headers.get("idempotency-key", "")
     sent_at = _sent_at(headers)
     return Delivered(delivery=identifier, sent_at=sent_at, events=events)
+
+
+def listed(http: HttpClient, path: str) -> Iterator[Webhook]:
+    """List the webhooks of a project; ``path`` is the one of its webhooks."""
+    for page in http.linked_pages(path, params={"per_page": 100}):
+        yield from parse_items(HookAnswer, page, what="a page of webhooks", read=HookAnswer.webhook)
 
 
 def _is_signed(delivery: WebhookDelivery, secrets: tuple[SecretStr, ...]) -> bool:
