@@ -11,7 +11,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "provider": ("Git hosts", "Each of these can be used to add a provider."),
     "observer": (
         "Observers",
-        "They are told of each deployment, for example to send messages. Their settings are in"
+        "They receive each deployment, for example to send messages. Their settings are in"
         " `settings.yaml` in the data directory.",
     ),
     "sandbox": (
@@ -29,8 +29,8 @@ _ABILITIES: Mapping[str, str] = {
     "report_deployment": "shows deployments at the host",
     "ssh_clone_url": "clones over SSH",
     "add_deploy_key": "creates deploy keys",
-    "deploy_finished": "is told how deployments end",
-    "credential_expiring": "is told of expiring credentials",
+    "deploy_finished": "receives the results of deployments",
+    "credential_expiring": "warns of credentials that expire",
     "veto_deploy": "can stop deployments",
 }
 """What a hook lets deploycore do; the others are parts of these, or every plugin has them."""

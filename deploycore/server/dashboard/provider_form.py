@@ -24,6 +24,15 @@ FIELD, REFERENCE, UNSET = "field.", "reference.", "unset."
 _MORE = "more"
 """The group of a plugin's fields that have a default, which few people change."""
 
+_SSH_KEY = "ssh_private_key"
+_NEEDED_KEY = {
+    "required": True,
+    "may_be_removed": True,  # to use the agent from then on
+    "description": "private key, in the OpenSSH or PEM format; leave it empty if the SSH agent has"
+    " the key",
+}
+"""What differs in this field if git cannot clone over HTTPS instead."""
+
 _TITLES = {
     "plugin": "",
     _MORE: "More settings",
@@ -110,7 +119,7 @@ def groups_of(
     settings, stored, errors = settings or {}, stored or {}, errors or {}
     wanted = None if only is None else set(only)
     groups: dict[str, list[FieldInput]] = {}
-    for field in mode["fields"]:
+    for field in map(_key_of_mode, mode["fields"]) if mode["needs_ssh_key"] else mode["fields"]:
         if wanted is None or field["name"] in wanted:
             made = _input(field, form, {**(recognized or {}), **settings}, stored, errors)
             groups.setdefault(_group_of(field), []).append(made)
@@ -119,6 +128,11 @@ def groups_of(
         Group(_TITLES[name], _is_open(name, fields, needs_key=needs_key), fields)
         for name, fields in groups.items()
     ]
+
+
+def _key_of_mode(field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The field of the SSH key as it is for a way to sign in that needs one."""
+    return {**field, **_NEEDED_KEY} if field["name"] == _SSH_KEY else field
 
 
 def _group_of(field: Mapping[str, Any]) -> str:
@@ -158,7 +172,7 @@ def _input(
         stored=kept,
         # If the text is not a reference, it may be a secret in the wrong input.
         reference=reference if _REFERENCE.fullmatch(reference) else "",
-        may_be_removed=bool(kept) and not field["required"],
+        may_be_removed=bool(kept) and field.get("may_be_removed", not field["required"]),
         error=errors.get(name, ""),
     )
 

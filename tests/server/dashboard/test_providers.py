@@ -643,3 +643,14 @@ def test_addresses_in_the_help_of_a_field_are_links_but_examples_are_not():
     assert links('javascript:alert(1) http://host.test https://"onclick=x') == []
     assert linked("<b>&") == "&lt;b&gt;&amp;"
     assert ' target="_blank" rel="noopener noreferrer"' in linked("https://host.test/")
+
+
+def test_a_way_to_sign_in_with_a_key_asks_for_the_key(browser):
+    def asked(mode):
+        page = browser.get(f"/providers/-/new?kind=bitbucket&mode={mode}").text
+        label = re.search(r'<label for="field-ssh_private_key">(.*?)</label>', page)[1]
+        help_text = forms_of(page)["/providers/-/new"].described["field.ssh_private_key"]
+        return "(optional)" in label, "over HTTPS" in help_text
+
+    assert asked("deploy-key") == (False, False)
+    assert asked("api-token") == (True, True)
