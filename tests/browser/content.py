@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from deploycore.errors import DeploycoreError
+from deploycore.ssh.making import make_key_pair
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 """What a committer may write into everything that pages show."""
@@ -35,6 +36,17 @@ def fill(site) -> None:
             opened.deploy("shop")
         opened.roll_back("shop")
         opened.webhooks.prepare("shop")
+        shop = opened.store.get_application("shop").definition
+        opened.store.repositories.note_other(shop, "another")
+        for application, repository in (("shop", f"{owner}/shop"), (None, None)):
+            private, public = make_key_pair("rsa")
+            opened.store.deploy_keys.add(
+                application=application,
+                provider=provider,
+                repository=repository,
+                public_key=public,
+                secret=opened.secrets.seal(private),
+            )
         opened.store.tokens.add("ci", digest="0" * 64, role="read", expires_at=None)
         opened.add_application(
             "website", repository=f"{owner}/website", target=site.directory / "website", **settings

@@ -160,6 +160,11 @@ def test_fields_of_commands_that_change_something_are_the_same(shell, remote, pl
                 )
             assert alike(*printed), (line, *map(fields, printed))
         unfinished()
+    (tmp_path / "shop" / "current").unlink()
+    (tmp_path / "shop" / "current").symlink_to("/etc")
+    here = json.loads(shell.run("app", "show", "shop", "--json").stderr)["error"]
+    there = json.loads(remote("app", "show", "shop", "--json", code=3))["error"]
+    assert there == here
     code = shell.run("doctor", "--offline").returncode
     assert code > 1
     remote("doctor", "--offline", code=code)

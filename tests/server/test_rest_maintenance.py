@@ -105,3 +105,8 @@ def test_an_application_has_its_live_release(api, installation):
     (target / "current").symlink_to("releases/one")
     current = api("GET", "/applications/shop").json()["current"]
     assert current == str(Releases(target).current)
+    (target / "current").unlink()
+    (target / "current").symlink_to("/etc")
+    broken = api("GET", "/applications/shop").json()
+    assert (broken["current"], broken["problem"]["code"]) == (None, "configuration")
+    assert "is not one of its releases" in broken["problem"]["message"]

@@ -40,6 +40,7 @@ from deploycore.cli.remote.connection import connected
 from deploycore.cli.remote.records import deployment_of, in_utc
 from deploycore.cli.usage import NounGroup
 from deploycore.remote import RemoteServer
+from deploycore.remote.server import error_of
 
 if TYPE_CHECKING:
     from deploycore.applications.files import Change
@@ -80,6 +81,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """Show an application and its last deployments."""
     with connected() as server:
         view = server.ask("GET", _APPLICATION, application=name)
+        _raise(view["problem"])
         query = {"application": name, "limit": 5}
         page = server.ask("GET", "/deployments", query=query)
     found, known = _flat(view), _repository_of(view)
@@ -273,6 +275,13 @@ def _flat(view: Mapping[str, Any]) -> dict[str, Any]:
         {"name": view["name"], **view["declaration"], "created_at": view["created_at"]},
         ("created_at",),
     )
+
+
+def _raise(problem: Mapping[str, Any] | None) -> None:
+    """Raise an error that the server describes, as it is raised on the server's machine."""
+    if problem is not None:
+        code, message, hint = problem["code"], problem["message"], problem["hint"]
+        raise error_of(code, message, hint=hint, **problem["details"])
 
 
 def _repository_of(view: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from starlette.responses import Response
 
 from deploycore.deploy import Releases
+from deploycore.errors import DeploycoreError
 from deploycore.server.api import PREFIX, Api, Call, answer
 from deploycore.server.rest.operation import Operation
 from deploycore.server.views import ApplicationPage, ApplicationView, View
@@ -50,10 +52,12 @@ class ApplicationDetailView(ApplicationView):
 
     Attributes:
         current: The directory of the live release on the server; ``None`` if there is none.
+        problem: Why the live release cannot be read, as an error; ``None`` if it can.
         host_repository: What is known of its repository; ``None`` before the first deployment.
     """
 
     current: str | None
+    problem: dict[str, Any] | None
     host_repository: HostRepositoryView | None
 
 
@@ -82,12 +86,17 @@ def get_application(api: Api, call: Call) -> Response:
     record, store = api.application(call.path["application"]), api.installation.store
     preview = store.previews.find(record.name)
     known = store.repositories.find(record.definition)
-    current = Releases(record.definition.target).current
+    current, problem = None, None
+    try:
+        current = Releases(record.definition.target).current
+    except DeploycoreError as error:  # the directory must not hide everything else
+        problem = error.as_dict()
     view = ApplicationView.of(record, preview_of=preview.parent if preview else None)
     return answer(
         ApplicationDetailView(
             **dict(view),
             current=str(current) if current else None,
+            problem=problem,
             host_repository=HostRepositoryView.of(known) if known else None,
         )
     )

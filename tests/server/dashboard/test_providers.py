@@ -576,6 +576,8 @@ def test_pages_require_the_specified_roles():
         "POST /providers/{provider}/authorize": "admin",
         "GET /providers/{provider}/authorize/finish": "admin",
         "POST /providers/{provider}/authorize/finish": "admin",
+        "GET /providers/{provider}/deploy-keys": "read",
+        "POST /providers/{provider}/deploy-keys": "admin",
     }
     assert {e.role for e in PAGES if e.path == "/callback"} == {"admin"}
 
