@@ -270,7 +270,8 @@ class BitbucketProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /repositories/{workspace}/{repo_slug}/deploy-keys``, if it is not there."""
+        """``POST /repositories/{workspace}/{repo_slug}/deploy-keys``, if the repository does not
+        have it."""
         return deploy_keys.add(
             self._asking(repository.owner, repository, action="add deploy key"), repository, key
         )

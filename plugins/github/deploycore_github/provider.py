@@ -301,7 +301,7 @@ class GitHubProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        """``POST /repos/{owner}/{repo}/keys``, if the repository does not have it."""
         return deploy_keys.add(
             self._asking(repository.owner, repository, tasks.ADDING_DEPLOY_KEY), repository, key
         )
