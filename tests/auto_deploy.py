@@ -1,8 +1,9 @@
-"""An installation that deploys what webhooks tell, for tests and benchmarks of the whole way.
+"""An installation that deploys on webhook deliveries, for tests and benchmarks from a push to a
+release.
 
-A repository of a Bitbucket sandbox for each application; pushes, each with the delivery that
-Bitbucket would send of it; server and worker processes; and a record of what was built that no
-part of deploycore knows.
+It has a repository of a Bitbucket sandbox for each application, pushes with the deliveries that
+Bitbucket would send, server and worker processes, and a record of the builds that is independent of
+deploycore.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What may be wrong with a body of JSON: by hand, or as hypothesis finds it."""
+"""Changes that damage a JSON body, chosen by hand or by hypothesis."""
 
 from __future__ import annotations
 

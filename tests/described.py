@@ -1,7 +1,8 @@
-"""Answers that are valid by an OpenAPI 3.0 description: whole, minimal, and with one thing less.
+"""Responses that are valid by an OpenAPI 3.0 description: complete, minimal, and with one field
+missing.
 
-For tests that hold a plugin to what the host promises, and not to what it usually answers. Own
-code, since the generators for JSON schemas do not know OpenAPI's ``nullable``.
+Tests use them to check a plugin against every response that the host's description allows. Existing
+generators for JSON schemas do not support OpenAPI's ``nullable``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Distributions as pip would leave them, written to a directory for ``sys.path``."""
+"""Distributions in the form in which pip installs them, written to a directory for ``sys.path``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Tell which modules of deploycore a run of tests leaves out: ``pytest -p tests.executed …``.
+"""Report the modules of deploycore that a run of tests does not execute: ``pytest -p tests.executed
+…``.
 
 A module counts if it was imported and, where it has functions, one of them was called, in a process
-of the tests or in one that is forked for them (see ``tests.forked``). Alembic loads the migrations
-in its own way, so they are not looked at.
+of the tests or in one that is forked for them (see ``tests.forked``). Migrations are left out,
+because Alembic loads them in its own way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Killing whatever takes part in automatic deployments, at random moments, while pushes go on."""
+"""Kill processes of automatic deployments at random moments, while pushes continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A company's network on loopback: a proxy, a TLS end before a server, and certificates."""
+"""A company's network on the loopback address: a proxy, TLS termination in front of a server, and
+certificates."""
 
 from __future__ import annotations
 

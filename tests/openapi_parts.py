@@ -1,4 +1,4 @@
-"""What holding a sandbox to a published description of an API takes, whichever host's it is."""
+"""Parts for checking a sandbox against a published API description, for all hosts."""
 
 from __future__ import annotations
 

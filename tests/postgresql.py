@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, where its programs are installed: an own one, on its own port."""
+"""A PostgreSQL server for tests on its own port, if its programs are installed."""
 
 from __future__ import annotations
 

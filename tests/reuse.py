@@ -1,4 +1,5 @@
-"""What each test needs again and would get alike: made once per test process.
+"""Objects that many tests need and that are always the same. They are created once for each test
+process.
 
 SQLAlchemy keeps the statements that it has compiled per engine, and each test opens databases of
 its own: compiling took a quarter of such a test. ``importlib.metadata`` reads the files of all

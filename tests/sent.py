@@ -1,4 +1,5 @@
-"""What is sent to databases: through SQLAlchemy, and by the store's named statements."""
+"""Record the statements that are sent to databases, with SQLAlchemy or as named statements of the
+store."""
 
 from __future__ import annotations
 

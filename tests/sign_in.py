@@ -1,4 +1,4 @@
-"""Signs in to sandboxes as a person does, without the command line: for tests of plugins."""
+"""Sign-ins at sandboxes without the command line, for tests of plugins."""
 
 from __future__ import annotations
 

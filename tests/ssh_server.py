@@ -1,4 +1,4 @@
-"""OpenSSH's server on loopback with git behind it, and a proxy that breaks connections.
+"""OpenSSH's server on the loopback address with git, and a proxy that breaks connections.
 
 The server belongs to the user who runs the tests, and knows that user alone. See the fixture
 ``sshd`` in ``tests/conftest.py``.

@@ -1,6 +1,7 @@
 """Chromium in front of a server that runs as people run it: ``deploycore serve``.
 
-A page that writes to the console, asks another address or fails on its own ends its test.
+A test fails if its page writes to the console, sends a request to another origin, or raises an
+error.
 """
 
 from __future__ import annotations

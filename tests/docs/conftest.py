@@ -1,4 +1,4 @@
-"""The built site, and an installation for examples to talk to."""
+"""The built site, and an installation for the examples."""
 
 from __future__ import annotations
 

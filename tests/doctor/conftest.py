@@ -1,4 +1,4 @@
-"""An installation that is well, to be broken in one place; and what is found in it."""
+"""An installation without problems, which tests damage in one place, and the findings about it."""
 
 from __future__ import annotations
 

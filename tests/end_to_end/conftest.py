@@ -1,6 +1,6 @@
 """Runs deploycore as a person does: processes of its own, a data directory, a sandbox.
 
-After every test all that was printed or written is searched for the sandbox's secrets.
+After every test, everything that was printed or written is searched for the sandbox's secrets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deployments that are killed at a chosen point, each in a process of its own.
+"""Deployments that are killed at a chosen point, each in its own process.
 
 Run as ``-m tests.faults.deployments HOME`` by ``tests.forked``. For each line of standard input, a
 JSON object, a child is forked, which deploys (or rolls back) and counts what it does; at the wanted

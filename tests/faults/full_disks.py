@@ -1,4 +1,4 @@
-"""File systems of their own that are really full, which takes the right to mount."""
+"""Separate file systems that are really full. This requires permission to mount."""
 
 from __future__ import annotations
 

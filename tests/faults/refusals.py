@@ -1,4 +1,4 @@
-"""Deployments one of whose file-system calls is refused, each in a process of its own.
+"""Deployments in which one file-system call fails, each in its own process.
 
 Run as ``-m tests.faults.refusals HOME PLACE UID`` by ``tests.forked``. For each line of standard
 input, a JSON object, a child is forked that becomes another user, deploys, and has the n-th call

@@ -1,4 +1,4 @@
-"""Each call of ``os`` and each statement of SQLite is refused in turn.
+"""Each call of ``os`` and each statement of SQLite fails in turn.
 
 Calls of ``os`` are refused as in ``refusals``. SQLite's are made in C, so each of its statements is
 refused instead, with the error that it gives for the same reason.

@@ -1,4 +1,5 @@
-"""Git servers on loopback: dulwich's, and stock git's behind nginx where they are installed."""
+"""Git servers on the loopback address: dulwich's, and git's own behind nginx if they are
+installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all of the hostile corpus shares: a fake server, and the checks after each attempt."""
+"""Fixtures of the hostile tests: a fake server, and the checks after each attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hostile packs and repositories over SSH: refused there as they are over HTTP."""
+"""The malicious packs and repositories over SSH: they are rejected as over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loopback servers that misbehave, and clients whose waiting is written down, not done."""
+"""Loopback servers that fail, and clients whose waits are recorded instead of done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""On real sockets: connections, cuts, drips, bombs, redirects, and where credentials go."""
+"""Tests on real sockets: connections, interruptions, slow and large responses, redirects, and the
+destinations of credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers on real databases: within the test with a deployment that is made up, and as processes
+"""Workers on real databases: in the test's process with simulated deployments, and as processes
 that deploy from a Bitbucket sandbox."""
 
 from __future__ import annotations
