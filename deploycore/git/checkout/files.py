@@ -49,7 +49,7 @@ class Files:
     Args:
         root: The directory.
         held: Descriptors that the second process also keeps open, such as that of a lock.
-        former: A directory from which files may be reused.
+        former: The previous directory, from which files may be reused.
         reuse: ``copy`` or ``hard-link``.
 
     Raises:
@@ -191,7 +191,7 @@ class Files:
         return os.fdopen(descriptor, "wb", buffering=0)
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        """Reuse files of the former directory.
+        """Reuse files of the previous directory.
 
         Args:
             directory: Their directory's path. Each one is given at most once.

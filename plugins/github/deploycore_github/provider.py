@@ -183,7 +183,7 @@ class GitHubProvider:
 
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
-        """The account, then ``GET /user/orgs``; for an installation, its account alone.
+        """The account, then ``GET /user/orgs``; for an installation, only its account.
 
         Source: https://docs.github.com/en/rest/orgs/orgs#list-organizations-for-the-authenticated-user
         """
