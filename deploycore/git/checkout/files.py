@@ -133,7 +133,7 @@ class Files:
             self._operation.check_sometimes()
 
     def write(self, path: bytes, content: bytes, *, executable: bool) -> None:
-        """Write a new file, now or soon.
+        """Write a new file, at once or later in the second process.
 
         Raises:
             UnsafeRepository: This file system treats two names as the same.
