@@ -13,7 +13,8 @@ from typing import Any
 __all__ = ["Schemas"]
 
 DEEPEST = 5
-"""Objects within objects that are generated; deeper ones have their required properties alone."""
+"""The depth of nested objects that are generated. Deeper ones have only their required
+properties."""
 
 _TEXTS = {"uri": "https://example.com/x", "date-time": "2024-05-01T09:30:00+00:00"}
 
@@ -23,7 +24,7 @@ class Schemas:
 
     Args:
         description: The decoded document.
-        texts: A text for properties of a name, where any text would not be read.
+        texts: The text for properties with a name, if not any text would be valid.
     """
 
     def __init__(self, description: dict[str, Any], texts: dict[str, str]) -> None:
@@ -31,7 +32,8 @@ class Schemas:
         self._texts = texts
 
     def valid(self, name: str) -> Iterator[Any]:
-        """Valid answers of a schema: the whole one, the least one, and those between."""
+        """Yield valid responses for a schema: the complete one, the minimal one, and those
+        between."""
         schema = {"$ref": f"#/components/schemas/{name}"}
         whole = self._whole(schema, "", DEEPEST)
         yield whole
@@ -39,7 +41,7 @@ class Schemas:
         yield from self._lessened(schema, whole, DEEPEST)
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """A schema with references and ``allOf`` merged into it."""
+        """Return a schema with references and ``allOf`` merged into it."""
         if "$ref" in schema:
             return self._resolved(self._schemas[schema["$ref"].rpartition("/")[2]])
         merged: dict[str, Any] = {"properties": {}, "required": set()}
@@ -69,7 +71,7 @@ class Schemas:
         }
 
     def _lessened(self, schema: dict[str, Any], value: Any, depth: int) -> Iterator[Any]:
-        """The value without each of its optional parts in turn, and with null where that is
+        """Yield the value without each of its optional parts in turn, and with null if that is
         allowed."""
         found = self._resolved(schema)
         if isinstance(value, list):

@@ -83,6 +83,7 @@ def write_distribution(
 
 
 def sleep_until(path: str) -> None:
-    """What a plugin that hangs does, in the tests' own process: it ends when the file is there."""
+    """Return code for a plugin that hangs in the tests' own process. It ends when the file
+    exists."""
     while not Path(path).exists():
         time.sleep(0.01)

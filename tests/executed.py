@@ -31,7 +31,7 @@ _PLACE = Path(os.environ[_VARIABLE])
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Load a module whose functions note that they were called."""
+    """Load a module whose functions record that they were called."""
 
     def get_code(self, fullname: str) -> Any:
         tree = ast.parse(self.get_data(self.path))
@@ -49,7 +49,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _is_declaration(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a function has a description and nothing to do, as a protocol's and a hook's has."""
+    """Whether a function has only a docstring, like that of a protocol or a hook."""
     return all(
         isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
         for each in function.body

@@ -16,7 +16,7 @@ __all__ = ["sent_statements"]
 
 @contextmanager
 def sent_statements() -> Iterator[list[tuple[str, object]]]:
-    """The statements of a block, with their parameters."""
+    """Yield the statements of a block, with their parameters."""
     seen: list[tuple[str, object]] = []
 
     def note(connection, cursor, statement, parameters, context, many):

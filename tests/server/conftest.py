@@ -25,7 +25,7 @@ def installation(home, install_distribution):
 
 @pytest.fixture
 def create(installation, tmp_path):
-    """Creates an application with a webhook; gives the webhook's secret."""
+    """Creates an application with a webhook, and returns the webhook's secret."""
 
     def make(name: str = "shop", **fields) -> str:
         given = {"repository": "acme/shop", "ref": "main", "auto_deploy": {}, **fields}
@@ -44,7 +44,7 @@ def secret(create) -> str:
 
 @pytest.fixture
 def serving(installation, monkeypatch):
-    """Makes a client of a server: ``serving(metrics_open=True)``."""
+    """Creates a client of a server: ``serving(metrics_open=True)``."""
     running = []
 
     def make(*, worker=None, previews=handle, **options) -> TestClient:
@@ -63,13 +63,13 @@ def serving(installation, monkeypatch):
 
 @pytest.fixture
 def client(serving, secret) -> TestClient:
-    """A client of a server that knows ``shop``."""
+    """A client of a server with the application ``shop``."""
     return serving()
 
 
 @pytest.fixture
 def deliver(client, secret):
-    """Sends what the host would send, rightly signed: ``deliver(push())``."""
+    """Sends a delivery with a valid signature: ``deliver(push())``."""
 
     def send(*events, delivery=None, name="shop", **more):
         body = acme.body_of(*events, **more)
@@ -100,7 +100,7 @@ def triggers(installation):
 
 @pytest.fixture
 def token(installation):
-    """Makes tokens; gives the header that has one: ``token("read")``."""
+    """Creates a token, and returns the header with it: ``token("read")``."""
 
     def make(role: str, *, expires_at=None, name: str | None = None) -> dict[str, str]:
         made = new_token()
