@@ -11,7 +11,7 @@ from deploycore import moved
 from deploycore.lazy import lazy_exports
 from deploycore.version import __version__
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from deploycore.applications.application import Application as Application
     from deploycore.applications.files import read_declaration as read_declaration

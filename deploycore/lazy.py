@@ -10,7 +10,7 @@ This module imports nothing, since ``import deploycore`` runs it.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 

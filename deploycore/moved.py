@@ -6,7 +6,7 @@ until a previous name is used.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType

@@ -1,8 +1,9 @@
-"""An installation that deploys what webhooks tell, for tests and benchmarks of the whole way.
+"""An installation that deploys on webhook deliveries, for tests and benchmarks from a push to a
+release.
 
-A repository of a Bitbucket sandbox for each application; pushes, each with the delivery that
-Bitbucket would send of it; server and worker processes; and a record of what was built that no
-part of deploycore knows.
+It has a repository of a Bitbucket sandbox for each application, pushes with the deliveries that
+Bitbucket would send, server and worker processes, and a record of the builds that is independent of
+deploycore.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ note("ended")
 
 @dataclass(frozen=True)
 class Push:
-    """A push that was made, and what Bitbucket would send of it.
+    """A push, and the delivery that Bitbucket would send.
 
     Attributes:
-        number: Grows with each push to the application; it is what the page says.
+        number: The number of the push to the application. The deployed page has it as its content.
     """
 
     application: str
@@ -83,16 +84,16 @@ class Push:
 
 
 class Site:
-    """Applications of one sandbox, and processes that deploy them. To be closed.
+    """Applications of one sandbox, and processes that deploy them. Close it after use.
 
     Args:
-        place: All of it is below this directory.
-        database: An address; by default SQLite.
-        program: What makes the processes: those of benchmarks are real ones.
+        place: The directory for everything.
+        database: The URL of a database (default: SQLite).
+        program: The class for its processes. Benchmarks use real ones.
 
     Attributes:
-        environment: Of the processes.
-        port: Where the server listens, each time that it is started.
+        environment: The environment of the processes.
+        port: The port on which the server listens at each start.
     """
 
     def __init__(
@@ -126,10 +127,10 @@ class Site:
     def create(
         self, count: int, *, seconds: float | None = 0.02, prefix: str = "app", **more: object
     ) -> list[str]:
-        """Add applications, with a webhook each, and nothing deployed yet.
+        """Add applications with a webhook, which have not been deployed.
 
         Args:
-            seconds: How long a build takes; ``None`` for applications without one.
+            seconds: The duration of a build; ``None`` for applications without a build.
             more: Other fields of the applications.
         """
         build = [*PYTHON, str(self._place / "build.py"), str(self._record), str(seconds)]
@@ -177,15 +178,15 @@ class Site:
         return Push(name, number, commit, body, headers)
 
     def newest(self, name: str) -> int:
-        """The number of the last push."""
+        """Return the number of the last push."""
         return self._pushed[name][0]
 
     def target(self, name: str) -> Path:
-        """Where an application is deployed to."""
+        """Return the target of an application."""
         return self._place / "live" / name
 
     def live(self, name: str) -> int:
-        """The number of the push that is live; -1 where none is."""
+        """Return the number of the live push; -1 if there is none."""
         with suppress(FileNotFoundError):
             return int((self.target(name) / "current" / PAGE).read_text())
         return -1
@@ -196,8 +197,9 @@ class Site:
         """Start the server.
 
         Args:
-            lease: Of its worker; shorter than usual for those who wait for its end.
-            wait: Whether to wait until it answers.
+            lease: The lease of its worker. It is shorter than usual for tests that wait until it
+                expires.
+            wait: Whether to wait until it responds.
         """
         process = self._start("serve", "--port", str(self.port), *arguments, lease=lease)
         if wait:
@@ -209,15 +211,16 @@ class Site:
         return self._start("worker", *arguments, lease=lease)
 
     def answers(self) -> bool:
-        """Whether the server does."""
+        """Whether the server responds."""
         return status_of(self.port, "GET", "/healthz") == 200
 
     def builds(self, what: str = "ended") -> Counter[tuple[str, str]]:
-        """How often each application and commit was built, as the builds themselves tell."""
+        """Return how often each application and commit was built, from the records of the
+        builds."""
         return builds_in(self._record, what)
 
     def is_settled(self) -> bool:
-        """Whether nothing is to be done, and nobody does anything."""
+        """Whether there is no work left, and no worker is working."""
         with suppress(StoreError):  # killed meanwhile, say
             store = self.installation.store
             counts = store.triggers.counts()
@@ -225,7 +228,7 @@ class Site:
         return False
 
     def problems(self, promised: Mapping[str, int]) -> list[str]:
-        """What is not as it was promised, once all is settled.
+        """Return the deviations from what was promised, after everything is settled.
 
         Args:
             promised: For each application the number of the newest push that was accepted.
@@ -256,7 +259,7 @@ class Site:
         return found + self.complaints()
 
     def complaints(self) -> list[str]:
-        """What the processes have logged that should never be."""
+        """Return log lines that should never appear."""
         found = []
         for path in sorted(self._logs.iterdir()):
             lines = path.read_text(errors="replace").splitlines()
@@ -267,11 +270,11 @@ class Site:
         return found
 
     def logged(self, text: str) -> int:
-        """How often the processes have logged something."""
+        """Return how often a text is in the logs of the processes."""
         return sum(path.read_text(errors="replace").count(text) for path in self._logs.iterdir())
 
     def stacks(self) -> str:
-        """Where the threads of all processes are."""
+        """Return the stacks of the threads of all processes."""
         running = [(n, each) for n, each in enumerate(self._running) if each.poll() is None]
         told = []
         for number, process in running:
@@ -283,7 +286,7 @@ class Site:
         return "\n".join(told)
 
     def close(self) -> None:
-        """End all of it."""
+        """Stop everything."""
         for process in self._running:
             if process.poll() is None:
                 process.terminate()
@@ -324,7 +327,7 @@ class Site:
 
 
 class Promises:
-    """What a server has answered to pushes, and so has promised."""
+    """The pushes that a server has accepted, and so has promised to deploy."""
 
     def __init__(self) -> None:
         self.answers: Counter[int | None] = Counter()
@@ -332,10 +335,10 @@ class Promises:
         self._lock = threading.Lock()
 
     def send(self, push: Push, port: int, *, attempts: int = 3, pause: float = 0.3) -> int | None:
-        """Deliver a push as Bitbucket does, which tries again where there is no good answer.
+        """Deliver a push like Bitbucket, which retries if there is no successful response.
 
         Returns:
-            The status of the last answer; ``None`` where there was none.
+            The status of the last response; ``None`` if there was none.
         """
         for attempt in range(attempts):
             status = deliver(push, port)
@@ -352,7 +355,7 @@ class Promises:
 
 
 def deliver(push: Push, port: int) -> int | None:
-    """Send a delivery once; the status of the answer, ``None`` where there is none."""
+    """Send a delivery once; return the status of the response, ``None`` if there is none."""
     return status_of(port, "POST", f"/webhooks/{push.application}", push.body, push.headers)
 
 
@@ -363,7 +366,7 @@ def status_of(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> int | None:
-    """The status of an answer; ``None`` where there is none within ten seconds."""
+    """Return the status of a response; ``None`` if there is none within ten seconds."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path, body, dict(headers or {}))
@@ -377,7 +380,7 @@ def status_of(
 
 
 def command(lease: float | None = None) -> list[str]:
-    """What runs deploycore, with a shorter lease than usual for who waits for its end."""
+    """Return the command that runs deploycore, with a shorter lease than usual if it is given."""
     # On SIGUSR1 it tells where its threads are, for who looks why something hangs.
     program = "import faulthandler, signal; faulthandler.register(signal.SIGUSR1); "
     if lease is not None:  # the option allows no less than 3
@@ -387,7 +390,7 @@ def command(lease: float | None = None) -> list[str]:
 
 
 def builds_in(place: Path, what: str) -> Counter[tuple[str, str]]:
-    """What builds (see ``BUILD``) have noted in a directory, by application and commit."""
+    """Return the records of builds (see ``BUILD``) in a directory, by application and commit."""
     with suppress(FileNotFoundError):
         lines = (place / "record").read_text().splitlines()
         found = [line.split() for line in lines]
@@ -396,7 +399,7 @@ def builds_in(place: Path, what: str) -> Counter[tuple[str, str]]:
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait until something is so.
+    """Wait until a condition is true.
 
     Raises:
         AssertionError: It takes too long.
@@ -413,7 +416,7 @@ def site_at(
     database: str | None = None,
     program: type[subprocess.Popen[bytes]] = Process,
 ) -> Iterator[Site]:
-    """A site that ends with the block."""
+    """Yield a site that is stopped at the end of the block."""
     site = Site(place, database, program)
     try:
         yield site

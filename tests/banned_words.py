@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["BANNED", "BANNED_IN_OUTPUT"]
+__all__ = ["BANNED", "BANNED_IN_CODE", "BANNED_IN_OUTPUT"]
 
 _EVERYWHERE = (
     r"lest|be it|whoever|whatever it|nobody|no such|anew|in vain|all the same|to be had|"
@@ -33,6 +33,15 @@ _IN_OUTPUT = (
     r"was to be (removed|made)|for you to (remove|do)|mend(ed)?|unforeseen|"
     r"\w+n['\u2019]t|somebody|everybody|in the end|gets? in the end"
 )
+# Docstrings and comments are for readers with the code in front of them: less is said against them.
+_IN_CODE = (
+    r"whoever|lest|be it|anew|in vain|likewise|stands in|for want of|"
+    r"(is|are|was|were) told(?! not)|told (of|by)|"
+    r"(comes?|came) to (its|an|their) end|comes? of it|makes? of (it|a)|has no say|"
+    r"that there is none|where there (is|are)|(is|are|was) not there|"
+    r"nothing but|by nothing|passes over|looked at|in the former|the former|"
+    r"what (is|are|was|were) (asked|wanted|shown|told|said)"
+)
 
 
 def _pattern(*alternatives: str) -> re.Pattern[str]:
@@ -44,3 +53,6 @@ BANNED = _pattern(_EVERYWHERE, _IN_PAGES)
 
 BANNED_IN_OUTPUT = _pattern(_EVERYWHERE, _IN_OUTPUT)
 """For what commands, the server and the workers print, including their help."""
+
+BANNED_IN_CODE = _pattern(_IN_CODE)
+"""For the docstrings and comments of deploycore and of its plugins."""

@@ -1,4 +1,4 @@
-"""What tests of several packages use."""
+"""Fixtures for tests of several packages."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ InstallDistribution = Callable[..., None]
 
 @functools.cache
 def may_write_everywhere() -> bool:
-    """Whether modes mean nothing to this process."""
+    """Whether file modes do not restrict this process."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o500)
         return os.access(directory, os.W_OK)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip for root what root can do and others can't; see ``markers`` in ``pyproject.toml``."""
+    """Skip tests that do not work for root; see ``markers`` in ``pyproject.toml``."""
     marker = item.get_closest_marker("unprivileged")
     if marker is not None and marker.kwargs.get("only") and may_write_everywhere():
         pytest.skip("root may write everywhere")
@@ -66,8 +66,8 @@ def install_distribution(
 
 @pytest.fixture
 def upgrade(tmp_path: Path) -> Callable[[str, str], None]:
-    """Install another release of a distribution, as the next process sees it:
-    ``upgrade(module, source)``."""
+    """Install another version of a distribution, which the next process sees: ``upgrade(module,
+    source)``."""
 
     def install(module: str, source: str) -> None:
         sys.modules.pop(module, None)
@@ -80,7 +80,7 @@ def upgrade(tmp_path: Path) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def until_the_end(tmp_path: Path) -> Iterator[str]:
-    """An expression that does not come back before the test is over."""
+    """An expression that does not return before the end of the test."""
     over = tmp_path / "the-test-is-over"
     yield f"__import__('tests.distributions').distributions.sleep_until({str(over)!r})"
     over.touch()
@@ -92,7 +92,7 @@ def until_the_end(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose database is made; copied, since making it takes a while."""
+    """A data directory with a database. It is a copy, because creating a database takes long."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):  # one of several processes of pytest-xdist
         shared = shared.parent
@@ -109,7 +109,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, empty_home: Path) -> Path:
-    """A data directory of this test's own, in which there is nothing yet."""
+    """An empty data directory for this test."""
     return shutil.copytree(empty_home, tmp_path / "home")
 
 
@@ -134,7 +134,7 @@ def postgresql(postgresql_server: Server) -> Iterator[str]:
 def postgresql_template(
     postgresql_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of a database on that server whose tables are made and empty."""
+    """The address of a database on that server with empty tables."""
     home = tmp_path_factory.mktemp("template") / "home"
     with postgresql_server.database() as address:
         environ = {"DEPLOYCORE_HOME": str(home), "DEPLOYCORE_DATABASE_URL": address}
@@ -145,21 +145,22 @@ def postgresql_template(
 
 @pytest.fixture
 def made_postgresql(postgresql_server: Server, postgresql_template: str) -> Iterator[str]:
-    """The address of a new database on that server with empty tables: a copy, as it is quick."""
+    """The address of a new database on that server with empty tables. It is a copy, which is
+    fast."""
     with postgresql_server.database(postgresql_template) as address:
         yield address
 
 
 @pytest.fixture
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a certificate for ``localhost`` that nobody signed, and its key."""
+    """A file with a self-signed certificate for ``localhost``, and its key."""
     directory = tmp_path_factory.mktemp("certificate")
     return write_certificate(directory / "certificate.pem", "localhost")
 
 
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """An OpenSSH server of this test process, with git behind it; see ``tests.ssh_server``."""
+    """An OpenSSH server of this test process, with git; see ``tests.ssh_server``."""
     reason = why_no_sshd()
     if reason:
         pytest.skip(f"no sshd: {reason}")

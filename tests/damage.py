@@ -1,4 +1,4 @@
-"""What may be wrong with a body of JSON: by hand, or as hypothesis finds it."""
+"""Changes that damage a JSON body, chosen by hand or by hypothesis."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=20,
 )
-"""What JSON can say."""
+"""A value that JSON can represent."""
 
 Path = Sequence[Any]
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[Path]:
-    """The keys that lead to each place in a body."""
+    """Yield the keys that lead to each place in a body."""
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else enumerate(value)
@@ -43,7 +43,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[Path]:
 
 
 def broken(body: Any, path: Path, value: Any) -> Any:
-    """A body with something else at one place."""
+    """Return a body with another value at one place."""
     body = copy.deepcopy(body)
     *way, last = path
     place = body

@@ -1,7 +1,8 @@
-"""Answers that are valid by an OpenAPI 3.0 description: whole, minimal, and with one thing less.
+"""Responses that are valid by an OpenAPI 3.0 description: complete, minimal, and with one field
+missing.
 
-For tests that hold a plugin to what the host promises, and not to what it usually answers. Own
-code, since the generators for JSON schemas do not know OpenAPI's ``nullable``.
+Tests use them to check a plugin against every response that the host's description allows. Existing
+generators for JSON schemas do not support OpenAPI's ``nullable``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 __all__ = ["Schemas"]
 
 DEEPEST = 5
-"""Objects within objects that are generated; deeper ones have their required properties alone."""
+"""The depth of nested objects that are generated. Deeper ones have only their required
+properties."""
 
 _TEXTS = {"uri": "https://example.com/x", "date-time": "2024-05-01T09:30:00+00:00"}
 
@@ -22,7 +24,7 @@ class Schemas:
 
     Args:
         description: The decoded document.
-        texts: A text for properties of a name, where any text would not be read.
+        texts: The text for properties with a name, if not any text would be valid.
     """
 
     def __init__(self, description: dict[str, Any], texts: dict[str, str]) -> None:
@@ -30,7 +32,8 @@ class Schemas:
         self._texts = texts
 
     def valid(self, name: str) -> Iterator[Any]:
-        """Valid answers of a schema: the whole one, the least one, and those between."""
+        """Yield valid responses for a schema: the complete one, the minimal one, and those
+        between."""
         schema = {"$ref": f"#/components/schemas/{name}"}
         whole = self._whole(schema, "", DEEPEST)
         yield whole
@@ -38,7 +41,7 @@ class Schemas:
         yield from self._lessened(schema, whole, DEEPEST)
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """A schema with references and ``allOf`` merged into it."""
+        """Return a schema with references and ``allOf`` merged into it."""
         if "$ref" in schema:
             return self._resolved(self._schemas[schema["$ref"].rpartition("/")[2]])
         merged: dict[str, Any] = {"properties": {}, "required": set()}
@@ -68,7 +71,7 @@ class Schemas:
         }
 
     def _lessened(self, schema: dict[str, Any], value: Any, depth: int) -> Iterator[Any]:
-        """The value without each of its optional parts in turn, and with null where that is
+        """Yield the value without each of its optional parts in turn, and with null if that is
         allowed."""
         found = self._resolved(schema)
         if isinstance(value, list):

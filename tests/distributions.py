@@ -1,4 +1,4 @@
-"""Distributions as pip would leave them, written to a directory for ``sys.path``."""
+"""Distributions in the form in which pip installs them, written to a directory for ``sys.path``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def write_distribution(
 
 
 def sleep_until(path: str) -> None:
-    """What a plugin that hangs does, in the tests' own process: it ends when the file is there, or
-    its directory, which is the test's, is gone."""
+    """Do what a plugin that hangs does, in the tests' own process.
+
+    It ends when the file exists, or when the test's directory is removed.
+    """
     while Path(path).parent.exists() and not Path(path).exists():
         time.sleep(0.01)

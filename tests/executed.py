@@ -1,8 +1,9 @@
-"""Tell which modules of deploycore a run of tests leaves out: ``pytest -p tests.executed …``.
+"""Report the modules of deploycore that a run of tests does not execute: ``pytest -p tests.executed
+…``.
 
 A module counts if it was imported and, where it has functions, one of them was called, in a process
-of the tests or in one that is forked for them (see ``tests.forked``). Alembic loads the migrations
-in its own way, so they are not looked at.
+of the tests or in one that is forked for them (see ``tests.forked``). Migrations are left out,
+because Alembic loads them in its own way.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PLACE = Path(os.environ[_VARIABLE])
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Load a module whose functions note that they were called."""
+    """Load a module whose functions record that they were called."""
 
     def get_code(self, fullname: str) -> Any:
         tree = ast.parse(self.get_data(self.path))
@@ -48,7 +49,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _is_declaration(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a function has a description and nothing to do, as a protocol's and a hook's has."""
+    """Whether a function has only a docstring, like that of a protocol or a hook."""
     return all(
         isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
         for each in function.body

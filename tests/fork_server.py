@@ -1,13 +1,13 @@
 """A process that has imported all of deploycore, and forks a child for each command.
 
-Most of what a short command takes is importing libraries. This process does that once. A request
-is one message of a Unix socket: a Python command line with its environment and directory, as JSON,
-and four descriptors. The first gets the child's number, and in the end its exit status; the others
-are the child's streams.
+A short command spends most of its time on imports. This process does them once. A request is one
+message of a Unix socket: a Python command line with its environment and directory, as JSON, and
+four descriptors. The first gets the child's number, and in the end its exit status; the others are
+the child's streams.
 
-A child is made to look like a process that has just begun: its own environment, directory, streams
-and import path, default signals, no other open file, and no module ``__main__`` but its own. It
-differs in that its modules are loaded, and in how it ends: objects are not taken apart one by one.
+A child looks like a process that has just started: its own environment, directory, streams and
+import path, default signals, no other open file, and no module ``__main__`` but its own. It differs
+in two ways: its modules are loaded, and at its end, objects are not freed one by one.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from typing import IO, Any, NoReturn
 __all__ = ["NUMBER", "serve"]
 
 NUMBER = struct.Struct("q")
-"""How the number of a child and its exit status are written."""
+"""The format of a child's number and its exit status."""
 
 _LONGEST = 1 << 20
 _DESCRIPTORS = 1 << 16
 
 
 def serve(requests: socket.socket) -> NoReturn:
-    """Fork a child for each request, until nobody can send one any more.
+    """Fork a child for each request, until no process can send one.
 
     Args:
         requests: The receiving end of a pair of ``SOCK_SEQPACKET`` sockets.
@@ -84,7 +84,7 @@ def serve(requests: socket.socket) -> NoReturn:
 
 
 def _report_ended(children: dict[int, int]) -> None:
-    """Tell of all children that have ended."""
+    """Report all children that have ended."""
     while children:
         child, status = os.waitpid(-1, os.WNOHANG)
         if child == 0:
@@ -112,7 +112,7 @@ def _become(request: dict[str, Any], streams: list[int], path: list[str]) -> NoR
 
 
 def _prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> None:
-    """Make this look like a process that has just begun."""
+    """Make this process look like one that has just started."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -138,7 +138,7 @@ def _prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> No
 
 
 def _open_streams(environment: dict[str, str]) -> None:
-    """Open the standard streams as Python does when it begins."""
+    """Open the standard streams as Python does at its start."""
     encoding, _, errors = environment.get("PYTHONIOENCODING", "").partition(":")
     names = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     locale = next(filter(None, names), "C")
@@ -163,7 +163,7 @@ def _open_streams(environment: dict[str, str]) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run a module or a program; the exit code that Python would end with."""
+    """Run a module or a program; return the exit code with which Python would end."""
     option, what, *rest = arguments
     code = 0
     try:
@@ -198,7 +198,7 @@ def _code_of(ending: SystemExit) -> int:
 
 
 def _flushed(code: int) -> int:
-    """Write what is left in the streams, as Python does in the end."""
+    """Flush the streams, as Python does at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:

@@ -1,8 +1,8 @@
-"""Python programs in processes of their own that begin with what was imported before.
+"""Python programs in separate processes, in which deploycore is already imported.
 
-They are forked from a process that has all of deploycore loaded; see ``tests.fork_server``. What is
-about the beginning or the end of a process itself, about imports or Python's own variables, is
-tested with a real one: ``tests.processes``.
+They are forked from a process that has all of deploycore loaded; see ``tests.fork_server``. Tests
+of the start or end of a process, of imports, and of Python's own variables use a real process:
+``tests.processes``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _ROOT = Path(__file__).parents[1]
 
 
 class ForkedProcess(Process):
-    """What ``Process([sys.executable, "-m", …])`` is, with all modules loaded when it begins.
+    """Like ``Process([sys.executable, "-m", …])``, but all modules are loaded when it starts.
 
-    It is forked from another process, so ``os.waitpid`` does not know it; its methods do. It takes
-    the options of ``Popen`` but those that make a child differ before it begins.
+    It is forked from another process, so ``os.waitpid`` cannot wait for it, but its methods can. It
+    accepts the options of ``Popen`` except those that change a child before it starts.
 
     Args:
         args: ``[sys.executable, "-m", MODULE, …]`` or ``[sys.executable, "-c", PROGRAM, …]``.
@@ -113,11 +113,11 @@ def run(
     given: str = "",
     timeout: float = 500,
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -m MODULE ARGUMENTS`` prints and ends with.
+    """Run ``python -m MODULE ARGUMENTS``; return its output and exit code.
 
     Args:
         environment: All of its variables.
-        given: What it can read.
+        given: Its standard input.
         timeout: Seconds.
 
     Raises:
@@ -146,7 +146,7 @@ _starting = threading.Lock()
 
 
 def _server() -> socket.socket:
-    """The socket of the server, which is started if need be, and ends with this process."""
+    """Return the socket of the server, which is started if necessary and ends with this process."""
     with _starting:
         return _started_server()
 

@@ -1,4 +1,4 @@
-"""Killing whatever takes part in automatic deployments, at random moments, while pushes go on."""
+"""Kill processes of automatic deployments at random moments, while pushes continue."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ VICTIMS: tuple[Victim, ...] = ("server", "worker", "PostgreSQL")
 
 
 class Kills:
-    """A server with a worker in it, a worker of its own, and a database, to be killed.
+    """A server with a worker, a separate worker, and a database, which are killed.
 
     Args:
-        database: The database's server; ``None`` where it is SQLite.
-        seed: What is chosen follows from it.
-        longest: Seconds between two kills, at most.
-        tell: Gets a line for each kill.
+        database: The database server; ``None`` for SQLite.
+        seed: The seed of the random choices.
+        longest: The maximum seconds between two kills.
+        tell: Called with a line for each kill.
 
     Attributes:
-        done: How often each was killed.
-        promises: What was answered to the webhooks.
-        settling: Seconds that it took after each round until all was settled.
+        done: The number of kills of each.
+        promises: The responses to the webhooks.
+        settling: Seconds after each round until everything was settled.
     """
 
     def __init__(
@@ -61,10 +61,11 @@ class Kills:
         self._worker = site.work("--threads", "2", lease=LEASE)
 
     def round(self, count: int) -> list[str]:
-        """Kill so often during one burst of pushes, and let what is left settle.
+        """Kill processes a number of times during one burst of pushes, then wait until everything
+        is settled.
 
         Returns:
-            What is not as it was promised.
+            The deviations from what was promised.
         """
         over = threading.Event()
         pushing = threading.Thread(target=self._push_until, args=(over,))
@@ -104,7 +105,8 @@ class Kills:
             self._worker = self._site.work("--threads", "2", lease=LEASE)
 
     def _victim(self) -> Victim:
-        """One after the other in any order, so that each has its turn however few there are."""
+        """Yield all of them in random order, so that each is chosen even if there are only a
+        few."""
         if not self._next:
             self._next = list(VICTIMS if self._database is not None else VICTIMS[:2])
             self._chance.shuffle(self._next)

@@ -1,4 +1,5 @@
-"""A company's network on loopback: a proxy, a TLS end before a server, and certificates."""
+"""A company's network on the loopback address: a proxy, TLS termination in front of a server, and
+certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Listening:
-    """Accepts connections on a port of its own, each in a thread, until it is stopped.
+    """Accepts connections on its own port, each in a thread, until it is stopped.
 
     Attributes:
         port: The port.
@@ -30,10 +31,10 @@ class Listening:
         self._accepting.start()
 
     def stop(self) -> None:
-        """Accept no more connections.
+        """Stop accepting connections.
 
-        Closing alone would not end a thread that accepts: its file descriptor may belong to the
-        next server by then, whose connections it would take.
+        Closing the socket would not end a thread that is accepting: its descriptor may then belong
+        to the next server, whose connections the thread would take.
         """
         with contextlib.suppress(OSError):  # it is stopped already
             self._listening.shutdown(socket.SHUT_RDWR)
@@ -55,8 +56,8 @@ class Proxy(Listening):
 
     Attributes:
         seen: The first line and the headers of each request.
-        demanded: ``user:password``, if any.
-        refusal: A whole answer that is given instead, if any.
+        demanded: The required ``user:password``, if any.
+        refusal: A complete response to send instead, if any.
     """
 
     def __init__(self):
@@ -115,15 +116,15 @@ def _pump(source, sink):
 
 
 class TlsEnd(Listening):
-    """Takes TLS connections to ``localhost`` and passes what they say on to a server without TLS.
+    """Accepts TLS connections to ``localhost`` and forwards their data to a server without TLS.
 
     Args:
-        port: The server's.
+        port: The port of the server.
         certificate: A PEM file with the certificate and its key.
         client_ca: A PEM file; clients must show a certificate of this CA.
 
     Attributes:
-        shown: The common name of each client's certificate; ``None`` where none was shown.
+        shown: The common name of each client's certificate; ``None`` if there was none.
     """
 
     def __init__(self, port: int, certificate: Path, *, client_ca: Path | None = None) -> None:
@@ -150,7 +151,7 @@ class TlsEnd(Listening):
 
 
 def write_certificate(path: Path, name: str) -> Path:
-    """A PEM file with a certificate for ``localhost`` that signed itself, and its key."""
+    """Write a PEM file with a self-signed certificate for ``localhost``, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)

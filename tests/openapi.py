@@ -1,25 +1,27 @@
-"""Holds what the Bitbucket sandbox says, and what it is asked, to Atlassian's description.
+"""Checks the requests and responses of the Bitbucket sandbox against Atlassian's API description.
 
-The sandbox is ours, and so could drift into a mock of our own wishes. Where the published
-OpenAPI description is at hand, every exchange of the test session is validated against it by
-openapi-core. It is not ours to ship; without it the check is off, and says so.
+The sandbox could deviate from the real host. If the published OpenAPI description is available,
+openapi-core validates every exchange of the test session against it. The description may not be
+distributed with deploycore; without it, the check is turned off and reports that.
 
-Where the description and the guide to the API part, this is done, and nothing else:
+The description and the guide to the API differ in some points. The check changes the description
+only in these ways:
 
-* It gives paths relative to ``https://api.bitbucket.org/2.0``, which the sandbox stands in for.
-* A path parameter ends at a slash, but branch names keep raw ones: they are encoded first.
-* ``pagelen``, ``page`` and ``fields`` work on every collection, and are declared nowhere.
-* With ``fields`` an answer lacks what is required of a whole one, and items that differed in
-  what was left out become equal: nothing is required then, and nothing has to be unique.
+* Its paths are relative to ``https://api.bitbucket.org/2.0``, which the sandbox replaces.
+* A path parameter ends at a slash, but branch names contain slashes: these are encoded first.
+* ``pagelen``, ``page`` and ``fields`` work on every collection, but are not declared.
+* With ``fields``, a response may lack required fields, and items that differ only in these become
+  equal. So nothing is required, and nothing has to be unique.
 * ``mainbranch`` is null for an empty repository, ``merge_commit`` and ``closed_by`` for an open
-  pull request, and the ``repository`` of its source once that is gone: declared as objects.
-* Of the refusals that all paths share few are listed: each path is given the error object for
-  all of 4XX.
-* The ``detail`` of an error is declared as text, and is an object where scopes lack.
-* An error may have ``fields``, as the guide says, which are not declared.
+  pull request, and the ``repository`` of its source after its deletion. They are declared as
+  objects.
+* Only a few of the common error responses are declared, so each path gets the error object for all
+  4XX statuses.
+* The ``detail`` of an error is declared as text, but is an object if scopes are missing.
+* An error may have ``fields``, according to the guide, but these are not declared.
 * The body of a request for a build status or a pull request is declared as an object with a
-  ``type``, which the description's own examples leave out: it is added.
-* Declared security is left out: credentials are what the sandbox itself judges.
+  ``type``, which the description's own examples do not have. The check adds it.
+* Declared security is removed, because the sandbox itself checks credentials.
 """
 
 from __future__ import annotations
@@ -52,12 +54,12 @@ BRANCH_PATH = "/refs/branches/"
 
 
 def find_description() -> Path | None:
-    """Where the description lies on this machine, ``None`` if it doesn't."""
+    """Return the path of the description on this machine; ``None`` if it is missing."""
     return path_of_description(VARIABLE, BESIDE_THE_REPOSITORY)
 
 
 def exemption(exchange: Exchange) -> str:
-    """Why the description has nothing to say about an exchange; empty if it has."""
+    """Return why the description does not apply to an exchange; empty if it applies."""
     if surface(exchange.request) in ("git", "oauth"):
         return "git's protocol is not part of the REST API"
     if exchange.answer.exemption:
@@ -69,7 +71,7 @@ def exemption(exchange: Exchange) -> str:
 
 
 class Description:
-    """The published description, made ready to validate against."""
+    """Return the published description, prepared for validation."""
 
     def __init__(self, path: Path) -> None:
         from openapi_core import Config, OpenAPI
@@ -83,7 +85,8 @@ class Description:
 
     @once_for_equal_exchanges
     def violation(self, exchange: Exchange) -> str:
-        """What is wrong with an exchange, in a line or more; empty if nothing is."""
+        """Describe what is wrong with an exchange, in one or more lines; empty if nothing is
+        wrong."""
         from openapi_core.exceptions import OpenAPIError
 
         if exemption(exchange):
@@ -142,7 +145,7 @@ def _path(path: str) -> str:
 
 
 def _as_described(value: Any) -> Any:
-    """An answer without the liberties that Bitbucket takes with its own description."""
+    """Return a response without Bitbucket's known deviations from its own description."""
     if isinstance(value, list):
         return [_as_described(item) for item in value]
     if not isinstance(value, dict):

@@ -1,20 +1,22 @@
-"""Holds what the sandbox of Bitbucket Data Center says, and what it is asked, to Atlassian's
+"""Checks the requests and responses of the sandbox of Bitbucket Data Center against Atlassian's API
 description, as ``tests.openapi`` does for Bitbucket Cloud.
 
-Where the description and Atlassian's guides and examples part, this is done, and nothing else:
+The description and Atlassian's guides and examples differ in some points. The check changes the
+description only in these ways:
 
-* It gives paths relative to ``http://{baseurl}/rest``, which the sandbox has below a context path.
+* Its paths are relative to ``http://{baseurl}/rest``, which the sandbox has below a context path.
 * It names the type ``application/json;charset=UTF-8`` or ``*/*`` where the type is JSON.
-* It marks as ``writeOnly`` what answers have, such as ``links``, and as ``readOnly`` what requests
-  may have, such as the repository of a pull request: the marks are left out.
-* Lists of webhooks take ``start`` and ``limit`` as all lists do, and are declared without.
-* ``UNDECLARED`` are the fields that examples of answers have, and that are declared nowhere. Others
-  that are not declared are refused, though the description does not say so.
-* The ``context`` of an error is declared as text, and is null where no field is at fault.
-* Refusals are listed for some statuses: each path is given the object with errors for all of 4XX.
-* The webhook of a request is declared as what an answer has; its secret is sent in
-  ``configuration``, which may hold anything.
-* Declared security is left out: credentials are what the sandbox itself judges.
+* It marks fields of responses, such as ``links``, as ``writeOnly``, and fields of requests, such as
+  the repository of a pull request, as ``readOnly``. These marks are removed.
+* Lists of webhooks accept ``start`` and ``limit`` like all lists, but these are not declared.
+* ``UNDECLARED`` has fields of the examples that are not declared. Other undeclared fields are
+  errors, although the description does not forbid them.
+* The ``context`` of an error is declared as text, but is null if the error is not about a field.
+* Error responses are declared for some statuses, so each path gets the error object for all 4XX
+statuses.
+* The webhook in a request is declared like that of a response. Its secret is sent in
+  ``configuration``, which may contain anything.
+* Declared security is removed, because the sandbox itself checks credentials.
 """
 
 from __future__ import annotations
@@ -51,23 +53,23 @@ UNDECLARED = {
     "latestChangeset": ("isDefault",),  # a branch
     "sslVerificationRequired": ("id", "createdDate", "updatedDate"),  # a webhook
 }
-"""From a field that only this kind of object has to those that are declared nowhere."""
+"""The undeclared fields of each kind of object, by a field that only this kind has."""
 
 
 def find_description() -> Path | None:
-    """Where the description lies on this machine, ``None`` if it doesn't."""
+    """Return the path of the description on this machine; ``None`` if it is missing."""
     return path_of_description(VARIABLE, BESIDE_THE_REPOSITORY)
 
 
 def exemption(exchange: Exchange) -> str:
-    """Why the description has nothing to say about an exchange; empty if it has."""
+    """Return why the description does not apply to an exchange; empty if it applies."""
     if is_git_request(exchange.request):
         return "git's protocol is not part of the REST API"
     return exchange.answer.exemption
 
 
 class Description:
-    """The published description, made ready to validate against."""
+    """Return the published description, prepared for validation."""
 
     def __init__(self, path: Path) -> None:
         from openapi_core import Config, OpenAPI
@@ -79,7 +81,8 @@ class Description:
 
     @once_for_equal_exchanges
     def violation(self, exchange: Exchange) -> str:
-        """What is wrong with an exchange, in a line or more; empty if nothing is."""
+        """Describe what is wrong with an exchange, in one or more lines; empty if nothing is
+        wrong."""
         from openapi_core.exceptions import OpenAPIError
 
         if exemption(exchange):
@@ -145,7 +148,7 @@ def _name_the_type(place: dict[str, Any] | None) -> None:
 
 
 def _close(value: Any) -> None:
-    """Let objects have the fields that are declared or known, and no others; and no marks."""
+    """Allow only declared or known fields in objects, and remove the marks."""
     for inner in value if isinstance(value, list) else ():
         _close(inner)
     if not isinstance(value, dict):

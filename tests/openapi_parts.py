@@ -1,4 +1,4 @@
-"""What holding a sandbox to a published description of an API takes, whichever host's it is."""
+"""Parts for checking a sandbox against a published API description, for all hosts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PORT = re.compile(rb"(?<=127\.0\.0\.1:)\d+")
 
 
 class Undescribed(Exception):
-    """Something that openapi-core lets pass, and the description does not have."""
+    """An undeclared part that openapi-core accepts."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer as openapi-core reads it."""
+    """A response in the form of openapi-core."""
 
     data: bytes
     status_code: int
@@ -51,11 +51,11 @@ def path_of_description(variable: str, beside_the_repository: str) -> Path | Non
 def check_parameters(
     paths: Mapping[str, Any], path: str, method: str, query: Mapping[str, str], general: set[str]
 ) -> None:
-    """openapi-core lets undeclared parameters pass, and typing mistakes with them.
+    """Check for undeclared parameters, such as misspelled ones, because openapi-core accepts them.
 
     Args:
-        paths: Those of the description.
-        path: The request's, as the description has it.
+        paths: The paths of the description.
+        path: The path of the request, in the form of the description.
         general: Parameters that every path takes.
     """
     template = next(known for known in paths if fits(path, known))
@@ -80,7 +80,7 @@ def fits(path: str, template: str) -> bool:
 
 
 def reasons(error: BaseException) -> Iterator[str]:
-    """What an error of openapi-core says, and what its cause found."""
+    """Return the text of an error of openapi-core, and that of its cause."""
     yield str(error) or type(error).__name__
     cause = error.__cause__
     yield from (reason.message for reason in getattr(cause, "schema_errors", ()))
@@ -89,8 +89,8 @@ def reasons(error: BaseException) -> Iterator[str]:
 def once_for_equal_exchanges(
     find: Callable[[Any, Exchange], str],
 ) -> Callable[[Any, Exchange], str]:
-    """Hold an exchange to a description once: sandboxes answer the same again and again, with
-    nothing different but the port."""
+    """Check an exchange only once, because sandboxes repeat the same exchanges, which differ only
+    in the port."""
 
     @wraps(find)
     def found(description: Any, exchange: Exchange) -> str:
@@ -107,7 +107,7 @@ def once_for_equal_exchanges(
 
 
 def _digest(exchange: Exchange) -> bytes:
-    """What a description can tell an exchange by: all of it but the port."""
+    """Return everything that identifies an exchange, without the port."""
     request, answer = exchange.request, exchange.answer
     headers = [sorted(each.headers.items()) for each in (request, answer)]
     body = answer.body if isinstance(answer.body, bytes) else b""

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, where its programs are installed: an own one, on its own port."""
+"""A PostgreSQL server for tests on its own port, if its programs are installed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SETTINGS = {
     "wal_level": "minimal",
 }
 _COPIES_FILES = 150_000
-"""The first version that has a choice; before, it always copied files."""
+"""The first version with this option. Earlier versions always copy files."""
 
 
 def why_not() -> str:
-    """Why there is no server to be had; empty where there is."""
+    """Return why no server is available; empty if there is one."""
     if _programs() is None:
         return "PostgreSQL's server is not installed"
     if importlib.util.find_spec("psycopg") is None:
@@ -47,10 +47,10 @@ def why_not() -> str:
 
 
 class Server:
-    """A running server; gives databases of their own.
+    """A running server, which creates databases for tests.
 
     Args:
-        directory: Holds its data, and is made by it.
+        directory: The directory for its data, which it creates.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -79,7 +79,7 @@ class Server:
         return self._directory / "data"
 
     def start(self) -> None:
-        """Start on what data there is, and wait until it takes connections."""
+        """Start with the existing data, and wait until it accepts connections."""
         arguments = [f"--{name}={value}" for name, value in _SETTINGS.items()]
         with open(self._directory / "log", "ab") as log:
             self._process = subprocess.Popen(
@@ -90,7 +90,7 @@ class Server:
         self._version = _wait_until_up(self.port)
 
     def stop(self) -> None:
-        """End it at once, whoever is connected."""
+        """Stop it at once, even if clients are connected."""
         self._process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
@@ -98,7 +98,8 @@ class Server:
         self._process.wait()
 
     def kill(self) -> None:
-        """Kill all of it: the first process, and those that it began, each in its own session."""
+        """Kill all of its processes: the first one, and those that it started, each in its own
+        session."""
         for process in (*_children(self._process.pid), self._process.pid):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -106,7 +107,7 @@ class Server:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Create a database and drop it afterwards; gives its address as SQLAlchemy reads it.
+        """Create a database and drop it afterwards; yield its URL for SQLAlchemy.
 
         Args:
             template: The address or name of the database to copy (default: an empty one).
@@ -130,7 +131,7 @@ class Server:
 
 @contextmanager
 def running_server() -> Iterator[Server]:
-    """A server that ends with the block, with whatever it holds."""
+    """Yield a server that ends with the block, together with its data."""
     directory = Path(tempfile.mkdtemp(prefix="deploycore-postgresql-"))
     try:
         server = Server(directory)
@@ -144,7 +145,7 @@ def running_server() -> Iterator[Server]:
 
 
 def _children(process: int) -> list[int]:
-    """The processes that one has begun; see proc(5)."""
+    """Return the processes that a process has started; see proc(5)."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -154,7 +155,7 @@ def _children(process: int) -> list[int]:
 
 
 def _programs() -> Path | None:
-    """Where the server's programs are: on the path, or where Debian has them."""
+    """Return the directory of the server's programs: on the PATH, or where Debian has them."""
     found = shutil.which("initdb")
     places = [Path(found).parent] if found else []
     places += map(Path, sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True))
@@ -175,7 +176,7 @@ def _free_port() -> int:
 
 
 def _wait_until_up(port: int) -> int:
-    """Wait for the server; its version."""
+    """Wait for the server; return its version."""
     import psycopg
 
     deadline = time.monotonic() + 30

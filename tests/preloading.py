@@ -62,7 +62,7 @@ def load_all() -> None:
 
 
 def _load_the_kit() -> None:
-    """Import the conformance kit as pytest does, with its assertions rewritten."""
+    """Import the conformance kit like pytest, with rewritten assertions."""
     from _pytest.assertion import install_importhook
     from _pytest.config import get_config
 
@@ -74,8 +74,8 @@ def _load_the_kit() -> None:
 
 
 def _complete_models() -> None:
-    """Build what validates each model: a model waits with it until it is first used, which would be
-    in each child."""
+    """Build the validators of all models. Otherwise, each child would build them when a model is
+    first used."""
     from pydantic import BaseModel
 
     models = BaseModel.__subclasses__()

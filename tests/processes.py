@@ -1,4 +1,4 @@
-"""Programs that run beside a test."""
+"""Programs that run during a test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Process(subprocess.Popen[Any]):
     """A ``subprocess.Popen`` whose ``with`` block kills the program if the block fails.
 
     ``Popen`` itself waits for the program to end, so that a failed assertion would wait for the
-    time-out of the test instead of failing at once.
+    test's timeout instead of failing at once.
     """
 
     def __exit__(self, kind: Any, error: Any, place: Any) -> None:
@@ -39,7 +39,7 @@ class Process(subprocess.Popen[Any]):
         super().__exit__(kind, error, place)
 
     def line(self) -> Any:
-        """The next line of its standard output.
+        """Return the next line of its standard output.
 
         Raises:
             AssertionError: It has ended, or closed its output.

@@ -1,4 +1,5 @@
-"""What each test needs again and would get alike: made once per test process.
+"""Objects that many tests need and that are always the same. They are created once for each test
+process.
 
 SQLAlchemy keeps the statements that it has compiled per engine, and each test opens databases of
 its own: compiling took a quarter of such a test. ``importlib.metadata`` reads the files of all
@@ -30,7 +31,7 @@ _read_name = PathDistribution.name.fget  # type: ignore[attr-defined]
 
 
 def keep_between_tests() -> None:
-    """Have engines share their dialect and compiled statements, and read a distribution once."""
+    """Let engines share their dialect and compiled statements, and read each distribution once."""
     # SQLAlchemy calls this with each new engine.
     DefaultDialect.engine_created = classmethod(_share)  # type: ignore[assignment,method-assign]
     PathDistribution.entry_points = property(_kept_entry_points)  # type: ignore[assignment]
@@ -38,10 +39,10 @@ def keep_between_tests() -> None:
 
 
 def _share(cls: type[Dialect], engine: Engine) -> None:
-    """Give an engine what former ones with the same options have compiled.
+    """Give an engine the statements that earlier ones with the same options have compiled.
 
-    An engine whose former ones have not connected yet keeps its own: a dialect learns from the
-    first connection what the database can do.
+    If the earlier engines have not connected yet, the engine keeps its own dialect, because a
+    dialect learns the database's features from the first connection.
     """
     options = _options_of(engine.dialect)
     dialect, compiled = _dialects.get(options, (engine.dialect, None))
@@ -52,7 +53,7 @@ def _share(cls: type[Dialect], engine: Engine) -> None:
 
 
 def _options_of(dialect: Dialect) -> Any:
-    """Everything in which new dialects may differ."""
+    """Return everything in which new dialects may differ."""
     simple = (bool, int, str, type(None), type, FunctionType, ModuleType)
     values = ((name, each) for name, each in vars(dialect).items() if isinstance(each, simple))
     return type(dialect), frozenset(values)

@@ -1,4 +1,5 @@
-"""What is sent to databases: through SQLAlchemy, and by the store's named statements."""
+"""Record the statements that are sent to databases, with SQLAlchemy or as named statements of the
+store."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ __all__ = ["sent_statements"]
 
 @contextmanager
 def sent_statements() -> Iterator[list[tuple[str, object]]]:
-    """The statements of a block, with their parameters."""
+    """Yield the statements of a block, with their parameters."""
     seen: list[tuple[str, object]] = []
 
     def note(connection, cursor, statement, parameters, context, many):

@@ -1,4 +1,4 @@
-"""Signs in to sandboxes as a person does, without the command line: for tests of plugins."""
+"""Sign-ins at sandboxes without the command line, for tests of plugins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["SignedIn", "TokenBox"]
 
 
 class TokenBox:
-    """A place for one token, as a vault and as a storage."""
+    """A store for one token, used as a vault and as a storage."""
 
     def __init__(self) -> None:
         self.token: Token | None = None
@@ -46,11 +46,11 @@ class TokenBox:
         return True
 
     def give_up_renewal(self, key: str) -> None:
-        """There is nobody else."""
+        """Return true, because there is no other process."""
 
 
 class SignedIn:
-    """Opens providers of one kind after a person has signed in; closes them in the end."""
+    """Opens providers of one kind after a person has signed in, and closes them at the end."""
 
     def __init__(self, kind: str) -> None:
         self._plugin = load_plugin(kind)

@@ -1,7 +1,7 @@
-"""OpenSSH's server on loopback with git behind it, and a proxy that breaks connections.
+"""OpenSSH's server on the loopback address with git, and a proxy that breaks connections.
 
-The server belongs to the user who runs the tests, and knows that user alone. See the fixture
-``sshd`` in ``tests/conftest.py``.
+The server runs as the user who runs the tests, and accepts only this user. See the fixture ``sshd``
+in ``tests/conftest.py``.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _has_place_of_root():
 
 
 def make_key(path, kind="ed25519", passphrase="", form="RFC4716"):
-    """Make a key pair with ``ssh-keygen``, in the OpenSSH format or PEM; the path of the private
-    one."""
+    """Create a key pair with ``ssh-keygen``, in the OpenSSH or PEM format; return the path of the
+    private key."""
     more = ["-b", "2048"] if kind == "rsa" else []
     more += ["-m", form]
     command = ["ssh-keygen", "-q", "-t", kind, *more, "-N", passphrase, "-C", "", "-f", str(path)]
@@ -91,8 +91,8 @@ class Sshd:
 
     Attributes:
         root: The directory whose repositories it serves.
-        port: Where it listens.
-        port_0: Another port, where it does not accept ``GIT_PROTOCOL``.
+        port: The port on which it listens.
+        port_0: Another port, on which it does not accept ``GIT_PROTOCOL``.
         user: The user that has to sign in.
         programs: A directory whose programs commands can use, such as ``git-lfs-authenticate``.
         authorized: The file with the public keys that may sign in; ``authorize`` adds to it.
@@ -123,12 +123,13 @@ class Sshd:
         raise AssertionError(f"sshd did not start: {self.log}")
 
     def authorize(self, key):
-        """Let a key sign in: the path of its private part, whose public one is beside it."""
+        """Authorize a key, by the path of its private part. The public part is in the same
+        directory."""
         with self.authorized.open("a") as file:
             file.write(Path(f"{key}.pub").read_text())
 
     def start(self):
-        """Start it, with another key after ``host_key`` was changed; whether it runs."""
+        """Start it, with another key if ``host_key`` was changed; return whether it runs."""
         configuration = self.directory / "sshd_config"
         values = {
             "port": self.port,
@@ -161,13 +162,13 @@ class Sshd:
         return False
 
     def stop(self):
-        """Stop it; connections that are open end by themselves."""
+        """Stop it. Open connections end by themselves."""
         self._process.terminate()
         self._process.wait()
 
     @property
     def log(self):
-        """What it logged."""
+        """Return its log."""
         return (self.directory / "log").read_text()
 
     @property
@@ -181,16 +182,16 @@ class Sshd:
         return f"ssh://{self.user}@127.0.0.1:{port or self.port}{self.root / path}"
 
     def credential(self, key=None, **more):
-        """What signs in: by default with ``key``, and only to this server."""
+        """Return a credential: by default with ``key``, and only for this server."""
         text = SecretStr(Path(key or self.key).read_text())
         return SshCredential(**{"private_key": text, "host_keys": self.host_keys, **more})
 
     def source(self, path, *, port=None, **more):
-        """A repository's URL and credential."""
+        """Return a repository's URL and credential."""
         return CloneUrl(url=self.url(path, port=port), credential=self.credential(**more))
 
     def git_environment(self, key=None):
-        """Variables with which a stock git client gets in."""
+        """Return variables with which a standard git client can sign in."""
         known = self.directory / "known_hosts"
         known.write_text("\n".join(self.host_keys) + "\n")
         command = f"ssh -F none -i {key or self.key} -o IdentitiesOnly=yes -o BatchMode=yes"
@@ -200,7 +201,7 @@ class Sshd:
 
 @functools.cache
 def _penalties():
-    """Newer servers make those wait who failed; not the tests."""
+    """Turn off the delay after a failed sign-in, which newer servers have."""
     option = "PerSourcePenalties no"
     command = [_program("sshd"), "-T", "-f", os.devnull, "-o", option.replace(" ", "=")]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -211,17 +212,17 @@ class Proxy:
     """Forwards connections to a port, and breaks them.
 
     Args:
-        to: The port.
-        cut_after: Close both sides once so many bytes came from the server.
-        silent_after: Forward no more after so many, and close nothing.
-        trickle: With ``silent_after``, still forward a byte at a time, with so many seconds
-            between.
-        times: How many connections are broken (default: all).
+        to: The port to forward to.
+        cut_after: Close both sides after this number of bytes from the server.
+        silent_after: Stop forwarding after this number of bytes, without closing the connection.
+        trickle: With ``silent_after``, continue to forward a byte at a time, with this number of
+            seconds between.
+        times: The number of connections to break (default: all).
 
     Attributes:
-        port: Where it listens.
-        passed: How many bytes came from the server, of the connection that had most.
-        connections: How many connections were made.
+        port: The port on which it listens.
+        passed: The number of bytes from the server, for the connection with the most bytes.
+        connections: The number of connections so far.
     """
 
     def __init__(self, to, *, cut_after=None, silent_after=None, trickle=None, times=sys.maxsize):
@@ -235,11 +236,11 @@ class Proxy:
         self._threads[0].start()
 
     def breaks(self, *, silent_after=None, trickle=None):
-        """Break connections that are made from now on, as the arguments of the class say."""
+        """Break new connections from now on, with the arguments of the class."""
         self._silent_after, self._trickle = silent_after, trickle
 
     def mend(self):
-        """Break no more connections that are made from now on."""
+        """Stop breaking new connections."""
         self.breaks()
 
     def _accept(self):
@@ -286,7 +287,7 @@ class Proxy:
             time.sleep(self._trickle)
 
     def close(self):
-        """End it, and all connections."""
+        """Stop it, and close all connections."""
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()  # closed under it, its port could be another server's
@@ -302,7 +303,7 @@ class Proxy:
 
 @contextmanager
 def proxy(to, **options):
-    """A proxy for a while."""
+    """Yield a proxy that is stopped at the end of the block."""
     running = Proxy(to, **options)
     try:
         yield running

@@ -1,4 +1,4 @@
-"""The arrows between modules, and what the core must not know."""
+"""The imports between modules, and names that the core must not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hints say of the installation: commands that work, pages that are there, an address."""
+"""Hints about the installation: commands that work, existing pages, and an address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every place that raises an error is on record with how it was provoked, and speaks plainly."""
+"""Every place that raises an error is listed with its test, and its message is in plain words."""
 
 from __future__ import annotations
 

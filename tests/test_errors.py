@@ -1,4 +1,4 @@
-"""The error tree: stable codes for machines, sentences for people."""
+"""The error classes: stable codes for programs, sentences for people."""
 
 from __future__ import annotations
 

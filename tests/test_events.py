@@ -1,4 +1,4 @@
-"""What proves that a git host sent a delivery."""
+"""Verification of signatures of deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forked process is to its parent, and in itself, what a real one is."""
+"""A forked process behaves like a real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Former module names work for one release, and warn."""
+"""Previous module names work for one release, with a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A mode with an SSH key and without an API: what it asks of git, and what it says is missing."""
+"""A mode with an SSH key and without an API: its git requests, and its errors about missing
+features."""
 
 from __future__ import annotations
 

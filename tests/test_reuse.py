@@ -1,4 +1,4 @@
-"""What is kept between tests is what each of them would get alone."""
+"""Shared objects are the same as those that a test would create alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Secrets at rest: sealed with one key, or referred to; never in the clear, never lost quietly."""
+"""Stored secrets are encrypted with one key, or stored as references. They are never plain text,
+and never lost without an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the environment may say, and what is refused of it."""
+"""Settings from the environment: accepted and rejected values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests/slow.txt lists exists, and is listed once."""
+"""Each entry of tests/slow.txt exists, and is listed once."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

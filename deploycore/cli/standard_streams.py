@@ -15,7 +15,7 @@ import signal
 import sys
 from contextlib import suppress
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -56,8 +56,8 @@ class _Output(io.FileIO):
 
     Attributes:
         lost: The error number of a failed write; 0 if everything was written.
-        is_left: Whether the reader is gone.
-        needs_reader: Whether to end the process, successfully, when the reader is gone.
+        is_left: Whether the reader has ended.
+        needs_reader: Whether to end the process, with success, when the reader has ended.
     """
 
     def __init__(self, number: int) -> None:
@@ -129,7 +129,7 @@ def reliable_output(number: int, *, like: TextIO | None) -> TextIO:
 
 
 def end_without_reader() -> None:
-    """From now on, end the process when the reader of standard output is gone.
+    """From now on, end the process when the reader of standard output has ended.
 
     For commands that only print, and can print for long.
     """
@@ -181,7 +181,8 @@ def interrupts_raise() -> None:
 def signals_to_end() -> tuple[signal.Signals, ...]:
     """Return the signals that ask a process to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-    SIGHUP means that the terminal is gone. If it is ignored, as with ``nohup``, it stays ignored.
+    SIGHUP means that the terminal was closed. If it is ignored, as with ``nohup``, it stays
+    ignored.
     """
     first = (signal.SIGINT, signal.SIGTERM)
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -39,7 +39,7 @@ _NOT_ALLOWED = (401, 403, 404)  # hosts hide what a credential cannot read
 
 
 class NamedProviders:
-    """Finds the sources of submodules. The providers are opened when the first one is asked for.
+    """Finds the sources of submodules. The providers are opened when the first source is needed.
 
     Args:
         names: The names of the providers, in the order in which they are tried.
@@ -140,7 +140,7 @@ def _repository_of(provider: Provider, url: str) -> RepositoryId | None:
     """The repository that a URL names at a provider's host; ``None`` if it names none."""
     from deploycore.provider.recognition import repository_by  # imports all plugins' metadata
 
-    # So that no part of the path is taken for a page of the host.
+    # So that no part of the path is treated as a page of the host.
     whole = url.rstrip("/").removesuffix(".git") + ".git"
     try:
         return read_repository(

@@ -1,6 +1,6 @@
 """The differences between two releases on disk: the files that a rollback would restore or remove.
 
-Files are compared by their content, up to limits, since a build may write the same file anew.
+Files are compared by their content, up to limits, since a build may write the same file again.
 """
 
 from __future__ import annotations

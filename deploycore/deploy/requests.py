@@ -22,10 +22,10 @@ class DeployRequest:
 
     Attributes:
         requested_by: The person or program that asked for it, for the history.
-        cause: Why it is asked for, for observers; a rollback's is always ``rollback``.
+        cause: Why it is requested, for observers. For a rollback, it is always ``rollback``.
         force: Whether to make a new release of a commit that is already live.
-        automatic: Whether no person asked for it. A commit that somebody rolled back from is
-            skipped then.
+        automatic: Whether it was not requested by a person. Then a commit that a person rolled back
+            from is skipped.
         reuse: How unchanged files are reused; ``None`` for what the application's definition says.
         wait: Whether to wait while another deployment of the application runs.
         claimed: Whether the caller holds the application's claim (``Store.claims``). Deployments

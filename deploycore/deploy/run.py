@@ -271,7 +271,7 @@ class Run:
         return live.state == "healthy" and self._releases.is_intact(has_files=bool(live.files))
 
     def _skip_withdrawn(self, commit: str) -> None:
-        """Skip a commit that somebody rolled back from, until a person deploys it."""
+        """Skip a commit that a person rolled back from, until a person deploys it."""
         history = self._store.deployments.commit_history(self._application.name, commit)
         if commit in withdrawn_commits(history):
             raise _Skipped(

@@ -3,8 +3,8 @@
 They use only names and the history. Nothing here reads the disk or the database, so each rule can
 be tested on its own.
 
-A commit is *withdrawn* when somebody rolled back from it, until somebody deploys it or rolls back
-to it. A withdrawn commit is never chosen automatically.
+A commit is *withdrawn* after a rollback from it, until it is deployed again or a rollback goes to
+it. A withdrawn commit is never chosen automatically.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Credentials:
             Whether there is another one to try.
 
         Raises:
-            DeploycoreError: Whatever asking for another one raised.
+            DeploycoreError: The request for another one failed.
         """
         if rejected is None or self._renew is None:
             return False

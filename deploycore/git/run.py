@@ -262,7 +262,8 @@ class _Run:
 
         Raises:
             NothingWatchedChanged: None has. What was fetched is kept, so that it is not fetched
-                again; if something is missing in it, the next export notices and fetches anew.
+                again; if something is missing in it, the next export detects that and fetches it
+                again.
         """
         watched = self._options.watched
         if watched is None:
@@ -413,7 +414,7 @@ class _Run:
     def _manifest(
         self, what: Submodule, cached: CachedRepository | None, form: str
     ) -> Manifest | None:
-        """Open the manifest of the former checkout, if there is one that can be used."""
+        """Open the manifest of the previous checkout, if there is one that can be used."""
         former = self._options.former
         if former is None or cached is None or what.depth:
             return None

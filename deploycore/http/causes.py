@@ -27,7 +27,7 @@ def failure_of(error: Exception) -> Failure:
             )
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
             return Failure("its name cannot be resolved", hint="Check the name and the network.")
-    # urllib3 derives a refused connection from a timeout, but it is none.
+    # In urllib3, the class of a refused connection is a subclass of a timeout.
     causes = [each for each in causes if type(each) is not urllib3.exceptions.NewConnectionError]
     for kinds, failure in _FAILURES:
         if any(isinstance(cause, kinds) for cause in causes):

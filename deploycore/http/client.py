@@ -486,7 +486,7 @@ class HttpClient:
         self, method: str, target: str, outcome: Answer | Failure, number: int, seconds: float
     ) -> None:
         if not logger.isEnabledFor(logging.DEBUG):
-            return  # masking takes longer than all else here
+            return  # masking takes longer than everything else here
         result = outcome.status if isinstance(outcome, Answer) else outcome.reason
         path = self._redactor.mask(path_of(target))
         logger.debug("%s %s: %s, %.0f ms, try %d", method, path, result, seconds * 1000, number)

@@ -22,7 +22,7 @@ included."""
 
 
 class _WatchedIO(io.RawIOBase):
-    """Reads from a socket as long as the data is wanted."""
+    """Reads from a socket as long as the data is needed."""
 
     def __init__(self, raw: io.RawIOBase, wire: Wire) -> None:
         self._raw = raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploycore.lazy import lazy_exports
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     from deploycore.installation.installation import Installation as Installation
     from deploycore.installation.installation import SecretReference as SecretReference

@@ -1,8 +1,8 @@
 """Remove an application and its webhook at the git host.
 
-A plan is shown to the user first. Then exactly this plan is carried out. The host is asked first,
-while the webhook's identifier is still stored. If the host does not remove the webhook, the
-application is removed anyway, and the result says what the user has to remove there.
+A plan is shown to the user first. Then exactly this plan is carried out. The request to the host
+comes first, while the webhook's identifier is still stored. If the host does not remove the
+webhook, the application is removed anyway, and the result says what the user has to remove there.
 """
 
 from __future__ import annotations

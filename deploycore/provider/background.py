@@ -200,7 +200,7 @@ def under_way(subject: str, hook: str, plugin: str = "") -> Iterator[None]:
 
 
 def calls_under_way() -> list[UnderWay]:
-    """Return all calls of plugin code that somebody waits for, the longest first."""
+    """Return all calls of plugin code that a thread waits for, the longest first."""
     left = {thread.ident for thread in _forget_ended()}
     found = [UnderWay(*entry) for ident, entry in list(running.items()) if ident not in left]
     return sorted(found, key=lambda call: call.since)

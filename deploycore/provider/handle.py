@@ -148,7 +148,7 @@ class Provider(OptionalListings, OptionalCalls):
     def list_repos(self, query: RepositoryQuery | None = None) -> Iterator[Repository]:
         """List the repositories that the credentials can read, lazily, in the host's order.
 
-        Each repository is returned once. The host is asked when the first item is needed.
+        Each repository is returned once. The first request is sent when the first item is needed.
 
         Raises:
             ProviderError, PluginError: As for ``authenticate``, also during the iteration.

@@ -89,7 +89,7 @@ def installed_kinds(only: Collection[str] | None = None) -> list[Kind]:
     What was found about a plugin is remembered, because it stays imported in this process.
 
     Args:
-        only: The kinds that are wanted (default: all).
+        only: The kinds to return (default: all).
     """
     installed = {
         kind: points

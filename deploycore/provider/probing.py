@@ -94,7 +94,7 @@ def _probe(points: list[EntryPoint]) -> int:
             if event["event"] == "done":
                 begun.remove(event["index"])
                 continue
-            if event["event"] == "late":  # this process would wait in vain too
+            if event["event"] == "late":  # this process would wait without success too
                 late = points[event["index"]]
                 refuse_import(late, endless_import(late, LISTED_SECONDS))
                 continue

@@ -37,7 +37,7 @@ def flow_of(config: ProviderConfig) -> SignIn | None:
     """Return how a person signs in to a provider; ``None`` if that is not needed.
 
     Raises:
-        PluginError: The plugin cannot tell.
+        PluginError: The plugin fails.
     """
     try:
         return config.sign_in

@@ -1,6 +1,6 @@
 """The servers that a person is signed in to: a file in the user's configuration directory.
 
-The file holds tokens, so only its owner can read it.
+The file contains tokens, so only its owner can read it.
 """
 
 from __future__ import annotations

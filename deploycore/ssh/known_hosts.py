@@ -167,7 +167,8 @@ def _is_hash_of(hashed: str, name: str) -> bool:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Whether a name has a pattern's form, in no more steps than both lengths multiplied."""
+    """Whether a name matches a pattern. The number of steps is at most the product of both
+    lengths."""
     at = begin = 0
     star = -1
     for_star = 0
@@ -177,7 +178,7 @@ def _matches(pattern: str, name: str) -> bool:
             begin += 1
         elif begin < len(pattern) and pattern[begin] in ("?", name[at]):
             at, begin = at + 1, begin + 1
-        elif star >= 0:  # the last * takes one character more
+        elif star >= 0:  # let the last * match one more character
             for_star += 1
             at, begin = for_star, star + 1
         else:

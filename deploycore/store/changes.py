@@ -70,7 +70,7 @@ class Looked:
 
 
 class Changes:
-    """Looks for changes. ``Store`` has an instance."""
+    """Finds changes. ``Store`` has an instance."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

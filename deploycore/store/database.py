@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Database", "chunks", "has_content"]
 
 _SILENT_SECONDS = 3.0
-"""Seconds after a server has not responded in time in which no other thread waits for it: many
-threads may be in a queue."""
+"""After a server has not responded in time, no other thread waits for it for this number of
+seconds. Otherwise, many threads in a queue would each wait for the whole time."""
 
 _VALUES_AT_ONCE = 1000
 

@@ -1,8 +1,8 @@
 """The tables as this version of the code uses them.
 
-A change here needs a migration in ``migrations/versions`` and its number in ``REVISION``;
-tests compare the three. Column names are the field names of the records. Listings have a copy of
-some statements, which ``python docs/statements.py`` makes anew.
+A change here needs a migration in ``migrations/versions`` and its number in ``REVISION``; tests
+compare the three. Column names are the field names of the records. Listings have a copy of some
+statements, which ``python docs/statements.py`` regenerates.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 If the delivery about a closed pull request is lost, its preview would stay. A preview ends only if
 the host confirms that its pull request is closed. A list may be incomplete: if a pull request is
-missing in it, the host is asked for this number. After an error or an unknown number, the preview
-stays.
+missing in it, this number is requested from the host. After an error or an unknown number, the
+preview stays.
 """
 
 from __future__ import annotations

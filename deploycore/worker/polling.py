@@ -214,8 +214,8 @@ class Poller:
     def _ask(self, definition: Application) -> str:
         """Return the commit that the ref of an application points to now.
 
-        If git does not find the repository under its name, it may be renamed. Then the host's API
-        is asked for its new name.
+        If git does not find the repository under its name, it may be renamed. Then its new name is
+        requested from the host's API.
         """
         with InterruptibleProvider(
             definition.provider,

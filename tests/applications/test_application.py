@@ -1,4 +1,4 @@
-"""Applications as people write them: short forms, defaults, and errors that name the place."""
+"""Definitions of applications: short forms, defaults, and errors that name the field."""
 
 from __future__ import annotations
 

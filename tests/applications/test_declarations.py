@@ -1,4 +1,4 @@
-"""Applications as a file: read, compared, written, and read again."""
+"""Files of applications: they are read, compared, written, and read again."""
 
 from __future__ import annotations
 

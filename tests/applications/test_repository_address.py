@@ -1,4 +1,4 @@
-"""Pasted addresses of repositories are understood, or refused without their secrets."""
+"""Pasted addresses of repositories are parsed, or rejected with an error without their secrets."""
 
 from __future__ import annotations
 

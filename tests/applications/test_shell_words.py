@@ -1,4 +1,4 @@
-"""Steps that seem to be meant for a shell are warned of, and others are not."""
+"""There is a warning for each step that seems to be meant for a shell, and for no other step."""
 
 from __future__ import annotations
 

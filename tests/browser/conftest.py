@@ -1,6 +1,7 @@
 """Chromium in front of a server that runs as people run it: ``deploycore serve``.
 
-A page that writes to the console, asks another address or fails on its own ends its test.
+A test fails if its page writes to the console, sends a request to another origin, or raises an
+error.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ _OPTIONS = [
 ]
 PASSWORD = "correct horse battery staple"
 PATIENCE = 60_000
-"""Milliseconds for what a page is to show: for what hangs, not for what is slow."""
+"""Milliseconds to wait for a page's content. The limit is for hangs, not for slow machines."""
 
 
 @pytest.fixture(scope="module")
 def chromium():
     """A Chromium for the tests of a module.
 
-    Not for longer: until Playwright ends, an event loop runs in this thread, and other tests could
-    start none.
+    It is closed after the module: while Playwright runs, an event loop runs in this thread, and
+    other tests could not start one.
     """
     playwright = pytest.importorskip("playwright.sync_api")
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
@@ -60,9 +61,9 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium):
-    """Opens a page of a browser of its own: ``visit(site)``, or ``visit(site, java_script=False)``.
+    """Opens a page in a new browser: ``visit(site)``, or ``visit(site, java_script=False)``.
 
-    ``may_fail`` lets the page tell of requests that failed, as when the server is away, and
+    ``may_fail`` allows the page to report failed requests, for example when the server is stopped.
     ``may_ask`` has the addresses of hosts that a link leads to.
     """
     contexts, problems = [], []
@@ -126,14 +127,14 @@ class Site:
         } | {"DEPLOYCORE_HOME": str(home)}
 
     def install(self, name: str, kind: str, source: str) -> None:
-        """Install a plugin where the server finds it."""
+        """Install a plugin for the server."""
         place = self.directory / "site"
         place.mkdir(exist_ok=True)
         write_distribution(place, name, kind, source)
         self._environment["PYTHONPATH"] = str(place)
 
     def start(self, *arguments: str) -> None:
-        """Start the server, at the former port if it ran before."""
+        """Start the server, on the previous port if it ran before."""
         port = str(urlsplit(self.url).port or 0) if self.url else "0"
         self.log = self.directory / "server.log"
         with self.log.open("ab") as log:
@@ -173,7 +174,7 @@ class Site:
         return next(each for each in self.sandbox.connections if each.settings["mode"] == mode)
 
     def add_provider(self, mode: str = "api-token") -> str:
-        """Add a provider by one of the sandbox's ways to sign in; gives its name."""
+        """Add a provider with one of the sandbox's ways to sign in; return its name."""
         connection = self.connection(mode)
         settings = dict(connection.settings)
         name = provider_name(connection)
@@ -186,7 +187,7 @@ class Site:
 
 @pytest.fixture
 def new_site(tmp_path, empty_home, demo_sandbox) -> Iterator[Site]:
-    """A site with a data directory in which nothing is, whose server is not started yet."""
+    """A site with an empty data directory, whose server is not started yet."""
     home = shutil.copytree(empty_home, tmp_path / "home")
     site = Site(tmp_path, home, demo_sandbox)
     yield site
@@ -195,7 +196,7 @@ def new_site(tmp_path, empty_home, demo_sandbox) -> Iterator[Site]:
 
 @pytest.fixture
 def site(new_site) -> Site:
-    """A site whose server runs, with nobody signed in. Its applications belong into its
+    """A site with a running server, without a signed-in user. Its applications belong in its
     directory."""
     new_site.start("--targets", str(new_site.directory))
     new_site.link = new_site.sign_in_link()
@@ -203,7 +204,7 @@ def site(new_site) -> Site:
 
 
 def sign_in(page, site) -> None:
-    """Sign in as the first administrator, by the one-time link."""
+    """Sign in as the first administrator, with the one-time link."""
     page.goto(site.link)
     name = page.get_by_label("Name")
     if name.count():

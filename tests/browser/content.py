@@ -1,4 +1,4 @@
-"""An installation with something on each page, some of which git hosts and committers wrote."""
+"""An installation with content for each page, including texts from git hosts and committers."""
 
 from __future__ import annotations
 

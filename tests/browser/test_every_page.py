@@ -1,4 +1,4 @@
-"""What holds for each page of the dashboard, whichever it is."""
+"""Rules for every page of the dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person does in the dashboard, from the first page to a release and back."""
+"""Tasks of a person in the dashboard, from the first page to a deployment and a rollback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes while a page is looked at."""
+"""Open pages update themselves."""
 
 from __future__ import annotations
 

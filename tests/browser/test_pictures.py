@@ -1,6 +1,6 @@
 """The pictures of the dashboard in the README and the documentation.
 
-To write them anew: ``DEPLOYCORE_WRITE_PICTURES=1 pytest tests/browser/test_pictures.py``.
+To write them again: ``DEPLOYCORE_WRITE_PICTURES=1 pytest tests/browser/test_pictures.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Connect hosts whose way in is not a pasted token, and hosts that a third party's plugin knows.
+"""Connect hosts that need more than a pasted token, and hosts of third-party plugins.
 
-All of these tests share a server: each adds a provider of its own.
+All of these tests share a server. Each test adds its own provider.
 """
 
 from __future__ import annotations

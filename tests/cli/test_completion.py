@@ -1,4 +1,4 @@
-"""What Tab offers, by the protocol that shells speak, in processes as shells start them."""
+"""Completions for Tab, in the shells' protocol and in processes as shells start them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo checks what its commands did: a demo that shows something wrong fails."""
+"""The demo checks the results of its commands, and fails if one is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provider fields on the command line: secrets by any way but the arguments."""
+"""Provider fields on the command line: secrets are accepted in every way except as arguments."""
 
 from __future__ import annotations
 

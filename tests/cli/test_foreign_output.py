@@ -1,4 +1,4 @@
-"""What plugins print reaches nobody who reads a command's JSON."""
+"""Output of plugins does not appear in a command's JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pinning the key of an SSH server: the option, and the question at the terminal."""
+"""Pinning the key of an SSH server: the option, and the prompt at the terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Commands import what they need, and help needs nearly nothing.
 
-Told by the names of modules, not by the time that it takes: see ``benchmarks/start_up.py``.
+The tests check the names of imported modules. ``benchmarks/start_up.py`` measures the time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What ``--limit`` and ``--timeout`` of ``deploycore clone`` change, and which hints name them."""
+"""The effects of ``--limit`` and ``--timeout`` of ``deploycore clone``, and the hints that name
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listings print the same, whichever way they read the database."""
+"""Listings have the same output for both ways to read the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches a terminal: never a control character of somebody else's."""
+"""Output at a terminal contains no control characters from hosts or plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ``deploycore serve`` hands on what it is told."""
+"""``deploycore serve`` passes its options on to the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deploycore --server URL COMMAND`` where no server answers."""
+"""``deploycore --server URL COMMAND`` if no server responds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of life to a service manager: sent while Python runs, and not while it is held."""
+"""Heartbeats to a service manager: they are sent while Python runs, and not while it is blocked."""
 
 from __future__ import annotations
 

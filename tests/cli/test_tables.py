@@ -1,4 +1,4 @@
-"""Tables at terminals of any width: what people copy is whole, and the rest is readable."""
+"""Tables at terminals of any width: values to copy are complete, and the rest is readable."""
 
 from __future__ import annotations
 

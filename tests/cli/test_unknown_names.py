@@ -1,4 +1,4 @@
-"""Commands about what an installation does not have."""
+"""Commands with names that do not exist."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.compatibility import HERE
 
 @pytest.fixture(scope="module")
 def older_plugin(tmp_path_factory):
-    """Install ``deploycore_quay`` as deploycore 0.1 knew it; gives its distribution's name."""
+    """Install ``deploycore_quay`` for deploycore 0.1; yield the name of its distribution."""
     site = tmp_path_factory.mktemp("site")
     metadata = site / "deploycore_quay-0.1.0.dist-info"
     metadata.mkdir()

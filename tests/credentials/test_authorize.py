@@ -1,4 +1,4 @@
-"""A person's authorization request: what the address holds, and which answers are accepted."""
+"""A person's authorization request: its address, and the responses that are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sign-in that a plugin's configuration asks for."""
+"""A sign-in that a plugin's configuration requires."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def publish(demo_sandbox):
-    """Pushes a commit to ``acme/site``; gives its hash. ``publish("two")``."""
+    """Returns a function that pushes a commit to ``acme/site`` and returns its hash:
+    ``publish("two")``."""
 
     def push(content: str = "one", branch: str = "main", **files: bytes) -> str:
         found = {"page": content.encode(), **files}
@@ -41,7 +42,8 @@ def provider(installation, demo_sandbox) -> str:
 
 @pytest.fixture
 def create(installation, provider, publish, target):
-    """Creates an application of ``acme/site``: ``create(keep=2)``; gives its name."""
+    """Returns a function that creates an application of ``acme/site`` and returns its name:
+    ``create(keep=2)``."""
     publish("one")
 
     def make(name: str = "site", **fields) -> str:

@@ -1,4 +1,4 @@
-"""Steps, shared paths and health checks: what works goes live, what does not is taken back."""
+"""Steps, shared paths and health checks: a release that works goes live, others are rolled back."""
 
 from __future__ import annotations
 

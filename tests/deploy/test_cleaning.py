@@ -1,4 +1,5 @@
-"""What can't be removed is told, counted and tried again; what deploycore did not make stays."""
+"""Files that cannot be removed are reported, counted and tried again; files that deploycore did not
+create stay."""
 
 from __future__ import annotations
 

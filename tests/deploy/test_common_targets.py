@@ -1,4 +1,4 @@
-"""Two applications never share a directory, by whichever paths they name it."""
+"""Two applications never share a directory, even under different paths."""
 
 from __future__ import annotations
 

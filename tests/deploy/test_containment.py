@@ -1,4 +1,4 @@
-"""A step that fails leaves no process behind, whatever group or session that has made itself."""
+"""A step that fails leaves no process behind, in any process group or session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One deployment through the Python API: its order, its record, and what a failure leaves."""
+"""One deployment through the Python API: the order of its work, its record, and the state after a
+failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A plugin that does not come back: its deployment can be stopped, and ends by itself."""
+"""A hook that does not return: its deployment can be stopped, and ends by itself after a time
+limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health checks: which answers are good, how long is tried, and that a try never hangs."""
+"""Health checks: accepted responses, time limits, and attempts that never hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A repository that was renamed is followed, another one that got its name is refused."""
+"""A renamed repository is still deployed; another repository with its old name is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins that watch deployments: told of everything, able to break nothing, one may object."""
+"""Observers of deployments get every event, cannot break anything, and can veto a deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A limit of git that is reached can be raised in the application, as its hint says."""
+"""A git limit that was exceeded can be raised in the application, as the hint says."""
 
 from __future__ import annotations
 

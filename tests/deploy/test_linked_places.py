@@ -1,4 +1,4 @@
-"""Targets, and directories of them, that are links to where there is room."""
+"""Targets, and their directories, that are links to another disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A deployment's log: complete lines, followed while they come, and no deployment's problem."""
+"""A deployment's log has complete lines, can be followed, and its failures do not affect the
+deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log of a server or a worker has of deployments: their start, and their end."""
+"""The log of a server or worker has the start and the end of each deployment."""
 
 from __future__ import annotations
 

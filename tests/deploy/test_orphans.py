@@ -1,4 +1,4 @@
-"""What a step began is ended by the next one who deploys, where its own process was killed."""
+"""If deploycore is killed during a step, the next deployment ends the step's processes."""
 
 from __future__ import annotations
 

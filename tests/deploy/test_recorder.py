@@ -1,4 +1,4 @@
-"""What a deployment tells of itself, free of secrets that are only known while it runs."""
+"""A deployment's messages contain no secrets, including those that become known while it runs."""
 
 from __future__ import annotations
 

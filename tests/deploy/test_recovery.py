@@ -1,4 +1,5 @@
-"""Deployments whose process has died are brought to their true end, targets to a good release."""
+"""After the process of a deployment has died, recovery records its end, and a working release is
+live."""
 
 from __future__ import annotations
 

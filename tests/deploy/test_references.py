@@ -1,4 +1,4 @@
-"""What is deployed: a branch, a tag, a commit; and when there is nothing to deploy."""
+"""Deployments of a branch, a tag or a commit, and the cases in which there is nothing to deploy."""
 
 from __future__ import annotations
 

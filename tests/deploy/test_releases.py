@@ -1,4 +1,5 @@
-"""The target directory: atomic switches, one deployment at a time, nobody else's files."""
+"""The target directory: atomic switches, one deployment at a time, and no changes to other
+files."""
 
 from __future__ import annotations
 

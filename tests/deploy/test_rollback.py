@@ -1,4 +1,4 @@
-"""Going back to a former release: one switch, no network, and only to what worked."""
+"""Rollbacks to a previous release: one switch, no network, and only to a release that worked."""
 
 from __future__ import annotations
 

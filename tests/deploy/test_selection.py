@@ -1,4 +1,4 @@
-"""Which releases stay and where a rollback goes, decided from the history alone."""
+"""The releases to keep, and the release to roll back to, depend only on the history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a repository has where shared paths belong: taken, replaced, or refused with its path."""
+"""Files of a repository at shared paths: they become the first content, are replaced, or cause an
+error."""
 
 from __future__ import annotations
 

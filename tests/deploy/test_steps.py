@@ -1,4 +1,4 @@
-"""Steps: what they are given, what is heard of them, how they end, and what they leave."""
+"""Steps: their environment, their output, their end, and the processes that they leave behind."""
 
 from __future__ import annotations
 

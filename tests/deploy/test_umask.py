@@ -1,4 +1,5 @@
-"""Whatever the umask is, nothing of ours can be written by others, nor private things be read."""
+"""With any umask, other users cannot write deploycore's files, and cannot read its private
+files."""
 
 from __future__ import annotations
 

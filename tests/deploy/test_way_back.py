@@ -1,4 +1,5 @@
-"""Deploying again destroys no way back: what is live is skipped, and copies are not counted."""
+"""Deploying again keeps the possible rollbacks: a live commit is skipped, and copies do not
+count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Removal reaches nothing outside its tree, removes all that can be removed, and tells the rest."""
+"""Removal changes nothing outside its tree, removes everything that can be removed, and reports the
+rest."""
 
 from __future__ import annotations
 

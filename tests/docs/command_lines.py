@@ -1,4 +1,4 @@
-"""Whether a command line could be run: held to the real commands, and run never."""
+"""Check a command line against the real commands, without running it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built site, and an installation for examples to talk to."""
+"""The built site, and an installation for the examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; once for all processes that share a test run."""
+    """The built site. It is built once for all processes of a test run."""
     if importlib.util.find_spec("sphinx") is None:
         pytest.skip("Sphinx is not installed: pip install 'deploycore[docs]'")
     shared = tmp_path_factory.getbasetemp()
@@ -40,13 +40,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def doctrees_of(site: Path) -> Path:
-    """The parsed pages that a site was made from."""
+    """The parsed pages of a site."""
     return site.parent / "doctrees"
 
 
 @pytest.fixture
 def prepared_installation(demo_sandbox, home, tmp_path, monkeypatch):
-    """What examples take for given: a provider ``work`` and an application ``shop``."""
+    """The installation that examples expect: a provider ``work`` and an application ``shop``."""
     monkeypatch.setenv("DEPLOYCORE_HOME", str(home))
     connection = demo_sandbox.connections[0]
     fields = connection.settings.items()
@@ -69,7 +69,7 @@ def prepared_installation(demo_sandbox, home, tmp_path, monkeypatch):
 
 @pytest.fixture
 def environment_of_commands(tmp_path) -> dict[str, str]:
-    """Where a shell finds this deploycore, and the prepared installation."""
+    """The environment in which a shell finds this deploycore and the prepared installation."""
     programs = Path(sys.executable).parent
     return {
         "PATH": f"{programs}:/usr/sbin:/usr/bin:/bin",

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what stands in them: examples, commands, addresses."""
+"""The pages of the documentation, with their examples, commands and addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example of the documentation is run, or held to what it is an example of."""
+"""Every example of the documentation is run, or compared with the original."""
 
 from __future__ import annotations
 

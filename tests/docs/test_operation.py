@@ -1,4 +1,4 @@
-"""The pages for operators are tried: what they say to type is typed, and the units are checked."""
+"""The commands in the pages for operators are run, and the service units are checked."""
 
 from __future__ import annotations
 

@@ -11,11 +11,12 @@ import typer.main
 from deploycore.cli import COMMANDS, overview
 from deploycore.cli.dispatch import application_of
 from docs.error_places import texts
-from tests.banned_words import BANNED, BANNED_IN_OUTPUT
+from tests.banned_words import BANNED, BANNED_IN_CODE, BANNED_IN_OUTPUT
 from tests.docs.pages import PAGES, ROOT, name_of
 
 # A literal in code marks is the product's own text or another program's.
 CODE = re.compile(r"```.*?```|`[^`\n]*`|<!---.*?-->|\]\([^)]*\)", re.DOTALL)
+COMMENT = re.compile(r"# .*$")
 # Benchmarks are for people who work on them.
 GUARDED = [page for page in PAGES if not name_of(page).startswith("benchmarks/")]
 TEXTS = [
@@ -62,6 +63,18 @@ def first_lines_of_docstrings(source: str) -> str:
     return "\n".join((ast.get_docstring(node) or "").partition("\n")[0] for node in documented)
 
 
+def docstrings_and_comments(source: str) -> str:
+    """The lines of a module that are docstrings or comments; all others are blank."""
+    shown: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            shown.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return "\n".join(
+        line if number in shown else COMMENT.search(line + "# ")[0]
+        for number, line in enumerate(source.splitlines(), 1)
+    )
+
+
 @pytest.mark.parametrize("page", TEXTS, ids=name_of)
 def test_pages_contain_no_banned_phrase(page):
     assert banned_turns(page.read_text()) == []
@@ -85,6 +98,31 @@ def test_messages_hints_and_log_lines_contain_no_banned_phrase():
     found = [(f"{file}:{line}", text) for file, line, text in texts()]
     assert len(found) > 1000
     assert turns_in_output(found) == []
+
+
+def test_docstrings_and_comments_contain_no_banned_phrase():
+    """One test of all modules, for the same reason. Released migrations do not change."""
+    modules = [
+        path
+        for pattern in ("deploycore/**/*.py", "plugins/*/deploycore_*/**/*.py")
+        for path in sorted(ROOT.glob(pattern))
+        if "migrations/versions" not in str(path)
+    ]
+    assert len(modules) > 500
+    texts_by_name = {name_of(path): path.read_text() for path in modules}
+    found = [
+        f"{name}, {turn}"
+        for name, text in texts_by_name.items()
+        if BANNED_IN_CODE.search(text)  # few modules have to be parsed
+        for turn in banned_turns(docstrings_and_comments(text), BANNED_IN_CODE)
+    ]
+    assert found == []
+
+
+def test_a_docstring_and_a_comment_are_searched_and_code_is_not():
+    source = 'x = "told of"  # told of\n\n\ndef f():\n    """The former one."""\n    y = "lest"\n'
+    turns = banned_turns(docstrings_and_comments(source), BANNED_IN_CODE)
+    assert [turn.partition(":")[0] for turn in turns] == ["line 1", "line 5"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An installation that is well, to be broken in one place; and what is found in it."""
+"""An installation without problems, which tests damage in one place, and the findings about it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SHOWN_NOWHERE = "made-up-secret-77aa0c1e"
 
 
 class Diagnosis:
-    """All that was found."""
+    """All findings."""
 
     def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings
 
     def of(self, subject: str, level: str | None = None) -> list[Finding]:
-        """What was found of a subject, by the beginning of its name."""
+        """Return the findings about a subject, by the start of its name."""
         return [
             each
             for each in self.findings
@@ -27,7 +27,7 @@ class Diagnosis:
         ]
 
     def only(self, level: str) -> Finding:
-        """The one finding of a level."""
+        """Return the only finding of a level."""
         (found,) = (each for each in self.findings if each.level == level)
         return found
 
@@ -50,7 +50,7 @@ def installation(settings):
 
 @pytest.fixture
 def look(settings):
-    """Look at the installation; every problem must come with a next step, and no secret."""
+    """Check the installation. Every problem must have a next step and contain no secret."""
 
     def run(*, given: Settings | None = None, offline: bool = True) -> Diagnosis:
         found = list(diagnose(lambda: given or settings, offline=offline))

@@ -1,4 +1,5 @@
-"""Each kind of fault really produced, and found; and what an installation says that is well."""
+"""Each kind of problem is produced and found, and an installation without problems gets no
+warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is found on the way to a git host, by hosts and plugins that really misbehave."""
+"""Findings about git hosts, with hosts and plugins that really fail."""
 
 from __future__ import annotations
 

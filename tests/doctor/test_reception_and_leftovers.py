@@ -1,5 +1,5 @@
-"""What ``doctor`` says of missed deliveries, renamed repositories, and what was left behind; and
-what a person sees and does about a repository that is not what it was."""
+"""``doctor`` reports missed deliveries, renamed repositories and leftover files; and the commands
+for a repository that was replaced."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Runs deploycore as a person does: processes of its own, a data directory, a sandbox.
+"""Runs deploycore like a person: in separate processes, with a data directory and a sandbox.
 
-After every test all that was printed or written is searched for the sandbox's secrets.
+After every test, everything that was printed or written is searched for the sandbox's secrets.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.forked import ForkedProcess
 
 
 class Shell:
-    """Runs ``deploycore`` commands and keeps what they print.
+    """Runs ``deploycore`` commands and keeps their output.
 
     Attributes:
-        made_up: A secret that is wrong, and must be found nowhere either.
+        made_up: A wrong secret, which must not appear in any output either.
     """
 
     made_up = "made-up-secret-5f2c81d0"
@@ -74,7 +74,7 @@ class Shell:
         return done.stdout
 
     def fail(self, *arguments: str, given: str = "", **environment: str) -> tuple[int, str]:
-        """The exit code and message of a command that must fail, with a next step."""
+        """Run a command that must fail with a next step; return its exit code and message."""
         done = self.run(*arguments, given=given, **environment)
         assert done.returncode not in (0, 1), (arguments, done.stdout, done.stderr)
         if done.returncode != 2:
@@ -85,13 +85,13 @@ class Shell:
         return json.loads(self.succeed(*arguments, "--json"))
 
     def stream(self, *arguments: str) -> list[dict]:
-        """What a command prints that streams: one JSON object a line."""
+        """Run a command that prints one JSON object per line; return these objects."""
         return list(map(json.loads, self.succeed(*arguments, "--json").splitlines()))
 
 
 @pytest.fixture
 def sandbox(demo_sandbox):
-    """The sandbox that the commands of a test talk to."""
+    """The sandbox that the commands of a test use."""
     return demo_sandbox
 
 
@@ -102,9 +102,9 @@ def no_home_yet():
 
 @pytest.fixture
 def shell(tmp_path: Path, sandbox, request, empty_home) -> Iterator[Shell]:
-    """A shell whose prints and files are searched for secrets when the test is over.
+    """A shell whose output and files are searched for secrets after the test.
 
-    Its database is copied, since making it takes a command most of its time.
+    Its database is a copy, because creating one takes most of a command's time.
     """
     shell = Shell(tmp_path)
     if "no_home_yet" not in request.fixturenames:
@@ -122,7 +122,7 @@ def shell(tmp_path: Path, sandbox, request, empty_home) -> Iterator[Shell]:
 
 
 def forms(secret: str) -> Iterator[bytes]:
-    """A secret as it travels: plain, percent-encoded, and in base64 behind a user name."""
+    """A secret in its usual forms: plain, percent-encoded, and in base64 after a username."""
     yield secret.encode()
     yield quote(secret, safe="").encode()
     for offset in range(3):
@@ -132,7 +132,7 @@ def forms(secret: str) -> Iterator[bytes]:
 
 @pytest.fixture
 def connect(shell, sandbox):
-    """Add a provider for one of the sandbox's connections; gives its name and connection."""
+    """Add a provider for one of the sandbox's connections; return its name and connection."""
 
     def add(mode: str = "api-token"):
         for connection in sandbox.connections:

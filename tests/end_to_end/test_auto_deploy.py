@@ -1,4 +1,4 @@
-"""The whole way: a stock ``git push`` to the host, a webhook, a release, and the host's pages."""
+"""From a ``git push`` to the host, through a webhook, to a release and the status at the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Everything that can be wrong: a typed error, one sentence, the next step, nothing written."""
+"""Each invalid input causes a typed error with one sentence and the next step, and nothing is
+written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a provider or an application is told before anything is stored."""
+"""Problems of a provider or an application are reported before anything is stored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""No secret leaves the process but for the git host: the system calls of a whole journey are read.
+"""Secrets are sent only to the git host: the system calls of all commands are checked.
 
-strace shows the data of each write with what its descriptor leads to, and the arguments and the
-environment of each program that is started.
+strace shows the data and the destination of each write, and the arguments and the environment of
+each program that is started.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deploy keys as a person makes them: a stock git client, a deployment and a crash prove them."""
+"""Deploy keys, tested with a standard git client, a deployment and a crash."""
 
 from __future__ import annotations
 

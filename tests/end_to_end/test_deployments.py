@@ -1,4 +1,4 @@
-"""Deployments from the shell: declared, deployed, looked into, stopped, and taken back."""
+"""Deployments with commands: declare, deploy, inspect, cancel and roll back."""
 
 from __future__ import annotations
 

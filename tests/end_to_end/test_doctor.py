@@ -1,4 +1,4 @@
-"""``deploycore doctor`` as a person calls it."""
+"""``deploycore doctor`` as a command."""
 
 from __future__ import annotations
 

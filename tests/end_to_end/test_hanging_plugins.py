@@ -1,4 +1,4 @@
-"""Plugins that never come back, installed for real: named, waited for in vain, and left."""
+"""Installed plugins whose calls never return: they are named, and abandoned after a time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way in each authentication mode, each step a command of its own."""
+"""All steps in each authentication mode, each with its own command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Each provider has a network of its own: certificates, a proxy and timeouts, for all it sends."""
+"""Each provider has its own network settings: certificates, a proxy and timeouts, for all of its
+requests."""
 
 from __future__ import annotations
 

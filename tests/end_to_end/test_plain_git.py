@@ -1,4 +1,4 @@
-"""Git servers without an API: polled over HTTP and SSH, and told of pushes by a signed request."""
+"""Git servers without an API: polling over HTTP and SSH, and signed requests about pushes."""
 
 from __future__ import annotations
 

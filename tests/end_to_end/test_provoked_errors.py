@@ -1,4 +1,4 @@
-"""Mistakes that a new user makes at the command line: the sentence names it, and the hint helps."""
+"""Mistakes of a new user at the command line: the message names the mistake, and the hint helps."""
 
 from __future__ import annotations
 

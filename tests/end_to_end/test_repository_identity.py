@@ -1,4 +1,5 @@
-"""Each host's identifier of a repository: the same wherever the host tells it."""
+"""Each host's identifier of a repository is the same in all of the host's responses and
+deliveries."""
 
 from __future__ import annotations
 

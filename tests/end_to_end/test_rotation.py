@@ -1,4 +1,4 @@
-"""Credentials are replaced while applications, history and running processes go on."""
+"""Credentials are replaced; applications, history and running processes continue."""
 
 from __future__ import annotations
 

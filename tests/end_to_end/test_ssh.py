@@ -1,4 +1,4 @@
-"""A provider that clones over SSH: its key and its host's key, as a person gives them."""
+"""A provider that clones over SSH, with its key and its host's key from the command line."""
 
 from __future__ import annotations
 

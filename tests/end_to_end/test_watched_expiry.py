@@ -1,4 +1,4 @@
-"""When credentials expire is told before and after, wherever a person looks."""
+"""The expiry of credentials is shown before and after it, in all commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers and repositories of the git tests, for those that break things on purpose."""
+"""The servers and repositories of the git tests, for tests that cause failures on purpose."""
 
 from __future__ import annotations
 

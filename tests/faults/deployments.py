@@ -1,4 +1,4 @@
-"""Deployments that are killed at a chosen point, each in a process of its own.
+"""Deployments that are killed at a chosen point, each in its own process.
 
 Run as ``-m tests.faults.deployments HOME`` by ``tests.forked``. For each line of standard input, a
 JSON object, a child is forked, which deploys (or rolls back) and counts what it does; at the wanted
@@ -39,7 +39,7 @@ class Killer:
     """Counts calls, and kills this process at one of them.
 
     Args:
-        at: At which, from 1; before the call is made, or after it.
+        at: The number of the call, from 1. The process is killed before or after it.
     """
 
     def __init__(self, at: int, *, after: bool) -> None:
@@ -69,7 +69,8 @@ class Killer:
 
 
 def _changes(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
-    """Whether a call changes the disk: not if it only reads, or writes to a pipe or a device."""
+    """Whether a call changes the disk. A call that only reads, or writes to a pipe or a device,
+    does not."""
     if name == "write":
         return stat.S_ISREG(os.fstat(arguments[0]).st_mode)
     if name != "open":
@@ -80,7 +81,7 @@ def _changes(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> 
 
 
 def perform(home: str, wanted: dict[str, Any]) -> int:
-    """Deploy, and die on the way if the point is reached; 0 if it was not."""
+    """Deploy, and die when the point is reached; return 0 if it was not reached."""
     from deploycore import DeploycoreError, Installation, Settings
     from deploycore.store.deployments import Deployments
 

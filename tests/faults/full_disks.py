@@ -1,4 +1,4 @@
-"""File systems of their own that are really full, which takes the right to mount."""
+"""Separate file systems that are really full. This requires permission to mount."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = 4096
 
 @contextmanager
 def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """Mount a ``tmpfs`` on a new directory; skip the test where that is not allowed.
+    """Mount a ``tmpfs`` on a new directory; skip the test if that is not allowed.
 
     Args:
         size: As ``mount`` takes it: ``"1m"``.
@@ -32,10 +32,10 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 
 @contextmanager
 def full(disk: Path, left: int) -> Iterator[None]:
-    """Leave so many bytes of a disk for a while.
+    """Fill a disk except for a number of bytes, until the end of the block.
 
     Args:
-        left: Rounded down to pages.
+        left: The number of bytes, rounded down to pages.
     """
     state = os.statvfs(disk)
     filler = disk / "filler"

@@ -1,4 +1,4 @@
-"""Deployments one of whose file-system calls is refused, each in a process of its own.
+"""Deployments in which one file-system call fails, each in its own process.
 
 Run as ``-m tests.faults.refusals HOME PLACE UID`` by ``tests.forked``. For each line of standard
 input, a JSON object, a child is forked that becomes another user, deploys, and has the n-th call
@@ -43,12 +43,12 @@ CALLS = (
 
 
 class Refuser:
-    """Counts calls that concern a place, and refuses one of them.
+    """Counts the calls about a path, and lets one of them fail.
 
     Args:
-        at: Which, from 1; 0 for none.
+        at: The number of the call, from 1; 0 for none.
         number: The ``errno``.
-        calls: Which functions of ``os`` are counted.
+        calls: The functions of ``os`` that are counted.
     """
 
     def __init__(self, place: str, at: int, number: int, calls: tuple[str, ...] = CALLS) -> None:
@@ -64,7 +64,7 @@ class Refuser:
             setattr(os, name, self._counted(function))
 
     def undo(self) -> None:
-        """Let calls alone from now on."""
+        """Let no further call fail."""
         for name, function in self._former.items():
             setattr(os, name, function)
 
@@ -95,7 +95,7 @@ class Refuser:
 
 
 def perform(home: str, place: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Deploy, roll back or recover with one call refused."""
+    """Deploy, roll back or recover while one call fails."""
     from deploycore import DeploycoreError, Installation, Settings
 
     refuser = Refuser(place, wanted.get("at", 0), wanted.get("number", 0))

@@ -1,7 +1,7 @@
-"""Each call of ``os`` and each statement of SQLite is refused in turn.
+"""Each call of ``os`` and each statement of SQLite fails in turn.
 
-Calls of ``os`` are refused as in ``refusals``. SQLite's are made in C, so each of its statements is
-refused instead, with the error that it gives for the same reason.
+Calls of ``os`` fail as in ``refusals``. SQLite makes its calls in C, so its statements fail
+instead, with the error that SQLite has for the same reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CALLS_MOST = 300
 
 @pytest.fixture
 def refuse(tmp_path, monkeypatch):
-    """Runs something with its n-th call or statement refused; gives the error and the count."""
+    """Runs a function whose n-th call or statement fails; returns the error and the count."""
     counting: list[Refuser] = []
 
     def judge() -> None:

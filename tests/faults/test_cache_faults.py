@@ -1,4 +1,5 @@
-"""A cache on a disk that fails, is full, is locked by others, or lost a part: never an error."""
+"""A cache on a disk that fails, is full, is locked by another process, or has lost a file never
+causes an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Each write that replaces a credential is refused in turn: the former or the new one works."""
+"""Each write that replaces a credential fails in turn: the previous or the new credential still
+works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks, clocks and databases that fail while something is deployed: nothing is lost by it."""
+"""Disks, clocks and databases that fail during a deployment: nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A deployment killed at every state and at every change of the disk loses nothing.
 
-After each kill ``recover`` is run, and then everything is looked at: what is live is a complete
-release that was proved to work, history is true, and nothing is locked or left over.
+After each kill, ``recover`` runs, and everything is checked: the live release is complete and was
+proved to work, the history is correct, and nothing is locked or left over.
 """
 
 from __future__ import annotations

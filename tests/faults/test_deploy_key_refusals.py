@@ -1,7 +1,7 @@
-"""Each step of making, replacing and removing a deploy key is refused in turn.
+"""Each step of creating, replacing and removing a deploy key fails in turn.
 
-Whatever is refused: a key that works stays in use, each key that the host has is listed, the
-error says what to do, and the private key is in no error, log, request or file.
+After each failure: a key that works stays in use, each key that the host has is listed, the error
+has the next step, and the private key is in no error, log, request or file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deploy keys and pinned host keys at hosts that say nothing, or a byte at a time."""
+"""Deploy keys and pinned host keys at hosts that do not respond, or send a byte at a time."""
 
 from __future__ import annotations
 

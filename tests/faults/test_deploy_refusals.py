@@ -1,7 +1,7 @@
-"""Each file-system call of activation, clean-up and pruning is refused in turn.
+"""Each file-system call of activation, cleaning and pruning fails in turn.
 
-Whatever is refused, and to a user who is not root: nothing outside the trees that are removed
-changes, the record is true, and what is live is readable by a third user.
+After each failure, for a user who is not root: nothing outside the removed trees has changed, the
+record is correct, and another user can read the live release.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A release that does not work is taken back, whatever fails meanwhile; nothing false is said."""
+"""A release that does not work is rolled back, whatever fails meanwhile, and all messages are
+correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Connections cut and processes killed at random moments: all of it is there, or nothing."""
+"""Connections are cut and processes are killed at random moments: the result is complete or
+absent."""
 
 from __future__ import annotations
 

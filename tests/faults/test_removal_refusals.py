@@ -1,7 +1,7 @@
-"""Each file-system call of a removal is refused in turn, with the errors that are usual.
+"""Each file-system call of a removal fails in turn, with the usual errors.
 
 Removal of an application with its history, and removal of a preview's directory: nothing outside
-changes, what is told is true, and the next try ends what was begun.
+changes, the messages are correct, and the next attempt completes the removal.
 """
 
 from __future__ import annotations

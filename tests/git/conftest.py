@@ -1,4 +1,5 @@
-"""Git servers on loopback: dulwich's, and stock git's behind nginx where they are installed."""
+"""Git servers on the loopback address: dulwich's, and git's own behind nginx if they are
+installed."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ http {{
 
 @pytest.fixture
 def settings():
-    """Limits as usual, without waits."""
+    """The usual limits, without waits."""
     return GitSettings(connect_timeout=2, read_timeout=5, total_timeout=30, retry_wait=0)
 
 
@@ -70,7 +71,7 @@ def other_server():
 
 @pytest.fixture
 def secure_server(certificate):
-    """A server with a certificate that nobody signed."""
+    """A server with a self-signed certificate."""
     running = Server(certificate=certificate)
     yield running
     running.stop()
@@ -78,7 +79,7 @@ def secure_server(certificate):
 
 @pytest.fixture
 def make(tmp_path_factory, server):
-    """Makes repositories: ``make("shop", {"a.txt": b"…"})``, served at once."""
+    """Creates repositories, which are served at once: ``make("shop", {"a.txt": b"…"})``."""
     made, served = [], tmp_path_factory.mktemp("served")
 
     def make_one(name="shop", files=None, on=server):
@@ -96,14 +97,14 @@ def make(tmp_path_factory, server):
 
 @pytest.fixture
 def target(tmp_path):
-    """A place whose parent holds nothing else."""
+    """A path in an empty directory."""
     (tmp_path / "place").mkdir()
     return tmp_path / "place" / "target"
 
 
 @pytest.fixture(scope="session")
 def stock_git():
-    """Runs git, with no configuration of the user's."""
+    """Runs git without the user's configuration."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     author = {

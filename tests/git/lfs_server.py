@@ -1,4 +1,4 @@
-"""Git LFS servers on loopback, and what a test wants them to do otherwise."""
+"""Git LFS servers on the loopback address, whose behavior tests can change."""
 
 from __future__ import annotations
 

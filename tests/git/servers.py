@@ -1,4 +1,5 @@
-"""Repositories written object by object, a server that tests interfere with, and small checks."""
+"""Repositories that are written object by object, a server whose behavior tests can change, and
+helper functions."""
 
 from __future__ import annotations
 

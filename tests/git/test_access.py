@@ -1,4 +1,4 @@
-"""Who gets what is in the cache: those alone to whom the host would give it now."""
+"""The cache is used only with credentials that the host accepts now."""
 
 from __future__ import annotations
 

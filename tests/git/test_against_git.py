@@ -1,4 +1,5 @@
-"""Any repository that git makes is written as git writes it, first and again."""
+"""Any repository that git creates is written as git writes it, at the first and at later
+exports."""
 
 from __future__ import annotations
 

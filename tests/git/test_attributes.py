@@ -1,4 +1,4 @@
-"""``.gitattributes``: what stock git makes of it, and no more."""
+"""``.gitattributes`` has the same effect as in git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache: what was fetched before is not fetched again, and never believed."""
+"""The cache: objects are not fetched twice, and are always verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clones: repositories that stock git goes on with, and that hold no secret."""
+"""Clones are repositories in which git can work, and contain no secrets."""
 
 from __future__ import annotations
 

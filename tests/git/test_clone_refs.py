@@ -1,4 +1,4 @@
-"""Clones of whatever a ref may be: stock git finds them as it would have made them."""
+"""Clones of all kinds of refs are in the state in which git would have created them."""
 
 from __future__ import annotations
 

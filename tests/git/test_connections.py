@@ -1,4 +1,5 @@
-"""Connections: what may end them, who may see what on them, and how much may be said on them."""
+"""Connections: their end, the addresses to which credentials are sent, and the limits on received
+data."""
 
 from __future__ import annotations
 

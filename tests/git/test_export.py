@@ -1,4 +1,4 @@
-"""Exports: the right files, of the right commit, whole or not at all."""
+"""Exports have the right files of the right commit, completely or not at all."""
 
 from __future__ import annotations
 

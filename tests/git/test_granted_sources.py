@@ -1,4 +1,5 @@
-"""Submodules at other origins with credentials of their own: which get one, and which do not."""
+"""Submodules at other origins with their own credentials: each credential is sent only to its
+origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers by hash: as a dictionary has them, however they are kept."""
+"""The table of hashes gives the same results as a dictionary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories of people who mean harm: nothing of them outside of the target, or nothing."""
+"""Malicious repositories write nothing outside the target, or nothing at all."""
 
 from __future__ import annotations
 

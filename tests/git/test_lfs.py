@@ -1,4 +1,4 @@
-"""Files in Git LFS: what is a pointer, what is asked, where credentials go, what is believed."""
+"""Files in Git LFS: pointers, requests, the destinations of credentials, and verification."""
 
 from __future__ import annotations
 

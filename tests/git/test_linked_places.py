@@ -1,4 +1,5 @@
-"""Links above a target are the operator's: followed once, and held fast to."""
+"""Links above a target belong to the operator. They are followed once, and later changes have no
+effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and links that are odd are written; refused is what git refuses, or what leads out."""
+"""Unusual names and links are written. Those that git rejects, or that lead out, are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers refuse, break and try, and that no credential goes astray meanwhile."""
+"""Errors, failures and attacks of servers, during which no credential is sent to another origin."""
 
 from __future__ import annotations
 

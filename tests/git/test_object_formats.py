@@ -1,4 +1,4 @@
-"""SHA-256 repositories, beyond what every stock server's test does with both formats."""
+"""SHA-256 repositories, in addition to the tests that run for both formats."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Commits and tags with headers that no git of today writes: only tree and parents matter.
+"""Commits and tags with headers that current git does not write: only the tree and the parents
+matter.
 
-What git does with each is tried where git is installed: what it clones is deployed, and what it
-refuses is refused.
+If git is installed, the results are compared: commits that git clones are deployed, and commits
+that it rejects are rejected.
 """
 
 from __future__ import annotations

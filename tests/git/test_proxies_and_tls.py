@@ -1,4 +1,4 @@
-"""The way to the server: proxies, certificates, and what is never sent unencrypted."""
+"""Proxies and certificates, and data that is never sent unencrypted."""
 
 from __future__ import annotations
 

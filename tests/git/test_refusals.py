@@ -1,4 +1,4 @@
-"""What git and LFS servers refuse is told as what it is, with a hint that helps."""
+"""Errors of git and LFS servers become the right errors, with helpful hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A credential that expires or is replaced during a fetch costs nothing."""
+"""A credential that expires or is replaced during a fetch does not interrupt the fetch."""
 
 from __future__ import annotations
 

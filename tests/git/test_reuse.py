@@ -1,4 +1,4 @@
-"""What is taken over from a former release: what was written there, as it was written."""
+"""Files that are reused from a previous release have the content that was written there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories over SSH: the same single pass, cache, limits and errors as over HTTPS."""
+"""Repositories over SSH: the same fetch, cache, limits and errors as over HTTPS."""
 
 from __future__ import annotations
 

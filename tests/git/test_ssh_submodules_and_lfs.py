@@ -1,4 +1,4 @@
-"""Submodules and Git LFS of repositories over SSH: what the key is used for, and what not."""
+"""Submodules and Git LFS of repositories over SSH, and the servers that the key is used for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A repository that stock ``git-lfs`` has made and pushed over SSH is checked out as it does."""
+"""A repository that ``git-lfs`` has created and pushed over SSH is checked out as ``git-lfs``
+does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Against ``git http-backend`` behind nginx, in protocol version 2, and beside stock git."""
+"""Exports from ``git http-backend`` behind nginx, in protocol version 2, compared with git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submodules: the right commit from the right place, and the credential for nobody else."""
+"""Submodules: the right commit from the right URL, and credentials only for the right origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole or not at all: whatever fails at whatever moment, and however the process ends."""
+"""The target is complete or absent, whatever fails, and however the process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watched paths: which patterns match them, at what cost, and when an export asks for them."""
+"""Watched paths: the patterns that match, the cost of matching, and their effect on an export."""
 
 from __future__ import annotations
 

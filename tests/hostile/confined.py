@@ -1,10 +1,9 @@
-"""One export in a process of its own, which may take so much memory and processor time and no more.
+"""One export in its own process, with limits of memory and processor time.
 
-Bombs are tried here: a process that swells can be measured and ends alone. Run as
-``python -m tests.hostile.confined``, with a JSON object on standard input: ``url``, ``target``,
-``submodules`` and ``settings``. Writes one to standard output: ``error`` (the class's name, or
-``None``), ``message``, ``seconds`` (of CPU time) and ``peak`` (resident
-bytes).
+Repositories that need much memory are tested here, because a separate process can be measured and
+killed. Run as ``python -m tests.hostile.confined``, with a JSON object on standard input: ``url``,
+``target``, ``submodules`` and ``settings``. Writes one to standard output: ``error`` (the class's
+name, or ``None``), ``message``, ``seconds`` (of CPU time) and ``peak`` (resident bytes).
 """
 
 from __future__ import annotations

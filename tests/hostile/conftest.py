@@ -1,4 +1,4 @@
-"""What all of the hostile corpus shares: a fake server, and the checks after each attempt."""
+"""Fixtures of the hostile tests: a fake server, and the checks after each attempt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def settings():
-    """Limits as usual, without waits and second tries."""
+    """The usual limits, without waits and retries."""
     return GitSettings(connect_timeout=2, read_timeout=5, total_timeout=30, retries=0, retry_wait=0)
 
 
@@ -47,13 +47,13 @@ def other_hostile():
 
 @pytest.fixture
 def script(hostile):
-    """What the hostile server answers."""
+    """The response of the hostile server."""
     return hostile.script
 
 
 @pytest.fixture
 def target(tmp_path, monkeypatch):
-    """A place whose parent holds nothing else; beside it things that must stay as they are."""
+    """A path in an empty directory, next to files that must not change."""
     (tmp_path / "place").mkdir()
     beside = tmp_path / "beside"
     beside.mkdir()
@@ -64,7 +64,7 @@ def target(tmp_path, monkeypatch):
 
 @pytest.fixture
 def outside(tmp_path):
-    """All that is on disk and no business of the export."""
+    """All files on the disk that the export must not change."""
 
     def look():
         return {
@@ -78,9 +78,9 @@ def outside(tmp_path):
 
 @pytest.fixture
 def attempt(hostile, target, settings, outside):
-    """Exports, and holds whatever comes of it to what is promised for all hostile input.
+    """Exports, and checks the result against the promises for all hostile input.
 
-    Returns what is on disk then, or the typed error. ``attempt(url, max_files=5)``.
+    Returns the files on the disk, or the typed error. ``attempt(url, max_files=5)``.
     """
 
     def run(
@@ -120,7 +120,7 @@ def attempt(hostile, target, settings, outside):
 
 @pytest.fixture
 def refused(attempt):
-    """Exports what must be refused with this kind of error, and returns the error."""
+    """Exports a repository that must cause this type of error, and returns the error."""
 
     def run(kind, *arguments, **options):
         outcome = attempt(*arguments, **options)
@@ -160,7 +160,8 @@ def confined(hostile, target, settings, outside):
 
 
 def assert_fit_for_people(error):
-    """A message is bounded and holds no control characters, whoever wrote parts of it."""
+    """A message is limited in length and contains no control characters, even if it quotes a
+    server."""
     assert error.message.isprintable()
     assert len(error.message) < 1500
     assert error.hint.isprintable()
@@ -171,7 +172,7 @@ def assert_fit_for_people(error):
 
 @pytest.fixture
 def upload_pack(sshd):
-    """What the server runs in place of git: ``upload_pack("echo …")``, in a shell."""
+    """The program that the server runs instead of git: ``upload_pack("echo …")``, in a shell."""
     program = sshd.programs / "git-upload-pack"
 
     def give(script):

@@ -1,4 +1,4 @@
-"""Packs and trees changed at random and exported, for as long as one likes.
+"""Packs and trees are changed at random and exported, for any time.
 
 Run as ``python -m tests.hostile.fuzz --seconds 600 [--seed N]``. Each case depends on the seed and
 its own number alone, so ``--seed N --only NUMBER`` repeats one. What is held: the outcome is

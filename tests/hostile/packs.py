@@ -1,7 +1,7 @@
-"""Packs and objects made byte by byte, exactly as told, however wrong that is.
+"""Packs and objects that are created byte by byte, valid or not.
 
-No library makes a pack whose sizes lie or whose deltas go in circles, so this does. Nothing
-here checks anything.
+Libraries cannot create packs with wrong sizes or with deltas in circles, so this module does. It
+checks nothing.
 
 Format: https://git-scm.com/docs/gitformat-pack
 """

@@ -1,4 +1,4 @@
-"""A git server that answers what it is told to, byte by byte, in protocol version 2 or 0.
+"""A git server that sends the given responses byte by byte, in protocol version 2 or 0.
 
 It holds no repository: refs and a pack are given, and any of the three answers (what the
 server can do, its refs, the pack) can be replaced. The protocol is the one that is asked for.

@@ -1,4 +1,4 @@
-"""An SSH server of which the protocol is right, and the intentions are not."""
+"""A malicious SSH server that follows the protocol."""
 
 from __future__ import annotations
 

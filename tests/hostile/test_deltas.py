@@ -1,4 +1,4 @@
-"""Deltas that are made to be expensive, or are only large: each is read once, and rightly."""
+"""Deltas that are expensive or large: each is read once, with the right result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Names that are one on a file system that folds them: an error, and never the wrong file.
+"""Names that are the same on a file system that ignores case cause an error, and never the wrong
+file.
 
 Few machines that run the tests have such a file system, so the calls that make files fold case
 and Unicode's forms here, as HFS+ and NTFS do.

@@ -1,4 +1,5 @@
-"""A few seconds of the fuzzer, the same ones each time; who has an hour runs it by itself."""
+"""A few seconds of the fuzzer, with the same seed each time. Run the fuzzer alone for longer
+tests."""
 
 from __future__ import annotations
 

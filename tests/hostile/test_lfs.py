@@ -1,4 +1,4 @@
-"""Git LFS in the hands of somebody who means harm: pointers, and the server that answers them."""
+"""Malicious pointers of Git LFS, and malicious LFS servers."""
 
 from __future__ import annotations
 

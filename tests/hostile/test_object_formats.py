@@ -1,4 +1,4 @@
-"""Object formats that lie: hashes of the wrong length, wrong hashes, formats nobody knows."""
+"""Wrong object formats: hashes of the wrong length, wrong hashes and unknown formats."""
 
 from __future__ import annotations
 

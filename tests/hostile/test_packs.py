@@ -1,4 +1,4 @@
-"""Packs of servers that lie: no wrong content, no swelling, no endless work."""
+"""Packs of malicious servers: no wrong content, limited memory, and limited work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hostile packs and repositories over SSH: refused there as they are over HTTP."""
+"""The malicious packs and repositories over SSH: they are rejected as over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DISCOVERED = replace(ASKED, method="GET")
 def attempt(sshd, upload_pack, tmp_path, target, settings):
     """Exports from an SSH server that sends a script's answers one after another, unasked.
 
-    Returns what is on disk then, or the typed error.
+    Returns the files on the disk, or the typed error.
     """
     said = tmp_path / "said"
     upload_pack(f"cat {said}; exec > /dev/null; cat")

@@ -1,4 +1,4 @@
-"""Trees that are made to fill memory, and names and links that are made to get through."""
+"""Trees that could fill memory, and names and links that try to bypass the checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that mean harm: a typed error in bounded time, or a checkout as it should be."""
+"""Malicious servers: a typed error in limited time, or a correct checkout."""
 
 from __future__ import annotations
 

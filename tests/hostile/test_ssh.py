@@ -1,4 +1,5 @@
-"""SSH servers that attack, connections that break, and what of the user's own SSH is never used."""
+"""Malicious SSH servers, connections that break, and the user's own SSH settings, which are never
+used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SSH servers that keep to the protocol and wear the client out: each attempt ends, and soon."""
+"""SSH servers that follow the protocol and try to keep the client busy: each attempt ends soon."""
 
 from __future__ import annotations
 

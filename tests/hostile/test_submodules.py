@@ -1,4 +1,4 @@
-"""Submodules by somebody who means harm: addresses that this machine alone can reach."""
+"""Malicious submodules: addresses that only this machine can reach."""
 
 from __future__ import annotations
 

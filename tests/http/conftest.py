@@ -1,4 +1,4 @@
-"""Loopback servers that misbehave, and clients whose waiting is written down, not done."""
+"""Loopback servers that fail, and clients whose waits are recorded instead of done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Reply = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Does what the server's ``reply`` says, and writes down what it was asked."""
+    """Responds with the server's ``reply``, and records the requests."""
 
     protocol_version = "HTTP/1.1"
 
@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.connections += 1
 
     def send(self, body: bytes, status: int = 200, **headers: str) -> None:
-        """A whole answer."""
+        """Return a complete response."""
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
@@ -44,11 +44,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
-    """A server on loopback."""
+    """A server on the loopback address."""
 
     daemon_threads = True
     block_on_close = False
@@ -64,12 +64,12 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are what is tested."""
+        """Ignore clients that close the connection, which the tests do."""
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Reply], Server]]:
-    """Start servers; each is given what it does with a request."""
+    """Starts servers, each with a function that handles a request."""
     servers: list[socketserver.BaseServer] = []
 
     def start(reply: Reply) -> Server:
@@ -86,13 +86,13 @@ def serve() -> Iterator[Callable[[Reply], Server]]:
 
 @pytest.fixture
 def waited() -> list[float]:
-    """The seconds that clients wanted to wait."""
+    """The seconds for which clients would have waited."""
     return []
 
 
 @pytest.fixture
 def client(waited: list[float]) -> Iterator[Callable[..., HttpClient]]:
-    """Make clients that do not really wait: ``client(base_url, auth=…, retries=…)``."""
+    """Creates clients that do not really wait: ``client(base_url, auth=…, retries=…)``."""
     made: list[HttpClient] = []
 
     def make(base_url: str, *, auth: object = None, **settings: object) -> HttpClient:
@@ -115,5 +115,5 @@ def client(waited: list[float]) -> Iterator[Callable[..., HttpClient]]:
 
 @pytest.fixture
 def secret() -> str:
-    """What must appear nowhere."""
+    """A secret that must not appear anywhere."""
     return SECRET

@@ -1,4 +1,4 @@
-"""What answers mean: statuses, retries, rate limits, bodies that are no JSON."""
+"""The meaning of responses: statuses, retries, rate limits, and bodies that are not JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The total time of a request holds, whatever a server, a proxy or a resolver does."""
+"""The total time of a request is limited, whatever a server, a proxy or a resolver does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers as models: what is not as described is named by its place, never by its value."""
+"""Responses as models: errors name the place of an invalid value, but not the value."""
 
 from __future__ import annotations
 

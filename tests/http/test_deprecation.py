@@ -1,4 +1,4 @@
-"""Endpoints that a host calls deprecated are logged once a day, and shown by ``doctor``."""
+"""Endpoints that a host reports as deprecated are logged once a day, and shown by ``doctor``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A listing survives items that cannot be read, on every host: skipped, counted and told once."""
+"""Invalid items of a listing are skipped, counted and reported once, for every host."""
 
 from __future__ import annotations
 

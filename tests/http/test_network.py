@@ -1,4 +1,5 @@
-"""On real sockets: connections, cuts, drips, bombs, redirects, and where credentials go."""
+"""Tests on real sockets: connections, interruptions, slow and large responses, redirects, and the
+destinations of credentials."""
 
 from __future__ import annotations
 
@@ -396,7 +397,7 @@ def tls(certificate):
             self.wfile.write(OK)
 
         def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

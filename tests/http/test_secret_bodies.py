@@ -1,4 +1,4 @@
-"""Secrets in bodies: sent as they are, and masked in all that is said of the request."""
+"""Secrets in bodies are sent unchanged, and masked in all messages about the request."""
 
 from __future__ import annotations
 

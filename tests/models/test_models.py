@@ -1,4 +1,4 @@
-"""The contract's nouns: closed, frozen, and silent about secrets."""
+"""The models of the contract: they reject unknown fields, are frozen, and do not show secrets."""
 
 from __future__ import annotations
 

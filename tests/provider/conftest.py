@@ -1,4 +1,4 @@
-"""What the contract is tested with: plugins that are installed for one test."""
+"""Plugins that are installed for one test of the contract."""
 
 from __future__ import annotations
 

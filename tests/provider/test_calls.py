@@ -1,4 +1,4 @@
-"""Calls that may hang: what passes through, and what becomes of those that are left behind."""
+"""Calls that may hang: their results and errors, and the calls that were abandoned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plugin without an API gets: refs by git, and the errors of a git host."""
+"""A plugin without an API reads refs with git, and gets the errors of a git host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boundary to plugins: one is reached, and whatever it does wrong is named."""
+"""The boundary to plugins: a call reaches one plugin, and its faults are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is found among installed distributions, and what is refused, by name and reason."""
+"""Plugins that are found among installed distributions, and plugins that are rejected with a
+reason."""
 
 from __future__ import annotations
 

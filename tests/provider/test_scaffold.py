@@ -1,4 +1,4 @@
-"""``deploycore plugin new``: names are replaced everywhere, and nothing is half-written."""
+"""``deploycore plugin new``: names are replaced everywhere, and nothing is written incompletely."""
 
 from __future__ import annotations
 

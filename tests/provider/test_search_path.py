@@ -1,4 +1,4 @@
-"""Entry points are found anew where, and only where, the path of modules has changed."""
+"""Entry points are searched again only if the module search path has changed."""
 
 from __future__ import annotations
 

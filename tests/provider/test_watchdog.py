@@ -1,4 +1,4 @@
-"""The shell that ends a process whose interpreter is held by a plugin's import."""
+"""The shell that ends a process whose interpreter is blocked by a plugin's import."""
 
 from __future__ import annotations
 

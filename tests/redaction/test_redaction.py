@@ -1,4 +1,4 @@
-"""Known secrets are masked in every form in which they travel, wherever a stream is cut."""
+"""Known secrets are masked in every known form, wherever a stream is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the tokens of servers are kept, and what errors of servers become."""
+"""The storage of servers' tokens, and the errors of servers."""
 
 from __future__ import annotations
 

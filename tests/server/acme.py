@@ -1,4 +1,4 @@
-"""A host that signs its deliveries by HMAC, for tests: its plugin, and what it would send."""
+"""A host that signs its deliveries with HMAC, for tests: its plugin, and its deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to an ASGI application without anything in between that would read bodies ahead."""
+"""Requests to an ASGI application without a client that would read bodies in advance."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def installation(home):
 
 @pytest.fixture
 def create(installation, tmp_path):
-    """Creates an application with a webhook; gives the webhook's secret."""
+    """Creates an application with a webhook, and returns the webhook's secret."""
 
     def make(name: str = "shop", **fields) -> str:
         return create_shop(installation, name, tmp_path, **fields)
@@ -108,7 +108,7 @@ def secret(installation, template, tmp_path, create) -> str:
 
 @pytest.fixture
 def serving(installation, monkeypatch):
-    """Makes a client of a server: ``serving(metrics_open=True)``."""
+    """Creates a client of a server: ``serving(metrics_open=True)``."""
     running = []
 
     def make(*, worker=None, previews=handle, **options) -> TestClient:
@@ -127,13 +127,13 @@ def serving(installation, monkeypatch):
 
 @pytest.fixture
 def client(serving, secret) -> TestClient:
-    """A client of a server that knows ``shop``."""
+    """A client of a server with the application ``shop``."""
     return serving()
 
 
 @pytest.fixture
 def deliver(client, secret):
-    """Sends what the host would send, rightly signed: ``deliver(push())``."""
+    """Sends a delivery with a valid signature: ``deliver(push())``."""
 
     def send(*events, delivery=None, name="shop", **more):
         body = acme.body_of(*events, **more)
@@ -164,7 +164,7 @@ def triggers(installation):
 
 @pytest.fixture
 def token(installation):
-    """Makes tokens; gives the header that has one: ``token("read")``."""
+    """Creates a token, and returns the header with it: ``token("read")``."""
 
     def make(role: str, *, expires_at=None, name: str | None = None) -> dict[str, str]:
         made = new_token()

@@ -1,4 +1,4 @@
-"""The REST API: what each operation does, and who may."""
+"""The REST API: the operations, and their permissions."""
 
 from __future__ import annotations
 

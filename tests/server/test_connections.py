@@ -1,4 +1,4 @@
-"""Connections of strangers who want nothing, or too many of them."""
+"""Connections that send nothing, and too many connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server knows without asking, and what it does before it is asked."""
+"""The cache of known webhooks, and the work that the server does in advance."""
 
 from __future__ import annotations
 

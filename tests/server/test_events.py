@@ -1,4 +1,4 @@
-"""Everything that happens: as a list, and as a stream that continues where it was."""
+"""Events as a list, and as a stream that can be continued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whatever is sent to a webhook: never a 500, never a trigger without a right signature."""
+"""With any request to a webhook, there is never a response with 500, and never a trigger without a
+valid signature."""
 
 from __future__ import annotations
 

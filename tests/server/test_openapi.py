@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, whole, and true of what the server does."""
+"""The OpenAPI document is valid and complete, and matches the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server as people run it: ``deploycore serve`` in a process of its own."""
+"""The server in its own process: ``deploycore serve``."""
 
 from __future__ import annotations
 

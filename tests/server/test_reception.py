@@ -1,4 +1,5 @@
-"""A server that may have missed deliveries has the refs checked; all clocks are made up."""
+"""A server that may have missed deliveries requests checks of the refs. All clocks are
+simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Removing an application: what goes is told first, the host's webhook too, and history stays."""
+"""Removing an application: the plan is shown first, the host's webhook is removed too, and the
+history stays."""
 
 from __future__ import annotations
 

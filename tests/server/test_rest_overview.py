@@ -1,4 +1,4 @@
-"""Where applications stand, their releases, and what a rollback would change, over HTTP."""
+"""The current state of applications, their releases, and the changes of a rollback, over HTTP."""
 
 from __future__ import annotations
 

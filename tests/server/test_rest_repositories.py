@@ -1,4 +1,5 @@
-"""What a provider's credentials can read, over REST: paged, remembered, and safe to show."""
+"""The repositories that a provider's credentials can read, over REST: pages, caching, and safe
+texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, tokens, the audit log and the own account in the REST API."""
+"""Users, tokens, the audit log and the caller's own account in the REST API."""
 
 from __future__ import annotations
 

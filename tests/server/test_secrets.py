@@ -1,4 +1,5 @@
-"""The secrets of webhooks: made, kept, told to the host, replaced; whatever fails in between."""
+"""The secrets of webhooks are created, stored, sent to the host and replaced, whatever fails in
+between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sends: one address, its share of the room, and how it is written in the log."""
+"""Senders: their addresses, their shares of memory, and their form in the log."""
 
 from __future__ import annotations
 

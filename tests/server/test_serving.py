@@ -1,4 +1,4 @@
-"""The order in which the server begins and ends."""
+"""The order of the server's start and shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries while the database keeps somebody waiting: the others are answered all the same."""
+"""Deliveries while one of them waits for the database: the others are answered."""
 
 from __future__ import annotations
 

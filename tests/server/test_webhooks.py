@@ -1,4 +1,4 @@
-"""What git hosts, and strangers, get for what they send to a webhook."""
+"""The responses to requests of git hosts and of attackers to a webhook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What AsyncSSH gets from a connection, and in which order."""
+"""The data that AsyncSSH gets from a connection, and its order."""
 
 import asyncio
 import socket

@@ -29,19 +29,19 @@ AT = datetime(2026, 11, 24, 10, 15, 30, 123456, tzinfo=UTC)
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    """A fresh SQLite installation."""
+    """A new SQLite installation."""
     return Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
 
 
 @pytest.fixture
 def database(settings) -> Path:
-    """Where the SQLite database is, or will be."""
+    """The path of the SQLite database, which may not exist yet."""
     return settings.home / "deploycore.db"
 
 
 @pytest.fixture(params=["sqlite", "server"])
 def unmade_settings(request, settings):
-    """An installation without tables, on each kind of database that is at hand."""
+    """An installation without tables, on each available kind of database."""
     if request.param == "sqlite":
         yield settings
         return
@@ -51,9 +51,9 @@ def unmade_settings(request, settings):
 
 @pytest.fixture(params=["sqlite", "server"])
 def any_settings(request, settings):
-    """An installation with empty tables, on each kind of database that is at hand.
+    """An installation with empty tables, on each available kind of database.
 
-    The tables are copied: ``test_migrations.py`` is where they are made again and again.
+    The tables are copied. ``test_migrations.py`` tests their creation.
     """
     if request.param == "sqlite":
         made = request.getfixturevalue("empty_home")
@@ -74,7 +74,7 @@ def store(any_settings):
 
 @pytest.fixture(scope="session")
 def provider():
-    """Makes a provider's record."""
+    """Creates a provider's record."""
 
     def make(name: str = "acme", **fields) -> ProviderRecord:
         given = {
@@ -90,7 +90,7 @@ def provider():
 
 @pytest.fixture(scope="session")
 def application():
-    """Makes an application's definition; each name has a target of its own."""
+    """Creates an application's definition; each name has its own target."""
 
     def make(name: str = "shop", **fields) -> Application:
         given = {
@@ -107,7 +107,8 @@ def application():
 
 @pytest.fixture
 def tables_of():
-    """Gives the tables that a call's statements name: what is in others can't change its answer."""
+    """Returns the tables in the statements of a call. The content of other tables cannot change its
+    result."""
 
     def tables(call) -> set[str]:
         with sent_statements() as seen:

@@ -1,4 +1,4 @@
-"""Claims: one worker at a time has an application, and a dead one not for long."""
+"""Claims: one worker at a time has an application, and the claim of a dead worker expires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times that a clock which was ahead has left: nobody waits for them, on any kind of database."""
+"""Times from a clock that was ahead do not cause waits, on each kind of database."""
 
 from __future__ import annotations
 

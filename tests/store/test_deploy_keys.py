@@ -1,4 +1,4 @@
-"""SSH keys that were made here, on each kind of database, and for several processes at once."""
+"""SSH keys that deploycore created, on each kind of database and with several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment goes from state to state as the machine allows, and one process wins each race."""
+"""A deployment changes its state only as allowed, and one of several processes succeeds."""
 
 from __future__ import annotations
 

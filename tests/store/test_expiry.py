@@ -1,4 +1,4 @@
-"""When credentials expire, and who gives the warnings, on each kind of database."""
+"""Expiry of credentials, and the process that gives the warnings, on each kind of database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a database: each in a sentence, with the next step, without secrets."""
+"""Failures of a database: each has a message with the next step and without secrets."""
 
 from __future__ import annotations
 

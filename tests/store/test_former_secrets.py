@@ -1,4 +1,4 @@
-"""Former secrets of a provider, while they are kept, on each kind of database."""
+"""Previous secrets of a provider, while they are valid, on each kind of database."""
 
 from __future__ import annotations
 

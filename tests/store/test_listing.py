@@ -1,4 +1,4 @@
-"""Listings read without SQLAlchemy give what the store gives, or leave it to the store."""
+"""Listings without SQLAlchemy have the store's results, or let the store do the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Migrations make exactly the tables that the code uses, whole or not at all, once."""
+"""Migrations create exactly the tables that the code uses, completely or not at all, and only
+once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that are owed after deliveries may have been missed, on each kind of database."""
+"""Requested checks after deliveries may have been missed, on each kind of database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked all the time is looked up in indexes, and what is written costs what it holds."""
+"""Frequent queries use indexes, and the cost of a write depends only on its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Polls and previews on each kind of database: one asks, and what has begun is remembered."""
+"""Polls and previews on each kind of database: only one process polls, and started work is
+recorded."""
 
 from __future__ import annotations
 

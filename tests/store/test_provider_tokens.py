@@ -1,4 +1,4 @@
-"""Tokens that change by themselves: one process renews, and none is lost."""
+"""Tokens of providers: only one process renews a token, and no token is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which applications are looked at: nothing is overtaken for ever."""
+"""The order of applications in the queue: each one is processed eventually."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept comes back; what is unknown, doubled or still in use is refused by name."""
+"""Stored records are returned. Unknown, duplicate or used names cause errors that name them."""
 
 from __future__ import annotations
 

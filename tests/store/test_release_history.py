@@ -1,4 +1,4 @@
-"""What decides on releases is found in a long history without reading it."""
+"""The deployments that decide which releases stay are found without reading a long history."""
 
 from __future__ import annotations
 

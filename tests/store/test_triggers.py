@@ -1,4 +1,4 @@
-"""Triggers: known when they come again, worked on in order, settled once."""
+"""Triggers are recognized if they arrive again, processed in order, and settled once."""
 
 from __future__ import annotations
 

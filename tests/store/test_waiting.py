@@ -1,4 +1,5 @@
-"""Nothing waits for PostgreSQL without an end, and one application's row holds up nobody else."""
+"""Nothing waits endlessly for PostgreSQL, and a locked row of one application does not delay
+others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the kit on a copy of the template, in a process of its own, as its author would."""
+"""Runs the kit on a copy of the template, in a separate process, as an author would."""
 
 from __future__ import annotations
 

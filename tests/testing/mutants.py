@@ -1,7 +1,7 @@
-"""Wrong providers: the template with one mistake each, and the checks that must catch it.
+"""Faulty providers: copies of the template with one mistake each, and the checks that must find it.
 
-A conformance kit is worth what it catches. Each mistake is one that somebody who writes a
-provider could make; the texts are replaced in a copy of the template's package.
+Each mistake is one that an author of a provider could make. The texts are replaced in a copy of the
+template's package.
 """
 
 from __future__ import annotations

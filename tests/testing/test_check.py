@@ -1,4 +1,4 @@
-"""``deploycore plugin check``: what it says of providers that are right, wrong, and incomplete."""
+"""``deploycore plugin check``: its output for correct, faulty and incomplete providers."""
 
 from __future__ import annotations
 

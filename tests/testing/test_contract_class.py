@@ -1,4 +1,4 @@
-"""What the kit makes of what an author says on the contract class."""
+"""The effects of an author's attributes of the contract class."""
 
 from __future__ import annotations
 

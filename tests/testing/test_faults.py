@@ -1,4 +1,4 @@
-"""Faults hit what they are meant for, as often as they are meant to."""
+"""Faults apply to the right requests, the right number of times."""
 
 from __future__ import annotations
 

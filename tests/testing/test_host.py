@@ -1,4 +1,4 @@
-"""The loopback host: routes, its log without secrets, and what goes wrong in it."""
+"""The loopback host: routes, its log without secrets, and errors in it."""
 
 from __future__ import annotations
 

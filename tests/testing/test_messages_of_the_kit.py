@@ -1,4 +1,4 @@
-"""What an author sees of a failed check: the rule, what was seen, where it is documented."""
+"""The message of a failed check: the rule, where it is documented, and what was seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit catches wrong providers, each by the checks that are meant for its mistake."""
+"""The kit finds faulty providers, each with the checks that are meant for its mistake."""
 
 from __future__ import annotations
 

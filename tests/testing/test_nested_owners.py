@@ -1,5 +1,5 @@
-"""Owners within owners (``acme/web``): their slash separates segments of an address, and the git
-server of the kit takes no encoded slash for one."""
+"""Owners within owners (``acme/web``): their slash separates segments of an address, and the kit's
+git server does not accept an encoded slash."""
 
 from __future__ import annotations
 

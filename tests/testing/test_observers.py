@@ -1,4 +1,4 @@
-"""What the tests of observers are written with."""
+"""The functions that create records for tests of observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit's checks of modes over SSH fail for a plugin that is wrong, and say why."""
+"""The kit's checks of modes over SSH fail for a faulty plugin, and say why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pull requests of fake hosts have in common."""
+"""The pull requests of sandboxes."""
 
 from __future__ import annotations
 

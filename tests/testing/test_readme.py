@@ -1,4 +1,4 @@
-"""What the kit's README counts is what there is."""
+"""The numbers in the kit's README are correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of sandboxes: credentials, what they may see, git, and what scenarios leave behind."""
+"""The base class of sandboxes: credentials, permissions, git, and scenarios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deploy keys of each plugin with its sandbox: who may register them, and what is refused."""
+"""Deploy keys of each plugin with its sandbox: permissions and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fake host's base class leaves to a subclass."""
+"""The methods that a subclass of the sandbox's base class overrides."""
 
 from __future__ import annotations
 

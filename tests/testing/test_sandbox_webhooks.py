@@ -1,4 +1,4 @@
-"""What the base class of sandboxes gives to a host that has webhooks and statuses."""
+"""Webhooks and statuses in the base class of sandboxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A watch notes what the process does, and nothing of what fake hosts do."""
+"""The watch records side effects of the process, but not those of sandboxes."""
 
 from __future__ import annotations
 

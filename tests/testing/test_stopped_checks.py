@@ -1,5 +1,5 @@
-"""A plugin that holds the interpreter, or ends its process, ends neither the command nor the rest
-of the checks; the report says which check it was, and where the plugin was."""
+"""If a plugin blocks the interpreter or ends its process, the command and the remaining checks
+continue. The report names the check and the plugin's code."""
 
 from __future__ import annotations
 

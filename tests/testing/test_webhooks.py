@@ -1,4 +1,4 @@
-"""Deliveries of fake hosts: in order, tried again, kept, and ended with the host."""
+"""Deliveries of sandboxes: their order, retries, records, and their end with the sandbox."""
 
 from __future__ import annotations
 

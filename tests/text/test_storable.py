@@ -1,4 +1,4 @@
-"""What both databases can hold, and what is said of anything else."""
+"""Values that both databases can store, and the errors for other values."""
 
 from __future__ import annotations
 

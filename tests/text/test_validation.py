@@ -1,4 +1,4 @@
-"""What is wrong with values is told in words for people, whatever the constraint."""
+"""Invalid values are described in words for people, for every constraint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers on real databases: within the test with a deployment that is made up, and as processes
+"""Workers on real databases: in the test's process with simulated deployments, and as processes
 that deploy from a Bitbucket sandbox."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 @pytest.fixture
 def environment(home) -> dict[str, str]:
-    """Where the installation is, for this process and for others."""
+    """The settings of the installation, for this process and for others."""
     return {"DEPLOYCORE_HOME": str(home)}
 
 
@@ -44,15 +44,15 @@ def installation(environment):
 
 
 class Deployments:
-    """Stands for ``Installation.deploy``: notes what is asked for, and does what it is told.
+    """Replaces ``Installation.deploy``: records the requests, and behaves as the test defines.
 
     Attributes:
         asked: The applications, in order.
-        said: Under which name each was asked for.
-        causes: Why each was asked for.
-        errors: What the next ones raise.
-        gate: They wait for it, if it is not set.
-        running: How many run; ``most`` is how many ran at once.
+        said: The requester of each deployment.
+        causes: The cause of each deployment.
+        errors: The errors that the next deployments raise.
+        gate: Deployments wait until it is set.
+        running: The number of running deployments; ``most`` is the maximum that ran at once.
     """
 
     def __init__(self, installation: Installation) -> None:
@@ -139,7 +139,7 @@ def add(installation, applications):
 
 @pytest.fixture
 def start(installation):
-    """Starts workers in this process, stopped after the test: ``start(threads=1)``."""
+    """Starts workers in this process, which are stopped after the test: ``start(threads=1)``."""
     running: list[Worker] = []
 
     def start(**options) -> Worker:
@@ -154,7 +154,7 @@ def start(installation):
 
 @pytest.fixture
 def events():
-    """What workers tell; give ``events.append`` as their listener."""
+    """The events of workers; pass ``events.append`` as their listener."""
     return []
 
 
@@ -216,7 +216,8 @@ class Fleet:
         return not counts.due and not counts.postponed
 
     def builds(self, what: str = "ended") -> Counter[tuple[str, str]]:
-        """How often each application and commit was built, as the builds themselves tell."""
+        """Return how often each application and commit was built, from the records of the
+        builds."""
         return builds_in(self._builds, what)
 
     def live(self, name: str) -> str:
@@ -229,7 +230,7 @@ class Fleet:
 
 
 def told(process: subprocess.Popen[str]) -> list[dict[str, object]]:
-    """What a worker process has told, once it has ended by itself."""
+    """Return the events of a worker process after it has ended by itself."""
     output, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors, errors
     return [json.loads(line) for line in output.splitlines()]

@@ -1,4 +1,4 @@
-"""``deploycore worker`` at a terminal: what people read."""
+"""The output of ``deploycore worker`` at a terminal."""
 
 from __future__ import annotations
 

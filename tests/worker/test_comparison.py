@@ -1,4 +1,5 @@
-"""Open previews are compared with the host's pull requests, and ended on its word alone."""
+"""Open previews are compared with the host's pull requests, and end only if the host confirms
+it."""
 
 from __future__ import annotations
 

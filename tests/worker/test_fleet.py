@@ -1,7 +1,8 @@
 """Worker processes that share a database: nothing is deployed twice, and nothing is lost.
 
-What was built is told by the builds themselves, in a file that no part of deploycore knows.
-``DEPLOYCORE_KILLS`` says how often a worker is killed; more than CI has time for is run by hand.
+The builds themselves record what was built, in a file that is independent of deploycore.
+``DEPLOYCORE_KILLS`` is the number of times that a worker is killed. Longer runs are started by
+hand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Notifications of a fleet on PostgreSQL: quick where they come, and harmless where they don't."""
+"""Notifications of a fleet on PostgreSQL are fast, and a lost one does no harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""News that no webhook brings: asked for at the git server, deployed once."""
+"""New commits without a webhook are found by polling, and deployed once."""
 
 from __future__ import annotations
 

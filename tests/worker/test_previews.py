@@ -1,4 +1,4 @@
-"""Previews of pull requests: made, kept apart from their parents, and taken away."""
+"""Previews of pull requests are created, kept separate from their parents, and removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the git host shows of deployments that a worker runs."""
+"""The statuses that the git host shows for a worker's deployments."""
 
 from __future__ import annotations
 

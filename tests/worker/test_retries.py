@@ -1,4 +1,4 @@
-"""What is worth another try, and when."""
+"""The errors that are retried, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What asks for a deployment decides whether a commit that was rolled back from is deployed."""
+"""The cause of a deployment decides whether a commit that was rolled back from is deployed."""
 
 from __future__ import annotations
 

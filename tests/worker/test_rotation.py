@@ -1,7 +1,7 @@
 """Credentials are replaced again and again while two workers deploy, and no deployment fails.
 
-``DEPLOYCORE_ROTATIONS`` says how large it is: applications and rounds, such as ``50x4``. More than
-CI has time for is run by hand.
+``DEPLOYCORE_ROTATIONS`` sets the numbers of applications and rounds, such as ``50x4``. Longer runs
+are started by hand.
 """
 
 from __future__ import annotations

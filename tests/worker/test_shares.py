@@ -1,4 +1,4 @@
-"""A git host that hangs keeps nobody else's applications waiting."""
+"""A git host that hangs does not delay applications of other hosts."""
 
 from __future__ import annotations
 

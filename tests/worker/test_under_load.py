@@ -1,5 +1,5 @@
-"""The whole way under load and under kills: small versions of ``benchmarks/burst.py`` and
-``benchmarks/kills.py``, which take longer than tests should."""
+"""Automatic deployments under load and with killed processes: small versions of
+``benchmarks/burst.py`` and ``benchmarks/kills.py``, which take too long for tests."""
 
 from __future__ import annotations
 

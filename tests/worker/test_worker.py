@@ -1,4 +1,5 @@
-"""One worker in this process: what it takes up, what becomes of it, and how it stops."""
+"""One worker in the test's process: the applications that it claims, their results, and its
+shutdown."""
 
 from __future__ import annotations
 

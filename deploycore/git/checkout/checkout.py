@@ -202,7 +202,7 @@ class Checkout:
         return content
 
     def _is_present(self, path: bytes) -> bool:
-        """Whether a path is in a directory that is the same in the former checkout."""
+        """Whether a path is in a directory that is the same in the previous checkout."""
         parts = path.split(b"/")
         ways = (b"/".join(parts[:number]) for number in range(len(parts)))
         return any(way in self._present for way in ways)
@@ -212,7 +212,7 @@ class Checkout:
         return frozenset(self.plan.present)
 
     def _within_present(self) -> Iterator[ManifestDirectory]:
-        """All directories that are the same in the former checkout, sorted by ``order_of``."""
+        """All directories that are the same in the previous checkout, sorted by ``order_of``."""
         if self._former:
             for path in sorted(self.plan.present, key=order_of):
                 yield from self._former.manifest.within(path)

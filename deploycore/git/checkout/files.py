@@ -49,7 +49,7 @@ class Files:
     Args:
         root: The directory.
         held: Descriptors that the second process also keeps open, such as that of a lock.
-        former: A directory from which files may be reused.
+        former: The previous directory, from which files may be reused.
         reuse: ``copy`` or ``hard-link``.
 
     Raises:
@@ -133,7 +133,7 @@ class Files:
             self._operation.check_sometimes()
 
     def write(self, path: bytes, content: bytes, *, executable: bool) -> None:
-        """Write a new file, now or soon.
+        """Write a new file, at once or later in the second process.
 
         Raises:
             UnsafeRepository: This file system treats two names as the same.
@@ -191,7 +191,7 @@ class Files:
         return os.fdopen(descriptor, "wb", buffering=0)
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        """Reuse files of the former directory.
+        """Reuse files of the previous directory.
 
         Args:
             directory: Their directory's path. Each one is given at most once.

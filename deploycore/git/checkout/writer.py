@@ -97,7 +97,7 @@ class FileWriter:
             os.close(descriptor)
 
     def reuse(self, directory: bytes, names: list[bytes], states: bytes) -> None:
-        """Reuse those files of the former directory that were not modified.
+        """Reuse those files of the previous directory that were not modified.
 
         Args:
             directory: The path of their directory, with a slash at its end, or empty.

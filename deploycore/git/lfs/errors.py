@@ -1,4 +1,4 @@
-"""Errors of Git LFS: refusals, and invalid answers."""
+"""Errors of Git LFS: rejected requests, and invalid responses."""
 
 from __future__ import annotations
 

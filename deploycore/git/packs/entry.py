@@ -69,7 +69,7 @@ def entry_header(buffer: bytes, position: int, offset: int, hash_bytes: int) -> 
     Args:
         position: Where it begins in the buffer.
         offset: Where it begins in the pack.
-        hash_bytes: How long the hash is by which a delta names its base.
+        hash_bytes: The length of the hash that identifies the base of a delta.
 
     Returns:
         ``None`` if the buffer ends too early; ``data`` is a position in the buffer.

@@ -207,7 +207,7 @@ class _Slots:
         self._mask = 0
 
     def reserve(self, more: int) -> None:
-        """Make room for so many entries more."""
+        """Make room for a number of further entries."""
         wanted = (len(self.numbers) + more) * 3 // 2
         if wanted <= len(self._slots):
             return

@@ -220,7 +220,7 @@ class CachedRepository:
 
         Args:
             checkout: The directory of the checkout.
-            form: The form in which files were written. Files in another form are of no use.
+            form: The form in which files were written. Files in another form cannot be reused.
         """
         return read_manifest(self._manifest_path(checkout, form), checkout)
 

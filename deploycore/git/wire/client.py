@@ -202,7 +202,7 @@ class Reader:
         self.begin_answer()
 
     def begin_answer(self) -> None:
-        """Expect the beginning of an answer, in which a refusal may be."""
+        """Expect the beginning of an answer, which may contain an error."""
         self._talk = _Talk()
         self._head = b""
 

@@ -299,7 +299,7 @@ def _failed(error: DeploycoreError) -> bool:
 
 
 class _Haves:
-    """Tells the server which commits are there, without their parents.
+    """Sends the server the commits that are already here, without their parents.
 
     dulwich's own class fails if the server confirms a commit with a SHA-256 hash. The commits are
     listed late, since they depend on the server's object format.

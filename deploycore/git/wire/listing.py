@@ -62,7 +62,7 @@ class _Failure:
     again: bool
 
     def pause(self, wait: float) -> float | None:
-        """Seconds to wait before a retry; ``None`` if it would be of no use."""
+        """Seconds to wait before a retry; ``None`` if it would be useless."""
         seconds = self.error.details.get("retry_after")
         if self.error.details.get("status") == 429 and seconds is not None:
             return None if seconds > _MAX_WAIT else max(wait, seconds)

@@ -106,7 +106,7 @@ def list_environment(api: Api, call: Call) -> Response:
 def put_variable(api: Api, call: Call) -> Response:
     """Set a variable: to a value, to a secret that is stored encrypted, or to where one is read.
 
-    Deployments that run already keep the former value.
+    Deployments that already run keep the previous value.
     """
     name = call.path["variable"]
     given = checked(VariableGiven, call.body)

@@ -1,4 +1,4 @@
-"""Operations about where applications stand: for lists of many, and for one."""
+"""Operations about the current state of applications: for lists, and for one application."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StandingView(View):
 
     @classmethod
     def of(cls, standing: Standing) -> StandingView:
-        """The view of where an application stands."""
+        """The view of an application's current state."""
         application, preview = standing.application, standing.preview
         last, live, request = standing.last, standing.live, standing.request
         return cls(

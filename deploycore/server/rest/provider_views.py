@@ -221,7 +221,8 @@ class StoredProvider(View):
 
 
 class DifferenceView(View):
-    """A field that a change affects. Of secrets, it tells only where they are stored.
+    """A field that a change affects. For a secret, it has only the place where the secret is
+    stored.
 
     Attributes:
         field: The name of the field.

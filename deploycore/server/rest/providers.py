@@ -105,7 +105,7 @@ def add_provider(api: Api, call: Call) -> Response:
     given = checked(ProviderGiven, call.body)
     installation, proof = api.installation, Proof(api)
     if re.fullmatch(NAME_PATTERN, given.name):  # otherwise it is reported with all other problems
-        with about_field("name"):  # before the git host is asked
+        with about_field("name"):  # before the request to the git host
             installation.store.refuse_taken_provider(given.name)
     plugin = load_plugin(given.kind)
     secrets = secrets_of(plugin.config_type, given.settings, given.secrets, given.references)

@@ -1,4 +1,4 @@
-"""Checks that credentials are sent only to their host, whatever the host's response is."""
+"""Checks that credentials are sent only to their host, for any response of the host."""
 
 from __future__ import annotations
 

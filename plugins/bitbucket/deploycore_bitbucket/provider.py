@@ -282,7 +282,8 @@ class BitbucketProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /repositories/{workspace}/{repo_slug}/deploy-keys``, if it is not there."""
+        """``POST /repositories/{workspace}/{repo_slug}/deploy-keys``, if the repository does not
+        have it."""
         from deploycore_bitbucket import deploy_keys
 
         return deploy_keys.add(

@@ -1,4 +1,5 @@
-"""Fixtures of the plugin's tests: one configuration of each mode, with secrets that stand out."""
+"""Fixtures of the plugin's tests: one configuration of each mode, with secrets that are easy to
+find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Samples of Bitbucket's JSON in, models out; whatever is malformed is named."""
+"""Samples of Bitbucket's JSON, and the models that they are converted to; errors name malformed
+fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each mode wants its own values, and says so before the first request."""
+"""Each mode requires its own values, and reports invalid ones before the first request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A filter lets through what is wanted and nothing else, whatever a name holds."""
+"""A filter returns exactly the matching items, for names with any characters."""
 
 from __future__ import annotations
 

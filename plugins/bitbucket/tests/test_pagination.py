@@ -1,4 +1,4 @@
-"""Reading ahead never changes what comes out, only when it is asked for."""
+"""Prediction never changes the items of a listing, only the time of the requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def link_to(number):
 
 
 class ChainServer:
-    """Answers links from a table, counts what it was asked, and can hold answers back."""
+    """A server that responds to links from a table, counts requests, and can delay responses."""
 
     def __init__(self, answers):
         self.answers = answers
@@ -304,7 +304,7 @@ def test_invalid_optional_page_fields_are_harmless(field, nonsense):
 
 
 class EndlessServer(ChainServer):
-    """Makes pages up when they are asked for, so that it needs no memory itself."""
+    """A server that creates pages when they are requested, so that it needs little memory."""
 
     def __init__(self, page_count):
         super().__init__({})

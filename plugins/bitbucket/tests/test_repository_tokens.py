@@ -24,7 +24,8 @@ def sandbox():
 
 @pytest.fixture
 def connect(sandbox, provider):
-    """Opens the plugin with a token of the shop alone: ``connect(repository="acme/shop")``."""
+    """Opens the plugin with a token for the repository shop only:
+    ``connect(repository="acme/shop")``."""
 
     def connect(**changes):
         token = sandbox.add_access_token("acme", "shop", may_list=False)

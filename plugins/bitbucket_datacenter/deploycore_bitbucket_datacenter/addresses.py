@@ -13,7 +13,7 @@ SSH_PORT = 7999
 """The default port of the server, which no other git host uses."""
 
 OTHERS = ("bitbucket.org", "www.bitbucket.org", "github.com", "gitlab.com", "codeberg.org")
-"""Hosts that belong to other git hosts, whatever their paths look like."""
+"""Hosts of other kinds of git hosts. Their paths may look similar."""
 
 _CLONE = re.compile(r"(?P<context>(?:/[^/]+)*?)/scm/(?P<key>~?[\w.-]+)/(?P<slug>[^/]+)")
 _PAGE = re.compile(

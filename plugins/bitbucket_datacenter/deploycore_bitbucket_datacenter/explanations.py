@@ -130,7 +130,7 @@ class Question:
 def explain(answer: ErrorAnswer, question: Question) -> ProviderError | None:
     """Explain an error response; ``None`` keeps the client's own error.
 
-    So it is for 429, whose ``Retry-After`` the client understands.
+    It returns ``None`` for 429, because the client handles ``Retry-After``.
     """
     said = _said(answer)
     match answer.status:

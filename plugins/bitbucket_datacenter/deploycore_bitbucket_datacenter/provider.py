@@ -274,7 +274,7 @@ class BitbucketDataCenterProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /rest/keys/…/repos/{slug}/ssh``, if it is not there."""
+        """``POST /rest/keys/…/repos/{slug}/ssh``, if the repository does not have it."""
         from deploycore_bitbucket_datacenter import deploy_keys
 
         return deploy_keys.add(self._about(repository, "add deploy key"), repository, key)

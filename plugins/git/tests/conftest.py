@@ -69,7 +69,7 @@ def sandbox():
 
 @pytest.fixture
 def on_sandbox(sandbox, open_provider):
-    """Opens a provider on the sandbox with new credentials, for what the sandbox holds then."""
+    """Opens a provider on the sandbox with new credentials, for the sandbox's current content."""
 
     def connect(mode="basic", access=Access.FULL, **changes):
         given = {"name": "plain", **sandbox.connect(mode, access).settings, **changes}

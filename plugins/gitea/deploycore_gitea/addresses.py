@@ -9,7 +9,7 @@ __all__ = ["fields_of"]
 
 HOSTS = ("codeberg.org", "gitea.com")
 OTHERS = ("bitbucket.org", "github.com", "gitlab.com")
-"""Hosts that belong to other git hosts, whatever their paths look like."""
+"""Hosts of other kinds of git hosts. Their paths may look similar."""
 
 NAMES = ("gitea.", "forgejo.")
 _PAGE = re.compile(r"(?P<path>.*/[^/]+/[^/]+)/(?:src|raw|commits)/(?:branch|commit|tag)/.*")

@@ -263,7 +263,7 @@ class GiteaProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        """``POST /repos/{owner}/{repo}/keys``, if the repository does not have it."""
         from deploycore_gitea import deploy_keys
 
         return deploy_keys.add(self._about(repository, "add deploy key"), repository, key)

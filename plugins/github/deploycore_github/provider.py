@@ -176,7 +176,7 @@ class GitHubProvider:
 
     @hookimpl
     def list_owners(self, query: OwnerQuery) -> Iterable[Owner]:
-        """The account, then ``GET /user/orgs``; for an installation, its account alone.
+        """The account, then ``GET /user/orgs``; for an installation, only its account.
 
         Source: https://docs.github.com/en/rest/orgs/orgs#list-organizations-for-the-authenticated-user
         """
@@ -311,7 +311,7 @@ class GitHubProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /repos/{owner}/{repo}/keys``, if it is not there."""
+        """``POST /repos/{owner}/{repo}/keys``, if the repository does not have it."""
         from deploycore_github import deploy_keys
 
         return deploy_keys.add(

@@ -288,7 +288,7 @@ class GitLabProvider:
 
     @hookimpl
     def add_deploy_key(self, repository: RepositoryId, key: DeployKey) -> RegisteredKey:
-        """``POST /projects/:id/deploy_keys``, if it is not there."""
+        """``POST /projects/:id/deploy_keys``, if the repository does not have it."""
         from deploycore_gitlab import deploy_keys
 
         return deploy_keys.add(self._doing("add deploy key", repository), repository, key)

@@ -1,4 +1,4 @@
-"""What pages may contain, whatever a git host, a committer or a program has sent."""
+"""Checks that pages contain no markup from git hosts, committers or programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small OpenID Connect issuer on this machine, which can be told to lie."""
+"""A small OpenID Connect issuer on this machine, which can send wrong responses."""
 
 from __future__ import annotations
 

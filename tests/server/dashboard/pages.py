@@ -1,4 +1,4 @@
-"""Reads pages as a browser does: their forms, with what each input holds."""
+"""Reads pages like a browser: their forms, with the value of each input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colors of log lines: only names of styles come out, whatever a program printed."""
+"""Colors of log lines: the result has only names of styles, whatever a program printed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What every answer says to browsers, whatever it is: nobody may frame, keep or guess it.
+"""The security headers of every response: it cannot be framed, cached or interpreted as another
+type.
 
-Pages and operations come from their tables; what answers otherwise is listed here.
+Pages and operations come from their tables; other addresses are listed here.
 """
 
 from __future__ import annotations

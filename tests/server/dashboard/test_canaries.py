@@ -1,7 +1,7 @@
-"""No page and no answer of the API holds a secret of the installation, or lets markup through.
+"""No page and no response of the API contains a secret of the installation, or unescaped markup.
 
-One installation has a secret in every place that can have one, and what others may write in every
-place that shows it. Each page and each operation that reads is asked for, as an administrator.
+One installation has a secret in every place that can have one, and markup in every place that
+others can write. Each page and each reading operation is requested as an administrator.
 """
 
 from __future__ import annotations

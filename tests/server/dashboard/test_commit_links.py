@@ -1,4 +1,4 @@
-"""Commits lead to their pages at the git host, where it has some."""
+"""Commits link to their pages at the git host, if it has such pages."""
 
 from __future__ import annotations
 

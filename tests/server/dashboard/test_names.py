@@ -1,4 +1,5 @@
-"""Whatever something is called, its pages and operations are reached: made from both tables."""
+"""Pages and operations can be reached with any valid name. The tests are created from both
+tables."""
 
 from __future__ import annotations
 

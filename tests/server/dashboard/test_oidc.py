@@ -1,4 +1,4 @@
-"""Sign-in at an OpenID Connect issuer: what it says is believed only if all of it is right."""
+"""Sign-in at an OpenID Connect issuer: its response is accepted only if all of it is valid."""
 
 from __future__ import annotations
 

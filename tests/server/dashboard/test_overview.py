@@ -1,4 +1,5 @@
-"""The first page, and what happened: what needs attention, however many applications there are."""
+"""The first page and the activity page: applications that need attention, with any number of
+applications."""
 
 from __future__ import annotations
 

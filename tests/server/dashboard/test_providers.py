@@ -1,4 +1,4 @@
-"""Providers in the dashboard, without JavaScript: each kind by the form of its own fields."""
+"""Providers in the dashboard, without JavaScript: each kind has a form with its own fields."""
 
 from __future__ import annotations
 

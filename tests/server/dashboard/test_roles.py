@@ -1,4 +1,4 @@
-"""Who may what, made from both tables: each route, each role, and forged forms.
+"""Permissions: each route, each role, and forged forms. The tests are created from both tables.
 
 A page or an operation that is added is tested without a line here.
 """

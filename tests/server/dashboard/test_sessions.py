@@ -1,4 +1,4 @@
-"""Who may see pages, and which forms count."""
+"""Access to pages, and the forms that are accepted."""
 
 from __future__ import annotations
 

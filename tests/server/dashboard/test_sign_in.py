@@ -1,4 +1,4 @@
-"""Signing in and out: passwords, one-time links, sessions, and what others may not do."""
+"""Signing in and out: passwords, one-time links, sessions, and attacks."""
 
 from __future__ import annotations
 

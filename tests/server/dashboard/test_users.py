@@ -1,4 +1,4 @@
-"""The pages of users, tokens and the own account."""
+"""The pages of users, tokens and the user's own account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a webhook: its state, its secret, and how deliveries were judged."""
+"""The page of a webhook: its state, its secret, and the results of deliveries."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def authorization(credential, username=None):
 
 @pytest.fixture
 def git(tmp_path):
-    """Runs stock git with nobody's configuration; skips where there is none."""
+    """Runs git without the user's configuration; skips the test if git is not installed."""
     if shutil.which("git") is None:
         pytest.skip("stock git is not installed")
     environment = {
