@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # type checkers treat this as true; importing typing would cost 10 ms
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost 10 ms
 if TYPE_CHECKING:
     Source = str | tuple[str, ...] | None
     """The possible values: the name of a source in ``completion``, or a tuple of words. Empty: any
