@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from deploycore.records import derivable_record
 from deploycore.times import for_machines
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ EventKind = Literal["state", "progress", "output", "note", "hint"]
 Progress is not kept in the log, and hints are kept there only: listeners get the error itself."""
 
 
-@dataclass(frozen=True)
+@derivable_record
 class DeployEvent:
     """Something that happened in a deployment. No secret is in it.
 
