@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from deploycore.records import derivable_record
 from deploycore.times import for_machines
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ deployment. The log has no progress. Only the log has hints, because listeners g
 itself."""
 
 
-@dataclass(frozen=True)
+@derivable_record
 class DeployEvent:
     """Something that happened in a deployment. It contains no secret.
 

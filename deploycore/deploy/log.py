@@ -20,6 +20,7 @@ from typing import Self
 from deploycore.deploy.events import DeployEvent
 from deploycore.disk.durable import make_private_directory
 from deploycore.disk.removal import Remains, remove_tree
+from deploycore.records import record
 from deploycore.times import for_machines
 
 __all__ = ["DeploymentLog", "LogLine", "LogPart", "Logs"]
@@ -42,7 +43,7 @@ class LogLine:
     text: str
 
 
-@dataclass(frozen=True)
+@record
 class LogPart:
     """Lines of a log, from a position on.
 
