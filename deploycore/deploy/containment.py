@@ -24,7 +24,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 __all__ = [
@@ -176,7 +176,7 @@ def _make_cgroup(token: str) -> Path | None:
     own = _own_cgroup()
     if own is None:
         return None
-    _remove_abandoned(own)
+    _remove_abandoned(own, hour=int(time.time() // 3600))
     made = own / f"{_PREFIX}{token}"
     try:
         made.mkdir()
@@ -185,8 +185,13 @@ def _make_cgroup(token: str) -> Path | None:
     return made
 
 
-def _remove_abandoned(own: Path) -> None:
-    """Remove control groups that killed processes left behind, and that are empty."""
+@lru_cache(maxsize=1)
+def _remove_abandoned(own: Path, *, hour: int) -> None:
+    """Remove control groups that killed processes left behind, and that are empty.
+
+    Args:
+        hour: The current hour. There may be many groups, so each process does this once an hour.
+    """
     before = time.time() - _ABANDONED_SECONDS
     with suppress(OSError), os.scandir(own) as entries:
         for each in entries:

@@ -247,3 +247,21 @@ def test_tokens_of_nested_steps_are_combined(monkeypatch):
     inner = Containment()
     inner.close()
     assert inner.variables == {VARIABLE: f"outer:{inner.token}"}
+
+
+def test_control_groups_of_killed_processes_are_removed_once_an_hour(tmp_path):
+    def make(name: str, age: float = 0) -> Path:
+        made = tmp_path / name
+        made.mkdir()
+        os.utime(made, (time.time() - age,) * 2)
+        return made
+
+    old, new = make(f"{containment._PREFIX}old", 90_000), make(f"{containment._PREFIX}new")
+    other = make("of-another-program", 90_000)
+    containment._remove_abandoned(tmp_path, hour=1)
+    assert [each.exists() for each in (old, new, other)] == [False, True, True]
+    later = make(f"{containment._PREFIX}later", 90_000)
+    containment._remove_abandoned(tmp_path, hour=1)
+    assert later.exists()
+    containment._remove_abandoned(tmp_path, hour=2)
+    assert not later.exists()
