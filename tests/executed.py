@@ -2,7 +2,7 @@
 
 A module counts if it was imported and, where it has functions, one of them was called, in a process
 of the tests or in one that is forked for them (see ``tests.forked``). Alembic loads the migrations
-in its own way, so they are not looked at.
+in its own way, so they are not looked at. The run fails if it leaves a module out.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _is_declaration(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether a function has a description and nothing to do, as a protocol's and a hook's has."""
+    """Whether a function has a description and nothing to do, as a protocol's and a hook's has.
+
+    A hook's body may raise, for type checkers.
+    """
     return all(
-        isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
+        isinstance(each, ast.Raise)
+        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
         for each in function.body
     )
 
@@ -79,11 +83,21 @@ sys.meta_path.insert(0, _Finder())
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: Any) -> None:
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and session.exitstatus == pytest.ExitCode.OK and _missing():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    executed = {path.name for path in _PLACE.iterdir()}
-    missing = sorted(_modules() - executed)
+    missing = _missing()
     terminalreporter.section("modules of deploycore that these tests leave out")
     terminalreporter.write_line("\n".join(missing) or "none")
+
+
+def _missing() -> list[str]:
+    return sorted(_modules() - {path.name for path in _PLACE.iterdir()})
 
 
 def _modules() -> set[str]:
