@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from deploycore.records import derivable_record
+from deploycore.records import record
 from deploycore.times import for_machines
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ deployment. The log has no progress. Only the log has hints, because listeners g
 itself."""
 
 
-@derivable_record
+@record
 class DeployEvent:
     """Something that happened in a deployment. It contains no secret.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploycore.server.dashboard.visit import Visit
 from deploycore.server.rest import diagnosis
 
 
@@ -17,6 +18,18 @@ def test_plugins_are_listed_with_their_problems(browser, install_distribution):
     assert page.index("Cannot be used") < page.index("Ready")
     assert "&lt;b&gt;no&lt;/b&gt;" in page
     assert "<b>no</b>" not in page
+
+
+def test_findings_are_sorted_by_severity(browser, monkeypatch):
+    async def ask(visit, method, path, **more):
+        levels = ["ok", "problem", "warning"]
+        texts = {"subject": "made up", "hint": ""}
+        findings = [{**texts, "level": each, "message": f"is {each}"} for each in levels]
+        return {"findings": findings, "problems": 1, "warnings": 1}
+
+    monkeypatch.setattr(Visit, "ask", ask)
+    page = browser.get("/doctor?offline=true").text
+    assert page.index("is problem") < page.index("is warning") < page.index("is ok")
 
 
 def test_the_doctor_page_lists_problems_first_with_their_hints(browser, installation):
