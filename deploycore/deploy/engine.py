@@ -293,8 +293,11 @@ class Engine:
         ref: str,
         request: DeployRequest,
     ) -> Iterator[_Turn]:
-        """Record a request, wait for the application's lock, run the deployment, and record how it
-        ended."""
+        """Record a request, wait for the application's lock, and record how the request ended.
+
+        Args:
+            ref: The ref that the history shows as requested.
+        """
         own, outer = Cancellation(), request.cancellation or Cancellation()
         name, releases = application.name, Releases(application.definition.target)
         with ExitStack() as stack:

@@ -224,8 +224,11 @@ class Releases:
             raise self.unusable(error) from error
 
     def deactivate(self) -> None:
-        """Remove the link ``current``, so that no release is live, as before the first
-        deployment."""
+        """Remove the link ``current``: no release is live, as before the first deployment.
+
+        Raises:
+            DeployError: The link cannot be removed.
+        """
         try:
             (self.target / _CURRENT).unlink(missing_ok=True)
             self._flush()

@@ -99,6 +99,7 @@ def run_command(
             signal, or took too long. ``details`` has ``step`` and ``reason``, and the one of
             ``status``, ``signal`` (its name), ``timeout`` (seconds) and ``deadline`` (true) that
             applies.
+        Cancelled: The command was canceled.
     """
     title = _title(command, redactor)
     if cancellation.cancelled:

@@ -414,8 +414,11 @@ def read_host_key_option(text: str) -> str:
 
 
 def refuse_unusable_key(core: CoreFields, name: str) -> None:
-    """Refuse an SSH key that cannot be read, when it is entered and not only when it is first
-    used."""
+    """Refuse an unreadable SSH key when it is entered, not only when it is first used.
+
+    Raises:
+        ConfigurationError: The key or its passphrase is wrong, or the extra is not installed.
+    """
     if not core.uses_ssh:
         return
     from deploycore.ssh.library import require_extra

@@ -284,7 +284,11 @@ class Provider(OptionalListings, OptionalCalls):
         return self._core.uses_ssh
 
     def use_ssh_key(self, key: SecretStr, *, replace_with: str = "") -> None:
-        """Clone over SSH with this key, in place of the provider's own credentials for git."""
+        """Clone over SSH with this key, in place of the provider's own credentials for git.
+
+        Args:
+            replace_with: The command that replaces the key, for hints.
+        """
         self._redactor.learn(key)
         self._ssh_key = key
         self._key_command = replace_with

@@ -288,7 +288,13 @@ class Reporter:
 
 
 def serve(target: str, events: str, dump: str) -> None:
-    """Run in the child; see :class:`IsolatedProcess`."""
+    """Run in the child; see :class:`IsolatedProcess`.
+
+    Args:
+        target: ``module:function``.
+        events: The descriptor that events are written to.
+        dump: The descriptor that tracebacks of a crash are written to.
+    """
     for descriptor in (int(events), int(dump)):
         os.set_inheritable(descriptor, False)
     order = json.loads(sys.stdin.buffer.read())

@@ -101,8 +101,13 @@ class Access:
         return self._find(header or "")
 
     def still_holds(self, token: TokenRecord) -> bool:
-        """Whether a token that was valid is still valid: it has not expired or been removed since.
-        Call it in a thread."""
+        """Whether a token that was valid has neither expired nor been removed since.
+
+        Call this method in a thread.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
         self.refresh()
         is_there = token.digest in {each.digest for each in self._tokens}
         return is_there and (token.expires_at is None or datetime.now(UTC) < token.expires_at)

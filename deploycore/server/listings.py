@@ -142,7 +142,12 @@ class _Listing:
 
 
 class Listings:
-    """The cached listings of all providers."""
+    """The cached listings of all providers.
+
+    Args:
+        open_provider: Opens a configured provider.
+        clock: Returns the seconds of a monotonic clock.
+    """
 
     def __init__(
         self,

@@ -159,7 +159,7 @@ def test_an_override_without_a_body_is_rejected(body):
     ],
 )
 def test_a_misspelled_check_is_rejected(name, member):
-    with pytest.raises(TypeError, match=f"{name} is no check of the kit.*{CHECK}"):
+    with pytest.raises(TypeError, match=f"{name} is not a check of the kit.*{CHECK}"):
         subclass(**{name: member})
 
 
@@ -186,14 +186,14 @@ def test_a_provider_without_authentication_modes_is_rejected(tmp_path):
     name = "test_nothing_is_set_aside_without_a_reason"
     outcomes = run_kit(tmp_path, install_template(tmp_path), module=EMPTIED, checks=[name])
     assert outcomes[name][0].result == "failure"
-    assert "there is a way to sign in" in outcomes[name][0].text
+    assert "the sandbox has a way to sign in" in outcomes[name][0].text
 
 
 def test_an_omitted_authentication_mode_is_rejected(tmp_path):
     name = "test_nothing_is_set_aside_without_a_reason"
     outcomes = run_kit(tmp_path, install_template(tmp_path), module=NARROWED, checks=[name])
     assert outcomes[name][0].result == "failure"
-    assert "modes leaves out no way of the sandbox's" in outcomes[name][0].text
+    assert "modes includes every way to sign in that the sandbox has" in outcomes[name][0].text
 
 
 def test_custom_settings_of_a_contract_class_are_reported():
