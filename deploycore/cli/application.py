@@ -18,6 +18,7 @@ from deploycore.cli.history import deployment_as_dict, show_deployments
 from deploycore.cli.listing import read_listing
 from deploycore.cli.options import (
     AsJson,
+    DropDamaged,
     EraseSecret,
     KeepWebhook,
     Purge,
@@ -226,10 +227,7 @@ def remove(
     purge: Purge = False,
     with_previews: WithPreviews = False,
     keep_webhook: KeepWebhook = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Delete damaged records of unfinished deployments too."),
-    ] = False,
+    force: DropDamaged = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "DeployAll",
     "Deployed",
     "DeploymentNumber",
+    "DropDamaged",
     "DryRun",
     "EraseSecret",
     "Expires",
@@ -154,6 +155,9 @@ WithPreviews = Annotated[
 ]
 KeepWebhook = Annotated[
     bool, typer.Option("--keep-webhook", help="Leave the webhook at the git host.")
+]
+DropDamaged = Annotated[
+    bool, typer.Option("--force", help="Delete damaged records of unfinished deployments too.")
 ]
 DeployAll = Annotated[bool, typer.Option("--all", help="Deploy all applications.")]
 Force = Annotated[

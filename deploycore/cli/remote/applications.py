@@ -20,6 +20,7 @@ from deploycore.cli.options import (
     ApplicationsOrAll,
     AsJson,
     DeclarationFile,
+    DropDamaged,
     DryRun,
     EraseSecret,
     KeepWebhook,
@@ -103,11 +104,17 @@ def remove(
     purge: Purge = False,
     with_previews: WithPreviews = False,
     keep_webhook: KeepWebhook = False,
+    force: DropDamaged = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove an application, but keep its releases, history and logs."""
-    query = {"purge": purge, "with_previews": with_previews, "keep_webhook": keep_webhook}
+    query = {
+        "purge": purge,
+        "with_previews": with_previews,
+        "keep_webhook": keep_webhook,
+        "force": force,
+    }
     with connected() as server:
         plan = server.ask("GET", f"{_APPLICATION}/removal", query=query, application=name)
         parts = [f"  {each['part']:<9} {each['text']}" for each in plan["parts"]]
