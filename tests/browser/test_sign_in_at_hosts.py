@@ -16,7 +16,7 @@ from deploycore_gitlab.sandbox import GitLabSandbox
 
 from deploycore.ssh.making import make_key_pair
 from tests.browser.conftest import Site, sign_in
-from tests.browser.test_journeys import BROWSERS, create_application, deploy, revealed
+from tests.browser.test_journeys import BROWSERS, create_application, deploy, revealed, until
 from tests.distributions import GOOD_PROVIDER
 
 PLUGIN = GOOD_PROVIDER.replace(
@@ -100,7 +100,13 @@ def enter_code(page, sandbox, *, java_script):
         page.get_by_text("The git host has not confirmed the code yet.").wait_for()
     sandbox.oauth.enter(page.locator("strong code").inner_text(), sandbox.OWNER)
     if not java_script:
-        finish.click()
+        until(page, lambda: is_authorized(page) or finish.click())
+
+
+def is_authorized(page):
+    """Whether a page has come after the host confirmed the code: it is not asked at once again."""
+    page.wait_for_load_state()
+    return page.get_by_text("The provider is authorized.").count()
 
 
 @BROWSERS
