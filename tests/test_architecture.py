@@ -68,7 +68,9 @@ def _vendors_named_in(path):
 
 
 KINDS_OF_TESTS = {"browser", "compatibility", "docs", "end_to_end", "faults", "hostile"}
-OF_THE_REPOSITORY = {"architecture", "error_places", "forked", "processes", "reuse", "slow_tests"}
+OF_THE_REPOSITORY = {
+    *("architecture", "error_places", "forked", "processes", "reuse", "scheduling", "slow_tests"),
+}
 
 
 def test_tests_are_located_like_the_code_they_test():
