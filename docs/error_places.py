@@ -44,8 +44,12 @@ class Place:
 
 def error_places(root: Path = ROOT) -> Iterator[Place]:
     """All places, by file and line."""
-    for name, tree in _modules(root):
-        yield from _places_in(name, tree)
+    return iter(_places(root))
+
+
+@cache
+def _places(root: Path) -> tuple[Place, ...]:
+    return tuple(each for name, tree in _modules(root) for each in _places_in(name, tree))
 
 
 @cache
@@ -71,9 +75,10 @@ def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
 
 def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
     for name, tree in _modules(root):
-        left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        left_out |= {id(each) for node in ast.walk(tree) for each in _compared(node)}
-        for node in ast.walk(tree):
+        nodes = list(ast.walk(tree))
+        left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        left_out |= {id(each) for node in nodes for each in _compared(node)}
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 left_out |= {id(each) for each in node.values}
             elif not isinstance(node, ast.Constant) or id(node) in left_out:
@@ -125,7 +130,9 @@ def _calls(
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             inside, known = f"{function}.{child.name}".strip("."), {**aliases, **_aliases(child)}
         if isinstance(child, ast.Call):
-            name = ast.unparse(child.func).rpartition(".")[2]
+            name = ""
+            if isinstance(child.func, ast.Name | ast.Attribute):
+                name = child.func.id if isinstance(child.func, ast.Name) else child.func.attr
             name = known.get(name, name)
             if name in _CLASSES:
                 yield inside, child, name

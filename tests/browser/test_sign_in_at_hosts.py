@@ -16,7 +16,7 @@ from deploycore_gitlab.sandbox import GitLabSandbox
 
 from deploycore.ssh.making import make_key_pair
 from tests.browser.conftest import Site, sign_in
-from tests.browser.test_journeys import BROWSERS, create_application, deploy, revealed, until
+from tests.browser.test_journeys import BROWSERS, create_application, deploy, revealed
 from tests.distributions import GOOD_PROVIDER
 
 PLUGIN = GOOD_PROVIDER.replace(
