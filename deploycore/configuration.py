@@ -206,7 +206,7 @@ class ProviderConfig(BaseModel):
         name: The name of the configured provider.
     """
 
-    # A command imports all members of a union, and validates by one of them.
+    # A command imports all members of a union, but validates with only one of them.
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
     )

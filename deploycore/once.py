@@ -29,6 +29,6 @@ class made_once(Generic[T]):  # noqa: N801  it is used like ``property``
     def __get__(self, instance: object | None, owner: type) -> Self | T:
         if instance is None:
             return self
-        # Python finds it there from now on, and does not come here again.
+        # From now on Python finds the value there, and does not call this method again.
         found: T = vars(instance).setdefault(self._name, self._make(instance))
         return found

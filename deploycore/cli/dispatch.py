@@ -38,7 +38,7 @@ __all__ = ["application_of", "run"]
 
 _WRITERS = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
 _FLUSHED_SECONDS = 5.0
-"""How long a pipe or a socket may take to take what is left at the end."""
+"""How long the process waits at its end until pipes and sockets have accepted the rest."""
 
 _ENDLESS_READING = ("branches", "logs", "repos")
 """Commands that can print without end and change nothing."""
@@ -120,7 +120,7 @@ def _has_left_calls() -> bool:
 
 
 def _flush_files() -> None:
-    """Flush files that are still open, such as one of a plugin, because no object will be freed.
+    """Flush files that are still open, because the process ends without closing them.
 
     A pipe or a socket may be full, and a thread that writes to it holds its lock. So flushing
     these has a time limit.

@@ -18,7 +18,7 @@ __all__ = ["find_fast_path"]
 
 
 def find_fast_path(arguments: Sequence[str]) -> Callable[[], None] | None:
-    """Return the call that a plain command line asks for; ``None`` to leave it to Typer.
+    """Return the call for a plain command line; ``None`` if Typer has to read the command line.
 
     Args:
         arguments: The whole command line, without the program's name and ``--server``.
@@ -79,7 +79,7 @@ def _one_name(names: list[str]) -> tuple[object, ...] | None:
 
 
 class _AnyText:
-    """Contains all texts."""
+    """A container that contains every text."""
 
     def __contains__(self, text: object) -> bool:
         return True
@@ -90,7 +90,7 @@ _WITH_VALUE: Mapping[str, Container[str]] = {
     "links": ("write-as-links", "write-as-files", "refuse"),
     "to": _AnyText(),
 }
-"""The arguments that take a value, with the values that are read here."""
+"""The parameters that need a value, with the values that are accepted here."""
 
 _OPTIONS = {
     "clone": {
@@ -108,12 +108,12 @@ _OPTIONS = {
     },
     "rollback": {"--to": "to", "--no-wait": "no_wait", "--json": "as_json"},
 }
-"""The options of each command, with the arguments of its function."""
+"""The options of each command, each with the parameter of the function that it sets."""
 
 _COMMANDS = {
     "clone": ("deploycore.cli.cloning", "clone_repository", _clone_arguments),
     "deploy": ("deploycore.cli.deploying", "deploy_applications", _application_names),
     "rollback": ("deploycore.cli.deploying", "roll_back", _one_name),
 }
-"""The module and the name of each command's function, and what turns the names on the command line
-into its arguments. ``None`` leaves the command line to Typer."""
+"""For each command: the module and the name of its function, and the function that converts the
+names on the command line to arguments, or to ``None`` if Typer has to read the command line."""

@@ -68,12 +68,12 @@ def plugin_for(kind: str | None, address: str | None) -> tuple[Plugin, Mapping[s
 
 
 def say_fields(fields: Mapping[str, str]) -> None:
-    """Print which fields a URL tells."""
+    """Print which fields were found in a URL."""
     say_aside(f"Read from the URL: {_shown(fields)}.")
 
 
 def say_recognized(kind: str, fields: Mapping[str, str]) -> None:
-    """Print which kind was recognized from a URL, and which fields it tells."""
+    """Print which kind was recognized from a URL, and which fields were found in it."""
     say_aside(
         f"Recognized the kind {kind} from the URL ({_shown(fields)})."
         " If this is wrong, add --kind KIND."

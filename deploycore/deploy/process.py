@@ -255,7 +255,7 @@ def started_at(process: int) -> str | None:
 
 def _stat(process: int) -> list[bytes] | None:
     """Return the fields of proc_pid_stat(5), from the state on."""
-    # Not by Path, which takes twice as long: this is read for every process of the machine.
+    # Not with Path, which takes twice as long: this file is read for every process of the machine.
     try:
         descriptor = os.open(f"{_PROC}/{process}/stat", os.O_RDONLY | os.O_CLOEXEC)
         try:

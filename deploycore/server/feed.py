@@ -403,8 +403,8 @@ class Feed:
 
 
 def _filtered(batch: Batch, start: int, wanted: Filter) -> str:
-    """What a client gets of a batch. If it does not want the last event, it is told the position
-    instead, so that it can continue there."""
+    """Return the events of a batch that a client wants, as text. If it does not want the last one,
+    the text ends with the position instead, so that the client can continue there."""
     if wanted.is_all or not isinstance(batch, NewsBatch):
         return batch.behind(start)
     sent = [each for each in batch.sent if each.number > start]

@@ -201,7 +201,7 @@ def test_a_contract_class_of_another_kind_fails(check):
     found = json.loads(done.stdout)
     assert done.returncode == 10
     assert set(found["failed"]) == {"the contract class"}
-    assert "says kind = 'anchorage'" in found["failed"]["the contract class"]
+    assert "has kind = 'anchorage'" in found["failed"]["the contract class"]
 
 
 def test_a_class_that_does_not_extend_the_kit_fails(check):
