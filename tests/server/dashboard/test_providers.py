@@ -205,6 +205,11 @@ def test_a_third_party_plugin_has_a_form(browser, pages, tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+def test_providers_are_listed_and_link_to_their_pages(browser):
+    assert 'href="/providers/work"' in browser.get("/providers").text
+    assert "acme" in browser.get("/providers/work").text
+
+
 def test_a_pasted_address_opens_the_form_with_prefilled_fields(browser):
     chosen = browser.send("/providers/-/new", url="https://bitbucket.org/acme/shop.git")
     assert chosen.url.path == "/providers/-/new"
