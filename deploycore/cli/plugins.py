@@ -72,6 +72,8 @@ def _as_dict(report: PluginReport) -> dict[str, Any]:
     return {
         "type": report.type,
         "kind": report.kind,
+        "display_name": report.display_name,
+        "summary": report.summary,
         "distributions": [origin.label for origin in report.origins],
         "origins": [origin.entry_point for origin in report.origins],
         "installed": [
