@@ -15,6 +15,8 @@ import deploycore
 import deploycore.deploy
 import deploycore.git
 import deploycore.installation.installation
+import deploycore.plugin_parts
+import deploycore.refs_only
 import deploycore.testing.contract
 import deploycore.testing.git_http
 import deploycore.testing.repositories
