@@ -18,6 +18,13 @@ from tests.browser.conftest import sign_in
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WRITES = os.environ.get("DEPLOYCORE_WRITE_PICTURES") == "1"
 SUBJECTS = ("Show prices with tax", "Cache the start page", "Sort products by name")
+IN_SRV = """directory => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        texts.currentNode.data = texts.currentNode.data.replaceAll(directory, "/srv");
+    }
+}"""
+"""Shows the applications' directories as those of a server, not of a test."""
 PAGES = {"overview": "/", "application": "/applications/shop", "deployment": "/deployments/6"}
 
 
@@ -58,6 +65,7 @@ def test_each_page_of_the_documentation_has_a_screenshot(lively, visit):
     for name, path in PAGES.items():
         page.goto(path)
         page.wait_for_load_state("load")
+        page.evaluate(IN_SRV, str(lively.directory))
         picture = page.screenshot()
         assert struct.unpack(">II", picture[16:24]) == (1100, 900)
         assert len(picture) > 20_000  # something is on it
