@@ -118,6 +118,8 @@ def test_deliveries_are_rejected_immediately_while_the_disk_is_full(client, inst
     with installation.store._database.reading() as connection:
         own = connection.connection.dbapi_connection
         own.execute("PRAGMA max_page_count = 1")  # it can't grow any more
+    with installation.store._database.writing_by_name() as statements:
+        statements._connection.execute("PRAGMA max_page_count = 1")
     statuses = {deliver(push(after=f"{n:040x}", actor="x" * 200)).status_code for n in range(60)}
     assert statuses <= {202, 503}
     assert 503 in statuses

@@ -13,6 +13,8 @@ from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import claims, polls, triggers
 from deploycore.store.ahead import find_times_ahead
+from deploycore.store.direct import DirectStatements
+from deploycore.store.named import StatementsOfEngine
 from deploycore.store.tables import claims as claims_table
 from deploycore.store.tables import polls as polls_table
 from deploycore.store.tables import previews as previews_table
@@ -44,6 +46,9 @@ def ahead(monkeypatch):
             for module in (claims, polls, triggers):
                 real = module.present
                 patch.setattr(module, "present", lambda to, real=real: real(to) + jump)
+            for statements in (DirectStatements, StatementsOfEngine):
+                real = statements.present
+                patch.setattr(statements, "present", lambda to, real=real: real(to) + jump)
             yield
 
     return ahead

@@ -19,7 +19,10 @@ def test_a_contract_class_of_the_kind_is_accepted():
 
 @pytest.mark.parametrize(
     ("contract", "kind", "reason"),
-    [(object(), "acme", "is no ProviderContract"), (Contract, "acme", "is named for 'acme'")],
+    [
+        (object(), "acme", "is not a ProviderContract"),
+        (Contract, "acme", "its entry point is 'acme'"),
+    ],
 )
 def test_anything_else_is_refused_with_the_reason(contract, kind, reason):
     with pytest.raises(pytest.Collector.CollectError, match=reason):

@@ -212,9 +212,9 @@ def register_webhook(self, repository, url, secret):
 Right.register_webhook = hookimpl(register_webhook)
 """
 NO_ADDRESS = """
-from deploycore_bitbucket import provider
-right = provider.build_status
-provider.build_status = lambda status, *given, **more: right(
+from deploycore_bitbucket import statuses
+right = statuses.build_status
+statuses.build_status = lambda status, *given, **more: right(
     status.model_copy(update={"url": ""}), *given, **more
 )
 """
