@@ -10,6 +10,7 @@ import functools
 import gc
 import importlib
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -127,6 +128,15 @@ def slow_tests():
     """Return the files and test functions that tests/slow.txt lists."""
     lines = (ROOT / "tests" / "slow.txt").read_text().splitlines()
     return {line for line in lines if line and not line.startswith("#")}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return the number of processes of ``pytest -n auto``: some tests wait, so one more than there
+    are cores."""
+    if config.option.numprocesses != "auto" or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
