@@ -98,8 +98,7 @@ class BitbucketDataCenterProvider:
 
     @classmethod
     def recognize_url(cls, url: str) -> dict[str, str] | None:
-        """Return the fields that the address of a repository contains; ``None`` for another host's
-        address."""
+        """Return the fields that an address contains; ``None`` for another host's address."""
         return addresses.fields_of(url)
 
     @classmethod
@@ -194,8 +193,7 @@ class BitbucketDataCenterProvider:
 
     @hookimpl
     def find_repository(self, repository: RepositoryId) -> Repository:
-        """``GET /projects/{projectKey}/repos/{slug}``, and ``…/default-branch`` if the answer does
-        not have it."""
+        """``GET /projects/{projectKey}/repos/{slug}``, and ``…/default-branch`` if needed."""
         answer = self._describe(repository)
         found = answer.repository(self._config.url)
         if found.default_branch is not None:
@@ -333,8 +331,7 @@ class BitbucketDataCenterProvider:
 
     @property
     def _configured_name(self) -> str:
-        """The owner of the credentials according to the configuration, if the server does not send
-        it."""
+        """The configured owner of the credentials, if the server does not send it."""
         return getattr(self._config, "username", None) or self._config.project or UNNAMED
 
     def _token_holder(self, config: AccessTokenConfig) -> Account:
@@ -392,8 +389,7 @@ class BitbucketDataCenterProvider:
     def _pull_request(
         self, http: HttpClient, repository: RepositoryId, path: str
     ) -> Iterator[PullRequest]:
-        """The host responds with 404 both for an unknown pull request and for an unknown
-        repository."""
+        """An unknown pull request and an unknown repository both cause a 404."""
         from deploycore_bitbucket_datacenter.answers import PullRequestAnswer
 
         try:
@@ -417,8 +413,7 @@ class BitbucketDataCenterProvider:
         return parse_answer(RepositoryAnswer, answer, what="a repository")
 
     def _default_branch(self, repository: RepositoryAnswer) -> str | None:
-        """Empty repositories have a default branch that does not exist, for which the response is
-        404."""
+        """The default branch of an empty repository does not exist: the response is 404."""
         from deploycore_bitbucket_datacenter.answers import DefaultBranchAnswer
 
         known = repository.repository_id
@@ -445,8 +440,7 @@ class BitbucketDataCenterProvider:
             raise explanations.no_commit(repository, commit) from None
 
     def _version(self) -> str | None:
-        """Return the version of the server, which needs no credentials; ``None`` if it is not
-        Bitbucket."""
+        """Return the server's version, without credentials; ``None`` if it is not Bitbucket."""
         try:
             answer = self._http.get_json(f"{API}/application-properties")
             return parse_answer(_VersionAnswer, answer, what="the version").version or None
