@@ -6,11 +6,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import bindparam, create_engine, text
 
 from deploycore.errors import ConfigurationError, StoreError
 from deploycore.store import Store, audit
 from deploycore.store.audit import Entry
+from deploycore.store.columns import UtcDateTime
 from deploycore.store.sessions import IDLE, LIFETIME
 
 HASH = "$argon2id$of-hunter2"
@@ -31,7 +32,13 @@ def sql(any_settings):
 
     def run(statement, **values):
         with engine.begin() as connection:
-            return connection.execute(text(statement), values).rowcount
+            # A driver would store a moment in a form of its own.
+            moments = [
+                bindparam(name, type_=UtcDateTime())
+                for name, value in values.items()
+                if isinstance(value, datetime)
+            ]
+            return connection.execute(text(statement).bindparams(*moments), values).rowcount
 
     yield run
     engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_an_unknown_check_is_detected(tmp_path):
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_every_attribute_of_the_class_is_documented(attribute):
-    described = ContractBase.__doc__.partition("Attributes:")[2]
-    assert re.search(rf"^ {{8}}{attribute}: .", described, re.MULTILINE)
+    described = inspect.getdoc(ContractBase).partition("Attributes:")[2]
+    assert re.search(rf"^ {{4}}{attribute}: .", described, re.MULTILINE)
     page = (ROOT / "docs/how-to/test-a-provider.md").read_text()
     assert f"| `{attribute}` |" in page

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import bindparam, create_engine, select, text
 
 from deploycore.errors import StoreError
 from deploycore.server.accounts import passwords as module
@@ -20,6 +20,7 @@ from deploycore.server.accounts.passwords import Passwords
 from deploycore.server.dashboard.addresses import own_page
 from deploycore.server.problems import Refusal
 from deploycore.store import sign_in_failures as sign_in_failures_module
+from deploycore.store.columns import UtcDateTime
 from deploycore.store.tables import sign_in_failures
 from deploycore.store.token_digests import digest_of
 from tests.server.dashboard.conftest import PASSWORD, Browser
@@ -82,8 +83,9 @@ def test_an_expired_link_is_rejected(client, installation):
     link = client.application.accounts.new_link().get_secret_value()
     engine = create_engine(installation.settings.database_url)
     with engine.begin() as connection:
-        query = text("UPDATE sign_in_links SET expires_at = :at")
-        connection.execute(query, {"at": datetime.now(UTC) - timedelta(seconds=1)})
+        moment = bindparam("at", datetime.now(UTC) - timedelta(seconds=1), type_=UtcDateTime())
+        query = text("UPDATE sign_in_links SET expires_at = :at").bindparams(moment)
+        connection.execute(query)
     engine.dispose()
     assert client.get(f"/sign-in/link/{link}").status_code == 403
 
