@@ -33,7 +33,7 @@ import types
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
-__all__ = ["NUMBER", "serve"]
+__all__ = ["NUMBER", "open_streams", "run", "serve"]
 
 NUMBER = struct.Struct("q")
 """The format of a child's number and its exit status."""
@@ -104,7 +104,7 @@ def _become(request: dict[str, Any], streams: list[int], path: list[str]) -> NoR
     code = 1
     try:
         _prepare(request, streams, path)
-        code = _run(request["arguments"])
+        code = run(request["arguments"])
     except BaseException:
         traceback.print_exc()
     finally:
@@ -129,7 +129,7 @@ def _prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> No
     time.tzset()
     tempfile.tempdir = None
     os.chdir(request["directory"])
-    _open_streams(environment)
+    open_streams(environment)
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     first = "" if request["arguments"][0] == "-c" else os.getcwd()
     places = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
@@ -137,7 +137,7 @@ def _prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> No
     importlib.invalidate_caches()
 
 
-def _open_streams(environment: dict[str, str]) -> None:
+def open_streams(environment: dict[str, str]) -> None:
     """Open the standard streams as Python does at its start."""
     encoding, _, errors = environment.get("PYTHONIOENCODING", "").partition(":")
     names = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
@@ -162,7 +162,7 @@ def _open_streams(environment: dict[str, str]) -> None:
     sys.stderr = sys.__stderr__ = opened(2, "wb")
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     """Run a module or a program; return the exit code with which Python would end."""
     option, what, *rest = arguments
     code = 0

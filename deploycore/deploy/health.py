@@ -183,6 +183,6 @@ def _status(url: str, timeout: float, wire: Wire) -> int:
         request = session.prepare_request(requests.Request("GET", url))
         # The session is not used to send: it reads the whole body of a redirect, even if it does
         # not follow it.
-        how = environment_settings(session, url)
+        how = environment_settings(url)
         with adapter.send(request, timeout=max(timeout, 0.001), **how) as answer:
             return answer.status_code

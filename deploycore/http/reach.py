@@ -54,8 +54,7 @@ def reach(url: str, *, seconds: float, settings: HttpSettings | None = None) -> 
     Raises:
         ProviderUnavailable: The server cannot be reached. The message says which step failed.
     """
-    with requests.Session() as session:
-        how = environment_settings(session, url, settings)
+    how = environment_settings(url, settings)
     proxy = requests.utils.select_proxy(url, how["proxies"])
     origin = _origin_of_proxy(proxy) if proxy else Origin.of(url)
     is_encrypted = not proxy and origin.scheme == "https"

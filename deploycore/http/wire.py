@@ -137,7 +137,12 @@ class Wire:
 
     def _addresses(self, host: str, port: int) -> list[Any]:
         """Look up a name in a thread, because the system's resolver cannot be interrupted. If it
-        does not answer, its thread waits until the resolver's own timeout."""
+        does not answer, its thread waits until the resolver's own timeout. An address needs no
+        resolver."""
+        if _is_address(host):
+            return socket.getaddrinfo(
+                host, port, _family(), socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
         outcome: list[list[Any] | Exception] = []
 
         def look_up() -> None:
@@ -178,6 +183,14 @@ class Wire:
     def _raise_if_cut(self) -> None:
         if self._cut:
             raise ConnectionAbortedError(errno.ECONNABORTED, "it was cut")
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError, ValueError):
+            socket.inet_pton(family, host)
+            return True
+    return False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref
-from dulwich.repo import Repo
+from dulwich.repo import BaseRepo, Repo
 
 __all__ = ["find_conflict", "make_bare", "write_refs"]
 
@@ -28,9 +28,13 @@ def make_bare(path: Path, default_branch: str) -> None:
     path.joinpath("config").write_bytes(_CONFIGURATION)
 
 
-def write_refs(repo: Repo, refs: Mapping[Ref, ObjectID]) -> None:
+def write_refs(repo: BaseRepo, refs: Mapping[Ref, ObjectID]) -> None:
     """Set refs whose names do not conflict with each other. If there are many, they are written to
     one file."""
+    if not isinstance(repo, Repo):  # in memory
+        for ref, target in refs.items():
+            repo.refs[ref] = target
+        return
     if len(refs) > 1:
         repo.refs.add_packed_refs(refs)
         return

@@ -1,8 +1,9 @@
 """Real git repositories of a sandbox, served by dulwich.
 
-Repositories are bare, and are created in a temporary directory when they are first needed, so rows
-without content cost nothing. dulwich 1.2 does not support protocol version 2, so clients use an
-earlier version. It also does not support a plain fetch into a shallow clone, only one with a depth.
+Repositories are bare, and are written to a temporary directory when a client first asks for them;
+see ``deploycore.testing.contents``. dulwich 1.2 does not support protocol version 2, so clients use
+an earlier version. It also does not support a plain fetch into a shallow clone, only one with a
+depth.
 
 Source: https://git-scm.com/docs/http-protocol
 """
@@ -10,27 +11,25 @@ Source: https://git-scm.com/docs/http-protocol
 from __future__ import annotations
 
 import stat
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 from dulwich.errors import GitProtocolError, HangupException
 from dulwich.object_store import peel_sha
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.protocol import ReceivableProtocol, pkt_line
 from dulwich.refs import Ref, check_ref_format
-from dulwich.repo import Repo
+from dulwich.repo import BaseRepo, Repo
 from dulwich.server import Backend, BackendRepo, ReceivePackHandler, UploadPackHandler
 
 from deploycore.errors import ConfigurationError
-from deploycore.testing.bare import find_conflict, make_bare, write_refs
+from deploycore.testing.bare import find_conflict, write_refs
+from deploycore.testing.contents import Contents, Served
 from deploycore.testing.messages import Answer, Write
 
 __all__ = [
@@ -110,18 +109,6 @@ class RefUpdate:
     after: str | None
 
 
-class Served(Protocol):
-    """The attributes that a host's own class for repositories must have."""
-
-    @property
-    def full_name(self) -> str:
-        """Owner and slug with a slash between them."""
-
-    @property
-    def default_branch(self) -> str:
-        """The branch that ``HEAD`` points to, even if there is no commit."""
-
-
 PushWatcher = Callable[[Served, Sequence[RefUpdate]], None]
 """Called after each push, with the repository as it was passed for it, and the changes."""
 
@@ -139,15 +126,14 @@ class GitRepositories:
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.time
         self.watchers: list[PushWatcher] = []
-        self._lock = threading.RLock()
-        self._directory = tempfile.TemporaryDirectory(prefix="loopback-host-")
-        self._paths: dict[str, Path] = {}
+        self._contents = Contents()
+        self._lock = self._contents.lock
         self._branches: dict[str, dict[str, str]] = {}
         self._tags: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:
         """Remove everything from the disk."""
-        self._directory.cleanup()
+        self._contents.close()
 
     def branches(self, repository: Served) -> Mapping[str, str]:
         """Return the commit of each branch."""
@@ -167,9 +153,9 @@ class GitRepositories:
         Raises:
             ConfigurationError: Git does not allow the name of the branch.
         """
-        with self._lock, Repo(str(self._path(repository))) as repo:
+        with self._contents.changing(repository) as repo:
             ref = branch_ref(branch)
-            parent = repo.refs.as_dict().get(ref)
+            parent = repo.refs[ref] if ref in repo.refs else None  # noqa: SIM401 - no get
             objects: dict[ObjectID, ShaFile] = {}
             commit = Commit()
             commit.tree = _changed_tree(repo, parent, files, objects)
@@ -179,8 +165,9 @@ class GitRepositories:
             commit.author_timezone = commit.commit_timezone = 0
             commit.message = message.encode()
             objects[commit.id] = commit
-            repo.object_store.add_objects([(found, None) for found in objects.values()])
+            self._contents.add_objects(repo, repository, objects)
             self._set(repo, repository, {branch: commit.id})
+            self._contents.write_large(repository)
             return commit.id.decode()
 
     def add_branches(self, repository: Served, branches: Mapping[str, str]) -> None:
@@ -189,7 +176,7 @@ class GitRepositories:
         Raises:
             ConfigurationError: Git does not allow one of the names.
         """
-        with self._lock, Repo(str(self._path(repository))) as repo:
+        with self._contents.changing(repository) as repo:
             pointers = {name: ObjectID(commit.encode()) for name, commit in branches.items()}
             self._set(repo, repository, pointers)
 
@@ -202,8 +189,8 @@ class GitRepositories:
 
         with (
             self._lock,
-            Repo(str(self._path(source))) as origin,
-            Repo(str(self._path(repository))) as repo,
+            self._contents.on_disk(source) as origin,
+            self._contents.on_disk(repository) as repo,
         ):
             origin.fetch(repo, determine_wants=only_it)
             self._set(repo, repository, {branch: wanted})
@@ -217,7 +204,7 @@ class GitRepositories:
         ref = Ref(TAGS + name.encode())
         if not check_ref_format(ref):
             raise ConfigurationError(f"Git does not allow a tag named {name!r}.")
-        with self._lock, Repo(str(self._path(repository))) as repo:
+        with self._contents.changing(repository) as repo:
             repo.refs[ref] = ObjectID(commit.encode())
             self._refresh(repo, repository)
 
@@ -230,27 +217,24 @@ class GitRepositories:
         self._delete(repository, [Ref(TAGS + name.encode())])
 
     def _delete(self, repository: Served, refs: Iterable[Ref]) -> None:
-        with self._lock, Repo(str(self._path(repository))) as repo:
+        with self._contents.changing(repository) as repo:
             for ref in refs:
                 repo.refs.remove_if_equals(ref, None)
             self._refresh(repo, repository)
 
     def has_commit(self, repository: Served, commit: str) -> bool:
         """Whether a commit with this full hash exists."""
-        if repository.full_name not in self._paths:
-            return False
-        with Repo(str(self._path(repository))) as repo:
+        with self._contents.reading(repository) as repo:
             known = ObjectID(commit.encode())
-            return known in repo.object_store and isinstance(repo[known], Commit)
+            return (
+                repo is not None and known in repo.object_store and isinstance(repo[known], Commit)
+            )
 
     @contextmanager
     def commits(self, repository: Served) -> Iterator[Callable[[str], CommitDetails]]:
         """A context with a function that reads commits."""
-        if repository.full_name not in self._paths:
-            yield _no_commit
-            return
-        with Repo(str(self._path(repository))) as repo:
-            yield lambda commit: _details(repo, commit)
+        with self._contents.reading(repository) as repo:
+            yield _no_commit if repo is None else lambda commit: _details(repo, commit)
 
     def advertise(self, repository: Served, service: Service) -> Answer:
         """The refs, and what the server can do."""
@@ -275,7 +259,7 @@ class GitRepositories:
         Args:
             read: Returns at most a number of bytes from the client; none after its end.
         """
-        with Repo(str(self._path(repository))) as repo:
+        with self._contents.on_disk(repository) as repo:
             protocol = ReceivableProtocol(read, _counting(write))
             try:
                 UploadPackHandler(_OneRepository(repo), ["/"], protocol).handle()
@@ -293,8 +277,7 @@ class GitRepositories:
         *,
         advertise_refs: bool,
     ) -> None:
-        # A Repo must not be shared by several threads, so each request opens its own.
-        with Repo(str(self._path(repository))) as repo:
+        with self._contents.on_disk(repository) as repo:
             protocol = ReceivableProtocol(BytesIO(body).read, _counting(write))
             handler = _HANDLERS[service](
                 _OneRepository(repo),
@@ -310,16 +293,7 @@ class GitRepositories:
             if service == "git-receive-pack" and not advertise_refs:
                 self._refresh(repo, repository)
 
-    def _path(self, repository: Served) -> Path:
-        with self._lock:
-            known = self._paths.get(repository.full_name)
-            if known is None:
-                known = Path(self._directory.name, f"{len(self._paths)}.git")
-                make_bare(known, repository.default_branch)
-                self._paths[repository.full_name] = known
-            return known
-
-    def _set(self, repo: Repo, repository: Served, branches: Mapping[str, ObjectID]) -> None:
+    def _set(self, repo: BaseRepo, repository: Served, branches: Mapping[str, ObjectID]) -> None:
         refs = {branch_ref(name): commit for name, commit in branches.items()}
         conflict = find_conflict(repo.refs.allkeys(), refs)
         if conflict is not None:
@@ -330,7 +304,7 @@ class GitRepositories:
         write_refs(repo, refs)
         self._refresh(repo, repository)
 
-    def _refresh(self, repo: Repo, repository: Served) -> None:
+    def _refresh(self, repo: BaseRepo, repository: Served) -> None:
         name = repository.full_name
         with self._lock:
             branches = _pointers(repo, BRANCHES)
@@ -345,15 +319,12 @@ class GitRepositories:
                     watch(repository, updates)
 
 
-def _pointers(repo: Repo, prefix: bytes) -> dict[str, str]:
+def _pointers(repo: BaseRepo, prefix: bytes) -> dict[str, str]:
     """Yield the names below a prefix, and the commits that they lead to."""
-    found = repo.refs.as_dict(Ref(prefix))
+    found = repo.refs.as_dict(Ref(prefix.removesuffix(b"/")))
     if prefix == TAGS:  # an annotated tag leads to a tag object, which leads to a commit
         found = {name: peel_sha(repo.object_store, tag)[1].id for name, tag in found.items()}
-    return {
-        name.removeprefix(prefix).decode(errors="replace"): commit.decode()
-        for name, commit in found.items()
-    }
+    return {name.decode(errors="replace"): commit.decode() for name, commit in found.items()}
 
 
 def _updates(
@@ -418,7 +389,7 @@ def _counting(write: Write) -> Callable[[bytes], int]:
 
 
 def _changed_tree(
-    repo: Repo,
+    repo: BaseRepo,
     parent: ObjectID | None,
     files: Mapping[str | bytes, File],
     objects: dict[ObjectID, ShaFile],
@@ -432,7 +403,7 @@ def _changed_tree(
 
 
 def _write_tree(
-    repo: Repo,
+    repo: BaseRepo,
     before: ObjectID | None,
     changes: Mapping[tuple[bytes, ...], File],
     objects: dict[ObjectID, ShaFile],
@@ -475,7 +446,7 @@ def _entry(file: File, objects: dict[ObjectID, ShaFile]) -> tuple[int, ObjectID]
     return mode, blob.id
 
 
-def _details(repo: Repo, commit: str) -> CommitDetails:
+def _details(repo: BaseRepo, commit: str) -> CommitDetails:
     found = cast(Commit, repo[ObjectID(commit.encode())])
     return CommitDetails(
         hash=commit,

@@ -13,11 +13,9 @@ import time
 
 import pytest
 
-from deploycore.errors import PluginError
 from deploycore.provider import isolation, registry
 from deploycore.provider.installed import plugin_reports
 from deploycore.provider.probing import probe_imports
-from deploycore.testing.check import check_plugin
 from tests import forked
 from tests.processes import Process
 from tests.testing.kit import install_template
@@ -47,6 +45,35 @@ def impatient(monkeypatch):
     monkeypatch.setattr(isolation, "SILENT_SECONDS", 8.0)
 
 
+@pytest.fixture
+def check(install, tmp_path):
+    """Installs such a copy and checks it: ``check(statement, …, options=[…])``. Returns the results
+    that the command prints as JSON."""
+
+    def run(statement, *, options=(), silent_seconds="", **place):
+        site = install(statement, **place)
+        own = {
+            "PYTHONPATH": str(site),
+            "TEST_SILENT_SECONDS": silent_seconds,
+            # Some of them are imported already, of which pytest would warn.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }
+        done = forked.run(
+            "tests.testing.forked_checks",
+            ["plugin", "check", "acme", "--json", *options],
+            directory=tmp_path,
+            environment=os.environ | own,
+        )
+        if not done.stdout:
+            return json.loads(done.stderr)
+        found = json.loads(done.stdout)
+        assert done.returncode == 10
+        assert found["conforms"] is False
+        return found
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
@@ -57,50 +84,47 @@ def impatient(monkeypatch):
     ],
     ids=["held", "exit", "segfault", "killed"],
 )
-def test_a_check_that_stops_the_process_fails_and_is_named(install, impatient, statement, told):
-    install(statement, before=ASKING)
-    plugin, outcome = check_plugin("acme", only="cheap")
-    assert plugin.label == "deploycore-acme 0.1.0"
-    assert set(outcome.failed) == {CHEAP}
-    assert told in outcome.failed[CHEAP]
-    assert "The contract requires of" in outcome.failed[CHEAP]
-    assert outcome.not_run == {}
+def test_a_check_that_stops_the_process_fails_and_is_named(check, statement, told):
+    found = check(statement, before=ASKING, options=["--only", "cheap"], silent_seconds="8")
+    assert found["plugin"] == "deploycore-acme 0.1.0"
+    assert set(found["failed"]) == {CHEAP}
+    assert told in found["failed"][CHEAP]
+    assert "The contract requires of" in found["failed"][CHEAP]
+    assert found["not_run"] == {}
 
 
-def test_later_checks_run_but_not_indefinitely(install):
-    install("import os; os._exit(3)", before=LISTING)
-    _, outcome = check_plugin("acme", only="list")
-    assert len(outcome.failed) == 3
-    assert all("exit code 3 in list_repos" in text for text in outcome.failed.values())
-    assert outcome.passed > 0
-    assert outcome.not_run
-    assert set(outcome.not_run).isdisjoint(outcome.failed)
+def test_later_checks_run_but_not_indefinitely(check):
+    found = check("import os; os._exit(3)", before=LISTING, options=["--only", "list"])
+    assert len(found["failed"]) == 3
+    assert all("exit code 3 in list_repos" in text for text in found["failed"].values())
+    assert found["passed"] > 0
+    assert found["not_run"]
+    assert set(found["not_run"]).isdisjoint(found["failed"])
 
 
-def test_an_import_that_does_not_finish_is_an_error(install):
-    install("import os; os._exit(1)")
-    with pytest.raises(PluginError, match="exit code 1 in ") as caught:
-        check_plugin("acme")
-    assert "deploycore-acme 0.1.0 cannot be imported" in caught.value.message
-    assert "provider.py, line" in caught.value.message
-    assert caught.value.details["hook"] == "import"
+def test_an_import_that_does_not_finish_is_an_error(check):
+    error = check("import os; os._exit(1)")["error"]
+    assert error["code"] == "plugin"
+    assert "exit code 1 in " in error["message"]
+    assert "deploycore-acme 0.1.0 cannot be imported" in error["message"]
+    assert "provider.py, line" in error["message"]
+    assert error["details"]["hook"] == "import"
 
 
-def test_a_contract_class_whose_import_exits_the_process_fails(install):
-    install("import os; os._exit(1)", module="contract.py", before="__all__ =")
-    _, outcome = check_plugin("acme")
-    assert set(outcome.failed) == {"the contract class"}
+def test_a_contract_class_whose_import_exits_the_process_fails(check):
+    found = check("import os; os._exit(1)", module="contract.py", before="__all__ =")
+    assert set(found["failed"]) == {"the contract class"}
 
 
-def test_all_checks_share_one_timeout(install):
-    install("import time; time.sleep(600)", before=ASKING)
-    _, outcome = check_plugin("acme", seconds=8.0)
-    assert outcome.failed
-    assert outcome.not_run or outcome.passed == 0
-    assert "the time for all checks, 8 s, was over" in " ".join(outcome.failed.values())
+def test_all_checks_share_one_timeout(check):
+    found = check("import time; time.sleep(600)", before=ASKING, options=["--timeout", "8"])
+    assert found["failed"]
+    assert found["not_run"] or found["passed"] == 0
+    assert "the time for all checks, 8 s, was over" in " ".join(found["failed"].values())
 
 
 def test_the_remaining_output_is_valid_json(install, tmp_path):
+    """This one is with a process of its own."""
     site = install("import os; os._exit(0)", before=ASKING)
     command = ["plugin", "check", "acme", "--json", "--only", "cheap"]
     environment = os.environ | {"PYTHONPATH": str(site)}
@@ -166,7 +190,9 @@ def test_a_plugin_list_works_despite_imports_that_do_not_finish(tmp_path, comman
     def rows():
         own = {"PYTHONPATH": str(site), "DEPLOYCORE_HOME": str(tmp_path / "home")}
         arguments, environment = [*command, "--json"], os.environ | own
-        done = forked.run("deploycore", arguments, environment=environment, directory=tmp_path)
+        done = forked.run(
+            "tests.testing.forked_checks", arguments, environment=environment, directory=tmp_path
+        )
         found = json.loads(done.stdout)
         return json.dumps(found["findings"] if isinstance(found, dict) else found)
 

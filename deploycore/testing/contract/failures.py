@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,7 +50,7 @@ from deploycore.testing.faults import (
 from deploycore.testing.messages import Answer, Request
 from deploycore.testing.scenarios import ONE, TWO, ContractHost
 
-__all__ = ["REMOVED", "REPLACEMENTS", "Damage", "Failures", "places", "run", "run_here"]
+__all__ = ["REMOVED", "REPLACEMENTS", "Damage", "Failures", "places", "replaced", "run", "run_here"]
 
 HOOKS = ("authenticate", "list_repos", "list_branches")
 OF_JSON = frozenset({truncated_json().name, wrong_types().name})
@@ -291,6 +291,22 @@ def _damages() -> Iterator[Damage]:
         for replacement in REPLACEMENTS:
             yield Damage(number, replacement)
         number += 1
+
+
+@contextmanager
+def replaced(container: Any, key: Any, replacement: object) -> Iterator[None]:
+    """A context in which a value of decoded JSON is replaced, or ``REMOVED``."""
+    before = container.copy()
+    if replacement is REMOVED:
+        del container[key]
+    else:
+        container[key] = replacement
+    yield
+    container.clear()
+    if isinstance(container, dict):
+        container.update(before)
+    else:
+        container.extend(before)
 
 
 def places(value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:

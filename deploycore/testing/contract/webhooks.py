@@ -11,7 +11,6 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -41,7 +40,7 @@ from deploycore.testing.contract.base import (
     identity,
     must_raise,
 )
-from deploycore.testing.contract.failures import REMOVED, REPLACEMENTS, places
+from deploycore.testing.contract.failures import REPLACEMENTS, places, replaced
 from deploycore.testing.contract.subscription import SECRET, Subscribed, Subscription, webhook_host
 from deploycore.testing.faults import (
     Change,
@@ -210,22 +209,16 @@ class Deliveries(Subscription):
             whole = json.loads(found.body)
         except ValueError:
             pytest.skip(SKIPPED_BY_THE_KIT["test_any_damage_is_an_event_or_an_unexpected_answer"])
-        for number in range(sum(1 for _ in places(whole, ""))):
+        for container, key, path in list(places(whole, "")):
             for replacement in REPLACEMENTS:
-                damaged = deepcopy(whole)
-                container, key, path = list(places(damaged, ""))[number]
-                if replacement is REMOVED:
-                    del container[key]
-                else:
-                    container[key] = replacement
-                self._is_told_or_refused(subscribed.provider, found, damaged, path)
+                with replaced(container, key, replacement):
+                    body = json.dumps(whole).encode()
+                self._is_told_or_refused(subscribed.provider, replace(found, body=body), path)
 
     @staticmethod
-    def _is_told_or_refused(
-        provider: Provider, found: WebhookDelivery, damaged: object, path: str
-    ) -> None:
+    def _is_told_or_refused(provider: Provider, damaged: WebhookDelivery, path: str) -> None:
         try:
-            told = provider.parse_webhook(replace(found, body=json.dumps(damaged).encode()))
+            told = provider.parse_webhook(damaged)
         except UnexpectedAnswer:
             return
         except DeploycoreError as error:

@@ -318,6 +318,8 @@ def test_repositories_are_removed_when_the_sandbox_stops(make_populated, tmp_pat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     sandbox = make_populated()
     sandbox.commit("acme", "shop", "main", {"a": b"1"}, "One")
+    asked = sandbox.git.advertise(sandbox.existing("acme", "shop"), "git-upload-pack")
+    asked.body(bytearray().extend)
     (kept,) = tmp_path.iterdir()
     with Repo(str(next(kept.iterdir()))) as repo:
         assert repo.bare
