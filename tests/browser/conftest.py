@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,21 +43,33 @@ PATIENCE = 60_000
 """Milliseconds to wait for a page's content. The limit is for hangs, not for slow machines."""
 
 
+_running = ExitStack()
+_started = {}
+
+
 @pytest.fixture(scope="module")
 def chromium():
-    """A Chromium for the tests of a module.
-
-    It is closed after the module: while Playwright runs, an event loop runs in this thread, and
-    other tests could not start one.
-    """
+    """A Chromium for all tests of this directory that run one after the other."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         pytest.skip("no chromium: install Debian's package chromium-headless-shell")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=program, args=_OPTIONS)
-        yield browser
-        browser.close()
+    if "chromium" not in _started:
+        driver = _running.enter_context(playwright.sync_playwright())
+        browser = driver.chromium.launch(executable_path=program, args=_OPTIONS)
+        _running.callback(browser.close)
+        _started["chromium"] = browser
+    return _started["chromium"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem):
+    """Close Chromium before tests of other directories: while Playwright runs, an event loop runs
+    in this thread, and they could not start one."""
+    yield
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        _started.clear()
+        _running.close()
 
 
 @pytest.fixture
@@ -73,6 +86,7 @@ def visit(chromium):
             base_url=site.url,
             java_script_enabled=java_script,
             color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",  # what turns while a page waits is drawn 60 times a second
             viewport={"width": width, "height": 900},
         )
         context.set_default_timeout(PATIENCE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import re
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -30,7 +31,23 @@ KNOWN = {
 @pytest.fixture(scope="module")
 def schemathesis():
     """Imported here: it takes most of a second, and every process imports this module."""
-    return importlib.import_module("schemathesis")
+    imported = importlib.import_module("schemathesis")
+    with pytest.MonkeyPatch.context() as patch:
+        _keep_great_lengths_out_of_patterns(patch)
+        yield imported
+
+
+def _keep_great_lengths_out_of_patterns(patch: pytest.MonkeyPatch) -> None:
+    """Have Schemathesis leave a length of thousands beside the pattern, as it does if the pattern
+    would not compile: ``^[^\\x00]{0,65536}$`` does, and takes half a second each time."""
+    from schemathesis.specs.openapi import converter
+
+    compiles = converter.is_valid_jsonschema_rs_regex
+    patch.setattr(
+        converter,
+        "is_valid_jsonschema_rs_regex",
+        lambda pattern: not re.search(r"\d{4}\}", pattern) and compiles(pattern),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +73,7 @@ def checks(schemathesis):
 def test_the_document_is_valid():
     from openapi_core import OpenAPI
 
-    OpenAPI.from_dict(openapi_document()).check_spec()
+    OpenAPI.from_dict(openapi_document())  # raises an error if it is not valid
 
 
 def test_the_server_serves_the_document_without_a_token(client):
@@ -115,7 +132,7 @@ def test_every_response_matches_the_document(
     installation.store.triggers.add("shop", cause="poll")
     installation.store.users.add("ada", role="read")
     token("read", name="ci")
-    document.app = serving().app
+    _send_to(serving().app, document)
 
     @settings(
         max_examples=20,
@@ -131,3 +148,15 @@ def test_every_response_matches_the_document(
         case.call_and_validate(headers=header, checks=checks)
 
     send()
+
+
+def _send_to(application, document) -> None:
+    """Have the document's requests sent to an application.
+
+    Schemathesis looks for constants in the modules of an application, to send them. Those of all
+    applications here are the same.
+    """
+    known = document._constants_pool_cache
+    document.app = application
+    if known is not None:
+        document._constants_pool_cache = application, *known[1:]
