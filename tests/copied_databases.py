@@ -16,7 +16,8 @@ __all__ = ["Copies"]
 
 _WAITS_FOR_CLIENTS = 140_000
 """The first version that can end a connection and wait for its end."""
-_LARGE = 1 << 20
+_LARGE = 64 * 1024
+"""The size of a table whose removed rows would make later queries slower."""
 _OWN = 16384  # PostgreSQL's own objects have smaller numbers
 _DEFINITIONS = " UNION ALL ".join(
     f"SELECT '{catalog}', count(*), sum({number}::bigint), sum(xmin::text::bigint)"
@@ -29,6 +30,7 @@ _DEFINITIONS = " UNION ALL ".join(
         "pg_index": "indexrelid",
         "pg_namespace": "oid",
         "pg_proc": "oid",
+        "pg_statistic": "starelid",  # by which a later query would be planned
         "pg_trigger": "oid",
         "pg_type": "oid",
     }.items()
