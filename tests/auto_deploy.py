@@ -25,9 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
+from sqlalchemy import func, select
 
 from deploycore import Installation, RepositoryId, Settings
 from deploycore.errors import StoreError
+from deploycore.store import Store
+from deploycore.store.tables import triggers
 from deploycore.testing.webhooks import hmac_sha256
 from tests.processes import Process
 
@@ -39,6 +42,7 @@ __all__ = [
     "Site",
     "builds_in",
     "command",
+    "count_open",
     "deliver",
     "site_at",
     "wait_for",
@@ -223,8 +227,7 @@ class Site:
         """Whether there is no work left, and no worker is working."""
         with suppress(StoreError):  # killed meanwhile, say
             store = self.installation.store
-            counts = store.triggers.counts()
-            return not (counts.due or counts.postponed or store.claims.list())
+            return not (count_open(store) or store.claims.list())
         return False
 
     def problems(self, promised: Mapping[str, int]) -> list[str]:
@@ -396,6 +399,16 @@ def builds_in(place: Path, what: str) -> Counter[tuple[str, str]]:
         found = [line.split() for line in lines]
         return Counter((name, commit) for kind, name, commit in found if kind == what)
     return Counter()
+
+
+_OPEN = select(func.count()).where(triggers.c.settled_at.is_(None))
+
+
+def count_open(store: Store) -> int:
+    """Return the number of triggers that are not settled. Tests that wait for work to be done ask
+    for it all the time, and ``Triggers.counts`` takes ten times as long."""
+    with store._database.reading() as connection:
+        return connection.scalar(_OPEN) or 0
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from deploycore import Installation, Settings
 from deploycore.provider.background import calls_left_behind
 from deploycore.provider.observers import installed_observers
+from tests.copied_databases import Copies
 from tests.distributions import write_distribution
 from tests.network import write_certificate
 from tests.postgresql import Server, running_server, why_not
@@ -143,11 +144,18 @@ def postgresql_template(
         yield address
 
 
+@pytest.fixture(scope="session")
+def postgresql_copies(postgresql_server: Server, postgresql_template: str) -> Iterator[Copies]:
+    """Databases on that server with empty tables, each of which many tests use."""
+    copies = Copies(postgresql_server, postgresql_template)
+    yield copies
+    copies.close()
+
+
 @pytest.fixture
-def made_postgresql(postgresql_server: Server, postgresql_template: str) -> Iterator[str]:
-    """The address of a new database on that server with empty tables. It is a copy, which is
-    fast."""
-    with postgresql_server.database(postgresql_template) as address:
+def made_postgresql(postgresql_copies: Copies) -> Iterator[str]:
+    """The address of a database on that server with empty tables."""
+    with postgresql_copies.lend() as address:
         yield address
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Server", "running_server", "why_not"]
+__all__ = ["Server", "name_of", "running_server", "why_not"]
 
 _USER = "deploycore"
 _SETTINGS = {
@@ -44,6 +44,11 @@ def why_not() -> str:
     if os.geteuid() == 0 and _unprivileged() is None:
         return "PostgreSQL does not run as root, and there is no user postgres"
     return ""
+
+
+def name_of(database: str) -> str:
+    """Return the name of a database from its name or URL."""
+    return database.rpartition("/")[2]
 
 
 class Server:
@@ -113,19 +118,39 @@ class Server:
             template: The address or name of the database to copy (default: an empty one).
                 Nothing may be connected to it.
         """
-        name = f"test_{uuid.uuid4().hex}"
-        strategy = "STRATEGY FILE_COPY" if self._version >= _COPIES_FILES else ""
-        self._do(f"CREATE DATABASE {name} TEMPLATE {template.rpartition('/')[2]} {strategy}")
+        address = self.create(template)
         try:
-            yield f"postgresql+psycopg://{_USER}:unused@127.0.0.1:{self.port}/{name}"
+            yield address
         finally:
-            self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self.drop(address)
 
-    def _do(self, statement: str) -> None:
+    def new_address(self) -> str:
+        """Return the URL of a database that does not exist."""
+        name = f"test_{uuid.uuid4().hex}"
+        return f"postgresql+psycopg://{_USER}:unused@127.0.0.1:{self.port}/{name}"
+
+    def create(self, template: str = "template1") -> str:
+        """Create a database; return its URL. See ``database``."""
+        address = self.new_address()
+        strategy = "STRATEGY FILE_COPY" if self._version >= _COPIES_FILES else ""
+        self._do(f"CREATE DATABASE {name_of(address)} TEMPLATE {name_of(template)} {strategy}")
+        return address
+
+    def drop(self, address: str) -> None:
+        """Drop a database, even if clients are connected to it."""
+        self._do(f"DROP DATABASE IF EXISTS {name_of(address)} WITH (FORCE)")
+
+    @contextmanager
+    def connected(self, database: str) -> Iterator[Any]:
+        """Yield a connection to a database, given its URL or name. It is in autocommit mode."""
         import psycopg
 
-        address = f"postgresql://{_USER}@127.0.0.1:{self.port}/postgres"
+        address = f"postgresql://{_USER}@127.0.0.1:{self.port}/{name_of(database)}"
         with psycopg.connect(address, autocommit=True) as connection:
+            yield connection
+
+    def _do(self, statement: str) -> None:
+        with self.connected("postgres") as connection:
             connection.execute(statement)
 
 

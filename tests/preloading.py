@@ -28,6 +28,7 @@ _OTHERS = (
     "deploycore_gitea.sandbox",
     "deploycore_github.sandbox",
     "deploycore_gitlab.sandbox",
+    "procrastinate",
     "psycopg",
     "pytest",
     "requests",

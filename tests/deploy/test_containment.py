@@ -20,6 +20,7 @@ from deploycore.deploy.steps import run_command, step_environment
 from deploycore.errors import Cancelled, StepFailed
 from deploycore.git import Cancellation
 from deploycore.redaction import Redactor
+from tests.forked import ForkedProcess
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc"),
@@ -225,7 +226,7 @@ def test_the_record_lists_processes_of_a_killed_process(tmp_path, call):
         f"run(Path({str(tmp_path)!r}), Path({str(program)!r}).read_text(), {call!r}, 'wait')"
     )
     record = tmp_path / "record"
-    running = subprocess.Popen([sys.executable, "-c", deploying], cwd=Path(__file__).parents[2])
+    running = ForkedProcess([sys.executable, "-c", deploying], cwd=Path(__file__).parents[2])
     try:
         token = ""
         moment = time.monotonic() + SOON

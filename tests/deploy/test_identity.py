@@ -41,8 +41,8 @@ class Host:
 
 
 @pytest.fixture
-def store(tmp_path):
-    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
+def store(home):
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
     with Store(settings) as store:
         store.add_provider(ProviderRecord("work", "acme", {}, {}, datetime.now(UTC)))
         store.add_application(

@@ -14,7 +14,7 @@ import pytest
 from deploycore.deploy import Releases
 from deploycore.deploy.orphans import end_orphans, on_record
 from deploycore.deploy.process import started_at
-from tests.processes import Process
+from tests.forked import ForkedProcess
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -53,7 +53,7 @@ def test_steps_of_a_killed_process_are_stopped_first(
     create(steps={kind: [{"run": ["sh", "-c", STEP.format(tmp_path)]}]})
     command = [sys.executable, "-m", "deploycore", "deploy", "site"]
     environment = {**os.environ, "DEPLOYCORE_HOME": str(home)}
-    with Process(command, env=environment, stdout=subprocess.DEVNULL) as running:
+    with ForkedProcess(command, env=environment, stdout=subprocess.DEVNULL) as running:
         numbers = [tmp_path / "step", tmp_path / "child"]
         written = [*numbers, Releases(target).step_record]
         try:

@@ -15,7 +15,7 @@ import pytest
 
 from deploycore.deploy.releases import Releases
 from deploycore.errors import ConfigurationError, DeployError, Locked
-from tests.processes import Process
+from tests.forked import ForkedProcess
 
 AT = datetime(2026, 11, 24, 10, 15, tzinfo=UTC)
 COMMIT = "1a2b3c4d5e6f" + "0" * 28
@@ -102,7 +102,7 @@ def test_a_concurrent_deployment_is_rejected(releases):
         "import sys; from pathlib import Path; from deploycore.deploy.releases import Releases\n"
         "with Releases(Path(sys.argv[1])).locked(): print('held', flush=True); sys.stdin.read()"
     )
-    holder = Process(
+    holder = ForkedProcess(
         [sys.executable, "-c", code, str(releases.target)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

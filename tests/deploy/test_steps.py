@@ -306,10 +306,11 @@ def test_no_part_of_a_secret_remains_where_output_is_omitted():
 
 @pytest.mark.parametrize(
     "line",
-    ["head -c 1G /dev/zero | tr '\\0' x", "yes 'a line of output' | head -c 1G"],
+    ["head -c 256M /dev/zero | tr '\\0' x", "yes 'a line of output' | head -c 256M"],
     ids=["one line", "many lines"],
 )
-def test_a_gigabyte_of_output_uses_few_resources(run, lines, line):
+def test_much_output_uses_few_resources(run, lines, line):
+    """It is more than twice what the process may grow by."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.monotonic()
     run(line, timeout=500)
@@ -317,7 +318,7 @@ def test_a_gigabyte_of_output_uses_few_resources(run, lines, line):
     assert time.monotonic() - begun < 90
     assert after.ru_maxrss - before.ru_maxrss < 100 * 1024  # KiB
     assert sum(map(len, lines)) < 1.2 * 1024 * 1024
-    assert sum(line.startswith("… 1,07") for line in lines) == 1
+    assert sum(line.startswith("… 267,") for line in lines) == 1
 
 
 # --- how it ends ---
@@ -519,7 +520,7 @@ def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
         return "".join(each.read_text() for each in Path("/proc/self/task").glob("*/children"))
 
     before = set(os.listdir("/dev/fd")), threading.active_count(), children()
-    for number in range(200):
+    for number in range(48):
         if number % 4:
             run(["true"])
         else:

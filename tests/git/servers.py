@@ -26,23 +26,34 @@ def source(url, *, secret=None):
     return CloneUrl(url=url, credential=credential)
 
 
-def snapshot(root):
-    """What is on disk below a directory, ``.git`` left out: contents, links, executability."""
-    found = {}
-    for directory, names, files in os.walk(os.fsencode(root)):
-        if b".git" in names:
-            names.remove(b".git")
-        for name in [*files, *names]:
-            path = os.path.join(directory, name)
-            key = os.path.relpath(path, os.fsencode(root))
-            if os.path.islink(path):
-                found[key] = ("link", os.readlink(path))
-            elif os.path.isdir(path):
+def snapshot(root, *, without=b""):
+    """What is on disk below a directory, ``.git`` left out: contents, links, executability.
+
+    ``without`` names an entry of the directory whose content is left out, too.
+    """
+    found, left = {}, [(os.fsencode(root), b"")]
+    while left:
+        directory, prefix = left.pop()
+        for entry in _entries(directory):
+            key = prefix + entry.name
+            if entry.is_symlink():
+                found[key] = ("link", os.readlink(entry.path))
+            elif not entry.is_dir():
+                with open(entry.path, "rb") as file:
+                    found[key] = ("file", file.read(), os.access(entry.path, os.X_OK))
+            elif entry.name != b".git":
                 found[key] = ("directory",)
-            else:
-                with open(path, "rb") as file:
-                    found[key] = ("file", file.read(), os.access(path, os.X_OK))
+                if key != without:
+                    left.append((entry.path, key + b"/"))
     return found
+
+
+def _entries(directory):
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except OSError:  # it does not exist
+        return []
 
 
 def nothing_left(target):

@@ -37,6 +37,7 @@ from tests.git.servers import (
 )
 
 A = ".gitattributes"
+MIB = 1024 * 1024
 
 PIECES = st.sampled_from(
     [
@@ -321,8 +322,10 @@ def test_a_set_of_unusual_characters_causes_no_warning(operation):
     ]
 
 
-def test_rules_count_toward_the_memory_limit(operation):
-    lines = b"".join(b"?%d text\n" % number for number in range(100_000))
+def test_rules_count_toward_the_memory_limit():
+    lines = b"".join(b"?%d text\n" % number for number in range(5000))
+    settings = GitSettings(max_held_bytes=MIB)
+    operation = Operation(settings, no_progress, Cancellation())
     with pytest.raises(LimitExceeded) as caught:
         Attributes({b".gitattributes": lines}, operation)
     assert caught.value.details == {"limit": "max_held_bytes"}
@@ -410,7 +413,8 @@ def test_an_export_with_attributes_equals_git_archive(http_backend, stock_git, t
     root, address = http_backend
     work = tmp_path / "work"
     stock_git("init", "-q", "-b", "main", work)
-    large = b"".join(b"line %d\n" % number for number in range(300_000))
+    # A file that is read and written in more than one step.
+    large = b"".join(b"line %d\n" % number for number in range(120_000))
     files = {
         ".gitattributes": b"*.bat text eol=crlf\n.git* export-ignore\nd/tests/ export-ignore\n"
         b"*.any text=auto eol=crlf\n",

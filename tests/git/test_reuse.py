@@ -10,11 +10,14 @@ from multiprocessing import spawn
 import pytest
 
 from deploycore.git import RepositoryCache, export
+from deploycore.git.checkout import checkout, manifest, streaming
 from deploycore.git.checkout import files as files_module
-from deploycore.git.checkout import manifest
+from deploycore.git.checkout.streaming import FEW_OBJECTS
 from tests.git.servers import EXECUTABLE, snapshot, source
 
-LARGE = os.urandom(3 * 1024 * 1024)
+# It is read in two steps, and it is compressed fast: all servers of these tests do that.
+PIECE = os.urandom(16 * 1024)
+LARGE = b"".join(b"%04d" % number + PIECE for number in range(96))
 FILES = {
     "a.txt": b"a\n",
     "run.sh": (EXECUTABLE, b"#!/bin/sh\n"),
@@ -193,9 +196,12 @@ def test_with_coarse_timestamps_old_files_are_reused(deploy, plain, monkeypatch)
 
 @pytest.fixture
 def many(make, monkeypatch):
-    """A repository for which a second process is started."""
+    """A repository for which a second process is started: a tenth of the usual files, ten times as
+    large, so that each process has as many bytes and directories to do."""
     monkeypatch.setattr(files_module, "_processors", lambda: 2)
-    files = {f"d{n % 40}/{n}": b"%d\n" % n * 50 for n in range(1700)}
+    for module in (streaming, checkout):
+        monkeypatch.setattr(module, "FEW_OBJECTS", FEW_OBJECTS // 10)
+    files = {f"d{n % 40}/{n}": b"%d\n" % n * 650 for n in range(170)}
     made = make("many", files)
     made.all = files
     return made

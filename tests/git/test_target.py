@@ -15,6 +15,7 @@ from deploycore.disk import trees as disk
 from deploycore.errors import ConfigurationError, DeploycoreError, GitError
 from deploycore.git import clone, export, remove_leftovers
 from deploycore.git.checkout.target import staging_for
+from tests.forked import ForkedProcess
 from tests.git.servers import EXECUTABLE, LINK, nothing_left, snapshot, source
 
 FILES = {"a": b"1", "d/b": b"22" * 2000, "d/run": (EXECUTABLE, b""), "d/l": (LINK, b"b")}
@@ -161,14 +162,18 @@ export(CloneUrl(url=sys.argv[1]), "main", Path(sys.argv[2]), progress=listen)
 @pytest.mark.parametrize("phase", ["connecting", "receiving", "writing"])
 def test_files_of_a_killed_process_are_removed_by_the_next_export(make, target, settings, phase):
     shop = make("shop", FILES)
-    done = subprocess.run([sys.executable, "-c", KILLED, shop.url, str(target), phase], timeout=30)
-    assert done.returncode == -signal.SIGKILL
+
+    def export_until_killed():
+        with ForkedProcess([sys.executable, "-c", KILLED, shop.url, str(target), phase]) as process:
+            assert process.wait(30) == -signal.SIGKILL
+
+    export_until_killed()
     assert not target.exists()
     [leftover] = target.parent.iterdir()
     assert remove_leftovers(target.parent) == [leftover]
     assert nothing_left(target)
 
-    subprocess.run([sys.executable, "-c", KILLED, shop.url, str(target), phase], timeout=30)
+    export_until_killed()
     assert len(os.listdir(target.parent)) == 1
     export(source(shop.url), "main", target, settings=settings)
     assert os.listdir(target.parent) == ["target"]

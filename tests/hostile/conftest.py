@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -67,11 +68,7 @@ def outside(tmp_path):
     """All files on the disk that the export must not change."""
 
     def look():
-        return {
-            path: what
-            for path, what in snapshot(tmp_path).items()
-            if not path.startswith(b"place/")
-        }
+        return snapshot(tmp_path, without=b"place")
 
     return look
 
@@ -130,8 +127,25 @@ def refused(attempt):
     return run
 
 
+@pytest.fixture(scope="session")
+def exporter():
+    """What exports in other processes; see ``tests.hostile.confined``."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tests.hostile.confined"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        bufsize=1,
+    )
+    yield running
+    running.stdin.close()
+    running.wait()
+    running.stdout.close()
+
+
 @pytest.fixture
-def confined(hostile, target, settings, outside):
+def confined(exporter, hostile, target, settings, outside):
     """Exports in another process, whose memory is measured; see ``attempt``."""
 
     def run(url=None, *, submodules=False, **changed):
@@ -142,16 +156,11 @@ def confined(hostile, target, settings, outside):
             "settings": asdict(replace(settings, **changed)),
         }
         before = outside()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.hostile.confined"],
-            input=json.dumps(wanted),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        outcome = Outcome(**json.loads(done.stdout))
+        exporter.stdin.write(json.dumps(wanted) + "\n")
+        if not select.select([exporter.stdout], [], [], SECONDS_MOST)[0]:
+            exporter.kill()  # later tests must not take its answer for theirs
+            pytest.fail("the export hangs")
+        outcome = Outcome(**json.loads(exporter.stdout.readline()))
         assert outside() == before
         assert nothing_left(target) if outcome.error else os.listdir(target.parent) == ["target"]
         return outcome

@@ -12,8 +12,10 @@ import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
 COMMIT, TREE, BLOB, TAG, RESERVED, OFS_DELTA, REF_DELTA = 1, 2, 3, 4, 5, 6, 7
+_PART = 1024 * 1024
 _WORDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 
 
@@ -24,13 +26,13 @@ class Object:
     kind: int
     content: bytes
 
-    @property
+    @cached_property
     def hash(self) -> bytes:
         """Twenty bytes."""
         head = b"%s %d\0" % (_WORDS[self.kind], len(self.content))
         return hashlib.sha1(head + self.content).digest()
 
-    @property
+    @cached_property
     def name(self) -> bytes:
         """Forty digits."""
         return self.hash.hex().encode()
@@ -100,6 +102,23 @@ def entry(
     return (
         header(kind, len(content) if size is None else size) + base + zlib.compress(content, level)
     )
+
+
+def zeros(size: int, *, claimed: int | None = None) -> bytes:
+    """A file of zeros as a pack has it.
+
+    Compressing 200 MB would take a second, so one compressed part is repeated.
+
+    Args:
+        claimed: The size that its header says; the truth where it is not given.
+    """
+    part = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    repeated = part.compress(bytes(_PART)) + part.flush(zlib.Z_FULL_FLUSH)
+    rest = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    last = rest.compress(bytes(size % _PART)) + rest.flush()
+    checksum = (size % 65521 << 16 | 1).to_bytes(4)  # Adler-32 of zeros
+    head = header(BLOB, size if claimed is None else claimed)
+    return head + b"\x78\xda" + repeated * (size // _PART) + last + checksum
 
 
 def header(kind: int, size: int) -> bytes:

@@ -36,6 +36,7 @@ from tests.hostile.packs import (
     sealed,
     tree,
     whole,
+    zeros,
 )
 from tests.hostile.server import FLUSH, Answer, band, preamble
 
@@ -437,20 +438,16 @@ def test_a_flipped_bit_with_a_valid_checksum_never_yields_wrong_content(script, 
             target.rmdir()
 
 
-def zeros_deflated(size: int) -> bytes:
-    return entry(BLOB, bytes(size), level=9)
-
-
 def test_a_zero_filled_decompression_bomb_is_not_inflated(script, confined):
     """A thousand to one: 200 kB of pack are 200 MB of file."""
-    script.serve_pack(TIP, pack(*ALL, zeros_deflated(200 * MIB)))
+    script.serve_pack(TIP, pack(*ALL, zeros(200 * MIB)))
     outcome = confined(max_object_bytes=10 * MIB)
     assert outcome.error == "LimitExceeded"
     assert outcome.peak < BASELINE
 
 
 def test_a_decompression_bomb_that_claims_to_be_small_is_not_inflated(script, confined):
-    script.serve_pack(TIP, pack(*ALL, entry(BLOB, bytes(200 * MIB), size=10, level=9)))
+    script.serve_pack(TIP, pack(*ALL, zeros(200 * MIB, claimed=10)))
     outcome = confined(max_object_bytes=10 * MIB)
     assert outcome.error == "CorruptPack"
     assert outcome.peak < BASELINE
@@ -484,7 +481,7 @@ def test_a_chain_of_delta_bombs_is_not_applied(script, confined):
 
 def test_many_objects_within_the_file_limit_are_rejected_by_the_total_limit(script, confined):
     """Each file is allowed; all together are not."""
-    entries = [zeros_deflated(8 * MIB + place) for place in range(20)]
+    entries = [zeros(8 * MIB + place) for place in range(20)]
     script.serve_pack(TIP, pack(*ALL, *entries))
     outcome = confined(max_object_bytes=10 * MIB, max_checkout_bytes=100 * MIB)
     assert outcome.error == "LimitExceeded"

@@ -75,13 +75,13 @@ def test_many_deeply_nested_directories_use_little_memory(script, confined):
 
 @pytest.mark.parametrize("order", ["sorted", "unsorted"])
 def test_a_tree_of_very_many_files_uses_little_memory(script, confined, order):
-    entries = list(numbered(300_000))
+    entries = list(numbered(100_000))
     root = tree(*(entries if order == "sorted" else reversed(entries)))
     tip = commit(root)
     script.serve_pack(tip, pack_of(tip, root))
     outcome = confined()
     assert outcome.error == "CorruptPack"  # the files are missing
-    assert outcome.peak < 56 * MIB + 75 * MIB
+    assert outcome.peak < 48 * MIB + 25 * MIB
 
 
 def test_the_total_size_of_trees_is_limited(script, refused, attempt):

@@ -59,9 +59,9 @@ class Calls:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
+def world(home, tmp_path, monkeypatch):
     """A service whose calls to the store, the host and the provider's secrets can be cut off."""
-    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(tmp_path / "home")})
+    settings = Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
     store = Store(settings)
     store.add_provider(ProviderRecord("work", "acme", {}, {}, datetime.now(UTC)))
     shop = Application(
@@ -91,7 +91,7 @@ def world(tmp_path, monkeypatch):
             secrets=secrets,
             keys=keys,
             shop=shop,
-            home=tmp_path / "home",
+            home=home,
         )
 
 

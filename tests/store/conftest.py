@@ -105,7 +105,7 @@ def application():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tables_of():
     """Returns the tables in the statements of a call. The content of other tables cannot change its
     result."""

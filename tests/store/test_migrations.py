@@ -3,6 +3,7 @@ once."""
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, text
 from deploycore.errors import StoreError
 from deploycore.store import Store, migrations
 from deploycore.store.tables import REVISION, metadata
+from tests.forked import ForkedProcess
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ with Store(Settings.from_environment({"DEPLOYCORE_HOME": home})) as store:
 
 def test_processes_that_race_to_set_up_a_database_all_succeed(settings):
     racers = [
-        subprocess.Popen(
+        ForkedProcess(
             [sys.executable, "-c", RACER, str(settings.home), name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -213,7 +215,8 @@ def test_a_process_killed_during_a_migration_leaves_no_partial_changes(
     settings, database, statement
 ):
     command = [sys.executable, "-c", KILLED, str(settings.home), statement]
-    assert subprocess.run(command).returncode == -9
+    with ForkedProcess(command) as process:
+        assert process.wait(60) == -signal.SIGKILL
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
     with Store(settings) as store:

@@ -21,6 +21,7 @@ from deploycore.store import Store, drivers, triggers, waiting
 from deploycore.store import engine as engine_module
 from deploycore.store.direct import SqliteFile
 from deploycore.store.polls import Wait
+from tests.forked import ForkedProcess
 
 HOLDER = """
 import sys
@@ -40,9 +41,9 @@ with Store(Settings.from_environment()) as store, store._database.writing() as c
 
 
 @pytest.fixture
-def settings(tmp_path, postgresql) -> Settings:
+def settings(tmp_path, made_postgresql) -> Settings:
     return Settings.from_environment(
-        {"DEPLOYCORE_HOME": str(tmp_path / "home"), "DEPLOYCORE_DATABASE_URL": postgresql}
+        {"DEPLOYCORE_HOME": str(tmp_path / "home"), "DEPLOYCORE_DATABASE_URL": made_postgresql}
     )
 
 
@@ -63,7 +64,7 @@ def frozen(settings: Settings, *arguments: str):
         "DEPLOYCORE_HOME": str(settings.home),
         "DEPLOYCORE_DATABASE_URL": settings.database_url,
     }
-    process = subprocess.Popen(
+    process = ForkedProcess(
         [sys.executable, "-c", HOLDER, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -139,8 +140,8 @@ def test_every_connection_has_timeouts(store):
     }
 
 
-def test_a_database_url_can_override_the_timeouts(postgresql):
-    engine = engine_module.engine_of(f"{postgresql}?connect_timeout=17")
+def test_a_database_url_can_override_the_timeouts(made_postgresql):
+    engine = engine_module.engine_of(f"{made_postgresql}?connect_timeout=17")
     with engine.connect() as connection:
         said = connection.connection.driver_connection.info.get_parameters()
     engine.dispose()
@@ -161,14 +162,14 @@ def test_an_exhausted_connection_pool_is_reported_at_once(store, settings, monke
         assert not small.is_exhausted
 
 
-def test_a_database_server_without_free_connections_is_reported(store, settings, postgresql):
-    role, name = "few", postgresql.rpartition("/")[2]
-    engine = create_engine(postgresql)
+def test_a_database_server_without_free_connections_is_reported(store, settings, made_postgresql):
+    role, name = "few", made_postgresql.rpartition("/")[2]
+    engine = create_engine(made_postgresql)
     with engine.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 0"))
         connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'x'"))
     try:
-        url = postgresql.replace("deploycore:", f"{role}:")
+        url = made_postgresql.replace("deploycore:", f"{role}:")
         environ = {"DEPLOYCORE_HOME": str(settings.home), "DEPLOYCORE_DATABASE_URL": url}
         few = Store(Settings.from_environment(environ))
         with pytest.raises(StoreError, match="too many connections"):

@@ -18,7 +18,7 @@ import pytest
 from deploycore import Application, Installation, RepositoryId, Settings
 from deploycore.store import ProviderRecord
 from deploycore.worker import Worker
-from tests.auto_deploy import BUILD, PYTHON, builds_in, command
+from tests.auto_deploy import BUILD, PYTHON, builds_in, command, count_open
 from tests.forked import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
@@ -212,8 +212,7 @@ class Fleet:
         return process
 
     def is_done(self) -> bool:
-        counts = self.installation.store.triggers.counts()
-        return not counts.due and not counts.postponed
+        return not count_open(self.installation.store)
 
     def builds(self, what: str = "ended") -> Counter[tuple[str, str]]:
         """Return how often each application and commit was built, from the records of the

@@ -28,8 +28,8 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def environment(tmp_path, postgresql) -> dict[str, str]:
-    return {"DEPLOYCORE_HOME": str(tmp_path / "home"), "DEPLOYCORE_DATABASE_URL": postgresql}
+def environment(home, made_postgresql) -> dict[str, str]:
+    return {"DEPLOYCORE_HOME": str(home), "DEPLOYCORE_DATABASE_URL": made_postgresql}
 
 
 @pytest.fixture
