@@ -50,9 +50,12 @@ def serve(requests: socket.socket) -> NoReturn:
     """
     if "DEPLOYCORE_TEST_EXECUTED" in os.environ:
         importlib.import_module("tests.executed")
-    from tests.preloading import load_all
+    from tests.preloading import keep_for_children, load_all
+    from tests.warming import warm_up
 
     load_all()
+    warm_up()
+    keep_for_children()
     assert threading.active_count() == 1, threading.enumerate()
     path = sys.path[1:]  # the first is the directory of this
     ended, woken = os.pipe()
