@@ -30,6 +30,7 @@ import threading
 import time
 import traceback
 import types
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
@@ -50,9 +51,14 @@ def serve(requests: socket.socket) -> NoReturn:
     """
     if "DEPLOYCORE_TEST_EXECUTED" in os.environ:
         importlib.import_module("tests.executed")
-    from tests.preloading import load_all
+    from tests.forked_probes import probe_in_forks
+    from tests.preloading import keep_for_children, load_all
+    from tests.warming import warm_up
 
     load_all()
+    warm_up()
+    probe_in_forks(run, lambda: open_streams(os.environ))
+    keep_for_children()
     assert threading.active_count() == 1, threading.enumerate()
     path = sys.path[1:]  # the first is the directory of this
     ended, woken = os.pipe()
@@ -137,7 +143,7 @@ def _prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> No
     importlib.invalidate_caches()
 
 
-def open_streams(environment: dict[str, str]) -> None:
+def open_streams(environment: Mapping[str, str]) -> None:
     """Open the standard streams as Python does at its start."""
     encoding, _, errors = environment.get("PYTHONIOENCODING", "").partition(":")
     names = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))

@@ -10,24 +10,19 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 import deploycore
 
-__all__ = ["load_all"]
+__all__ = ["keep_for_children", "load_all"]
 
 _NEVER = ("__init__", "__main__", "testing")
 _OTHERS = (
     "_pytest.junitxml",
     "alembic.command",
     "cryptography.fernet",
-    "deploycore_bitbucket.sandbox",
-    "deploycore_bitbucket_datacenter.sandbox",
-    "deploycore_git.sandbox",
-    "deploycore_gitea.sandbox",
-    "deploycore_github.sandbox",
-    "deploycore_gitlab.sandbox",
     "procrastinate",
     "psycopg",
     "pytest",
@@ -55,11 +50,28 @@ def load_all() -> None:
     for name in _OTHERS:
         if find_spec(name.partition(".")[0]) is not None:
             import_module(name)
+    _load_plugins()
     if find_spec("pytest") is not None:
         _load_the_kit()
     _complete_models()
+
+
+def keep_for_children() -> None:
+    """Exclude all present objects from garbage collection, which would copy them in a child."""
     gc.collect()
-    gc.freeze()  # a collection in a child would copy all of it
+    gc.freeze()
+
+
+def _load_plugins() -> None:
+    """Import the plugins that are installed, with the modules that they import when they are first
+    used."""
+    for point in entry_points(group="deploycore.providers"):
+        package = point.module.partition(".")[0]
+        top = Path(import_module(package).__path__[0])
+        for path in sorted(top.rglob("*.py")):
+            names = path.relative_to(top).with_suffix("").parts
+            if names[-1] != "contract":  # for pytest
+                import_module(".".join((package, *names)).removesuffix(".__init__"))
 
 
 def _load_the_kit() -> None:

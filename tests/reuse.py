@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.engine.default import DefaultDialect
 
+from deploycore.provider import entry_points as installed
+
 __all__ = ["keep_between_tests"]
 
 T = TypeVar("T")
@@ -28,6 +30,8 @@ _entry_points: dict[str, EntryPoints] = {}
 _names: dict[str, str] = {}
 _read_entry_points = PathDistribution.entry_points.fget  # type: ignore[attr-defined]
 _read_name = PathDistribution.name.fget  # type: ignore[attr-defined]
+_named: dict[str, bool] = {}
+_names_deploycore = installed._names_deploycore
 
 
 def keep_between_tests() -> None:
@@ -36,6 +40,7 @@ def keep_between_tests() -> None:
     DefaultDialect.engine_created = classmethod(_share)  # type: ignore[assignment,method-assign]
     PathDistribution.entry_points = property(_kept_entry_points)  # type: ignore[assignment]
     PathDistribution.name = property(_kept_name)  # type: ignore[assignment]
+    installed._names_deploycore = _kept_if_it_names_deploycore
 
 
 def _share(cls: type[Dialect], engine: Engine) -> None:
@@ -65,6 +70,14 @@ def _kept_entry_points(distribution: PathDistribution) -> EntryPoints:
 
 def _kept_name(distribution: PathDistribution) -> str:
     return _kept(_names, _read_name, distribution)
+
+
+def _kept_if_it_names_deploycore(path: str) -> bool:
+    if not path.startswith(_ENVIRONMENT):
+        return _names_deploycore(path)
+    if path not in _named:
+        _named[path] = _names_deploycore(path)
+    return _named[path]
 
 
 def _kept(

@@ -513,6 +513,20 @@ def test_other_process_groups_in_the_session_are_stopped(run, lines):
     assert has_gone(int(lines[0]))
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_members_of_a_session_are_found_if_its_number_may_not_be_asked_for(monkeypatch):
+    """As under a security module."""
+    session = os.getsid(0)
+    found = dict(process_module.members(session))
+    assert found[os.getpid()] == os.getpgrp()
+
+    def refuse(process):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "getsid", refuse)
+    assert dict(process_module.members(session))[os.getpid()] == os.getpgrp()
+
+
 def test_many_steps_leave_no_descriptor_thread_or_zombie(run, cancellation):
     run("true")
 
