@@ -19,6 +19,7 @@ from filelock import FileLock
 from deploycore import Installation, Settings
 from deploycore.provider.background import calls_left_behind
 from deploycore.provider.observers import installed_observers
+from deploycore.ssh import process
 from tests.copied_databases import Copies
 from tests.distributions import write_distribution
 from tests.network import write_certificate
@@ -175,3 +176,16 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     running = Sshd(tmp_path_factory.mktemp("sshd"))
     yield running
     running.stop()
+
+
+@pytest.fixture(params=["here", "in a process"])
+def ssh_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the test's first SSH connection is held: in this process, or in a prepared one."""
+    if request.param == "here":
+        yield
+        return
+    # Threads of the test process only wait.
+    monkeypatch.setattr("deploycore.ssh.process._can_fork", lambda: True)
+    with process.prepared():
+        assert process.find_prepared() is not None
+        yield

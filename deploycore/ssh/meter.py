@@ -9,7 +9,9 @@ Source: RFC 4253, 9 and 11; RFC 4254, 4
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 __all__ = ["Metered"]
@@ -21,6 +23,15 @@ packets have headers and padding."""
 _BUFFER_BYTES = 64 * 1024
 """Bytes for each read: at most two packets. AsyncSSH copies its unhandled data once for each
 packet, and asyncio would otherwise allocate 256 KiB for each read."""
+
+_PROMPT_BYTES = 256 * 1024
+"""The number of bytes at the beginning that are acknowledged at once.
+
+While a client signs in and starts a command, servers send small packets one after another. With
+Nagle's algorithm, a server sends the next one only when the previous one is acknowledged. The
+client's system delays that by 40 ms if it has nothing to send itself."""
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # only Linux has it
 
 _STEPS = 32
 """The number of steps of the event loop in which AsyncSSH handles what arrived before the end."""
@@ -63,10 +74,18 @@ class Metered(asyncio.BufferedProtocol):
         """Pass data on, and count it."""
         self._protocol.data_received(bytes(memoryview(self._buffer)[:nbytes]))
         self._received += nbytes
+        if self._received < _PROMPT_BYTES:
+            self._acknowledge()
         is_flood = self._received > _MAX_BESIDES + 2 * self._useful()
         if is_flood and self._transport is not None and not self._transport.is_closing():
             self._flooded()
             self._transport.abort()
+
+    def _acknowledge(self) -> None:
+        connected = self._transport and self._transport.get_extra_info("socket")
+        if connected and _QUICKACK is not None:
+            with suppress(OSError):  # the connection was closed
+                connected.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def eof_received(self) -> bool:
         """Pass the end of the data on later."""

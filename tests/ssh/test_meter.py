@@ -89,3 +89,44 @@ def test_received_data_is_passed_on_completely_and_in_order():
 
     data = bytes(range(256)) * 529
     assert asyncio.run(all_of(data)) == data[: 1 + 70_000 + 65_536 + 3]
+
+
+class _Acknowledged:
+    """A connection that records how the data that arrives is acknowledged."""
+
+    def __init__(self):
+        self.options = []
+
+    def get_extra_info(self, name):
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *option):
+        self.options.append(option)
+
+    def is_closing(self):
+        return False
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux has the option")
+def test_the_first_packets_are_acknowledged_at_once():
+    metered = Metered(asyncio.Protocol(), lambda: 1 << 30, lambda: None)
+    connected = _Acknowledged()
+    metered.connection_made(connected)
+    for _ in range(3):
+        metered.buffer_updated(100)
+    assert connected.options == [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)] * 3
+    for _ in range(10):
+        metered.buffer_updated(64 * 1024)
+    assert len(connected.options) == 3 + 3  # not those of a pack
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux has the option")
+def test_a_closed_connection_needs_no_acknowledgement():
+    class Closed(_Acknowledged):
+        def setsockopt(self, *option):
+            raise OSError
+
+    metered = Metered(asyncio.Protocol(), lambda: 1 << 30, lambda: None)
+    metered.connection_made(Closed())
+    metered.buffer_updated(100)
