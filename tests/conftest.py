@@ -22,7 +22,7 @@ from deploycore.provider.observers import installed_observers
 from tests.distributions import write_distribution
 from tests.network import write_certificate
 from tests.postgresql import Server, running_server, why_not
-from tests.ssh_server import Sshd
+from tests.ssh_server import Sshd, forked_ssh_process
 from tests.ssh_server import why_not as why_no_sshd
 
 InstallDistribution = Callable[..., None]
@@ -167,3 +167,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     running = Sshd(tmp_path_factory.mktemp("sshd"))
     yield running
     running.stop()
+
+
+@pytest.fixture(params=["here", "in a process"])
+def ssh_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the test's first SSH connection is held: in this process, or in a prepared one."""
+    if request.param == "here":
+        yield
+        return
+    with forked_ssh_process(monkeypatch):
+        yield

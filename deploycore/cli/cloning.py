@@ -8,6 +8,7 @@ from pathlib import Path
 import deploycore
 from deploycore.cli.output import say, show_json
 from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.cli.ssh_process import prepared_if, provider_uses_ssh
 from deploycore.cli.waiting import telling_of_waits
 from deploycore.errors import DeploycoreError, GitError, NotFound
 from deploycore.times import for_machines
@@ -15,7 +16,7 @@ from deploycore.times import for_machines
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.applications.application import Limits
-    from deploycore.git import EscapingLinks, GitSettings
+    from deploycore.git import CheckedOut, EscapingLinks, GitSettings
     from deploycore.models import RepositoryId
     from deploycore.provider import Provider
 
@@ -35,6 +36,54 @@ def clone_repository(
     as_json: bool = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, and print what was cloned."""
+    with prepared_if(lambda listing: provider_uses_ssh(listing, provider)):
+        wanted, target, done = _cloned(
+            provider,
+            repository,
+            directory,
+            branch=branch,
+            submodules=submodules,
+            links=links,
+            limit=limit,
+            timeout=timeout,
+            as_json=as_json,
+        )
+    if as_json:
+        show_json(
+            {
+                "directory": str(target),
+                "repository": str(wanted),
+                "branch": done.ref,
+                "commit": done.commit,
+                "author": done.author,
+                "subject": done.subject,
+                "committed_at": done.committed_at and for_machines(done.committed_at),
+                "files": done.files,
+                "bytes": done.bytes,
+                "submodules": done.submodules,
+                "notes": list(done.notes),
+            }
+        )
+        return
+    say(f"Cloned {wanted}, at {done.ref}, into {target}")
+    say(f"  {done.headline}")
+    say(f"  {done.files:,} files, {done.bytes:,} bytes")
+    for note in done.notes:
+        say(f"  {note}")
+
+
+def _cloned(
+    provider: str,
+    repository: str,
+    directory: Path | None,
+    *,
+    branch: str | None,
+    submodules: bool,
+    links: EscapingLinks,
+    limit: Sequence[str] | None,
+    timeout: float | None,
+    as_json: bool,
+) -> tuple[RepositoryId, Path, CheckedOut]:
     from deploycore.deploy import InterruptibleProvider, fetch_hint
     from deploycore.git import clone as git_clone
 
@@ -77,28 +126,7 @@ def clone_repository(
             _suggest(opened, wanted, branch, error)
             error.add_context(provider=provider, repository=str(wanted))
             raise
-    if as_json:
-        show_json(
-            {
-                "directory": str(target),
-                "repository": str(wanted),
-                "branch": done.ref,
-                "commit": done.commit,
-                "author": done.author,
-                "subject": done.subject,
-                "committed_at": done.committed_at and for_machines(done.committed_at),
-                "files": done.files,
-                "bytes": done.bytes,
-                "submodules": done.submodules,
-                "notes": list(done.notes),
-            }
-        )
-        return
-    say(f"Cloned {wanted}, at {done.ref}, into {target}")
-    say(f"  {done.headline}")
-    say(f"  {done.files:,} files, {done.bytes:,} bytes")
-    for note in done.notes:
-        say(f"  {note}")
+    return wanted, target, done
 
 
 def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None) -> GitSettings:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import deploycore
 from deploycore.cli.choice import choose_applications
 from deploycore.cli.output import say, show_error, show_json_line
 from deploycore.cli.progress import cancelled_by_signals, reporting
+from deploycore.cli.ssh_process import application_uses_ssh, prepared_if
 from deploycore.cli.usage_error import UsageError
 from deploycore.cli.waiting import telling_of_waits
 
@@ -42,14 +43,20 @@ def deploy_applications(
     as_json: bool = False,
 ) -> None:
     """Deploy the newest commit of one or more applications, and print what was done."""
-    from deploycore.deploy import DeployRequest, no_listener
-
     if force and if_changed:
         hint = "Leave --if-changed out: it is the default."
         raise UsageError("--force and --if-changed cannot be combined.", hint=hint)
     if if_changed:
         print("Note: --if-changed is the default now and has no effect.", file=sys.stderr)
-    with deploycore.Installation() as installation:
+    named = list(dict.fromkeys(applications or []))
+    with (
+        prepared_if(lambda listing: application_uses_ssh(listing, named[0]))
+        if len(named) == 1 and not all_
+        else nullcontext(),
+        deploycore.Installation() as installation,
+    ):
+        from deploycore.deploy import DeployRequest, no_listener
+
         store = installation.store
         names = choose_applications(
             applications or [],

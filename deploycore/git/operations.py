@@ -7,6 +7,7 @@ which commands that fetch nothing should not spend.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -97,11 +98,6 @@ def export(
         Cancelled: The operation was cancelled.
         GitError: The network or the file system failed in another way.
     """
-    from deploycore.git.checkout.applied import AppliedAttributes
-    from deploycore.git.checkout.links import LinkRules
-    from deploycore.git.run import Options, run
-    from deploycore.git.wire.request import Wanted
-
     operation = Operation(
         settings or GitSettings(),
         progress,
@@ -109,6 +105,13 @@ def export(
         home=source.url,
         renew=renew,
     )
+    if cache is None or commit is None or commit not in cache.repository(source.url).commits:
+        _begin_early(source, operation)
+    from deploycore.git.checkout.applied import AppliedAttributes
+    from deploycore.git.checkout.links import LinkRules
+    from deploycore.git.run import Options, run
+    from deploycore.git.wire.request import Wanted
+
     options = Options(
         submodules=submodules,
         applied=AppliedAttributes(archive=attributes, lfs=lfs),
@@ -223,10 +226,6 @@ def clone(
     Raises:
         DeploycoreError: As in ``export``.
     """
-    from deploycore.git.checkout.links import LinkRules
-    from deploycore.git.run import Options, run
-    from deploycore.git.wire.request import Wanted
-
     operation = Operation(
         settings or GitSettings(),
         progress,
@@ -234,7 +233,20 @@ def clone(
         home=source.url,
         renew=renew,
     )
+    _begin_early(source, operation)
+    from deploycore.git.checkout.links import LinkRules
+    from deploycore.git.run import Options, run
+    from deploycore.git.wire.request import Wanted
+
     options = Options(
         submodules=submodules, repository=True, links=LinkRules(escaping_links), name=name
     )
     return raise_listener_errors(lambda: run(source, Wanted(ref), target, operation, options))
+
+
+def _begin_early(source: CloneUrl, operation: Operation) -> None:
+    """Sign in to an SSH server while the modules of the fetch are imported."""
+    if "deploycore.ssh.process" in sys.modules:  # if not, no process is prepared
+        from deploycore.git.wire.ssh_job import begin_early
+
+        begin_early(source, operation)

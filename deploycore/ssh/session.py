@@ -40,6 +40,7 @@ _MAX_BANNER_CHARACTERS = 64 * 1024
 _MAX_STDERR_BYTES = 1024 * 1024
 _KEPT_STDERR_BYTES = 8 * 1024
 _CLOSING_SECONDS = 2.0
+_INPUT_BYTES = 64 * 1024
 # The server chooses the first that it has too. AES is faster than ChaCha20 on most processors.
 _CIPHERS = (
     "aes256-gcm@openssh.com",
@@ -262,7 +263,11 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 
 
 class Command:
-    """A command that runs on a server."""
+    """A command that runs on a server.
+
+    Attributes:
+        silence: Seconds to wait for more data.
+    """
 
     def __init__(
         self,
@@ -278,7 +283,7 @@ class Command:
         self._client = client
         self._session = session
         self._channel = channel
-        self._silence = silence
+        self.silence = silence
 
     @property
     def stderr(self) -> bytes:
@@ -295,6 +300,10 @@ class Command:
         if not self._session.is_over:
             self._channel.write(data)
 
+    def take_input(self, source: socket.socket) -> None:
+        """Send everything that arrives at a socket, while the caller waits for output."""
+        self._loop.add_reader(source, lambda: self.write(source.recv(_INPUT_BYTES)))
+
     def read(self) -> bytes:
         """Wait for output, and return at least one byte; empty at the end of the output.
 
@@ -306,7 +315,7 @@ class Command:
         """
         session = self._session
         while not session.chunks and not session.is_over:
-            seconds = min(self._silence, _CLOSING_SECONDS) if session.has_eof else self._silence
+            seconds = min(self.silence, _CLOSING_SECONDS) if session.has_eof else self.silence
             try:
                 self._loop.wait(session.something(), seconds)
             except TimeoutError:

@@ -69,8 +69,17 @@ class Listing:
 
     def target(self, application: str) -> Path:
         """Return the target of the application that ``Store.get_application`` returns."""
-        row = _only(self._rows("applications", "application", name=application))
-        return Path(_definition(row)["target"])
+        return Path(self.definition(application)["target"])
+
+    def definition(self, application: str) -> Mapping[str, Any]:
+        """Return the stored definition of the application that ``Store.get_application``
+        returns."""
+        return _definition(_only(self._rows("applications", "application", name=application)))
+
+    def has_deploy_key(self, definition: Mapping[str, Any]) -> bool:
+        """Return whether ``Store.find_deploy_key`` finds a key."""
+        names = {each: definition[each] for each in ("name", "provider", "repository")}
+        return bool(self._rows("deploy_keys", "deploy key", **names))
 
     def previews(self) -> list[PreviewRecord]:
         """Return the same as ``Previews.list``."""

@@ -142,6 +142,8 @@ def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme
         assert done.returncode == 0, done.stderr
         traced = calls.read_text(errors="replace") + done.stdout + done.stderr
         assert "execve(" in traced
+        # The private key goes to another process, which signs in.
+        assert ("SCM_RIGHTS" in traced) == command.startswith("clone")
         assert not any(line in traced for line in (*lines, shell.made_up))
         calls.unlink()
     for path in shell.home.rglob("*"):

@@ -14,6 +14,8 @@ from deploycore.git import RepositoryCache, clone, export, resolve
 from tests.git.servers import nothing_left, snapshot
 from tests.ssh_server import make_key
 
+pytestmark = pytest.mark.usefixtures("ssh_runs")
+
 
 @pytest.fixture
 def shop(sshd, stock_git, tmp_path_factory):

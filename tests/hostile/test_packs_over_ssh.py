@@ -18,6 +18,8 @@ ASKED = Request("POST", "/", None, 2, b"command=fetch")
 LISTED = replace(ASKED, body=b"command=ls-refs")
 DISCOVERED = replace(ASKED, method="GET")
 
+pytestmark = pytest.mark.usefixtures("ssh_runs")
+
 
 @pytest.fixture
 def attempt(sshd, upload_pack, tmp_path, target, settings):

@@ -92,6 +92,7 @@ def test_a_dropped_connection_leaves_nothing_behind(sshd, shop, target):
     assert left == {"target", *(f"target{number}" for number in complete)}
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_dropped_connection_is_retried(sshd, shop, target):
     with proxy(sshd.port, cut_after=20_000, times=2) as running:
         settings = replace(SETTINGS, retries=2)
@@ -101,6 +102,7 @@ def test_a_dropped_connection_is_retried(sshd, shop, target):
 
 
 @pytest.mark.parametrize("silent_after", [0, 20, 1500, 4000, 20_000])
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_silent_server_times_out(sshd, shop, target, silent_after):
     settings = replace(SETTINGS, read_timeout=0.5)
     with (
@@ -112,6 +114,7 @@ def test_a_silent_server_times_out(sshd, shop, target, silent_after):
 
 
 @pytest.mark.parametrize("silent_after", [0, 1500, 20_000])
+@pytest.mark.usefixtures("ssh_runs")
 def test_cancellation_and_timeout_end_a_wait_immediately(sshd, shop, target, silent_after):
     with proxy(sshd.port, silent_after=silent_after) as running:
         source, cancellation = through(sshd, running, shop), Cancellation()
@@ -177,6 +180,7 @@ def endless(data, pause=0.0):
         (lambda c: c.shutdown(socket.SHUT_RDWR), "was closed before"),
     ],
 )
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_server_that_does_not_speak_ssh_is_an_error(sshd, shop, target, talk, said):
     settings = replace(SETTINGS, read_timeout=1)
     with raw_server(talk) as port, pytest.raises(GitError, match=said) as caught:
@@ -186,6 +190,7 @@ def test_a_server_that_does_not_speak_ssh_is_an_error(sshd, shop, target, talk, 
     export(sshd.source(shop), "main", target, settings=SETTINGS)  # the address of an SSH server
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_closed_port_and_an_unknown_host_name_are_unreachable(sshd, target):
     with raw_server(lambda c: None) as port:
         pass
@@ -199,6 +204,7 @@ def test_a_closed_port_and_an_unknown_host_name_are_unreachable(sshd, target):
 # A server of which the protocol is right, and the intentions are not
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_password_prompt_of_a_server_is_not_answered(tmp_path, target):
     class Asking(Hostile):
         offers = ("password",)
@@ -209,6 +215,7 @@ def test_a_password_prompt_of_a_server_is_not_answered(tmp_path, target):
         assert noted == []
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_endless_banners_end_the_connection(shop, tmp_path, target):
     class Talking(Hostile):
         banners = 1000
@@ -268,6 +275,7 @@ while True:
         ("echo 'not so fast' >&2; exit 0", GitError, "was closed before"),
     ],
 )
+@pytest.mark.usefixtures("ssh_runs")
 def test_output_of_a_remote_command_is_bounded_and_printable(
     sshd, upload_pack, target, script, kind, said
 ):
@@ -339,6 +347,7 @@ def test_an_agent_authenticates_on_request(sshd, shop, target, agent, monkeypatc
     export(source, "main", target, settings=SETTINGS)
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_revoked_host_key_is_refused(sshd, shop, target):
     revoked = tuple(f"@revoked {line}" for line in sshd.host_keys)
     source = sshd.source(shop, host_keys=(*sshd.host_keys, *revoked))
@@ -358,6 +367,7 @@ def test_a_revoked_host_key_is_refused(sshd, shop, target):
         ("{encrypted}", "wrong", "passphrase does not open"),
     ],
 )
+@pytest.mark.usefixtures("ssh_runs")
 def test_an_unusable_key_is_reported(sshd, shop, tmp_path, target, key, passphrase, said):
     if key == "{encrypted}":
         key = Path(make_key(tmp_path / "encrypted", passphrase="right")).read_text()
@@ -375,6 +385,7 @@ def test_an_unusable_key_is_reported(sshd, shop, tmp_path, target, key, passphra
     export(CloneUrl(url=sshd.url(shop), credential=credential), "main", target)
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_a_url_without_a_key_or_path_is_refused(sshd, shop, target, tmp_path):
     with pytest.raises(ConfigurationError, match="There is no SSH key for") as caught:
         export(CloneUrl(url=sshd.url(shop)), "main", target)
@@ -401,6 +412,7 @@ def test_a_missing_extra_is_named(sshd, shop, target, monkeypatch):
     export(sshd.source(shop), "main", target)
 
 
+@pytest.mark.usefixtures("ssh_runs")
 def test_ssh_works_inside_another_event_loop(sshd, shop, target):
     async def run():
         export(sshd.source(shop), "main", target, settings=SETTINGS)

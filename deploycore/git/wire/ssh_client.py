@@ -25,20 +25,22 @@ from deploycore.git.operation import Operation
 from deploycore.git.wire.address import missing_key
 from deploycore.git.wire.client import SERVICE, Discovered, GitClient, Reader
 from deploycore.git.wire.request import FetchReceiver, Wanted
+from deploycore.git.wire.ssh_job import job_for
 from deploycore.git.wording import clean
 from deploycore.http.wire import Wire, cutting_after
 from deploycore.models import CloneUrl
 from deploycore.ssh.library import refuse_missing_extra, require_extra
+from deploycore.ssh.process import ProcessCommand, take_prepared
 from deploycore.ssh.reaching import reach
-from deploycore.ssh.server import SshServer
 
 if TYPE_CHECKING:
     from deploycore.models import SshCredential
     from deploycore.ssh.session import Command
 
+    AnyCommand = Command | ProcessCommand
+
 __all__ = ["open_command", "open_ssh_client"]
 
-_VERSION_2 = {"GIT_PROTOCOL": "version=2"}
 # The prefixes with which hosts and git begin the line that has the reason.
 _REASONS = (b"ERROR:", b"fatal:", b"error:", b"remote:")
 
@@ -46,7 +48,7 @@ _REASONS = (b"ERROR:", b"fatal:", b"error:", b"remote:")
 @contextmanager
 def open_command(
     source: CloneUrl, program: str, *arguments: str, operation: Operation
-) -> Iterator[Command]:
+) -> Iterator[AnyCommand]:
     """Run a program on a repository's server, with the repository as its first argument.
 
     The connection is closed when the operation times out or is cancelled. If the server rejects a
@@ -88,21 +90,28 @@ def _running(
     program: Sequence[str],
     operation: Operation,
     wire: Wire,
-) -> Iterator[Command]:
-    """Connect, and run a program on the repository."""
-    server = SshServer.of(source.url)
-    with reach(server, wire) as connected:
+) -> Iterator[AnyCommand]:
+    """Connect, and run a program on the repository: in the prepared process, or in this one."""
+    job = job_for(source, credential, program, operation)
+    process = take_prepared(job)
+    if process is not None:
+        with process:
+            prepared = process.run(job, wire)
+            if prepared is not None:
+                yield prepared
+                return
+    with reach(job.server, wire) as connected:
         # The server prepares while AsyncSSH is imported.
         require_extra()
         from deploycore.ssh.session import running
 
         with running(
-            server,
+            job.server,
             credential,
-            server.command(*program),
+            job.command,
             connected,
-            environment=_VERSION_2,
-            silence=operation.settings.read_timeout,
+            environment=job.environment,
+            silence=job.silence,
         ) as command:
             yield command
 
@@ -136,11 +145,11 @@ class _SshGitClient(GitClient):
         operation: Operation,
         wanted: Wanted,
         receiver: FetchReceiver,
-        start: Callable[[], Command],
+        start: Callable[[], AnyCommand],
     ) -> None:
         super().__init__(source, operation, wanted, receiver)
         self._start = start
-        self._talk: tuple[Command, Reader] | None = None
+        self._talk: tuple[AnyCommand, Reader] | None = None
 
     def _discover_references(
         self,
@@ -172,7 +181,7 @@ class _SshGitClient(GitClient):
         command.write(data if isinstance(data, bytes) else b"".join(data))
         return self, reader.read
 
-    def _started(self) -> tuple[Command, Reader]:
+    def _started(self) -> tuple[AnyCommand, Reader]:
         if self._talk is None:
             command = self._start()
             reader = Reader(self, self._source, self._operation, command.read)
