@@ -24,7 +24,7 @@ from tests.copied_databases import Copies
 from tests.distributions import write_distribution
 from tests.network import write_certificate
 from tests.postgresql import Server, running_server, why_not
-from tests.ssh_server import Sshd
+from tests.ssh_server import Sshd, forked_ssh_process
 from tests.ssh_server import why_not as why_no_sshd
 
 InstallDistribution = Callable[..., None]
@@ -184,8 +184,5 @@ def ssh_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "here":
         yield
         return
-    # Threads of the test process only wait.
-    monkeypatch.setattr("deploycore.ssh.process._can_fork", lambda: True)
-    with process.prepared():
-        assert process.find_prepared() is not None
+    with forked_ssh_process(monkeypatch):
         yield

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+import warnings
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from deploycore.models import CloneUrl, SshCredential
+from deploycore.ssh import process
 
 _TRIES = 3
 CONFIGURATION = """
@@ -309,3 +311,17 @@ def proxy(to, **options):
         yield running
     finally:
         running.close()
+
+
+@contextmanager
+def forked_ssh_process(monkeypatch):
+    """Yield a process that is prepared for the first connection, as by ``deploycore clone``."""
+    # The other threads of the test process only wait.
+    monkeypatch.setattr(process, "_can_fork", lambda: True)
+    with ExitStack() as until_end:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* multi-threaded", DeprecationWarning)
+            until_end.enter_context(process.prepared())
+        found = process.find_prepared()
+        assert found is not None
+        yield found

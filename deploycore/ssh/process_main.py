@@ -50,8 +50,10 @@ def detach(control: socket.socket) -> None:
         signal.signal(ignored, signal.SIG_IGN)  # the parent decides, and then ends this process
     gc.freeze()  # a finalizer of the parent's objects could close a descriptor of this process
     logging.disable()  # the files of the handlers are closed below
-    nothing = os.open(os.devnull, os.O_RDWR)
     kept = {0, 1, 2, control.fileno()}
+    if len(kept) < 4:  # the parent was started without a standard stream
+        os._exit(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     # Otherwise locks and pipes would stay open until this process ends.

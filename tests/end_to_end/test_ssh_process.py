@@ -117,6 +117,20 @@ def test_a_signal_to_the_process_alone_changes_nothing(command, slow, shell):
     assert (shell.directory / "here/a.txt").read_text() == "one"
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+def test_a_command_may_be_started_without_standard_streams(command, slow, shell, closed):
+    slow.mend()
+    words = [sys.executable, "-m", "deploycore", *CLONE]
+    environment = shell.environment(PYTHONPATH=f"{shell.directory / 'site'}:{os.getcwd()}")
+    subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *words],
+        env=environment,
+        cwd=shell.directory,
+        timeout=NO_HANG,
+    )
+    assert (shell.directory / "here/a.txt").read_text() == "one"
+
+
 def test_a_deployment_uses_the_process(command, slow, shell):
     shell.succeed(
         *("app", "create", "shop", "--provider", "work", "--repository", "ada/repository-0"),

@@ -22,7 +22,7 @@ from deploycore.ssh.server import SshServer
 from tests.git.servers import Content, nothing_left, snapshot
 from tests.hostile.ssh_servers import NO_HANG, SETTINGS
 from tests.hostile.test_ssh import through
-from tests.ssh_server import proxy
+from tests.ssh_server import forked_ssh_process, proxy
 
 OFFSETS = 10
 
@@ -55,9 +55,7 @@ def nothing_stays():
 @contextmanager
 def prepared(monkeypatch):
     """A prepared process; it has ended, and was waited for, after the block."""
-    monkeypatch.setattr(process, "_can_fork", lambda: True)
-    with process.prepared():
-        found = process.find_prepared()
+    with forked_ssh_process(monkeypatch) as found:
         yield found
     assert not os.path.exists(f"/proc/{found._pid}")
 

@@ -25,6 +25,8 @@ FROM_LISTING = {
     "provider": lambda listing: listing.provider("acme"),
     "definitions": lambda listing: listing.definitions(),
     "target": lambda listing: listing.target("shop"),
+    "definition": lambda listing: listing.definition("shop"),
+    "deploy key": lambda listing: listing.has_deploy_key(listing.definition("shop")),
     "previews": lambda listing: listing.previews(),
     "deployment": lambda listing: listing.deployment(2),
     "last deployment": lambda listing: listing.last_deployment("shop"),
@@ -37,6 +39,10 @@ FROM_STORE = {
     "provider": lambda store: store.get_provider("acme"),
     "definitions": lambda store: [each.definition.as_dict() for each in store.list_applications()],
     "target": lambda store: store.get_application("shop").definition.target,
+    "definition": lambda store: store.get_application("shop").definition.as_dict(),
+    "deploy key": lambda store: (
+        store.find_deploy_key(store.get_application("shop").definition) is not None
+    ),
     "previews": lambda store: store.previews.list(),
     "deployment": lambda store: store.deployments.get(2),
     "last deployment": lambda store: store.deployments.list("shop", limit=1)[0],
@@ -44,7 +50,14 @@ FROM_STORE = {
     "history of one": lambda store: store.deployments.history("shop", limit=20),
     "releases": lambda store: store.deployments.of_releases("shop", ["r2", "r3", "r9"]),
 }
-LISTED = ("providers", "applications", "previews", "deployments", "removed_deployments")
+LISTED = (
+    "providers",
+    "applications",
+    "deploy_keys",
+    "previews",
+    "deployments",
+    "removed_deployments",
+)
 WRONG = (
     None,
     b"\xff",
@@ -86,6 +99,14 @@ def filled(empty_home, settings, provider, application, tmp_path) -> Store:
         store.remove_application("old", keep_history=True)
         store.add_application(application("old"))
         parent = application("shop")
+        key = store.deploy_keys.add(
+            application="shop",
+            provider="acme",
+            repository=parent.repository,
+            public_key="ssh-ed25519 AAAA",
+            secret="env:KEY",
+        )
+        store.deploy_keys.activate(key)
         store.begin_preview(
             application("shop-7", target=tmp_path / "shop-7"),
             parent=parent,
