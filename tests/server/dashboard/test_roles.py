@@ -18,7 +18,7 @@ from deploycore.server.rest.table import OPERATIONS
 from tests.server.dashboard.conftest import Browser
 from tests.server.routes import filled
 
-pytestmark = pytest.mark.usefixtures("imports_are_probed_once")
+pytestmark = pytest.mark.usefixtures("imports_are_probed_once", "cheap_hashes")
 
 ROLES = ["read", "deploy", "admin"]
 PROTECTED = [page for page in PAGES if page.role is not None]
