@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any, NoReturn
 
-__all__ = ["NUMBER", "open_streams", "run", "serve"]
+__all__ = ["NUMBER", "fork_children", "open_streams", "prepare", "run", "serve"]
 
 NUMBER = struct.Struct("q")
 """The format of a child's number and its exit status."""
@@ -44,7 +44,7 @@ _DESCRIPTORS = 1 << 16
 
 
 def serve(requests: socket.socket) -> NoReturn:
-    """Fork a child for each request, until no process can send one.
+    """Import all of deploycore, and fork a child for each request, until no process can send one.
 
     Args:
         requests: The receiving end of a pair of ``SOCK_SEQPACKET`` sockets.
@@ -61,6 +61,16 @@ def serve(requests: socket.socket) -> NoReturn:
     keep_for_children()
     assert threading.active_count() == 1, threading.enumerate()
     path = sys.path[1:]  # the first is the directory of this
+    _become(*fork_children(requests), path)
+
+
+def fork_children(requests: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Fork a child for each request, and return in each child. This process ends when no process
+    can send a request.
+
+    Returns:
+        The request, and the descriptors of the child's streams.
+    """
     ended, woken = os.pipe()
     os.set_blocking(ended, False)
     os.set_blocking(woken, False)
@@ -82,7 +92,7 @@ def serve(requests: socket.socket) -> NoReturn:
             os._exit(0)
         child = os.fork()
         if child == 0:
-            _become(json.loads(message), descriptors[1:], path)
+            return json.loads(message), descriptors[1:]
         children[child] = descriptors[0]
         _write(descriptors[0], child)
         for each in descriptors[1:]:
@@ -109,7 +119,7 @@ def _become(request: dict[str, Any], streams: list[int], path: list[str]) -> NoR
     """Run a command line in this new child, and end."""
     code = 1
     try:
-        _prepare(request, streams, path)
+        prepare(request, streams, path)
         code = run(request["arguments"])
     except BaseException:
         traceback.print_exc()
@@ -117,7 +127,7 @@ def _become(request: dict[str, Any], streams: list[int], path: list[str]) -> NoR
         os._exit(code)
 
 
-def _prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> None:
+def prepare(request: dict[str, Any], streams: list[int], path: list[str]) -> None:
     """Make this process look like one that has just started."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -67,12 +67,16 @@ class ForkedProcess(Process):
         ]
         self._status, status = os.pipe()
         try:
-            socket.send_fds(_server(), [json.dumps(request).encode()], [status, *theirs])
+            socket.send_fds(self._server(), [json.dumps(request).encode()], [status, *theirs])
         finally:
             os.close(status)
             self._close_pipe_fds(*streams)
         self.pid = self._told()
         self._child_created = True
+
+    def _server(self) -> socket.socket:
+        """Return the socket of the process that forks this one."""
+        return _server()
 
     def _internal_poll(self, _deadstate: object = None, **_: object) -> int | None:
         if self.returncode is None and self._has_ended(0):
@@ -112,6 +116,7 @@ def run(
     directory: Path,
     given: str = "",
     timeout: float = 500,
+    kind: type[ForkedProcess] = ForkedProcess,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m MODULE ARGUMENTS``; return its output and exit code.
 
@@ -119,6 +124,7 @@ def run(
         environment: All of its variables.
         given: Its standard input.
         timeout: Seconds.
+        kind: The class of the process.
 
     Raises:
         subprocess.TimeoutExpired: It took longer.
@@ -128,7 +134,7 @@ def run(
         streams = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
         streams[0].write(given)
         streams[0].seek(0)
-        process = ForkedProcess(
+        process = kind(
             [sys.executable, "-m", module, *arguments],
             **dict(zip(("stdin", "stdout", "stderr"), streams, strict=True)),
             env=environment,

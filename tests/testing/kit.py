@@ -16,6 +16,7 @@ from deploycore.testing import ProviderContract
 from deploycore.testing.contract import OPTIONAL_CHECKS
 from tests import forked
 from tests.testing.mutants import Replacement
+from tests.testing.prepared_pytest import PreparedPytest
 
 __all__ = [
     "TEMPLATE",
@@ -140,7 +141,7 @@ def run_kit(
             check=False,
         )
     else:
-        done = forked.run("pytest", arguments, directory=at, environment=variables, timeout=500)
+        done = _run_prepared(at, MODULE, variables)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return _outcomes(report)
 
@@ -148,14 +149,15 @@ def run_kit(
 def run_broken(at: Path, module: str, checks: Iterable[str]) -> subprocess.CompletedProcess[str]:
     """Run checks of a module of tests, which may change the plugin that it tests."""
     (at / "test_broken.py").write_text(module)
-    (at / "none.ini").write_text("[pytest]\n")
     _configure(at, checks)
-    return forked.run(
-        "pytest",
-        ["test_broken.py", "-q", "--tb=native", "-c", "none.ini", "-p", "no:cacheprovider"],
-        directory=at,
-        environment={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
-    )
+    variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    return _run_prepared(at, "test_broken.py", variables)
+
+
+def _run_prepared(
+    at: Path, module: str, variables: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return forked.run("pytest", [module], directory=at, environment=variables, kind=PreparedPytest)
 
 
 def _configure(at: Path, checks: Iterable[str], more: str = "") -> None:
