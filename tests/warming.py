@@ -65,6 +65,9 @@ def warm_up() -> None:
     environment = dict(os.environ)
     directory = tempfile.mkdtemp(prefix="warming-")
     try:
+        for name in [*environment]:
+            if name.startswith("DEPLOYCORE_"):
+                del os.environ[name]
         os.environ["DEPLOYCORE_HOME"] = os.path.join(directory, "home")
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _sandbox() as sandbox:
             _run_commands(sandbox, Path(directory))
