@@ -19,7 +19,6 @@ from filelock import FileLock
 from deploycore import Installation, Settings
 from deploycore.provider.background import calls_left_behind
 from deploycore.provider.observers import installed_observers
-from deploycore.ssh import process
 from tests.copied_databases import Copies
 from tests.distributions import write_distribution
 from tests.network import write_certificate

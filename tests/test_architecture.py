@@ -70,7 +70,7 @@ def _vendors_named_in(path):
 KINDS_OF_TESTS = {"browser", "compatibility", "docs", "end_to_end", "faults", "hostile"}
 OF_THE_REPOSITORY = {
     *("architecture", "copied_databases", "error_places", "forked", "processes", "reuse"),
-    *("scheduling", "slow_tests"),
+    *("scheduling", "slow_tests", "warming"),
 }
 
 

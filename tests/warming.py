@@ -16,7 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -46,18 +47,35 @@ app list
 app show shop
 app show shop --json
 deploy shop
+recover
 releases shop
+clone work acme/shop {directory}/clone
 deployments
 logs shop
 provider edit work --workspace acme
 app edit shop --branch main
+export
+apply {directory}/applications.yaml
 token add ci --role read
 app remove shop --yes
 provider remove work --yes"""
 
 
-def warm_up() -> None:
-    """Run the usual commands once. Afterwards, this process has a single thread, as before."""
+_APPLICATIONS = """applications:
+  shop:
+    provider: work
+    repository: acme/shop
+    ref: main
+    target: {directory}/target
+"""
+
+
+def warm_up() -> list[str]:
+    """Run the usual commands once. Afterwards, this process has a single thread, as before.
+
+    Returns:
+        Why commands failed, each with its traceback. They have tests of their own.
+    """
     keep_between_tests()
     read = functools.cache(typer.utils.get_params_from_function)
     typer.main.get_params_from_function = read  # type: ignore[attr-defined]
@@ -65,9 +83,12 @@ def warm_up() -> None:
     environment = dict(os.environ)
     directory = tempfile.mkdtemp(prefix="warming-")
     try:
+        for name in [*environment]:
+            if name.startswith("DEPLOYCORE_"):
+                del os.environ[name]
         os.environ["DEPLOYCORE_HOME"] = os.path.join(directory, "home")
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _sandbox() as sandbox:
-            _run_commands(sandbox, Path(directory))
+            failed = _run_commands(sandbox, Path(directory))
     finally:
         os.environ.clear()
         os.environ.update(environment)
@@ -77,6 +98,7 @@ def warm_up() -> None:
     while threading.active_count() > 1:
         assert time.monotonic() < ends, threading.enumerate()
         time.sleep(0.001)
+    return failed
 
 
 @contextmanager
@@ -88,24 +110,25 @@ def _sandbox() -> Iterator[Sandbox]:
         sandbox.stop()
 
 
-def _run_commands(sandbox: Sandbox, directory: Path) -> None:
+def _run_commands(sandbox: Sandbox, directory: Path) -> list[str]:
     connection = next(c for c in sandbox.connections if c.settings["mode"] == "api-token")
     arguments, given = add_command("bitbucket", connection, "work")
+    (directory / "applications.yaml").write_text(_APPLICATIONS.format(directory=directory))
     sandbox.publish("acme", "shop", "main", {"page": b"one"}, "One")
-    target = str(directory / "target")
     repository = ("--provider", "work", "--repository", "acme/shop", "--branch", "main")
-    _run(*arguments, given=given)
-    _run("app", "create", "shop", *repository, "--target", target)
-    for line in _LINES.split("\n"):
-        _run(*line.split())
+    create = ("app", "create", "shop", *repository, "--target", str(directory / "target"))
+    lines = [line.split() for line in _LINES.format(directory=directory).split("\n")]
+    failed = [_error_of(each, given) for each in (arguments, create, *lines)]
     # As the command, but without importing all plugins in a process of their own.
     settings = Settings.from_environment()
     list(diagnose(lambda: settings, offline=True))
     with Installation(settings) as installation:
         create_application(installation)
+    return [each for each in failed if each]
 
 
-def _run(*arguments: str, given: str = "") -> None:
+def _error_of(arguments: Sequence[str], given: str) -> str:
+    """Run a command; return the traceback if it fails."""
     sys.stdin = io.StringIO(given)
     try:
         plain = find_fast_path(arguments)
@@ -114,5 +137,8 @@ def _run(*arguments: str, given: str = "") -> None:
         else:
             command = typer.main.get_command(application_of(arguments[:1]))
             command.main(list(arguments), prog_name="deploycore", standalone_mode=False)
+    except Exception:
+        return traceback.format_exc()
     finally:
         sys.stdin = sys.__stdin__
+    return ""

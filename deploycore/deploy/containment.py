@@ -46,6 +46,7 @@ _PREFIX = "deploycore-step-"
 _ABANDONED_SECONDS = 24 * 60 * 60
 _PROC = Path("/proc")
 _ENVIRONMENT_BYTES_MOST = 4 * 1024 * 1024
+_PIECE_BYTES = 64 * 1024
 
 
 class Containment:
@@ -158,9 +159,25 @@ def remove_cgroup(cgroup: Path) -> None:
 def _marked(token: str) -> Iterator[int]:
     mark = token.encode()
     for process in _processes():
-        with suppress(OSError), open(_PROC / str(process) / "environ", "rb") as file:
-            if mark in file.read(_ENVIRONMENT_BYTES_MOST):
+        with suppress(OSError):
+            if mark in _environment(process):
                 yield process
+
+
+def _environment(process: int) -> bytes:
+    # Not with a file object, which takes four times as long: this is read for every process of the
+    # machine, several times.
+    descriptor = os.open(f"{_PROC}/{process}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = b""
+        while len(found) < _ENVIRONMENT_BYTES_MOST:
+            more = os.read(descriptor, _PIECE_BYTES)
+            if not more:
+                break
+            found += more
+        return found
+    finally:
+        os.close(descriptor)
 
 
 def _processes() -> list[int]:

@@ -105,12 +105,9 @@ def around(place: Path, target: Path) -> dict:
 def read_by_a_third_user(path: Path) -> str:
     if not IS_ROOT:
         return path.read_text()
-    program = (
-        "import os, sys; os.setgroups([]); os.setgid(int(sys.argv[1]));"
-        "os.setuid(int(sys.argv[1])); sys.stdout.write(open(sys.argv[2]).read())"
-    )
-    command = [sys.executable, "-I", "-S", "-c", program, str(READER), str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    third = {"user": READER, "group": READER, "extra_groups": []}
+    done = subprocess.run(["cat", str(path)], capture_output=True, text=True, check=True, **third)
+    return done.stdout
 
 
 def last(installation):
