@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 from deploycore.disk.durable import real_path
 from deploycore.errors import CorruptPack, DeploycoreError, GitError, LimitExceeded
@@ -26,13 +25,13 @@ from deploycore.git.packs.objects import COMMIT, KINDS, CommitInfo, Damaged, rea
 from deploycore.git.packs.pack import Objects
 from deploycore.git.progress import CheckedOut
 from deploycore.git.repository_fetch import RepositoryFetch, peeled, refusing_damage
-from deploycore.git.submodules import Submodule, find_submodules
+from deploycore.git.submodules import Submodule, base_path, find_submodules
 from deploycore.git.wire.address import refuse_unusable_source
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wire.fetch import fetch
 from deploycore.git.wire.request import Fetched, Wanted
 from deploycore.git.wording import file_failure, limit_hint, quoted, shown
-from deploycore.http.origin import Origin, path_of
+from deploycore.http.origin import Origin
 from deploycore.models import CloneUrl
 
 TYPE_CHECKING = False
@@ -47,6 +46,7 @@ __all__ = ["Options", "run"]
 logger = logging.getLogger(__name__)
 
 _MAX_NOTES = 100
+_SIZE_LIMITS = ("max_checkout_bytes", "max_held_bytes", "max_object_bytes", "object_bytes", "work")
 
 
 class Options(NamedTuple):
@@ -186,8 +186,7 @@ class _Run:
             raise
 
     def _add_repository(self, what: Submodule, wanted: Wanted) -> _Written:
-        cache = self._options.cache
-        wait = self._operation.wait
+        cache, wait = self._options.cache, self._operation.wait
         cached = cache.repository(what.source.url, wait=wait) if cache else None
         counts = self._operation.counts
         if cached is not None:
@@ -204,7 +203,12 @@ class _Run:
             return self._fetch_and_write(what, wanted, cached, trusted=cached)
         except _DamagedCache:
             cached.discard()
+        except _LimitInCache:
             self._operation.count_again(counts)
+            written = self._fetch_and_write(what, wanted, None, trusted=None)
+            cached.discard()  # it is damaged: what the server sends is within the limit
+            return written
+        self._operation.count_again(counts)
         # What could not be discarded, or what other processes added, is not used again.
         return self._fetch_and_write(what, wanted, cached, trusted=None)
 
@@ -246,6 +250,10 @@ class _Run:
                 if not fetching.uses_cache:
                     raise
                 raise _DamagedCache from error
+            except LimitExceeded as error:
+                if not fetching.uses_cache or error.details.get("limit") not in _SIZE_LIMITS:
+                    raise
+                raise _LimitInCache from error
             except GitError as error:
                 if not fetching.has_cache_failed:
                     raise
@@ -310,7 +318,7 @@ class _Run:
                 change=changes.change if changes else None,
                 links=self._options.links._replace(prefix=what.path and what.path + b"/"),
             )
-            checkout.write_files()
+            checkout.write_files(meanwhile=lambda: self._write_pack_index(what, fetching))
             if changes is not None:
                 within = self._within(what)
                 changes.download(what.source, fetched.ref, fetching.files, within)
@@ -340,6 +348,13 @@ class _Run:
                 self._operation.wait(CLOCK_STEP)
             self._add_to(cached, written, fetching)
 
+    def _write_pack_index(self, what: Submodule, fetching: RepositoryFetch) -> None:
+        """Write the index of the pack that a clone keeps, beside the pack."""
+        if what.depth == 0 and self._options.repository and fetching.received is not None:
+            from deploycore.git.repositories.repository import write_pack_index
+
+            write_pack_index(fetching.received)
+
     def _changes(self, commit: bytes, objects: Objects) -> Changes | None:
         applied = self._options.applied
         if applied == NO_ATTRIBUTES:
@@ -353,7 +368,7 @@ class _Run:
         if not self._options.submodules:
             return []
         prefix = what.path and what.path + b"/"
-        base = _base(self._source.url, self._options.name)
+        base = base_path(self._source.url, self._options.name)
         same_host = Origin.of(what.source.url) == Origin.of(self._source.url)
         return find_submodules(
             checkout.gitlinks(),
@@ -451,6 +466,10 @@ class _DamagedCache(Exception):
     """The cached repository is damaged."""
 
 
+class _LimitInCache(Exception):
+    """A size in the cached repository exceeds a limit. It may be damaged."""
+
+
 class _FailedCache(Exception):
     """A disk failed while a pack was written to the cache."""
 
@@ -479,14 +498,3 @@ def _too_deep(submodule: Submodule, most: int) -> LimitExceeded:
         hint=limit_hint("max_submodule_depth"),
         limit="max_submodule_depth",
     )
-
-
-def _base(url: str, name: str) -> str:
-    """The path that comes before ``owner/slug`` in the clone URLs of a host, such as ``scm/``.
-
-    Empty if the repository's name is not known, or the host serves git at its root.
-    """
-    path = unquote(path_of(url)).strip("/").removesuffix(".git")
-    if not name or not path.endswith(f"/{name}"):
-        return ""
-    return quote(path.removesuffix(name))

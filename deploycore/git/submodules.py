@@ -16,14 +16,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from typing import NamedTuple
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from deploycore.errors import DeploycoreError, GitError, UnsafeRepository
 from deploycore.git.granted import FindSource, no_source
 from deploycore.git.wire.address import is_address
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wording import clean, quoted, shown
-from deploycore.http.origin import Origin
+from deploycore.http.origin import Origin, path_of
 from deploycore.models import CloneUrl
 from deploycore.ssh.server import is_ssh
 
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dulwich.config import ConfigFile
 
-__all__ = ["Submodule", "find_submodules"]
+__all__ = ["Submodule", "base_path", "find_submodules"]
 
 _FILE = b".gitmodules"
 _CORRECT = "Correct the file in the repository, or deploy with submodules: false."
@@ -321,3 +321,14 @@ def _unusable(path: bytes, why: str, hint: str = _WRITE_ANOTHER) -> UnsafeReposi
         hint=hint,
         path=shown(path),
     )
+
+
+def base_path(url: str, name: str) -> str:
+    """The path that comes before ``owner/slug`` in the clone URLs of a host, such as ``scm/``.
+
+    Empty if the repository's name is not known, or the host serves git at its root.
+    """
+    path = unquote(path_of(url)).strip("/").removesuffix(".git")
+    if not name or not path.endswith(f"/{name}"):
+        return ""
+    return quote(path.removesuffix(name))

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from dulwich.object_format import DEFAULT_OBJECT_FORMAT
+from dulwich.pack import load_pack_index
 
 from deploycore.disk.removal import Remains
 from deploycore.errors import ConfigurationError
@@ -173,6 +175,29 @@ def test_every_flipped_byte_of_a_cached_pack_is_detected(deploy, shop, cache, tm
         target = deploy(str(position) + "x")
         assert snapshot(target) == plain
         shutil.rmtree(target)
+
+
+def test_a_damaged_size_in_a_cached_pack_is_detected(deploy, shop, cache):
+    plain = snapshot(deploy("1"))
+    [pack] = _files(cache, "*.pack")
+    content = pack.read_bytes()
+    index = load_pack_index(pack.with_suffix(".idx"), DEFAULT_OBJECT_FORMAT)
+    offsets = [offset for _, offset, _ in index.iterentries()]
+    index.close()
+    for size in (b"\xff\xff\x7f", b"\xff\xff\xff\xff\x7f", b"\xff\xff\xff\xff\xff\xff\x7f"):
+        for offset in offsets:
+            if not pack.exists():
+                shutil.rmtree(cache.directory)
+                shutil.rmtree(deploy("again"))
+                [pack] = _files(cache, "*.pack")
+            damaged = bytearray(content)
+            damaged[offset] |= 0x80  # the size goes on in the bytes that follow
+            damaged[offset + 1 : offset + 1 + len(size)] = size
+            pack.chmod(0o644)
+            pack.write_bytes(damaged)
+            target = deploy(f"{offset}-{len(size)}")
+            assert snapshot(target) == plain
+            shutil.rmtree(target)
 
 
 def test_a_damaged_manifest_is_ignored(deploy, shop, cache):

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from deploycore.errors import Cancelled, GitError, LimitExceeded, RemoteRefused, UnsafeRepository
-from deploycore.git import Cancellation, RepositoryCache, clone, export, run
-from deploycore.git.submodules import find_submodules
+from deploycore.git import Cancellation, RepositoryCache, clone, export
+from deploycore.git.submodules import base_path, find_submodules
 from deploycore.git.wire.destination import SubmoduleDestinations
 from tests.git.servers import GITLINK, LINK, SECRET, nothing_left, snapshot, source
 
@@ -334,7 +334,7 @@ def test_the_base_url_of_a_host_is_derived_from_the_parent_repository():
     ],
 )
 def test_the_base_path_of_a_host_is_derived_from_a_repository_url(url, name, expected):
-    assert run._base(url, name) == expected
+    assert base_path(url, name) == expected
 
 
 def test_an_ssh_submodule_on_the_own_host_is_fetched(shop_with, server, target, settings):

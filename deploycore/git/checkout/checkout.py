@@ -91,8 +91,11 @@ class Checkout:
         self._links: dict[bytes, bytes] = {}
         self._last_directory: tuple[bytes, dict[bytes, File]] | None = None
 
-    def write_files(self) -> None:
+    def write_files(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Write all directories and files, but no links.
+
+        Args:
+            meanwhile: Called while a second process, if there is one, still writes files.
 
         Raises:
             Damaged: An object is missing or damaged.
@@ -107,6 +110,8 @@ class Checkout:
         self._reuse()
         self._write_rest()
         self._files.make_directories(self.gitlinks())
+        self._files.hand_over()
+        meanwhile()
         self._files.finish()
         self._write_changed()
 

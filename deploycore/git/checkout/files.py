@@ -256,6 +256,16 @@ class Files:
         with self.new(path) as file:
             file.write(target)
 
+    def hand_over(self) -> None:
+        """Give the second process, if there is one, all that it has not been given yet.
+
+        Raises:
+            UnsafeRepository: This file system treats two names as the same.
+            OSError: Something could not be written.
+        """
+        if self._process is not None:
+            self._send_batch(self._process)
+
     def finish(self) -> None:
         """Wait until all files are written or reused.
 

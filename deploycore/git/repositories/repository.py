@@ -20,11 +20,20 @@ from deploycore.git.packs.receive import Received
 from deploycore.git.repositories.index import write_index
 from deploycore.git.wire.request import Fetched
 
-__all__ = ["core_section", "make_repository"]
+__all__ = ["core_section", "make_repository", "write_pack_index"]
 
 _BRANCHES = b"refs/heads/"
 _TAGS = b"refs/tags/"
 _DIRECTORIES = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags")
+
+
+def write_pack_index(received: Received) -> None:
+    """Write the index of a pack beside the pack, from where ``make_repository`` moves both.
+
+    Raises:
+        OSError: A file system call failed.
+    """
+    write_file(_index_path(received), received.index())
 
 
 def make_repository(
@@ -37,11 +46,11 @@ def make_repository(
     *,
     shallow: bool,
 ) -> None:
-    """Make a checked-out tree a git repository; the pack file is moved into it.
+    """Make a checked-out tree a git repository; the pack and its index are moved into it.
 
     Args:
         tree: The directory with the files.
-        received: The pack, whose file is moved.
+        received: The pack, whose index ``write_pack_index`` has written.
         url: The URL without credentials.
         number: The number of entries.
         entries: The files, links and submodules of the tree, sorted by path.
@@ -57,7 +66,7 @@ def make_repository(
     packs = git / "objects" / "pack"
     name = f"pack-{received.checksum.hex()}"
     os.rename(received.path, packs / f"{name}.pack")
-    write_file(packs / f"{name}.idx", received.index())
+    os.rename(_index_path(received), packs / f"{name}.idx")
     write_index(git / "index", tree, number, entries, received.object_format)
     write_file(git / "config", [_config(fetched.ref, url, received.object_format)])
     write_file(git / "packed-refs", [_packed_refs(fetched)])
@@ -66,6 +75,10 @@ def make_repository(
     is_branch = fetched.ref.startswith(_BRANCHES)
     head = b"ref: " + fetched.ref if is_branch else fetched.commit.encode()
     write_file(git / "HEAD", [head, b"\n"])
+
+
+def _index_path(received: Received) -> Path:
+    return received.path.with_suffix(".idx")
 
 
 def core_section(object_format: ObjectFormat, *, bare: bool) -> str:
