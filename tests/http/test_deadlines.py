@@ -76,6 +76,14 @@ class Hostile:
         self._listening.close()  # after the join: its descriptor could be another server's by then
 
 
+@pytest.fixture(autouse=True, scope="module")
+def former_objects_are_not_collected():
+    """Each of these tests collects garbage, which takes a second with what other tests have left in
+    the process."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def hostile(attack):
     """A hostile server; no thread may be left that was not there before."""
