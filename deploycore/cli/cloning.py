@@ -16,7 +16,8 @@ from deploycore.times import for_machines
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.applications.application import Limits
-    from deploycore.git import CheckedOut, EscapingLinks, GitSettings
+    from deploycore.deploy import InterruptibleProvider
+    from deploycore.git import Cancellation, EscapingLinks, GitSettings
     from deploycore.models import RepositoryId
     from deploycore.provider import Provider
 
@@ -36,18 +37,45 @@ def clone_repository(
     as_json: bool = False,
 ) -> None:
     """Clone one branch, tag or commit of a repository, and print what was cloned."""
-    with prepared_if(lambda listing: provider_uses_ssh(listing, provider)):
-        wanted, target, done = _cloned(
-            provider,
-            repository,
-            directory,
-            branch=branch,
-            submodules=submodules,
-            links=links,
-            limit=limit,
-            timeout=timeout,
-            as_json=as_json,
-        )
+    limits = None
+    if limit:
+        from deploycore.cli.limits import read_limits
+
+        limits = read_limits(limit)
+    with (
+        prepared_if(lambda listing: provider_uses_ssh(listing, provider)),
+        deploycore.Installation() as installation,
+        telling_of_waits(interruptible=False),
+        cancelled_by_signals() as cancellation,
+        _opened(provider, installation, cancellation) as opened,
+        reporting(silent=as_json) as reporter,
+    ):
+        from deploycore.git import clone as git_clone
+
+        wanted = installation.read_repository(provider, repository)
+        target = (directory or Path(wanted.slug)).absolute()
+        try:
+            done = git_clone(
+                opened.clone_url(wanted),
+                branch,
+                target,
+                submodules=submodules,
+                escaping_links=links,
+                name=str(wanted),
+                progress=lambda git: reporter.show("cloning", git),
+                cancellation=cancellation,
+                settings=_limited(opened.git_settings(installation.git_settings), limits, timeout),
+                renew=opened.renew_credential(wanted),
+            )
+        except GitError as error:
+            from deploycore.cli.limits import name_option
+            from deploycore.deploy import fetch_hint
+
+            fetch_hint(opened, error)
+            name_option(error)
+            _suggest(opened, wanted, branch, error)
+            error.add_context(provider=provider, repository=str(wanted))
+            raise
     if as_json:
         show_json(
             {
@@ -72,61 +100,16 @@ def clone_repository(
         say(f"  {note}")
 
 
-def _cloned(
-    provider: str,
-    repository: str,
-    directory: Path | None,
-    *,
-    branch: str | None,
-    submodules: bool,
-    links: EscapingLinks,
-    limit: Sequence[str] | None,
-    timeout: float | None,
-    as_json: bool,
-) -> tuple[RepositoryId, Path, CheckedOut]:
-    from deploycore.deploy import InterruptibleProvider, fetch_hint
-    from deploycore.git import clone as git_clone
+def _opened(
+    provider: str, installation: deploycore.Installation, cancellation: Cancellation
+) -> InterruptibleProvider:
+    from deploycore.deploy import InterruptibleProvider  # after the process for SSH was forked
 
-    limits = None
-    if limit:
-        from deploycore.cli.limits import read_limits
-
-        limits = read_limits(limit)
-    with (
-        deploycore.Installation() as installation,
-        telling_of_waits(interruptible=False),
-        cancelled_by_signals() as cancellation,
-        InterruptibleProvider(
-            provider,
-            lambda: installation.open_provider(provider),
-            look=cancellation.raise_if_cancelled,
-        ) as opened,
-        reporting(silent=as_json) as reporter,
-    ):
-        wanted = installation.read_repository(provider, repository)
-        target = (directory or Path(wanted.slug)).absolute()
-        try:
-            done = git_clone(
-                opened.clone_url(wanted),
-                branch,
-                target,
-                submodules=submodules,
-                escaping_links=links,
-                name=str(wanted),
-                progress=lambda git: reporter.show("cloning", git),
-                cancellation=cancellation,
-                settings=_limited(opened.git_settings(installation.git_settings), limits, timeout),
-                renew=opened.renew_credential(wanted),
-            )
-        except GitError as error:
-            from deploycore.cli.limits import name_option
-
-            fetch_hint(opened, error)
-            name_option(error)
-            _suggest(opened, wanted, branch, error)
-            error.add_context(provider=provider, repository=str(wanted))
-            raise
-    return wanted, target, done
+    return InterruptibleProvider(
+        provider,
+        lambda: installation.open_provider(provider),
+        look=cancellation.raise_if_cancelled,
+    )
 
 
 def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None) -> GitSettings:

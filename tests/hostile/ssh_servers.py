@@ -14,12 +14,23 @@ from pydantic import SecretStr
 
 from deploycore.git import GitSettings
 from deploycore.models import CloneUrl, SshCredential
+from tests.git.servers import Content
 from tests.ssh_server import make_key
 
 SETTINGS = GitSettings(
     connect_timeout=10, read_timeout=30, total_timeout=120, retries=0, retry_wait=0
 )
 NO_HANG = 60  # seconds: more than any machine needs, less than what would hang
+
+
+@contextmanager
+def noisy_repository(sshd, name, *, files, file_bytes):
+    """A repository whose pack takes most of what the server sends."""
+    made = Content(sshd.root / f"{name}.git")
+    noise = [os.urandom(file_bytes) for _ in range(files)]
+    made.commit(made.files({f"{number}/file": each for number, each in enumerate(noise)}))
+    yield made.path
+    made.repo.close()
 
 
 class Hostile(asyncssh.SSHServer):

@@ -30,8 +30,16 @@ from deploycore.errors import (
 )
 from deploycore.git import Cancellation, export
 from deploycore.models import CloneUrl, SshCredential
-from tests.git.servers import Content, nothing_left, snapshot
-from tests.hostile.ssh_servers import NO_HANG, SETTINGS, Hostile, git_of, hostile_server, refuse
+from tests.git.servers import nothing_left, snapshot
+from tests.hostile.ssh_servers import (
+    NO_HANG,
+    SETTINGS,
+    Hostile,
+    git_of,
+    hostile_server,
+    noisy_repository,
+    refuse,
+)
 from tests.ssh_server import make_key, proxy
 
 OFFSETS = 100
@@ -39,12 +47,9 @@ OFFSETS = 100
 
 @pytest.fixture(scope="module")
 def shop(sshd, tmp_path_factory):
-    """A repository whose pack takes most of what the server sends."""
-    made = Content(sshd.root / f"{tmp_path_factory.mktemp('hostile').name}.git")
-    noise = [os.urandom(300) for _ in range(100)]
-    made.commit(made.files({f"{number}/file": each for number, each in enumerate(noise)}))
-    yield made.path
-    made.repo.close()
+    name = tmp_path_factory.mktemp("hostile").name
+    with noisy_repository(sshd, name, files=100, file_bytes=300) as path:
+        yield path
 
 
 @pytest.fixture

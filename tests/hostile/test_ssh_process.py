@@ -19,8 +19,8 @@ from deploycore.models import CloneUrl
 from deploycore.ssh import process, process_main
 from deploycore.ssh.process import Job, ProcessCommand
 from deploycore.ssh.server import SshServer
-from tests.git.servers import Content, nothing_left, snapshot
-from tests.hostile.ssh_servers import NO_HANG, SETTINGS
+from tests.git.servers import nothing_left, snapshot
+from tests.hostile.ssh_servers import NO_HANG, SETTINGS, noisy_repository
 from tests.hostile.test_ssh import through
 from tests.ssh_server import forked_ssh_process, proxy
 
@@ -29,12 +29,9 @@ OFFSETS = 10
 
 @pytest.fixture(scope="module")
 def shop(sshd, tmp_path_factory):
-    """A repository whose pack takes most of what the server sends."""
-    made = Content(sshd.root / f"{tmp_path_factory.mktemp('process').name}.git")
-    noise = [os.urandom(3000) for _ in range(400)]
-    made.commit(made.files({f"{number}/file": each for number, each in enumerate(noise)}))
-    yield made.path
-    made.repo.close()
+    name = tmp_path_factory.mktemp("process").name
+    with noisy_repository(sshd, name, files=400, file_bytes=3000) as path:
+        yield path
 
 
 @pytest.fixture
