@@ -36,8 +36,12 @@ SHORTEST_FORM = 4
 """Minimum length of a value that is masked. Masking every ``a`` in a log would hide nothing and
 make the log useless."""
 _SHORTEST_LINE = 8
+# What no quoting changes, as most tokens and the lines of keys are.
+_NEVER_ESCAPED = re.compile("[A-Za-z0-9_.~-]*")
 # The characters that encodeURIComponent leaves unchanged, besides letters, digits and "_.-~".
-_COMPONENT = "!'()*"
+_COMPONENT = b"!'()*"
+_ESCAPE = re.compile(rb"%..")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _NET_JSON = str.maketrans({each: f"\\u{ord(each):04X}" for each in "\"'<>&+`"})
 _GO_JSON = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -74,10 +78,11 @@ def forms_of(secrets: Iterable[SecretStr]) -> list[bytes]:
 def _forms(value: str) -> Iterator[bytes]:
     raw = as_bytes(value)
     yield raw
-    yield from _percent_forms(raw)
-    yield from _shell_forms(raw)
-    yield from _escaped_forms(value)
-    yield from _html_forms(value)
+    if not _NEVER_ESCAPED.fullmatch(value):
+        yield from _percent_forms(raw)
+        yield from _shell_forms(raw)
+        yield from _escaped_forms(value)
+        yield from _html_forms(value)
     yield raw.hex().encode()
     yield raw.hex().upper().encode()
     yield from _base64_forms(raw)
@@ -88,15 +93,17 @@ def _forms(value: str) -> Iterator[bytes]:
 
 
 def _percent_forms(raw: bytes) -> Iterator[bytes]:
-    for safe in ("", "/", _COMPONENT):
-        encoded = quote_from_bytes(raw, safe=safe).encode()
-        lower = re.sub(rb"%..", lambda escape: escape[0].lower(), encoded)
-        for form in (encoded, lower):
-            with_plus = form.replace(b"%20", b"+")
-            yield form
-            yield with_plus
-            yield form.replace(b"%", b"%25")
-            yield with_plus.replace(b"%", b"%25").replace(b"+", b"%2B")
+    encoded = quote_from_bytes(raw, safe="").encode()
+    component = encoded
+    for each in _COMPONENT:
+        component = component.replace(b"%%%02X" % each, bytes((each,)))
+    forms = {encoded, encoded.replace(b"%2F", b"/"), component}
+    for form in forms | {_ESCAPE.sub(lambda escape: escape[0].lower(), form) for form in forms}:
+        with_plus = form.replace(b"%20", b"+")
+        yield form
+        yield with_plus
+        yield form.replace(b"%", b"%25")
+        yield with_plus.replace(b"%", b"%25").replace(b"+", b"%2B")
 
 
 def _shell_forms(raw: bytes) -> Iterator[bytes]:
@@ -111,14 +118,15 @@ def _escaped_forms(value: str) -> Iterator[bytes]:
     written = repr(value)[1:-1]
     yield as_bytes(written)
     yield as_bytes(written.replace("'", "\\'"))  # $'…' of bash and ksh
-    for ascii_alone in (True, False):
+    is_plain = value.isascii() and value.isprintable()  # then both kinds of JSON are the same
+    for ascii_alone in (True,) if is_plain else (True, False):
         escaped = json.dumps(value, ensure_ascii=ascii_alone)[1:-1]
-        for form in (
+        for form in {
             escaped,
             escaped.replace("/", "\\/"),  # PHP
             escaped.translate(_GO_JSON),
             escaped.replace('\\"', '"').translate(_NET_JSON),
-        ):
+        }:
             yield as_bytes(form)
             yield as_bytes(json.dumps(form, ensure_ascii=ascii_alone)[1:-1])
     yield as_bytes(repr(as_bytes(value))[2:-1])
@@ -150,4 +158,4 @@ def _base64_forms(raw: bytes) -> Iterator[bytes]:
         stable = padded[start:whole_sextets]
         if len(stable) >= SHORTEST_FORM:
             yield stable
-            yield stable.translate(bytes.maketrans(b"+/", b"-_"))
+            yield stable.translate(_URL_SAFE)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from deploycore.redaction.forms import as_bytes, forms_of
 from deploycore.redaction.search import Search
-from deploycore.redaction.stream import StreamRedactor
+from deploycore.redaction.stream import StreamRedactor, masked
 
 __all__ = ["Redactor", "secrets_in"]
 
@@ -98,9 +98,8 @@ class Redactor:
         if not search.longest:
             return text
         data = as_bytes(text)
-        stream = StreamRedactor(search)
-        masked = stream.feed(data) + stream.finish()
-        return text if masked == data else masked.decode("utf-8", "surrogateescape")
+        shown = masked(search, data)
+        return text if shown == data else shown.decode("utf-8", "surrogateescape")
 
     def stream(self) -> StreamRedactor:
         """Return a redactor of the same secrets for one stream of bytes."""

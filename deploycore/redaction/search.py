@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 __all__ = ["CONTEXT_BYTES", "Search", "Span"]
@@ -19,6 +19,10 @@ _WORDED = 2 * _WORD - 1
 _START = 4
 # The number of bytes that can be checked in the time of one search for a start.
 _BYTES_A_SEARCH = 2
+# An index is made before more than this many bytes are searched: to look for a form in so many of
+# them takes as long as to index it. A text of _BYTES_A_TEXT takes twice as long as an empty one.
+_BYTES_AN_INDEX = 8192
+_BYTES_A_TEXT = 200
 # Tools wrap base64 at 64 or 76 characters.
 _WRAPPED_AT_LEAST = 60
 _BASE64 = rb"[A-Za-z0-9+/_-]{%d}" % _WRAPPED_AT_LEAST
@@ -30,7 +34,10 @@ Span = tuple[int, int]
 
 
 class Search:
-    """All forms to search for. It is immutable, so threads can share it.
+    """All forms to search for. Threads can share it: it does not change, except that it prepares
+    faster ways to search when they are needed.
+
+    A little text is searched for one form after another. For more text, an index is made once:
 
     The text is cut into words of eight bytes. A form of at least fifteen bytes contains a whole
     word, wherever the form begins. So one pass over the words shows which forms may be in the text.
@@ -41,39 +48,24 @@ class Search:
     """
 
     def __init__(self, forms: Iterable[bytes]) -> None:
-        self._words: dict[int, tuple[bytes, ...]] = {}
-        self._short: list[bytes] = []
-        self._beginnings: set[bytes] = set()
-        self._starts: dict[bytes, list[bytes]] = {}
-        self.longest = 0
-        for form in forms:
-            self._add(form)
+        self._forms = dict.fromkeys(forms)
+        self.longest = max(map(len, self._forms), default=0)
+        self._searched = 0
+        self._index: _Index | None = None
+        self._beginnings: _Beginnings | None = None
 
     def extended(self, forms: Iterable[bytes]) -> Search:
         """Return a search for additional forms. It is a copy, which is much faster than finding the
         forms of all secrets again."""
         made = Search(())
-        made._words, made._short = self._words.copy(), self._short.copy()
-        made._beginnings, made.longest = self._beginnings.copy(), self.longest
-        made._starts = self._starts.copy()
-        for form in forms:
-            known = made._starts.get(form[:_START], [])
-            if form not in known:
-                made._starts[form[:_START]] = known.copy()
-                made._add(form)
-                made._starts[form[:_START]].sort(key=len, reverse=True)
+        new = [form for form in dict.fromkeys(forms) if form not in self._forms]
+        made._forms = {**self._forms, **dict.fromkeys(new)}
+        made.longest = max(map(len, new), default=0)
+        made.longest = max(made.longest, self.longest)
+        made._searched = self._searched
+        if self._index is not None:
+            made._index = self._index.extended(new)
         return made
-
-    def _add(self, form: bytes) -> None:
-        self.longest = max(self.longest, len(form))
-        self._starts.setdefault(form[:_START], []).append(form)
-        self._beginnings.update(form[:size] for size in range(1, _START))
-        if len(form) < _WORDED:
-            self._short.append(form)
-            return
-        for offset in range(_WORD):
-            word = int.from_bytes(form[offset : offset + _WORD], sys.byteorder)
-            self._words[word] = (*self._words.get(word, ()), form)
 
     @property
     def reach(self) -> int:
@@ -93,14 +85,23 @@ class Search:
         """
         if not self.longest:
             return [], len(data)
-        found, held = list(self._occurrences(data)), self._begun(data)
+        held = self._begun(data)
         view = _Unwrapped.of(data, context)
         if view is not None:
-            found += [view.span_in_data(span) for span in self._occurrences(view.data)]
             begun = self._begun(view.data)
             if begun < len(view.data):
                 held = min(held, view.place_in_data(begun))
-        return found, held
+        return self._spans(data, view), held
+
+    def spans_in_whole(self, data: bytes) -> list[Span]:
+        """Find forms in a text that is not part of a longer one; see ``spans``."""
+        return self._spans(data, _Unwrapped.of(data, b""))
+
+    def _spans(self, data: bytes, view: _Unwrapped | None) -> list[Span]:
+        found = list(self._occurrences(data))
+        if view is not None:
+            found += [view.span_in_data(span) for span in self._occurrences(view.data)]
+        return found
 
     def _occurrences(self, data: bytes) -> Iterator[Span]:
         for form in self._candidates(data):
@@ -112,20 +113,77 @@ class Search:
                 following = data.rfind(form, start + 1, start + 2 * size)
                 start = following if following >= 0 else data.find(form, start + size)
 
-    def _candidates(self, data: bytes) -> set[bytes]:
-        candidates = set(self._short)
-        if self._words:
-            words = memoryview(data)[: len(data) // _WORD * _WORD].cast("Q")
-            for word in self._words.keys() & words:
-                candidates.update(self._words[word])
-        return candidates
+    def _candidates(self, data: bytes) -> Collection[bytes]:
+        if self._index is None:
+            self._searched += len(data) + _BYTES_A_TEXT
+            if self._searched < _BYTES_AN_INDEX:
+                return self._forms
+            self._index = _Index.of(self._forms)
+        return self._index.candidates(data)
 
     def _begun(self, data: bytes) -> int:
         """Return the first position from which all remaining bytes are the beginning of a longer
         form."""
+        if self._beginnings is None:
+            self._beginnings = _Beginnings(self._forms)
+        return self._beginnings.first_in(data)
+
+
+class _Index(NamedTuple):
+    """Finds the forms that may be in a text.
+
+    Attributes:
+        words: The forms with each word.
+        short: The forms that may not contain a whole word.
+    """
+
+    words: dict[int, tuple[bytes, ...]]
+    short: list[bytes]
+
+    @classmethod
+    def of(cls, forms: Iterable[bytes]) -> _Index:
+        return cls({}, []).extended(forms)
+
+    def extended(self, forms: Iterable[bytes]) -> _Index:
+        """Return an index of additional forms."""
+        words, short = self.words.copy(), self.short.copy()
+        for form in forms:
+            if len(form) < _WORDED:
+                short.append(form)
+                continue
+            for offset in range(_WORD):
+                word = int.from_bytes(form[offset : offset + _WORD], sys.byteorder)
+                words[word] = (*words.get(word, ()), form)
+        return _Index(words, short)
+
+    def candidates(self, data: bytes) -> set[bytes]:
+        """Return the forms that may be in the text."""
+        found = set(self.short)
+        if self.words:
+            words = memoryview(data)[: len(data) // _WORD * _WORD].cast("Q")
+            for word in self.words.keys() & words:
+                found.update(self.words[word])
+        return found
+
+
+class _Beginnings:
+    """Finds where a form may have begun at the end of a text."""
+
+    def __init__(self, forms: Collection[bytes]) -> None:
+        self._longest = max(map(len, forms), default=0)
+        self._shortest: set[bytes] = set()
+        self._starts: dict[bytes, list[bytes]] = {}
+        for form in sorted(forms, key=len, reverse=True):
+            self._starts.setdefault(form[:_START], []).append(form)
+        for start in self._starts:
+            self._shortest.update(start[:size] for size in range(1, _START))
+
+    def first_in(self, data: bytes) -> int:
+        """Return the first position from which all remaining bytes are the beginning of a longer
+        form."""
         earliest = len(data)
         for size in range(1, _START):
-            if size <= len(data) and data[-size:] in self._beginnings:
+            if size <= len(data) and data[-size:] in self._shortest:
                 earliest = len(data) - size
         for place in self._places_of_starts(data):
             if place < earliest:
@@ -140,7 +198,7 @@ class Search:
 
         The bytes are checked one by one, or searched once for each start, whichever is less work.
         """
-        first, end = max(0, len(data) - self.longest + 1), len(data) - _START + 1
+        first, end = max(0, len(data) - self._longest + 1), len(data) - _START + 1
         if end - first < _BYTES_A_SEARCH * len(self._starts):
             starts = self._starts
             yield from (at for at in range(first, end) if data[at : at + _START] in starts)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from deploycore.redaction.forms import forms_of
 from deploycore.redaction.search import CONTEXT_BYTES, Search, Span
 
-__all__ = ["MASK", "StreamRedactor"]
+__all__ = ["MASK", "StreamRedactor", "masked"]
 
 MASK = "********"
 _MASK = MASK.encode()
@@ -90,6 +90,17 @@ class StreamRedactor:
 
     def __repr__(self) -> str:
         return "StreamRedactor()"
+
+
+def masked(search: Search, data: bytes) -> bytes:
+    """Return bytes with all forms masked, as a stream that ends after them."""
+    parts: list[bytes] = []
+    place = 0
+    for start, stop in _joined(search.spans_in_whole(data)):
+        parts += (data[place:start], _MASK)
+        place = stop
+    parts.append(data[place:])
+    return b"".join(parts)
 
 
 def _joined(spans: list[Span]) -> Iterator[Span]:

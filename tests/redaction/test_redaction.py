@@ -101,6 +101,26 @@ def test_quoted_and_escaped_forms_are_masked(written):
     assert re.fullmatch(r"x ['\"]?\*{8}['\"]? y", masked)
 
 
+@given(token=st.from_regex(r"[A-Za-z0-9_.~-]{4,60}", fullmatch=True))
+def test_characters_that_no_quoting_changes_need_no_quoted_forms(token):
+    """So the quoted forms of such a token, which most tokens are, are not even looked for."""
+    written = json.dumps(json.dumps(token)[1:-1])[1:-1]
+    assert written == repr(token)[1:-1] == quote(token, safe="") == html.escape(token) == token
+    assert shlex.quote(token).strip("'") == token
+    assert forms_of([SecretStr(token)]).count(token.encode()) == 1
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_quotes_none_of_these_characters():
+    token = f"a{string.ascii_letters}{string.digits}_.~-"
+    script = 'printf "%q" "$1"; : "$1"'
+    done = subprocess.run(
+        ["bash", "-xc", script, "bash", token], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == token
+    assert f": {token}\n" in done.stderr
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 @pytest.mark.parametrize(
     ("options", "script"),
@@ -196,7 +216,7 @@ def test_the_latest_of_many_added_secrets_and_the_initial_ones_are_masked():
 def test_a_secret_added_to_a_search_is_found_as_an_initial_one(first, further, text):
     known = [SecretStr(secret) for secret in first]
     learning, extended = Redactor(known), Redactor(known)
-    learning.mask(text), extended.mask(text)  # each has its search now
+    learning.mask(text), extended.mask("\0" * 9_000)  # each has its search now, one an index
     for more in further:
         known += map(SecretStr, more)
         extended = extended.extended(map(SecretStr, more))
@@ -292,6 +312,18 @@ def test_chunk_boundaries_change_nothing_and_reveal_no_secret(given, places):
     assert streamed(known, [data]) == whole
     assert streamed(known, cut(data, places)) == whole
     assert not [form for form in forms_of(map(SecretStr, known)) if form in whole]
+
+
+@given(given=outputs(), before=st.sampled_from([0, 100, 9_000]))
+def test_a_whole_text_is_masked_as_a_stream_however_much_was_masked_before(given, before):
+    """Much text is searched in another way than little."""
+    known, data = given
+    redactor = Redactor(map(SecretStr, known))
+    redactor.mask("\0" * before)
+    text = data.decode("utf-8", "surrogateescape")
+    assert redactor.mask(text).encode("utf-8", "surrogateescape") == masked_slowly(known, data)
+    stream = redactor.stream()
+    assert stream.feed(data) + stream.finish() == masked_slowly(known, data)
 
 
 @given(given=outputs())
