@@ -3,6 +3,9 @@
 SQLAlchemy takes longer to import than most commands take to run, so they send these texts without
 it (see ``deploycore/store/named.py``). ``deploycore/store/definitions.py`` has the statements. A
 test compares ``deploycore/store/statements.py`` with what this makes.
+
+It also writes ``deploycore/store/creation.py``, which has what all migrations together make of a
+new SQLite database.
 """
 
 from __future__ import annotations
@@ -11,16 +14,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.dialects import sqlite
 
 from deploycore.applications.application import Application
 from deploycore.store import columns as kinds
+from deploycore.store import migrations
 from deploycore.store.definitions import CHANGES, DEFINITIONS, Change
 from deploycore.store.statement import Column, Statement
 from deploycore.store.tables import REVISION, metadata
 from deploycore.store.values import sqlite_value
 
-__all__ = ["contents", "main"]
+__all__ = ["contents", "creation", "main"]
 
 _KINDS = {
     kinds.BigNumber: "number",
@@ -53,6 +58,15 @@ from deploycore.store.statement import Column, Statement
 __all__ = ["APPLICATION_FIELDS", "COLUMNS", "KEYS", "REVISION", "STATEMENTS"]
 '''
 
+_HEAD_OF_CREATION = '''"""Tables of a new SQLite database: made by ``python docs/statements.py``."""
+
+# ruff: noqa: E501
+# fmt: off
+from __future__ import annotations
+
+__all__ = ["CREATION"]
+'''
+
 
 def contents() -> dict[str, Any]:
     """The names of the module and their values."""
@@ -66,8 +80,33 @@ def contents() -> dict[str, Any]:
     }
 
 
+def creation() -> tuple[str, ...]:
+    """The statements that make of an empty database what the migrations make of it."""
+    engine = create_engine("sqlite://")
+    try:
+        with engine.begin() as connection:
+            migrations.upgrade(connection)
+            return _definitions(connection)
+    finally:
+        engine.dispose()
+
+
+def _definitions(connection: Connection) -> tuple[str, ...]:
+    objects = connection.exec_driver_sql(
+        "SELECT name, type, sql FROM sqlite_master"
+        " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY rowid"
+    ).all()
+    rows = []
+    for name in (name for name, kind, _ in objects if kind == "table"):
+        names = [each[1] for each in connection.exec_driver_sql(f"PRAGMA table_info({name})")]
+        values = ", ".join(f'quote("{each}")' for each in names)
+        found = connection.exec_driver_sql(f"SELECT {values} FROM {name}")  # noqa: S608
+        rows += [f"INSERT INTO {name} VALUES ({', '.join(row)})" for row in found]  # noqa: S608
+    return (*(sql for _, _, sql in objects), *rows)
+
+
 def main() -> None:
-    """Write the module."""
+    """Write the modules."""
     found = contents()
     fields = sorted(found["APPLICATION_FIELDS"])
     text = _HEAD + f"\nREVISION = {found['REVISION']!r}\n"
@@ -76,6 +115,9 @@ def main() -> None:
     text += _lines("KEYS: dict[str, tuple[str, ...]]", found["KEYS"])
     text += _lines("STATEMENTS: dict[str, Statement]", found["STATEMENTS"])
     Path(kinds.__file__).with_name("statements.py").write_text(text)
+    lines = "".join(f"    {each!r},\n" for each in creation())
+    text = f"{_HEAD_OF_CREATION}\nCREATION: tuple[str, ...] = (\n{lines})\n"
+    Path(kinds.__file__).with_name("creation.py").write_text(text)
 
 
 def _lines(name: str, values: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, inspect, text
 
 from deploycore.errors import StoreError
+from deploycore.settings import Settings
 from deploycore.store import Store, migrations
 from deploycore.store.tables import REVISION, metadata
 from tests.forked import ForkedProcess
@@ -24,11 +25,54 @@ from tests.forked import ForkedProcess
 @pytest.fixture
 def engine(unmade_settings):
     """The engine of a database that the migrations have made."""
-    with Store(unmade_settings) as store:
-        store.list_providers()
+    unmade_settings.make_home()
     engine = create_engine(unmade_settings.database_url)
+    with engine.begin() as connection:
+        migrations.upgrade(connection)
     yield engine
     engine.dispose()
+
+
+def test_a_new_database_is_as_the_migrations_make_it(settings, database, tmp_path):
+    with Store(settings) as store:
+        store.list_providers()
+    migrated = tmp_path / "migrated.db"
+    engine = create_engine(f"sqlite:///{migrated}")
+    with engine.begin() as connection:
+        migrations.upgrade(connection)
+    engine.dispose()
+    assert content_of(database) == content_of(migrated), "Run: python docs/statements.py"
+
+
+def test_a_database_that_has_other_tables_is_migrated(settings, database):
+    settings.make_home()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+    with Store(settings) as store:
+        assert store.list_providers() == []
+    new = settings.home / "new"
+    with Store(Settings.from_environment({"DEPLOYCORE_HOME": str(new)})) as store:
+        store.list_providers()
+    notes = ("notes", ["CREATE TABLE notes (text TEXT)"], [])
+    made = content_of(new / "deploycore.db")
+    assert sorted(content_of(database)) == sorted([*made, notes])
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_opening_a_new_or_up_to_date_database_does_not_import_alembic(settings, is_new):
+    if not is_new:
+        with Store(settings) as store:
+            store.list_providers()
+    program = (
+        "import sys; from deploycore.settings import Settings; from deploycore.store import Store\n"
+        "with Store(Settings.from_environment({'DEPLOYCORE_HOME': sys.argv[1]})) as store:\n"
+        "    store.list_providers()\n"
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(settings.home)], capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_migrations_create_exactly_the_tables_of_the_code(engine):
@@ -71,21 +115,6 @@ def test_a_database_of_a_newer_version_is_rejected_and_kept(settings, database, 
     assert str(database) in caught.value.message
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT name FROM providers").fetchall() == [("acme",)]
-
-
-def test_opening_an_up_to_date_database_does_not_import_alembic(settings):
-    with Store(settings) as store:
-        store.list_providers()
-    program = (
-        "import sys; from deploycore.settings import Settings; from deploycore.store import Store\n"
-        "with Store(Settings.from_environment({'DEPLOYCORE_HOME': sys.argv[1]})) as store:\n"
-        "    store.list_providers()\n"
-        "print('alembic' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(settings.home)], capture_output=True, text=True
-    )
-    assert done.stdout == "False\n", done.stderr
 
 
 FIRST_VERSION = """
@@ -209,9 +238,14 @@ with Store(Settings.from_environment({"DEPLOYCORE_HOME": sys.argv[1]})) as store
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE TABLE alembic", "CREATE TABLE applications", "CREATE INDEX ix_dep", "INSERT INTO al"],
+    [
+        "CREATE TABLE alembic",
+        'CREATE TABLE "applications"',
+        "CREATE INDEX ix_dep",
+        "INSERT INTO al",
+    ],
 )
-def test_a_process_killed_during_a_migration_leaves_no_partial_changes(
+def test_a_process_killed_while_it_makes_a_database_leaves_no_partial_changes(
     settings, database, statement
 ):
     command = [sys.executable, "-c", KILLED, str(settings.home), statement]
@@ -219,6 +253,27 @@ def test_a_process_killed_during_a_migration_leaves_no_partial_changes(
         assert process.wait(60) == -signal.SIGKILL
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    with Store(settings) as store:
+        assert store.list_providers() == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE previews", "ALTER TABLE", "CREATE INDEX", "UPDATE alembic"]
+)
+def test_a_process_killed_during_a_migration_leaves_no_partial_changes(
+    settings, database, statement
+):
+    from alembic import command
+
+    settings.make_home()
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.begin() as connection:
+        command.upgrade(migrations.configuration(connection), "0001")
+    engine.dispose()
+    before = content_of(database)
+    with ForkedProcess([sys.executable, "-c", KILLED, str(settings.home), statement]) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    assert content_of(database) == before
     with Store(settings) as store:
         assert store.list_providers() == []
 
@@ -275,6 +330,22 @@ REFUSALS = (
     "database or disk is full",
     "disk I/O error",
 )
+
+
+def content_of(database) -> list:
+    """Every table and index with its definition, whose constraints migrations write in any order,
+    and the rows of each table."""
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT name, type, sql FROM sqlite_master ORDER BY name")
+        return [
+            (
+                name,
+                sorted(each.strip(" ,\t") for each in (sql or "").splitlines()),
+                connection.execute(f'SELECT * FROM "{name}"').fetchall() if kind == "table" else [],
+            )
+            for name, kind, sql in found.fetchall()
+            if name != "sqlite_sequence"  # the numbers that were used before
+        ]
 
 
 def schema_of(database) -> list:
