@@ -78,12 +78,19 @@ def _missing(requirements: Iterable[str]) -> Iterator[str]:
             continue  # for an extra, or for another system
         name = re.split(r"[^A-Za-z0-9._-]", name.strip())[0]
         try:
-            version = importlib.metadata.version(name)
+            version = _version_of(importlib.metadata.distribution(name))
         except importlib.metadata.PackageNotFoundError:
             yield name
             continue
         if wanted := _wanted_instead(requirement, version):
             yield f"{name}{wanted} (installed: {version})"
+
+
+def _version_of(found: importlib.metadata.Distribution) -> str:
+    """Return a distribution's version without parsing its description, which can be long."""
+    head = (found.read_text("METADATA") or "").partition("\n\n")[0]
+    named = re.search(r"(?im)^Version:(.+)$", head)
+    return named[1].strip() if named else found.version
 
 
 def _wanted_instead(requirement: str, version: str) -> str:
