@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import gzip
 import socket
@@ -87,7 +88,7 @@ def former_objects_are_not_collected():
 @contextmanager
 def hostile(attack):
     """A hostile server; no thread may be left that was not there before."""
-    before = set(threading.enumerate())
+    before, running = set(threading.enumerate()), _thread._count()
     server = Hostile(attack)
     try:
         yield server
@@ -98,6 +99,10 @@ def hostile(attack):
         server.stop()
         gc.collect()
     assert not any(each.is_alive() for each in left)
+    ends = time.monotonic() + 60
+    while _thread._count() > running:  # also those that are no ``threading.Thread``
+        assert time.monotonic() < ends
+        time.sleep(0.001)
 
 
 def flooding(first: bytes, again: bytes):
