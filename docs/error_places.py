@@ -7,6 +7,7 @@ page of error messages is made from both.
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ RECORD = ROOT / "tests" / "error_places.tsv"
 
 _REFUSALS = {"Refusal", "ConfirmationRequired"}
 _CLASSES = {*errors.__all__} | _REFUSALS
+_ANY_CLASS = re.compile("|".join(_CLASSES))
 _LEFT_OUT = ("deploycore/testing/", "plugins/_template/", "plugins/_observer_template/")
 
 
@@ -44,48 +46,50 @@ class Place:
 
 def error_places(root: Path = ROOT) -> Iterator[Place]:
     """All places, by file and line."""
-    return iter(_places(root))
+    return iter(_read(root)[0])
 
 
 @cache
-def _places(root: Path) -> tuple[Place, ...]:
-    return tuple(each for name, tree in _modules(root) for each in _places_in(name, tree))
+def _read(root: Path) -> tuple[tuple[Place, ...], tuple[tuple[str, int, str], ...]]:
+    """All places and texts. The trees of the modules are not kept: Python's garbage collector would
+    look at all of them again and again."""
+    places: list[Place] = []
+    found: list[tuple[str, int, str]] = []
+    for name, source in _sources(root):
+        tree = ast.parse(source)
+        found += _texts_in(name, tree)
+        if _ANY_CLASS.search(source):
+            places += _places_in(name, tree)
+    return tuple(places), tuple(found)
 
 
-@cache
-def _modules(root: Path) -> tuple[tuple[str, ast.Module], ...]:
-    return tuple(_parsed(root))
-
-
-def _parsed(root: Path) -> Iterator[tuple[str, ast.Module]]:
+def _sources(root: Path) -> Iterator[tuple[str, str]]:
     for path in sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")]):
         name = path.relative_to(root).as_posix()
         if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name:
-            yield name, ast.parse(path.read_text())
+            yield name, path.read_text()
 
 
-@cache
 def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
     """The file, the line and the text of each string that is no docstring and has a space.
 
     What foreign words are compared with is left out: it is read, and never said.
     """
-    return tuple(_texts(root))
+    return _read(root)[1]
 
 
-def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
-    for name, tree in _modules(root):
-        nodes = list(ast.walk(tree))
-        left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-        left_out |= {id(each) for node in nodes for each in _compared(node)}
-        for node in nodes:
-            if isinstance(node, ast.JoinedStr):
-                left_out |= {id(each) for each in node.values}
-            elif not isinstance(node, ast.Constant) or id(node) in left_out:
-                continue
-            text = _text(node)
-            if " " in text:
-                yield name, node.lineno, text
+def _texts_in(name: str, tree: ast.Module) -> Iterator[tuple[str, int, str]]:
+    nodes = list(ast.walk(tree))
+    left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    left_out |= {id(each) for node in nodes for each in _compared(node)}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            left_out |= {id(each) for each in node.values}
+        elif not isinstance(node, ast.Constant) or id(node) in left_out:
+            continue
+        text = _text(node)
+        if " " in text:
+            yield name, node.lineno, text
 
 
 def _compared(node: ast.AST) -> Iterator[ast.AST]:
