@@ -7,6 +7,8 @@ page of error messages is made from both.
 from __future__ import annotations
 
 import ast
+import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ RECORD = ROOT / "tests" / "error_places.tsv"
 
 _REFUSALS = {"Refusal", "ConfirmationRequired"}
 _CLASSES = {*errors.__all__} | _REFUSALS
+_NAMES = rf"\b(?:{'|'.join(sorted(_CLASSES))})"
+_NAMED = re.compile(rf"{_NAMES}(?:\(|\s+if\b)")
+_CHOSEN = re.compile(rf"{_NAMES}\s+if\b")
 _LEFT_OUT = ("deploycore/testing/", "plugins/_template/", "plugins/_observer_template/")
 
 
@@ -49,19 +54,29 @@ def error_places(root: Path = ROOT) -> Iterator[Place]:
 
 @cache
 def _places(root: Path) -> tuple[Place, ...]:
-    return tuple(each for name, tree in _modules(root) for each in _places_in(name, tree))
+    return tuple(
+        each
+        for name, text in _sources(root)
+        if _NAMED.search(text)
+        for each in _places_in(name, text)
+    )
 
 
 @cache
-def _modules(root: Path) -> tuple[tuple[str, ast.Module], ...]:
-    return tuple(_parsed(root))
+def _sources(root: Path) -> tuple[tuple[str, str], ...]:
+    """The name and the text of each module."""
+    paths = sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")])
+    names = ((path.relative_to(root).as_posix(), path) for path in paths)
+    return tuple(
+        (name, path.read_text())
+        for name, path in names
+        if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name
+    )
 
 
-def _parsed(root: Path) -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")]):
-        name = path.relative_to(root).as_posix()
-        if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name:
-            yield name, ast.parse(path.read_text())
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 @cache
@@ -74,8 +89,8 @@ def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
 
 
 def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
-    for name, tree in _modules(root):
-        nodes = list(ast.walk(tree))
+    for name, text in _sources(root):
+        nodes = list(ast.walk(_parsed(text)))
         left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         left_out |= {id(each) for node in nodes for each in _compared(node)}
         for node in nodes:
@@ -83,9 +98,9 @@ def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
                 left_out |= {id(each) for each in node.values}
             elif not isinstance(node, ast.Constant) or id(node) in left_out:
                 continue
-            text = _text(node)
-            if " " in text:
-                yield name, node.lineno, text
+            said = _text(node)
+            if " " in said:
+                yield name, node.lineno, said
 
 
 def _compared(node: ast.AST) -> Iterator[ast.AST]:
@@ -109,9 +124,9 @@ def record() -> dict[str, tuple[str, str]]:
     return {key: (test, hint) for key, test, hint in lines}
 
 
-def _places_in(file: str, tree: ast.Module) -> Iterator[Place]:
+def _places_in(file: str, text: str) -> Iterator[Place]:
     counts: Counter[str] = Counter()
-    for function, call, error in _calls(tree, "", {}):
+    for function, call, error in _calls(text):
         base = f"{file}::{function}::{error}"
         counts[base] += 1
         key = base if counts[base] == 1 else f"{base}#{counts[base]}"
@@ -122,21 +137,38 @@ def _places_in(file: str, tree: ast.Module) -> Iterator[Place]:
         yield Place(key, error, message, "" if hint is None else _text(hint), lines)
 
 
-def _calls(
-    node: ast.AST, function: str, aliases: dict[str, str]
-) -> Iterator[tuple[str, ast.Call, str]]:
-    for child in ast.iter_child_nodes(node):
-        inside, known = function, aliases
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inside, known = f"{function}.{child.name}".strip("."), {**aliases, **_aliases(child)}
-        if isinstance(child, ast.Call):
+def _calls(text: str) -> Iterator[tuple[str, ast.Call, str]]:
+    """The function, the call and the class of each call that makes an error.
+
+    Only statements and expressions with a line that names a class are looked into, unless a
+    variable stands for one.
+    """
+    named = [text.count("\n", 0, each.start()) + 1 for each in _NAMED.finditer(text)]
+    has_aliases = _CHOSEN.search(text) is not None
+    todo: list[tuple[ast.AST, str, dict[str, str]]] = [(_parsed(text), "", {})]
+    while todo:
+        node, function, aliases = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            function = f"{function}.{node.name}".strip(".")
+            if has_aliases:
+                aliases = {**aliases, **_aliases(node)}
+        elif isinstance(node, ast.Call):
             name = ""
-            if isinstance(child.func, ast.Name | ast.Attribute):
-                name = child.func.id if isinstance(child.func, ast.Name) else child.func.attr
-            name = known.get(name, name)
+            if isinstance(node.func, ast.Name | ast.Attribute):
+                name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            name = aliases.get(name, name)
             if name in _CLASSES:
-                yield inside, child, name
-        yield from _calls(child, inside, known)
+                yield function, node, name
+        children = [(each, function, aliases) for each in ast.iter_child_nodes(node)]
+        todo += [each for each in reversed(children) if aliases or _has_line(each[0], named)]
+
+
+def _has_line(node: ast.AST, numbers: list[int]) -> bool:
+    """Whether one of some line numbers, in order, is in a piece of source."""
+    if not isinstance(node, ast.stmt | ast.expr):  # the others need not know their lines
+        return True
+    place = bisect_left(numbers, node.lineno)
+    return place < len(numbers) and numbers[place] <= (node.end_lineno or node.lineno)
 
 
 def _aliases(definition: ast.AST) -> dict[str, str]:
