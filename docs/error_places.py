@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ RECORD = ROOT / "tests" / "error_places.tsv"
 
 _REFUSALS = {"Refusal", "ConfirmationRequired"}
 _CLASSES = {*errors.__all__} | _REFUSALS
-_ANY_CLASS = re.compile("|".join(_CLASSES))
+_NAMES = rf"\b(?:{'|'.join(sorted(_CLASSES))})"
+_NAMED = re.compile(rf"{_NAMES}(?:\(|\s+if\b)")
+_CHOSEN = re.compile(rf"{_NAMES}\s+if\b")
 _LEFT_OUT = ("deploycore/testing/", "plugins/_template/", "plugins/_observer_template/")
 
 
@@ -46,50 +49,53 @@ class Place:
 
 def error_places(root: Path = ROOT) -> Iterator[Place]:
     """All places, by file and line."""
-    return iter(_read(root)[0])
+    return iter(_places(root))
 
 
 @cache
-def _read(root: Path) -> tuple[tuple[Place, ...], tuple[tuple[str, int, str], ...]]:
-    """All places and texts. The trees of the modules are not kept: Python's garbage collector would
-    look at all of them again and again."""
-    places: list[Place] = []
-    found: list[tuple[str, int, str]] = []
-    for name, source in _sources(root):
-        tree = ast.parse(source)
-        found += _texts_in(name, tree)
-        if _ANY_CLASS.search(source):
-            places += _places_in(name, tree)
-    return tuple(places), tuple(found)
+def _places(root: Path) -> tuple[Place, ...]:
+    return tuple(
+        each
+        for name, text in _sources(root)
+        if _NAMED.search(text)
+        for each in _places_in(name, text)
+    )
 
 
-def _sources(root: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")]):
-        name = path.relative_to(root).as_posix()
-        if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name:
-            yield name, path.read_text()
+@cache
+def _sources(root: Path) -> tuple[tuple[str, str], ...]:
+    """The name and the text of each module."""
+    paths = sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")])
+    names = ((path.relative_to(root).as_posix(), path) for path in paths)
+    return tuple(
+        (name, path.read_text())
+        for name, path in names
+        if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name
+    )
 
 
+@cache
 def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
     """The file, the line and the text of each string that is no docstring and has a space.
 
     What foreign words are compared with is left out: it is read, and never said.
     """
-    return _read(root)[1]
+    return tuple(_texts(root))
 
 
-def _texts_in(name: str, tree: ast.Module) -> Iterator[tuple[str, int, str]]:
-    nodes = list(ast.walk(tree))
-    left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    left_out |= {id(each) for node in nodes for each in _compared(node)}
-    for node in nodes:
-        if isinstance(node, ast.JoinedStr):
-            left_out |= {id(each) for each in node.values}
-        elif not isinstance(node, ast.Constant) or id(node) in left_out:
-            continue
-        text = _text(node)
-        if " " in text:
-            yield name, node.lineno, text
+def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
+    for name, text in _sources(root):
+        nodes = list(ast.walk(ast.parse(text)))
+        left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        left_out |= {id(each) for node in nodes for each in _compared(node)}
+        for node in nodes:
+            if isinstance(node, ast.JoinedStr):
+                left_out |= {id(each) for each in node.values}
+            elif not isinstance(node, ast.Constant) or id(node) in left_out:
+                continue
+            said = _text(node)
+            if " " in said:
+                yield name, node.lineno, said
 
 
 def _compared(node: ast.AST) -> Iterator[ast.AST]:
@@ -113,9 +119,9 @@ def record() -> dict[str, tuple[str, str]]:
     return {key: (test, hint) for key, test, hint in lines}
 
 
-def _places_in(file: str, tree: ast.Module) -> Iterator[Place]:
+def _places_in(file: str, text: str) -> Iterator[Place]:
     counts: Counter[str] = Counter()
-    for function, call, error in _calls(tree, "", {}):
+    for function, call, error in _calls(text):
         base = f"{file}::{function}::{error}"
         counts[base] += 1
         key = base if counts[base] == 1 else f"{base}#{counts[base]}"
@@ -126,21 +132,38 @@ def _places_in(file: str, tree: ast.Module) -> Iterator[Place]:
         yield Place(key, error, message, "" if hint is None else _text(hint), lines)
 
 
-def _calls(
-    node: ast.AST, function: str, aliases: dict[str, str]
-) -> Iterator[tuple[str, ast.Call, str]]:
-    for child in ast.iter_child_nodes(node):
-        inside, known = function, aliases
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inside, known = f"{function}.{child.name}".strip("."), {**aliases, **_aliases(child)}
-        if isinstance(child, ast.Call):
+def _calls(text: str) -> Iterator[tuple[str, ast.Call, str]]:
+    """The function, the call and the class of each call that makes an error.
+
+    Only statements and expressions with a line that names a class are looked into, unless a
+    variable stands for one.
+    """
+    named = [text.count("\n", 0, each.start()) + 1 for each in _NAMED.finditer(text)]
+    has_aliases = _CHOSEN.search(text) is not None
+    todo: list[tuple[ast.AST, str, dict[str, str]]] = [(ast.parse(text), "", {})]
+    while todo:
+        node, function, aliases = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            function = f"{function}.{node.name}".strip(".")
+            if has_aliases:
+                aliases = {**aliases, **_aliases(node)}
+        elif isinstance(node, ast.Call):
             name = ""
-            if isinstance(child.func, ast.Name | ast.Attribute):
-                name = child.func.id if isinstance(child.func, ast.Name) else child.func.attr
-            name = known.get(name, name)
+            if isinstance(node.func, ast.Name | ast.Attribute):
+                name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            name = aliases.get(name, name)
             if name in _CLASSES:
-                yield inside, child, name
-        yield from _calls(child, inside, known)
+                yield function, node, name
+        children = [(each, function, aliases) for each in ast.iter_child_nodes(node)]
+        todo += [each for each in reversed(children) if aliases or _has_line(each[0], named)]
+
+
+def _has_line(node: ast.AST, numbers: list[int]) -> bool:
+    """Whether one of some line numbers, in order, is in a piece of source."""
+    if not isinstance(node, ast.stmt | ast.expr):  # the others need not know their lines
+        return True
+    place = bisect_left(numbers, node.lineno)
+    return place < len(numbers) and numbers[place] <= (node.end_lineno or node.lineno)
 
 
 def _aliases(definition: ast.AST) -> dict[str, str]:

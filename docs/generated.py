@@ -13,18 +13,19 @@ import ast
 import inspect
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import typer.cli
 from error_places import error_places
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
 from sphinx.util.typing import stringify_annotation
+from typer.testing import CliRunner
 
 from deploycore import errors
 from deploycore.cli import COMMANDS, EXIT_CODES
@@ -69,14 +70,9 @@ def _fill_in(_app: Sphinx, page: str, source: list[str]) -> None:
 
 def _commands() -> str:
     """Each command in the order of ``deploycore --help``, as Typer documents applications."""
-    done = subprocess.run(  # noqa: S603
-        [
-            *(sys.executable, "-m", "typer", str(Path(__file__).with_name("command_line.py"))),
-            *("utils", "docs", "--name", "deploycore"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
+    program = str(Path(__file__).with_name("command_line.py"))
+    done = CliRunner().invoke(
+        typer.cli.app, [program, "utils", "docs", "--name", "deploycore"], catch_exceptions=False
     )
     _, *sections = re.split(r"(?m)^(?=## )", done.stdout)
     places = {f"## `deploycore {command}`": place for place, command in enumerate(COMMANDS)}

@@ -32,9 +32,10 @@ def render(to: Path, doctrees: Path) -> dict[str, str]:
     Raises:
         RuntimeError: Sphinx failed; the message is what it printed.
     """
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "markdown"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "markdown", "-d", str(doctrees)]
+    pages = sorted(map(str, COMMITTED.glob("*.md")))  # Sphinx reads all pages, and writes these
     done = subprocess.run(  # noqa: S603
-        [*command, "-d", str(doctrees), str(DOCS), str(to)], capture_output=True, text=True
+        [*command, str(DOCS), str(to), *pages], capture_output=True, text=True
     )
     if done.returncode != 0:
         raise RuntimeError(done.stdout + done.stderr)

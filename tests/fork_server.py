@@ -58,6 +58,9 @@ def serve(requests: socket.socket) -> NoReturn:
     load_all()
     warm_up()
     probe_in_forks(run, lambda: open_streams(os.environ))
+    # A process that has just started has no cache of directories. Each child would free this one.
+    importlib.invalidate_caches()
+    sys.path_importer_cache.clear()
     keep_for_children()
     assert threading.active_count() == 1, threading.enumerate()
     path = sys.path[1:]  # the first is the directory of this

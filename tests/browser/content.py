@@ -38,8 +38,8 @@ def fill(site) -> None:
         opened.webhooks.prepare("shop")
         shop = opened.store.get_application("shop").definition
         opened.store.repositories.note_other(shop, "another")
+        private, public = make_key_pair("rsa")
         for application, repository in (("shop", f"{owner}/shop"), (None, None)):
-            private, public = make_key_pair("rsa")
             opened.store.deploy_keys.add(
                 application=application,
                 provider=provider,

@@ -61,7 +61,19 @@ def traced(tmp_path, shell):
 
     def run(*arguments, given="", answer=None):
         """What a command prints; ``answer`` gives what is typed once it has printed an address."""
-        command = ["strace", "-f", "-yy", "-v", "-s", "200000", "-e", f"trace={CALLS}", "-o", calls]
+        command = [
+            "strace",
+            "-f",
+            "--seccomp-bpf",
+            "-yy",
+            "-v",
+            "-s",
+            "200000",
+            "-e",
+            f"trace={CALLS}",
+            "-o",
+            calls,
+        ]
         started = subprocess.Popen(
             [*command, sys.executable, "-m", "deploycore", *arguments],
             stdin=subprocess.PIPE,

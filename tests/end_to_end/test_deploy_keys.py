@@ -243,7 +243,18 @@ def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme
     calls = tmp_path.parent / f"{tmp_path.name}-calls"
     seen, lines = [], []
     for command in ("create", "rotate"):
-        tracing = ["strace", "-f", "-v", "-s", "100000", "-e", f"trace={CALLS}", "-o", str(calls)]
+        tracing = [
+            "strace",
+            "-f",
+            "--seccomp-bpf",
+            "-v",
+            "-s",
+            "100000",
+            "-e",
+            f"trace={CALLS}",
+            "-o",
+            str(calls),
+        ]
         done = subprocess.run(
             [*tracing, sys.executable, "-m", "deploycore", "key", command, "shop"],
             capture_output=True,

@@ -130,7 +130,18 @@ def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme
     )
     lines = [each for each in text.splitlines() if len(each) > 40]
     for command in commands:
-        tracing = ["strace", "-f", "-v", "-s", "100000", "-e", f"trace={CALLS}", "-o", str(calls)]
+        tracing = [
+            "strace",
+            "-f",
+            "--seccomp-bpf",
+            "-v",
+            "-s",
+            "100000",
+            "-e",
+            f"trace={CALLS}",
+            "-o",
+            str(calls),
+        ]
         done = subprocess.run(
             [*tracing, sys.executable, "-m", "deploycore", *command.split()],
             input=given,

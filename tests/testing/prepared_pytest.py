@@ -20,12 +20,13 @@ from types import ModuleType
 
 import pytest
 from _pytest.capture import CaptureManager
-from _pytest.junitxml import xml_key
+from _pytest.junitxml import bin_xml_escape, xml_key
 from _pytest.logging import LoggingPlugin
 from _pytest.terminal import TerminalReporter
 
 from tests import fork_server
 from tests.forked import ForkedProcess
+from tests.preloading import keep_for_children
 
 __all__ = ["PreparedPytest"]
 
@@ -75,6 +76,8 @@ class _Serving:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
+        bin_xml_escape("")  # compiles an expression that each child's report needs
+        keep_for_children()
         request, streams = fork_server.fork_children(self._requests)
         plugins = session.config.pluginmanager
         capturing = plugins.getplugin("capturemanager")
