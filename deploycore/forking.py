@@ -55,6 +55,7 @@ class Forked:
 
         if not can_fork():
             return None
+        _flush()  # else both processes would write what is in the buffers
         with ExitStack() as open_unless_forked:
             try:
                 shared = open_unless_forked.enter_context(mmap.mmap(-1, size))
@@ -105,7 +106,8 @@ def detach(control: socket.socket, *, output: int | None = None) -> None:
     """Give up everything of the parent but one socket, and end when the parent ends.
 
     Args:
-        output: A descriptor that becomes standard error (default: the null device).
+        output: A descriptor that becomes standard output and standard error (default: the null
+            device).
     """
     import gc
 
@@ -117,9 +119,9 @@ def detach(control: socket.socket, *, output: int | None = None) -> None:
     if control.fileno() <= 2:  # the parent was started without a standard stream
         os._exit(1)
     nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1):
-        os.dup2(nothing, standard)
-    os.dup2(nothing if output is None else output, 2)
+    os.dup2(nothing, 0)
+    for standard in (1, 2):
+        os.dup2(nothing if output is None else output, standard)
     kept = {0, 1, 2, control.fileno()}
     # Otherwise locks and pipes would stay open until this process ends.
     for each in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
@@ -144,6 +146,13 @@ def _run(
     """Run the process, and end it without anything that its parent has planned for its own end."""
     try:
         serve(control, shared)
+        _flush()
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            stream.flush()
