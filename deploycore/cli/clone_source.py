@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     import socket
 
     from deploycore.git import Cancellation, GitSettings
-    from deploycore.git.credentials import Credential
     from deploycore.installation import Installation
-    from deploycore.models import CloneUrl, RepositoryId
+    from deploycore.models import CloneUrl, GitCredential, RepositoryId, SshCredential
     from deploycore.provider import Provider
+
+    Credential = GitCredential | SshCredential
 
 __all__ = ["CloneSource", "OpenedProvider", "SourceProcess", "source_process"]
 

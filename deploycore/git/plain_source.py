@@ -13,8 +13,9 @@ from deploycore.plain_secret import PlainSecret
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from deploycore.git.credentials import Credential
-    from deploycore.models import CloneUrl
+    from deploycore.models import CloneUrl, GitCredential, SshCredential
+
+    Credential = GitCredential | SshCredential
 
 __all__ = [
     "as_model",
