@@ -7,7 +7,6 @@ The core creates command-line options, prompts and stored values from the fields
 from __future__ import annotations
 
 import inspect
-import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from deploycore.errors import ConfigurationError, PluginError
+from deploycore.loopback import is_loopback
 from deploycore.records import record
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
@@ -59,14 +59,6 @@ __all__ = [
 
 _HTTP = re.compile("https?://")
 _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is certainly this machine: a loopback address, or ``localhost``."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _address(text: str) -> str:
@@ -254,7 +246,9 @@ class ObserverConfig(BaseModel):
     ``file:/absolute/path``. The field then has the value that the reference points to.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
 
 FieldFormat = Literal["text", "lines", "boolean", "integer", "number", "date"]

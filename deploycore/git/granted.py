@@ -7,10 +7,12 @@ returns the credential for a URL, if there is one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from deploycore.git.credentials import RenewCredential
-from deploycore.models import CloneUrl
+
+if TYPE_CHECKING:
+    from deploycore.models import CloneUrl
 
 __all__ = ["FindSource", "GrantedSource", "no_source"]
 

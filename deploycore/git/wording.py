@@ -14,7 +14,6 @@ from deploycore.errors import GitError
 
 if TYPE_CHECKING:
     from deploycore.models import CloneUrl
-    from deploycore.redaction import Redactor
 
 __all__ = ["clean", "file_failure", "limit_hint", "quoted", "shown"]
 
@@ -34,14 +33,17 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     printable = "".join(each if each.isprintable() else " " for each in text)
-    masked = _redactor(source).mask(" ".join(printable.split()))
+    masked = _masked(" ".join(printable.split()), source)
     return masked if len(masked) <= most else masked[: most - 1] + "…"
 
 
-def _redactor(source: CloneUrl | None = None) -> Redactor:
+def _masked(text: str, source: CloneUrl | None) -> str:
+    if source is None or source.credential is None:
+        return text
+    from deploycore.git.plain_source import as_model
     from deploycore.redaction import Redactor, secrets_in  # importing pydantic takes long
 
-    return Redactor(secrets_in(source) if source else [])
+    return Redactor(secrets_in(as_model(source))).mask(text)
 
 
 def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
@@ -52,8 +54,7 @@ def shown(path: bytes, *, most: int = _MAX_PATH) -> str:
     """
     text = path[:_MAX_EXAMINED].decode("utf-8", "surrogateescape")
     printable = "".join(each if each.isprintable() else _escape(each) for each in text)
-    masked = _redactor().mask(printable)
-    return masked if len(masked) <= most else masked[: most - 1] + "…"
+    return printable if len(printable) <= most else printable[: most - 1] + "…"
 
 
 def quoted(path: bytes) -> str:

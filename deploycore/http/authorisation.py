@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from pydantic import SecretStr
 
 from deploycore.configuration import HttpAuth
+from deploycore.http.schemes import basic, bearer
 from deploycore.records import record
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class BasicAuth:
 
     def header(self) -> tuple[str, SecretStr]:
         """Return ``Authorization: Basic …``."""
-        pair = f"{self.username}:{self.password.get_secret_value()}".encode()
-        return "Authorization", SecretStr(f"Basic {base64.b64encode(pair).decode('ascii')}")
+        value = basic(self.username, self.password.get_secret_value())
+        return "Authorization", SecretStr(value)
 
 
 @record
@@ -48,7 +49,7 @@ class BearerAuth:
 
     def header(self) -> tuple[str, SecretStr]:
         """Return ``Authorization: Bearer …``."""
-        return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
+        return "Authorization", SecretStr(bearer(self.token.get_secret_value()))
 
 
 @record

@@ -6,7 +6,6 @@ The errors of TLS do not name the file, and for a key with a password TLS would 
 from __future__ import annotations
 
 import os
-import ssl
 
 from deploycore.errors import ConfigurationError
 
@@ -24,6 +23,8 @@ def refuse_unusable_certificate(certificate: str, key: str | None) -> None:
         ConfigurationError: A file cannot be read, the key does not belong to the certificate, or
             the key is encrypted.
     """
+
+    import ssl  # few providers have certificates
 
     def refuse_password() -> str:
         raise ValueError("the key is encrypted")
@@ -52,6 +53,8 @@ def refuse_unusable_bundle(bundle: str) -> None:
     Raises:
         ConfigurationError: The path does not exist, or the file has no certificate.
     """
+    import ssl
+
     try:
         if os.path.isdir(bundle):
             return
