@@ -21,6 +21,7 @@ RECORD = ROOT / "tests" / "error_places.tsv"
 
 _REFUSALS = {"Refusal", "ConfirmationRequired"}
 _CLASSES = {*errors.__all__} | _REFUSALS
+_WITH_TEXT = (ast.Call, ast.Compare, ast.Constant, ast.Expr, ast.JoinedStr)
 _LEFT_OUT = ("deploycore/testing/", "plugins/_template/", "plugins/_observer_template/")
 
 
@@ -49,19 +50,20 @@ def error_places(root: Path = ROOT) -> Iterator[Place]:
 
 @cache
 def _places(root: Path) -> tuple[Place, ...]:
-    return tuple(each for name, tree in _modules(root) for each in _places_in(name, tree))
+    # No tree is kept: the garbage collector would look at millions of nodes again and again.
+    return tuple(
+        each
+        for name, source in _sources(root)
+        if any(error in source for error in _CLASSES)
+        for each in _places_in(name, ast.parse(source))
+    )
 
 
-@cache
-def _modules(root: Path) -> tuple[tuple[str, ast.Module], ...]:
-    return tuple(_parsed(root))
-
-
-def _parsed(root: Path) -> Iterator[tuple[str, ast.Module]]:
+def _sources(root: Path) -> Iterator[tuple[str, str]]:
     for path in sorted([*root.glob("deploycore/**/*.py"), *root.glob("plugins/*/*/**/*.py")]):
         name = path.relative_to(root).as_posix()
         if not name.startswith(_LEFT_OUT) and "/tests/" not in name and "/sandbox/" not in name:
-            yield name, ast.parse(path.read_text())
+            yield name, path.read_text()
 
 
 @cache
@@ -74,8 +76,8 @@ def texts(root: Path = ROOT) -> tuple[tuple[str, int, str], ...]:
 
 
 def _texts(root: Path) -> Iterator[tuple[str, int, str]]:
-    for name, tree in _modules(root):
-        nodes = list(ast.walk(tree))
+    for name, source in _sources(root):
+        nodes = [each for each in ast.walk(ast.parse(source)) if isinstance(each, _WITH_TEXT)]
         left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         left_out |= {id(each) for node in nodes for each in _compared(node)}
         for node in nodes:
@@ -111,7 +113,7 @@ def record() -> dict[str, tuple[str, str]]:
 
 def _places_in(file: str, tree: ast.Module) -> Iterator[Place]:
     counts: Counter[str] = Counter()
-    for function, call, error in _calls(tree, "", {}):
+    for function, call, error in _calls(tree, "", {}, has_aliases=bool(_aliases(tree))):
         base = f"{file}::{function}::{error}"
         counts[base] += 1
         key = base if counts[base] == 1 else f"{base}#{counts[base]}"
@@ -123,12 +125,13 @@ def _places_in(file: str, tree: ast.Module) -> Iterator[Place]:
 
 
 def _calls(
-    node: ast.AST, function: str, aliases: dict[str, str]
+    node: ast.AST, function: str, aliases: dict[str, str], *, has_aliases: bool
 ) -> Iterator[tuple[str, ast.Call, str]]:
     for child in ast.iter_child_nodes(node):
         inside, known = function, aliases
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inside, known = f"{function}.{child.name}".strip("."), {**aliases, **_aliases(child)}
+            inside = f"{function}.{child.name}".strip(".")
+            known = {**aliases, **_aliases(child)} if has_aliases else aliases
         if isinstance(child, ast.Call):
             name = ""
             if isinstance(child.func, ast.Name | ast.Attribute):
@@ -136,7 +139,7 @@ def _calls(
             name = known.get(name, name)
             if name in _CLASSES:
                 yield inside, child, name
-        yield from _calls(child, inside, known)
+        yield from _calls(child, inside, known, has_aliases=has_aliases)
 
 
 def _aliases(definition: ast.AST) -> dict[str, str]:
