@@ -50,16 +50,17 @@ def test_every_module_has_a_docstring():
 
 def _vendors_named_in(path):
     """The strings of a module, without its docstrings, that name a git host's vendor."""
-    tree = ast.parse(path.read_text())
+    kinds = (ast.Constant, ast.Expr)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
     docstrings = {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
     vendors = re.compile("bitbucket|github|gitlab|gitea", re.IGNORECASE)
     return [
         node.value
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and id(node) not in docstrings

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections import Counter
 from functools import cache
+from typing import NamedTuple
 
 import pytest
 import typer.main
@@ -97,61 +98,67 @@ def is_a_test(name):
     A class may have inherited it from another one of its file or from the conformance kit.
     """
     path, *scopes = name.split("::")
-    tree = _parsed(ROOT / path)
+    tests, classes = _outline(ROOT / path)
     match scopes:
         case [function]:
-            return _defines(tree, function)
+            return function in tests
         case [owner, method]:
-            return any(
-                isinstance(node, ast.ClassDef) and node.name == owner and _has(tree, node, method)
-                for node in tree.body
-            )
+            return any(each.name == owner and _has(classes, each, method) for each in classes)
         case _:
             return False
 
 
-def _has(tree, owner, method):
-    bases = {ast.unparse(base).rpartition(".")[2] for base in owner.bases}
-    here = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in bases]
+def _has(classes, owner, method):
+    here = [each for each in classes if each.name in owner.bases]
     return (
-        _defines(owner, method)
-        or any(_has(tree, node, method) for node in here)
-        or (bool(bases) and method in _tests_of_the_kit())
+        method in owner.tests
+        or any(_has(classes, each, method) for each in here)
+        or (bool(owner.bases) and method in _tests_of_the_kit())
     )
 
 
 @cache
 def _tests_of_the_kit():
     paths = (ROOT / "deploycore" / "testing").rglob("*.py")
-    return {
-        each.name
+    owners = [
+        node
         for path in paths
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
-        for each in node.body
-        if _is_test(each)
-    }
+    ]
+    return {name for owner in owners for name in _tests_in(owner)}
 
 
-def _defines(owner, name):
-    return any(_is_test(node) and node.name == name for node in owner.body)
-
-
-def _is_test(node):
-    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+class _Class(NamedTuple):
+    name: str
+    bases: set[str]
+    tests: set[str]
 
 
 @cache
-def _parsed(path):
-    """The classes and functions of a module, without what the functions do: the garbage collector
-    would look at all of it again and again."""
+def _outline(path):
+    """The names of a file's test functions, and its classes.
+
+    The tree is not kept: the garbage collector would look at all nodes again and again.
+    """
     tree = ast.parse(path.read_text() if path.exists() else "")
-    tree.body = [each for each in tree.body if isinstance(each, ast.ClassDef | ast.FunctionDef)]
-    for owner in (tree, *(each for each in tree.body if isinstance(each, ast.ClassDef))):
-        for each in owner.body:
-            if isinstance(each, ast.FunctionDef):
-                each.body = []
-    return tree
+    return _tests_in(tree), [
+        _Class(
+            node.name,
+            {ast.unparse(base).rpartition(".")[2] for base in node.bases},
+            _tests_in(node),
+        )
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    ]
+
+
+def _tests_in(owner):
+    return {
+        each.name
+        for each in owner.body
+        if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")
+    }
 
 
 def test_messages_use_plain_words():
