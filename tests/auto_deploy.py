@@ -52,7 +52,8 @@ ROOT = Path(__file__).parents[1]
 PYTHON = (sys.executable, "-I", "-S")  # it begins twice as fast as with its packages
 PAGE = "page"
 
-# Each build notes that it runs, and what it did, in files that no part of deploycore knows.
+# Each build notes that it runs, and what it did, in files that no part of deploycore knows. It does
+# not end as long as there is a file "held".
 BUILD = """
 import fcntl, os, sys, time
 place, seconds = sys.argv[1:3]
@@ -67,6 +68,8 @@ except BlockingIOError:
     note("collided")
     sys.exit(1)
 note("began")
+while os.path.exists(os.path.join(place, "held")):
+    time.sleep(0.02)
 time.sleep(float(seconds))
 note("ended")
 """

@@ -417,12 +417,16 @@ class Worker:
         before = time.monotonic()
         with self._changed:
             held = list(self._slots)
+            # A claim that is being stored now may be missing in what the heartbeat finds.
+            stored = {application: slot.claimed for application, slot in self._slots.items()}
         kept = self._installation.store.claims.beat(
             self.id, host=self._host, process=self._process, lease=self._lease, held=held
         )
         self._beaten = before
         self._interrupt(
-            lambda application, claimed: claimed < before and application not in kept,
+            lambda application, claimed: (
+                stored.get(application) == claimed and application not in kept
+            ),
             "another worker took it over",
         )
 

@@ -21,6 +21,7 @@ from deploycore.deploy import Releases
 from tests.deploy.conftest import create, installation, provider, publish
 from tests.faults.refusals import NUMBERS, ROUNDS
 from tests.forked import ForkedProcess
+from tests.processes import Process
 
 __all__ = ["create", "installation", "provider", "publish"]
 
@@ -102,12 +103,23 @@ def around(place: Path, target: Path) -> dict:
     }
 
 
-def read_by_a_third_user(path: Path) -> str:
-    if not IS_ROOT:
-        return path.read_text()
-    third = {"user": READER, "group": READER, "extra_groups": []}
-    done = subprocess.run(["cat", str(path)], capture_output=True, text=True, check=True, **third)
-    return done.stdout
+@pytest.fixture
+def read_by_a_third_user():
+    """Reads a file of one line as another user.
+
+    It is one program for all files: to start one as another user copies this process's page tables.
+    """
+    third = {"user": READER, "group": READER, "extra_groups": []} if IS_ROOT else {}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    program = 'while read -r path; do cat "$path" && echo || exit; done'
+    with Process(["sh", "-c", program], **pipes, **third) as reader:
+
+        def read(path: Path) -> str:
+            reader.stdin.write(f"{path}\n")
+            reader.stdin.flush()
+            return reader.line().removesuffix("\n")
+
+        yield read
 
 
 def last(installation):
@@ -124,7 +136,17 @@ KINDS = {
 @pytest.mark.parametrize("first", ROUNDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failed_system_call_changes_nothing_else_and_is_recorded(
-    installation, create, publish, base, home, place, target, run, kind, first, record_property
+    installation,
+    create,
+    publish,
+    home,
+    place,
+    target,
+    run,
+    read_by_a_third_user,
+    kind,
+    first,
+    record_property,
 ):
     create(**KINDS[kind], keep=2, steps={"build": [{"shell": BUILD}]})
     give(home)

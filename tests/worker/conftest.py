@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -14,14 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from deploycore import Application, Installation, RepositoryId, Settings
+from deploycore.errors import StoreError
 from deploycore.store import ProviderRecord
 from deploycore.worker import Worker
 from tests.auto_deploy import BUILD, PYTHON, builds_in, command, count_open
 from tests.forked import ForkedProcess
 
 ROOT = Path(__file__).parents[2]
+_IN_TRANSACTIONS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'"
+)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -29,6 +36,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what was waited for does not come"
         time.sleep(0.04)
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a signal has stopped all threads of a process."""
+    paths = Path(f"/proc/{process}/task").glob("*/stat")
+    return all(each.read_bytes().rpartition(b") ")[2][:1] == b"T" for each in paths)
 
 
 @pytest.fixture
@@ -211,6 +224,28 @@ class Fleet:
         self.processes.append(process)
         return process
 
+    def hold_builds(self) -> None:
+        """Let no build end until ``release_builds``."""
+        (self._builds / "held").touch()
+
+    def release_builds(self) -> None:
+        """Let the builds go on, each for its ``seconds``."""
+        (self._builds / "held").unlink()
+
+    def suspend(self, process: subprocess.Popen[str]) -> None:
+        """Suspend the only worker, at a moment at which it has no transaction.
+
+        A transaction of a suspended process keeps its locks. Nobody could write to an SQLite
+        database until the process continues, and PostgreSQL ends the transaction after 30 seconds.
+        """
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: is_stopped(process.pid))
+            if not self._has_transactions():
+                return
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+
     def is_done(self) -> bool:
         return not count_open(self.installation.store)
 
@@ -221,6 +256,17 @@ class Fleet:
 
     def live(self, name: str) -> str:
         return (self._place / "live" / name / "current" / "page").read_text()
+
+    def _has_transactions(self) -> bool:
+        store = self.installation.store
+        if store._database.has_one_writer:
+            try:
+                store.check_writing(patience=0)
+            except StoreError:
+                return True
+            return False
+        with store._database.reading() as connection:
+            return bool(connection.scalar(_IN_TRANSACTIONS))
 
     def end(self) -> None:
         for process in self.processes:

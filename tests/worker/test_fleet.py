@@ -81,12 +81,14 @@ def test_every_push_during_a_burst_leads_to_its_commit_or_a_newer_one(fleet):
 
 
 def test_the_work_of_a_killed_worker_is_taken_over_after_its_lease(fleet):
-    (name,) = fleet.create(1, seconds=0.5)
+    (name,) = fleet.create(1)
+    fleet.hold_builds()
     fleet.add(name)
     victim = fleet.start(lease=LEASE)
     wait_for(lambda: fleet.builds("began"))
     victim.kill()
     victim.wait()
+    fleet.release_builds()
     other = fleet.start(lease=LEASE)
     wait_for(fleet.is_done)
     other.terminate()
@@ -98,21 +100,24 @@ def test_the_work_of_a_killed_worker_is_taken_over_after_its_lease(fleet):
 
 
 def test_a_worker_suspended_past_its_lease_yields_when_it_resumes(fleet):
-    (name,) = fleet.create(1, seconds=2.0)
+    (name,) = fleet.create(1)
+    fleet.hold_builds()
     fleet.add(name)
     sleeper, claims = fleet.start(lease=LEASE), fleet.installation.store.claims
     wait_for(lambda: fleet.builds("began"))
     (claim,) = claims.list()
-    sleeper.send_signal(signal.SIGSTOP)
+    fleet.suspend(sleeper)
     other = fleet.start(lease=LEASE)
     wait_for(lambda: any(each.worker != claim.worker for each in claims.list()))
-    fleet.push("two")
+    second = fleet.push("two")
     fleet.add(name)
     sleeper.send_signal(signal.SIGCONT)
-    wait_for(fleet.is_done)
-    for worker in (sleeper, other):
-        worker.terminate()
+    wait_for(lambda: (name, second) in fleet.builds("began"))  # the first build is interrupted
+    sleeper.terminate()  # otherwise, either of them may take the second trigger
     assert [each["event"] for each in told(sleeper)] == ["claimed", "interrupted"]
+    fleet.release_builds()
+    wait_for(fleet.is_done)
+    other.terminate()
     assert told(other)[0]["taken_from"] == claim.worker
     assert fleet.live(name) == "two"
     assert fleet.builds("collided") == {}
@@ -149,11 +154,13 @@ def test_workers_killed_at_any_moment_lose_nothing(fleet):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopping_worker_finishes_its_deployments_and_starts_no_new_ones(fleet, number):
     names = fleet.create(3, seconds=1.0)
+    fleet.hold_builds()
     for name in names:
         fleet.add(name)
     worker = fleet.start("--threads", "1")
     wait_for(lambda: fleet.builds("began"))
     worker.send_signal(number)
+    fleet.release_builds()
     events = told(worker)
     assert worker.returncode == 0
     assert [each["event"] for each in events] == ["claimed", "settled"]
@@ -163,7 +170,8 @@ def test_a_stopping_worker_finishes_its_deployments_and_starts_no_new_ones(fleet
 
 
 def test_work_not_finished_within_the_drain_time_is_left_to_another_worker(fleet):
-    (name,) = fleet.create(1, seconds=30)
+    (name,) = fleet.create(1)
+    fleet.hold_builds()
     fleet.add(name)
     worker = fleet.start("--drain", "0.2")
     wait_for(lambda: fleet.builds("began"))
@@ -176,7 +184,8 @@ def test_work_not_finished_within_the_drain_time_is_left_to_another_worker(fleet
 
 
 def test_a_second_signal_stops_the_worker_immediately(fleet):
-    (name,) = fleet.create(1, seconds=30)
+    (name,) = fleet.create(1)
+    fleet.hold_builds()
     fleet.add(name)
     worker = fleet.start("--drain", "3600")
     wait_for(lambda: fleet.builds("began"))
@@ -187,7 +196,8 @@ def test_a_second_signal_stops_the_worker_immediately(fleet):
 
 
 def test_a_deployment_of_a_worker_can_be_cancelled(fleet):
-    (name,) = fleet.create(1, seconds=30)
+    (name,) = fleet.create(1)
+    fleet.hold_builds()
     fleet.add(name)
     worker = fleet.start()
     wait_for(lambda: fleet.builds("began"))
@@ -204,12 +214,14 @@ def test_a_takeover_completes_the_deployment_of_a_dead_machine(fleet):
     """On another machine: its record names one that will never come back."""
     from sqlalchemy import update
 
-    (name,) = fleet.create(1, seconds=0.5)
+    (name,) = fleet.create(1)
+    fleet.hold_builds()
     fleet.add(name)
     victim = fleet.start(lease=LEASE)
     wait_for(lambda: fleet.builds("began"))
     victim.kill()
     victim.wait()
+    fleet.release_builds()
     store = fleet.installation.store
     with store._database.writing() as connection:
         connection.execute(update(deployments).values(host="a-machine-that-burned-down"))

@@ -440,6 +440,37 @@ def test_a_released_claim_is_not_reported_as_lost(
     assert "is lost" not in caplog.text
 
 
+def test_a_claim_stored_during_a_heartbeat_is_not_reported_as_lost(
+    installation, deployments, add, start, monkeypatch, caplog
+):
+    """The heartbeat reads the claims before the new one is there, and compares them after that."""
+    store, has_read = installation.store.claims, threading.Event()
+    beat, take = store.beat, store.take
+
+    def read_early(*given, **named):
+        kept = beat(*given, **named)
+        has_read.set()
+        wait_for(lambda: deployments.running == 1)
+        return kept
+
+    def take_during_a_heartbeat(*given, **named):
+        beating.start()
+        assert has_read.wait(30)
+        return take(*given, **named)
+
+    monkeypatch.setattr(store, "beat", read_early)
+    monkeypatch.setattr(store, "take", take_during_a_heartbeat)
+    deployments.gate.clear()
+    worker = start()
+    beating = threading.Thread(target=worker._beat)
+    add("one")
+    wait_for(lambda: deployments.running == 1)
+    beating.join()
+    deployments.gate.set()
+    wait_for(lambda: settled(installation) == [(1, None)])
+    assert "is lost" not in caplog.text
+
+
 def test_heartbeats_extend_a_claim_as_long_as_needed(installation, deployments, add, start):
     deployments.gate.clear()
     add("one")

@@ -1,7 +1,8 @@
 """The index of a pack, which has the offset of each object.
 
-dulwich reads it. It is written here, since dulwich's writer makes five calls for each object, and a
-deployment waits while an index is written.
+dulwich reads it, except for the fan-out table, since it reads each of the 256 numbers separately.
+It is written here, since dulwich's writer makes five calls for each object. A deployment waits
+while indexes are read and written.
 
 Format: https://git-scm.com/docs/gitformat-pack ("Version 2 pack-*.idx files")
 """
@@ -15,16 +16,23 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
+from dulwich.file import GitFile
 from dulwich.object_format import get_object_format
 from dulwich.objects import RawObjectID
-from dulwich.pack import load_pack_index
+from dulwich.pack import PackIndex2
 
 from deploycore.git.packs.objects import ObjectFormat
 
 __all__ = ["PackIndex", "index_of"]
 
 _MAGIC = b"\377tOc\0\0\0\2"
+_FAN_OUT = struct.Struct(">256L")
 _LARGE = 0x80000000
+
+
+class _Index(PackIndex2):
+    def _read_fan_out_table(self, start_offset: int) -> list[int]:
+        return list(_FAN_OUT.unpack_from(self._contents, start_offset))
 
 
 class PackIndex:
@@ -39,7 +47,8 @@ class PackIndex:
     """
 
     def __init__(self, path: Path, object_format: ObjectFormat) -> None:
-        self._index = load_pack_index(path, get_object_format(object_format.name))
+        with GitFile(path, "rb") as file:
+            self._index = _Index(path, get_object_format(object_format.name), file=file)
         try:
             self._index.check()
         except BaseException:
