@@ -7,6 +7,7 @@ The core creates command-line options, prompts and stored values from the fields
 from __future__ import annotations
 
 import inspect
+import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -30,7 +31,6 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from deploycore.errors import ConfigurationError, PluginError
-from deploycore.loopback import is_loopback
 from deploycore.records import record
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
@@ -59,6 +59,14 @@ __all__ = [
 
 _HTTP = re.compile("https?://")
 _NOT_IN_A_TOKEN = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is certainly this machine: a loopback address, or ``localhost``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _address(text: str) -> str:

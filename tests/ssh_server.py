@@ -317,7 +317,7 @@ def proxy(to, **options):
 def forked_ssh_process(monkeypatch):
     """Yield a process that is prepared for the first connection, as by ``deploycore clone``."""
     # The other threads of the test process only wait.
-    monkeypatch.setattr("deploycore.forking.can_fork", lambda: True)
+    monkeypatch.setattr(process, "_can_fork", lambda: True)
     with ExitStack() as until_end:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* multi-threaded", DeprecationWarning)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
-from deploycore.cli.clone_source import OpenedProvider, source_process
+import deploycore
 from deploycore.cli.output import say, show_json
 from deploycore.cli.progress import cancelled_by_signals, reporting
 from deploycore.cli.ssh_process import prepared_if, provider_uses_ssh
@@ -18,7 +16,8 @@ from deploycore.times import for_machines
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.applications.application import Limits
-    from deploycore.git import EscapingLinks, GitSettings
+    from deploycore.deploy import InterruptibleProvider
+    from deploycore.git import Cancellation, EscapingLinks, GitSettings
     from deploycore.models import RepositoryId
     from deploycore.provider import Provider
 
@@ -44,23 +43,20 @@ def clone_repository(
 
         limits = read_limits(limit)
     with (
-        nullcontext() if submodules else source_process(provider, repository) as process,
         prepared_if(lambda listing: provider_uses_ssh(listing, provider)),
+        deploycore.Installation() as installation,
         telling_of_waits(interruptible=False),
         cancelled_by_signals() as cancellation,
-        OpenedProvider(provider, cancellation) as opened,
+        _opened(provider, installation, cancellation) as opened,
         reporting(silent=as_json) as reporter,
     ):
-        from deploycore.git.operations import clone as git_clone
-        from deploycore.git.operations import import_early
+        from deploycore.git import clone as git_clone
 
-        import_early()
-        found = process.wait(cancellation) if process else None
-        wanted = found or opened.find(repository)
+        wanted = installation.read_repository(provider, repository)
         target = (directory or Path(wanted.slug)).absolute()
         try:
             done = git_clone(
-                wanted.source,
+                opened.clone_url(wanted),
                 branch,
                 target,
                 submodules=submodules,
@@ -68,16 +64,16 @@ def clone_repository(
                 name=str(wanted),
                 progress=lambda git: reporter.show("cloning", git),
                 cancellation=cancellation,
-                settings=_limited(wanted.settings, limits, timeout),
-                renew=partial(opened.renew, wanted),
+                settings=_limited(opened.git_settings(installation.git_settings), limits, timeout),
+                renew=opened.renew_credential(wanted),
             )
         except GitError as error:
             from deploycore.cli.limits import name_option
             from deploycore.deploy import fetch_hint
 
-            fetch_hint(opened.provider, error)
+            fetch_hint(opened, error)
             name_option(error)
-            _suggest(opened.provider, wanted.repository, branch, error)
+            _suggest(opened, wanted, branch, error)
             error.add_context(provider=provider, repository=str(wanted))
             raise
     if as_json:
@@ -102,6 +98,18 @@ def clone_repository(
     say(f"  {done.files:,} files, {done.bytes:,} bytes")
     for note in done.notes:
         say(f"  {note}")
+
+
+def _opened(
+    provider: str, installation: deploycore.Installation, cancellation: Cancellation
+) -> InterruptibleProvider:
+    from deploycore.deploy import InterruptibleProvider  # after the process for SSH was forked
+
+    return InterruptibleProvider(
+        provider,
+        lambda: installation.open_provider(provider),
+        look=cancellation.raise_if_cancelled,
+    )
 
 
 def _limited(settings: GitSettings, limits: Limits | None, timeout: float | None) -> GitSettings:

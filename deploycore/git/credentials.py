@@ -12,12 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar, cast
 
-from deploycore.git.plain_source import credential_as_plain, is_key
-from deploycore.http.schemes import basic, bearer
-from deploycore.plain_secret import PlainSecret
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from deploycore.models import CloneUrl, GitCredential, SshCredential
 
     Credential = GitCredential | SshCredential
@@ -47,7 +45,6 @@ class Credentials:
     def __init__(self, renew: RenewCredential | None = None) -> None:
         self._renew = renew
         self._lock = threading.Lock()
-        # The keys are plain credentials: a copy of one may have been replaced.
         self._newer: dict[Credential, Credential] = {}
         self._in_a_row = 0
         self._final: set[Credential] = set()
@@ -85,46 +82,47 @@ class Credentials:
         """
         if rejected is None or self._renew is None:
             return False
-        plain = credential_as_plain(rejected)
         with self._lock:
-            if plain in self._newer:
+            if rejected in self._newer:
                 return True
-            if plain in self._final or self._in_a_row >= MAX_IN_A_ROW:
+            if rejected in self._final or self._in_a_row >= MAX_IN_A_ROW:
                 return False
             self._in_a_row += 1
         found = self._renew(rejected)
-        other = None if found is None else credential_as_plain(found)
         with self._lock:
             # A key cannot be used over HTTPS, and a password cannot be used over SSH.
-            is_other = type(other) is type(plain) and other != plain
-            if found is None or not is_other or other in self._newer:
-                self._final.add(plain)
+            is_other = type(found) is type(rejected) and found != rejected
+            if found is None or not is_other or found in self._newer:
+                self._final.add(rejected)
                 return False
-            self._newer.setdefault(plain, found)
+            self._newer.setdefault(rejected, found)
             return True
 
     def _newest(self, credential: _Kind) -> _Kind:
-        while (newer := self._newer.get(credential_as_plain(credential))) is not None:
+        while (newer := self._newer.get(credential)) is not None:
             credential = cast("_Kind", newer)
         return credential
 
 
-def authorization_of(credential: GitCredential) -> tuple[str, PlainSecret]:
+def authorization_of(credential: GitCredential) -> tuple[str, SecretStr]:
     """Return the header with a credential: Basic (RFC 7617) or Bearer (RFC 6750)."""
-    password = credential.password.get_secret_value()
-    is_bearer = credential.scheme == "bearer"
-    value = bearer(password) if is_bearer else basic(credential.username, password)
-    return "Authorization", PlainSecret(value)
+    from deploycore.http import BasicAuth, BearerAuth  # imports requests
+
+    if credential.scheme == "bearer":
+        return BearerAuth(credential.password).header()
+    return BasicAuth(credential.username, credential.password).header()
 
 
 def password_of(source: CloneUrl) -> GitCredential | None:
     """Return the credential for a repository's HTTP server; ``None`` if there is only a key, for
     SSH."""
-    credential = source.credential
-    return None if is_key(credential) else cast("GitCredential | None", credential)
+    from deploycore.models import GitCredential  # imports pydantic
+
+    return source.credential if isinstance(source.credential, GitCredential) else None
 
 
 def key_of(source: CloneUrl) -> SshCredential | None:
     """Return the credential for a repository's SSH server; ``None`` if there is only a password."""
-    credential = source.credential
-    return cast("SshCredential", credential) if is_key(credential) else None
+    from deploycore.models import SshCredential  # imports pydantic
+
+    return source.credential if isinstance(source.credential, SshCredential) else None

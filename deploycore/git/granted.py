@@ -7,12 +7,10 @@ returns the credential for a URL, if there is one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from deploycore.git.credentials import RenewCredential
-
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl
 
 __all__ = ["FindSource", "GrantedSource", "no_source"]
 

@@ -16,13 +16,13 @@ from deploycore.git.granted import FindSource, no_source
 from deploycore.git.operation import Operation, raise_listener_errors
 from deploycore.git.progress import Cancellation, CheckedOut, ProgressListener, no_progress
 from deploycore.git.settings import EscapingLinks, GitSettings, Reuse
+from deploycore.models import CloneUrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from deploycore.git.repositories.cache import RepositoryCache
     from deploycore.git.watched import Watched
     from deploycore.git.wire.listing import ListedRefs
-    from deploycore.models import CloneUrl
 
 __all__ = ["clone", "export", "list_refs", "refuse_malformed_patterns", "resolve"]
 
@@ -244,24 +244,9 @@ def clone(
     return raise_listener_errors(lambda: run(source, Wanted(ref), target, operation, options))
 
 
-def import_early() -> None:
-    """Import what ``clone`` imports, before it is called."""
-    from importlib import import_module
-
-    wire = "ssh_client" if _may_use_ssh() else "http_client"
-    for name in ("run", f"wire.{wire}", "repositories.repository"):
-        import_module(f"deploycore.git.{name}")
-    if not _may_use_ssh():
-        import_module("urllib3")
-
-
-def _may_use_ssh() -> bool:
-    return "deploycore.ssh.process" in sys.modules  # if not, no process is prepared
-
-
 def _begin_early(source: CloneUrl, operation: Operation) -> None:
     """Sign in to an SSH server while the modules of the fetch are imported."""
-    if _may_use_ssh():
+    if "deploycore.ssh.process" in sys.modules:  # if not, no process is prepared
         from deploycore.git.wire.ssh_job import begin_early
 
         begin_early(source, operation)

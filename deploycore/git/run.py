@@ -32,6 +32,7 @@ from deploycore.git.wire.fetch import fetch
 from deploycore.git.wire.request import Fetched, Wanted
 from deploycore.git.wording import file_failure, limit_hint, quoted, shown
 from deploycore.http.origin import Origin
+from deploycore.models import CloneUrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from deploycore.git.repositories.cache import RepositoryCache
     from deploycore.git.repositories.cached_repository import CachedRepository
     from deploycore.git.watched import Watched
-    from deploycore.models import CloneUrl
 
 __all__ = ["Options", "run"]
 

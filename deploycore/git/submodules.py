@@ -18,21 +18,18 @@ from io import BytesIO
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-from deploycore import models
 from deploycore.errors import DeploycoreError, GitError, UnsafeRepository
 from deploycore.git.granted import FindSource, no_source
-from deploycore.git.plain_source import as_model
 from deploycore.git.wire.address import is_address
 from deploycore.git.wire.destination import SubmoduleDestinations
 from deploycore.git.wording import clean, quoted, shown
 from deploycore.http.origin import Origin, path_of
+from deploycore.models import CloneUrl
 from deploycore.ssh.server import is_ssh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dulwich.config import ConfigFile
-
-    from deploycore.models import CloneUrl
 
 __all__ = ["Submodule", "base_path", "find_submodules"]
 
@@ -235,7 +232,7 @@ def _absolute(url: str) -> str:
     try:
         parts = urlsplit(url)
         scheme = "ssh" if parts.scheme in _SSH_SCHEMES else parts.scheme
-        plain = models.CloneUrl(url=_without_user(parts._replace(scheme=scheme))).url
+        plain = CloneUrl(url=_without_user(parts._replace(scheme=scheme))).url
         is_usable = is_address(plain) and bool(Origin.of(plain).host)
     except ValueError:
         return ""
@@ -247,7 +244,7 @@ def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestina
         url = _joined(urlsplit(parent.url), url, path)
     is_like_parent = is_ssh(url) and is_ssh(parent.url)
     try:
-        source = models.CloneUrl(url=url if is_like_parent else _without_user(urlsplit(url)))
+        source = CloneUrl(url=url if is_like_parent else _without_user(urlsplit(url)))
     except ValueError:
         source = None
     if source is None or not is_address(url):
@@ -258,7 +255,7 @@ def _resolved(url: str, parent: CloneUrl, path: bytes, allowed: SubmoduleDestina
     if not allowed.takes_scheme_of(origin):
         raise _unusable(path, "is not https")
     same = origin == Origin.of(parent.url)
-    return models.CloneUrl(url=source.url, credential=as_model(parent).credential if same else None)
+    return CloneUrl(url=source.url, credential=parent.credential if same else None)
 
 
 def _at_home(url: str, parent: CloneUrl, base: str, allowed: SubmoduleDestinations) -> str | None:

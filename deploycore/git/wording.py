@@ -40,10 +40,9 @@ def clean(text: bytes | str, source: CloneUrl | None = None, *, most: int = _MAX
 def _masked(text: str, source: CloneUrl | None) -> str:
     if source is None or source.credential is None:
         return text
-    from deploycore.git.plain_source import as_model
     from deploycore.redaction import Redactor, secrets_in  # importing pydantic takes long
 
-    return Redactor(secrets_in(as_model(source))).mask(text)
+    return Redactor(secrets_in(source)).mask(text)
 
 
 def shown(path: bytes, *, most: int = _MAX_PATH) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from pydantic import SecretStr
 
 from deploycore.configuration import HttpAuth
-from deploycore.http.schemes import basic, bearer
 from deploycore.records import record
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ class BasicAuth:
 
     def header(self) -> tuple[str, SecretStr]:
         """Return ``Authorization: Basic …``."""
-        value = basic(self.username, self.password.get_secret_value())
-        return "Authorization", SecretStr(value)
+        pair = f"{self.username}:{self.password.get_secret_value()}".encode()
+        return "Authorization", SecretStr(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
 @record
@@ -49,7 +48,7 @@ class BearerAuth:
 
     def header(self) -> tuple[str, SecretStr]:
         """Return ``Authorization: Bearer …``."""
-        return "Authorization", SecretStr(bearer(self.token.get_secret_value()))
+        return "Authorization", SecretStr(f"Bearer {self.token.get_secret_value()}")
 
 
 @record

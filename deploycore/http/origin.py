@@ -6,8 +6,8 @@ import re
 from typing import Self
 from urllib.parse import urlsplit
 
+from deploycore.configuration import is_loopback
 from deploycore.errors import ConfigurationError
-from deploycore.loopback import is_loopback
 from deploycore.records import record
 
 __all__ = ["Origin", "host_of", "path_of"]

@@ -5,31 +5,35 @@ Decrypting and unpacking take turns in one interpreter. So a command that will u
 process at its start, and continues with its own imports. When it knows the repository, it connects,
 and passes the socket and the job to the process.
 
-The private key passes to it in shared memory; see ``deploycore.forking``. The process ends when its
-parent ends or no longer needs it. If it cannot be started, or has ended, AsyncSSH runs in the
-parent, as in a worker.
+The process is forked before secrets are read. Both processes have a piece of memory in common, so
+the private key never passes through a system call. The process ends when its parent ends or no
+longer needs it. If it cannot be started, or has ended, AsyncSSH runs in the parent, as in a worker.
+
+It is started on Linux only: on macOS, system libraries may not be used after a fork.
 """
 
 from __future__ import annotations
 
 import marshal
+import mmap
+import os
 import select
+import signal
 import socket
 import struct
+import sys
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 from deploycore import errors
-from deploycore.forking import Forked
 from deploycore.http.wire import Wire
 from deploycore.ssh.reaching import reach
 from deploycore.ssh.server import SshServer
 
 if TYPE_CHECKING:
-    import mmap
-
     from deploycore.models import SshCredential
 
 __all__ = [
@@ -122,15 +126,17 @@ class SshProcess:
 
     Attributes:
         job: The job that it has; ``None`` if it has none yet.
-        forked: The process itself.
     """
 
-    def __init__(self, forked: Forked) -> None:
+    def __init__(self, pid: int, control: socket.socket, shared: mmap.mmap) -> None:
         self.job: Job | None = None
-        self.forked = forked
         self._connected: socket.socket | None = None
         self._failure: Exception | None = None
-        self._control = forked.control
+        self._pid = pid
+        self._control = control
+        self._shared = shared
+        self._lock = threading.Lock()
+        self._is_ended = False
 
     @property
     def is_idle(self) -> bool:
@@ -140,10 +146,20 @@ class SshProcess:
     @classmethod
     def start(cls) -> Self | None:
         """Fork a process, and return at once; ``None`` if that is not possible here."""
-        if find_spec("asyncssh") is None:
+        if not _can_fork() or find_spec("asyncssh") is None:
             return None
-        forked = Forked.start(_serve, _JOB_BYTES)
-        return None if forked is None else cls(forked)
+        with ExitStack() as open_unless_forked:
+            try:
+                shared = open_unless_forked.enter_context(mmap.mmap(-1, _JOB_BYTES))
+                ours, theirs = map(open_unless_forked.enter_context, socket.socketpair())
+                pid = os.fork()
+            except OSError:
+                return None  # the number of processes or descriptors is limited
+            if pid == 0:
+                _run_child(theirs, shared)
+            open_unless_forked.pop_all()
+        theirs.close()
+        return cls(pid, ours, shared)
 
     def begin(self, job: Job, wire: Wire) -> None:
         """Connect to the server, and pass the connection and the job to the process.
@@ -188,7 +204,7 @@ class SshProcess:
         if len(packed) > _JOB_BYTES:
             connected.close()
             return
-        self.forked.shared[: len(packed)] = packed
+        self._shared[: len(packed)] = packed
         try:
             socket.send_fds(self._control, [LENGTH.pack(len(packed))], [connected.fileno()])
         except OSError:  # the process has died
@@ -198,9 +214,18 @@ class SshProcess:
 
     def end(self) -> None:
         """End the process, and close the connection."""
-        self.forked.end()
+        with self._lock:
+            if self._is_ended:
+                return
+            self._is_ended = True
+        self._control.close()
+        self._shared.close()
         if self._connected is not None:
             self._connected.close()
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -321,7 +346,21 @@ def _error_of(described: tuple[str, str, str, dict[str, Any]]) -> Exception:
     return error
 
 
-def _serve(control: socket.socket, shared: mmap.mmap) -> None:
-    from deploycore.ssh.process_main import serve
+def _can_fork() -> bool:
+    """Whether a forked process can work here, and can be waited for."""
+    return (
+        sys.platform == "linux"
+        and threading.active_count() == 1
+        and signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    )
 
-    serve(control, shared)
+
+def _run_child(control: socket.socket, shared: mmap.mmap) -> NoReturn:
+    """Run the process, and end it without anything that its parent has planned for its own end."""
+    try:
+        from deploycore.ssh.process_main import detach, serve
+
+        detach(control)
+        serve(control, shared)
+    finally:
+        os._exit(1)

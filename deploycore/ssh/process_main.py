@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import marshal
 import math
 import mmap
+import os
+import select
 import signal
 import socket
+import threading
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from deploycore.errors import DeploycoreError
-from deploycore.forking import detach
-from deploycore.plain_secret import PlainSecret
 from deploycore.ssh.library import require_extra
 from deploycore.ssh.process import FAILED, FINISHED, HEADER, LENGTH, OUTPUT, STARTED
 from deploycore.ssh.server import SshServer
 
-__all__ = ["serve"]
+__all__ = ["detach", "serve"]
 
 # Then the command is busy with something else, such as waiting for a lock.
 _IDLE_SECONDS = 60.0
 
 
+class _Secret:
+    """A secret, like pydantic's ``SecretStr``, whose import would take as long as AsyncSSH's."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Return the secret."""
+        return self._value
+
+
 class _Credential(NamedTuple):
-    private_key: PlainSecret | None
-    passphrase: PlainSecret | None
+    private_key: _Secret | None
+    passphrase: _Secret | None
     agent: bool
     host_keys: tuple[str, ...]
 
 
+def detach(control: socket.socket) -> None:
+    """Give up everything of the parent but one socket, and end when the parent ends."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)  # the parent decides, and then ends this process
+    gc.freeze()  # a finalizer of the parent's objects could close a descriptor of this process
+    logging.disable()  # the files of the handlers are closed below
+    kept = {0, 1, 2, control.fileno()}
+    if len(kept) < 4:  # the parent was started without a standard stream
+        os._exit(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    # Otherwise locks and pipes would stay open until this process ends.
+    for each in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
+        with suppress(OSError):  # one was that of the list itself
+            os.close(each)
+    threading.Thread(target=_end_with_parent, args=(control,), daemon=True).start()
+
+
+def _end_with_parent(control: socket.socket) -> None:
+    """Wait until the parent closes its end, which the system does when the parent is killed."""
+    poll = select.poll()
+    poll.register(control, 0)  # no data, only the end
+    poll.poll()
+    os._exit(0)
+
+
 def serve(control: socket.socket, shared: mmap.mmap) -> None:
     """Import AsyncSSH, wait for a job, and do it."""
-    detach(control)
-    logging.disable()  # the files of the handlers are closed
     require_extra()
     from deploycore.ssh.session import running
 
@@ -78,8 +117,8 @@ def _read_job(shared: mmap.mmap, length: int) -> tuple[SshServer, Any, str, dict
     shared.close()
     key, passphrase, agent, host_keys = credential
     given = _Credential(
-        None if key is None else PlainSecret(key),
-        None if passphrase is None else PlainSecret(passphrase),
+        None if key is None else _Secret(key),
+        None if passphrase is None else _Secret(passphrase),
         agent,
         host_keys,
     )

@@ -7,13 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.distributions import GOOD_PROVIDER, write_distribution
-from tests.end_to_end.test_clone_source import in_session
 from tests.end_to_end.test_ssh import SSH_HOOK, add, served
 from tests.postgresql import _children
 from tests.processes import Process
@@ -81,14 +79,8 @@ def has_ended(number):
 
 def connected_child(running, slow):
     """Return the process of a command whose connection the proxy has stopped to forward."""
+    [child] = wait_until(lambda: _children(running.pid))
     wait_until(lambda: slow.passed or slow.connections)
-
-    # The process in which the provider is opened ends by itself.
-    def only_one():
-        left = [each for each in _children(running.pid) if not has_ended(each)]
-        return left if len(left) == 1 else None
-
-    [child] = wait_until(only_one)
     return child
 
 
@@ -98,11 +90,11 @@ CLONE = ("clone", "work", "ada/repository-0", "here")
 @pytest.mark.parametrize("when", ["at its start", "while it waits for the server"])
 def test_a_command_that_is_killed_leaves_no_process(command, slow, when):
     with command(*CLONE) as running:
-        wait_until(lambda: _children(running.pid))
+        [child] = wait_until(lambda: _children(running.pid))
         if when != "at its start":
             wait_until(lambda: slow.connections)
         running.kill()
-        wait_until(lambda: not in_session(running.pid))
+        wait_until(lambda: has_ended(child))
 
 
 def test_ctrl_c_ends_both(command, slow, shell):
@@ -118,16 +110,10 @@ def test_ctrl_c_ends_both(command, slow, shell):
 def test_a_signal_to_the_process_alone_changes_nothing(command, slow, shell):
     slow.mend()
     with command(*CLONE) as running:
-        signalled = set()
-        while running.poll() is None:
-            for child in _children(running.pid):
-                signalled.add(child)
-                for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    with suppress(ProcessLookupError):
-                        os.kill(child, each)
-            time.sleep(0.005)
+        [child] = wait_until(lambda: _children(running.pid))
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(child, each)
         assert running.wait(NO_HANG) == 0, running.stderr.read()
-        assert signalled
     assert (shell.directory / "here/a.txt").read_text() == "one"
 
 
@@ -158,11 +144,12 @@ def test_a_deployment_uses_the_process(command, slow, shell):
     assert (shell.directory / "target/current/a.txt").read_text() == "one"
 
 
-def test_a_clone_over_https_prepares_no_process_for_ssh(shell, connect, sandbox):
+def test_a_clone_over_https_forks_no_process(shell, connect, sandbox):
     name, _ = connect("api-token")
     sandbox.publish("acme", "site", "main", {"page": b"one"}, "One")
     code = (
-        "import atexit, sys; from deploycore.cli import main\n"
+        "import atexit, os, sys; from deploycore.cli import main\n"
+        "os.register_at_fork(before=lambda: print('forked'))\n"
         "loaded = lambda: 'deploycore.ssh.process' in sys.modules\n"
         "atexit.register(lambda: print(f'loaded: {loaded()}'))\n"
         f"sys.argv[1:] = {['clone', name, 'acme/site', 'here']!r}; main()"
@@ -178,3 +165,4 @@ def test_a_clone_over_https_prepares_no_process_for_ssh(shell, connect, sandbox)
         printed, _ = running.communicate(timeout=NO_HANG)
     assert "Cloned acme/site" in printed
     assert "loaded: False" in printed
+    assert "forked" not in printed

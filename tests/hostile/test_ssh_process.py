@@ -13,7 +13,6 @@ from dataclasses import replace
 import pytest
 
 from deploycore.errors import ConfigurationError, GitError
-from deploycore.forking import can_fork
 from deploycore.git import Cancellation, Progress, export
 from deploycore.http.wire import Wire
 from deploycore.models import CloneUrl
@@ -55,14 +54,14 @@ def prepared(monkeypatch):
     """A prepared process; it has ended, and was waited for, after the block."""
     with forked_ssh_process(monkeypatch) as found:
         yield found
-    assert not os.path.exists(f"/proc/{found.forked.pid}")
+    assert not os.path.exists(f"/proc/{found._pid}")
 
 
 def test_the_files_are_the_same(sshd, shop, target, tmp_path, monkeypatch):
     export(sshd.source(shop), "main", tmp_path / "here", settings=SETTINGS)
     with prepared(monkeypatch) as running:
         export(sshd.source(shop), "main", target, settings=SETTINGS)
-        assert running.forked.is_ended  # as soon as it is not needed
+        assert running._is_ended  # as soon as it is not needed
         export(sshd.source(shop), "main", tmp_path / "again", settings=SETTINGS)
     assert snapshot(target) == snapshot(tmp_path / "here") == snapshot(tmp_path / "again")
 
@@ -96,12 +95,12 @@ def test_a_process_that_is_killed_is_replaced(sshd, shop, target, monkeypatch, w
     with proxy(sshd.port) as running, prepared(monkeypatch) as ready:
 
         def kill(progress: Progress) -> None:
-            if progress.phase == "receiving" and not ready.forked.is_ended:
-                os.kill(ready.forked.pid, signal.SIGKILL)
+            if progress.phase == "receiving" and not ready._is_ended:
+                os.kill(ready._pid, signal.SIGKILL)
 
         if when == "before":
-            os.kill(ready.forked.pid, signal.SIGKILL)
-            os.waitid(os.P_PID, ready.forked.pid, os.WEXITED | os.WNOWAIT)
+            os.kill(ready._pid, signal.SIGKILL)
+            os.waitid(os.P_PID, ready._pid, os.WEXITED | os.WNOWAIT)
         export(
             through(sshd, running, shop),
             "main",
@@ -109,14 +108,14 @@ def test_a_process_that_is_killed_is_replaced(sshd, shop, target, monkeypatch, w
             settings=replace(SETTINGS, retries=1),
             progress=kill,
         )
-        assert ready.forked.is_ended
+        assert ready._is_ended
     assert len(snapshot(target)) == 800
 
 
 def test_a_process_that_stops_ends_with_the_cancellation(sshd, shop, target, monkeypatch):
     with prepared(monkeypatch) as ready:
         cancellation = Cancellation()
-        os.kill(ready.forked.pid, signal.SIGSTOP)
+        os.kill(ready._pid, signal.SIGSTOP)
         settings = replace(SETTINGS, total_timeout=1)
         started = time.monotonic()
         with pytest.raises(GitError, match=r"more than 1 second"):
@@ -128,7 +127,7 @@ def test_a_process_that_stops_ends_with_the_cancellation(sshd, shop, target, mon
 def test_a_process_that_stops_is_a_silent_server(sshd, shop, target, monkeypatch):
     monkeypatch.setattr(process, "_GRACE_SECONDS", 0.1)
     with prepared(monkeypatch) as ready:
-        os.kill(ready.forked.pid, signal.SIGSTOP)
+        os.kill(ready._pid, signal.SIGSTOP)
         with pytest.raises(GitError, match="did not answer in time"):
             export(sshd.source(shop), "main", target, settings=replace(SETTINGS, read_timeout=0.2))
     assert nothing_left(target)
@@ -137,7 +136,7 @@ def test_a_process_that_stops_is_a_silent_server(sshd, shop, target, monkeypatch
 def test_a_process_without_a_job_ends_by_itself(sshd, shop, target, monkeypatch):
     monkeypatch.setattr(process_main, "_IDLE_SECONDS", 0.1)
     with prepared(monkeypatch) as ready:
-        os.waitid(os.P_PID, ready.forked.pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, ready._pid, os.WEXITED | os.WNOWAIT)
         export(sshd.source(shop), "main", target, settings=SETTINGS)
     assert len(snapshot(target)) == 800
 
@@ -150,7 +149,7 @@ def test_another_repository_than_the_one_begun_is_fetched_here(sshd, shop, targe
         wire.close()
         assert process.find_prepared() is None
         export(sshd.source(shop), "main", target, settings=settings)
-        assert ready.forked.is_ended
+        assert ready._is_ended
     assert len(snapshot(target)) == 800
 
 
@@ -167,7 +166,7 @@ def test_without_another_process_the_command_goes_on(sshd, shop, target, monkeyp
     def fork():
         raise BlockingIOError(errno.EAGAIN, "no more processes")
 
-    monkeypatch.setattr("deploycore.forking.can_fork", lambda: True)
+    monkeypatch.setattr(process, "_can_fork", lambda: True)
     monkeypatch.setattr(os, "fork", fork)
     with process.prepared():
         assert process.find_prepared() is None
@@ -207,14 +206,14 @@ def test_input_beyond_the_buffers_is_sent_while_output_is_read():
 
 def test_a_fork_needs_a_single_thread_and_the_usual_signals(monkeypatch):
     monkeypatch.setattr("threading.active_count", lambda: 1)
-    assert can_fork()
+    assert process._can_fork()
     monkeypatch.setattr("threading.active_count", lambda: 2)
-    assert not can_fork()
+    assert not process._can_fork()
     monkeypatch.setattr("threading.active_count", lambda: 1)
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert not can_fork()
+        assert not process._can_fork()
     finally:
         signal.signal(signal.SIGCHLD, former)
     monkeypatch.setattr("sys.platform", "darwin")
-    assert not can_fork()
+    assert not process._can_fork()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from deploycore.disk.trees import open_shared
 from deploycore.errors import GitError
@@ -30,12 +30,9 @@ from deploycore.git.operation import Operation
 from deploycore.git.packs.content import Content
 from deploycore.git.packs.objects import BLOB, TREE, TreeEntry, read_tree
 from deploycore.git.packs.pack import Objects
-from deploycore.git.plain_source import as_model
 from deploycore.git.wire.destination import Destinations
 from deploycore.git.wording import quoted, shown
-
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl
 
 __all__ = ["Changes"]
 
@@ -144,7 +141,7 @@ class Changes:
             finally:
                 incoming.unlink(missing_ok=True)
 
-        client = LfsClient(as_model(source), self._operation, ref, within=within)
+        client = LfsClient(source, self._operation, ref, within=within)
         client.fetch(self._pointers, place)
 
 

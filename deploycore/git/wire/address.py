@@ -11,11 +11,8 @@ import re
 from deploycore.errors import ConfigurationError
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
+from deploycore.models import CloneUrl
 from deploycore.ssh.server import SshServer, is_ssh
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
 
 __all__ = ["is_address", "missing_key", "refuse_unusable_source"]
 

@@ -29,10 +29,7 @@ from deploycore.git.wire.destination import Destinations
 from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wire.translation import NOT_GIT
 from deploycore.git.wording import clean, limit_hint
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl
 
 __all__ = ["SERVICE", "Discovered", "GitClient", "Lost", "Reader", "too_many_bytes"]
 

@@ -19,11 +19,10 @@ from deploycore.errors import UnsafeRepository
 from deploycore.git.wire.address import is_address
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
+from deploycore.models import CloneUrl
 
 if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool
-
-    from deploycore.models import CloneUrl
 
 __all__ = ["Destinations", "SubmoduleDestinations", "resolved", "shown_origin"]
 

@@ -7,10 +7,7 @@ from dulwich.errors import GitProtocolError, HangupException
 from deploycore.errors import DeploycoreError
 from deploycore.git.wire.client import GitClient, Lost
 from deploycore.git.wire.translation import is_transient, network_failure, protocol_refusal
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl
 
 __all__ = ["error_of"]
 

@@ -32,13 +32,12 @@ from deploycore.git.wire.failure import error_of
 from deploycore.git.wire.opening import open_client
 from deploycore.git.wire.request import BRANCHES, HEAD, Fetched, FetchReceiver, Wanted, is_hash_of
 from deploycore.git.wording import clean
+from deploycore.models import CloneUrl
 from deploycore.text.suggestions import about_hashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dulwich.client import FetchPackResult
-
-    from deploycore.models import CloneUrl
 
 __all__ = ["fetch"]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -30,9 +30,7 @@ from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wire.translation import http_refusal
 from deploycore.git.wording import clean
 from deploycore.http.origin import Origin
-
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl, GitCredential
+from deploycore.models import CloneUrl, GitCredential
 
 __all__ = ["HttpGitClient", "open_http_client"]
 

@@ -15,10 +15,7 @@ from deploycore.git.wire.failure import error_of
 from deploycore.git.wire.opening import open_client
 from deploycore.git.wire.request import BRANCHES, HEAD, Wanted
 from deploycore.git.wire.resolving import Nothing
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl
 
 __all__ = ["ListedRefs", "list_refs"]
 

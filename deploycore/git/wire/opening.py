@@ -8,11 +8,8 @@ from contextlib import contextmanager
 from deploycore.git.operation import Operation
 from deploycore.git.wire.client import GitClient
 from deploycore.git.wire.request import FetchReceiver, Wanted
+from deploycore.models import CloneUrl
 from deploycore.ssh.server import is_ssh
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
 
 __all__ = ["open_client"]
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from deploycore.git.operation import Operation
 from deploycore.git.wire.fetch import fetch
 from deploycore.git.wire.request import Fetched, Wanted
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
+from deploycore.models import CloneUrl
 
 __all__ = ["Nothing", "ask"]
 

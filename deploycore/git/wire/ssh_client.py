@@ -28,12 +28,13 @@ from deploycore.git.wire.request import FetchReceiver, Wanted
 from deploycore.git.wire.ssh_job import job_for
 from deploycore.git.wording import clean
 from deploycore.http.wire import Wire, cutting_after
+from deploycore.models import CloneUrl
 from deploycore.ssh.library import refuse_missing_extra, require_extra
 from deploycore.ssh.process import ProcessCommand, take_prepared
 from deploycore.ssh.reaching import reach
 
 if TYPE_CHECKING:
-    from deploycore.models import CloneUrl, SshCredential
+    from deploycore.models import SshCredential
     from deploycore.ssh.session import Command
 
     AnyCommand = Command | ProcessCommand

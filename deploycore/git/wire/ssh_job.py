@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from deploycore.git.credentials import key_of
 from deploycore.git.operation import Operation
 from deploycore.http.wire import Wire
+from deploycore.models import CloneUrl
 from deploycore.ssh.process import Job, find_prepared
 from deploycore.ssh.server import SshServer, is_ssh
 
 if TYPE_CHECKING:
-    from deploycore.models import CloneUrl, SshCredential
+    from deploycore.models import SshCredential
 
 __all__ = ["UPLOAD_PACK", "begin_early", "job_for"]
 

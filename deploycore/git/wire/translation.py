@@ -17,11 +17,8 @@ from deploycore.errors import GitError, RemoteRefused
 from deploycore.git.wire.destination import shown_origin
 from deploycore.git.wording import clean
 from deploycore.http.origin import path_of
+from deploycore.models import CloneUrl
 from deploycore.ssh.server import Unreachable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from deploycore.models import CloneUrl
 
 __all__ = [
     "NOT_GIT",

@@ -23,11 +23,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from pydantic import SecretStr
 
+from deploycore.configuration import is_loopback
 from deploycore.errors import DeploycoreError
 from deploycore.http.authorisation import BasicAuth, HttpAuth
 from deploycore.http.client import HttpClient
 from deploycore.http.settings import HttpSettings
-from deploycore.loopback import is_loopback
 from deploycore.server.accounts.openid_settings import OpenIdSettings
 from deploycore.server.accounts.started import Started
 from deploycore.server.problems import Refusal

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from deploycore.configuration import is_loopback
 from deploycore.errors import ConfigurationError
-from deploycore.loopback import is_loopback
 from deploycore.secrets import reveal_reference
 from deploycore.store import Role
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
+from deploycore.configuration import is_loopback
 from deploycore.credentials.authorize import CALLBACK
-from deploycore.loopback import is_loopback
 from deploycore.server.dashboard.page import Page
 from deploycore.server.dashboard.pages.providers import page_of
 from deploycore.server.dashboard.visit import Visit
