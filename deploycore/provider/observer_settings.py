@@ -66,7 +66,8 @@ def configured(observer: object, name: str, settings: Mapping[str, Any]) -> Obse
     Raises:
         ConfigurationError: A value is missing or invalid, or a secret cannot be read. No message
             quotes a value.
-        PluginError: Its ``Config`` is not a subclass of ``ObserverConfig``.
+        PluginError: Its ``Config`` is not a subclass of ``ObserverConfig``, or has a field of a
+            type that pydantic does not know.
     """
     config_type = getattr(observer, "Config", None) if inspect.isclass(observer) else None
     hint = f"See the observer's documentation, and edit {SETTINGS_FILE} in the data directory."
@@ -154,7 +155,7 @@ def _problem_of(found: object) -> str:
 def _parsed(
     config_type: type[ObserverConfig], name: str, settings: Mapping[str, Any], hint: str
 ) -> ObserverConfig:
-    from pydantic import ValidationError
+    from pydantic import PydanticUserError, ValidationError
 
     values = dict(settings)
     for field, info in config_type.model_fields.items():
@@ -164,6 +165,11 @@ def _parsed(
         return config_type.model_validate(values)
     except ValidationError as error:
         problems = describe_problems(error, config_type, values)
+    except PydanticUserError as error:
+        raise PluginError(
+            f"The Config of the observer {name!r} cannot be used: {error.message.splitlines()[0]}",
+            hint="Upgrade the plugin. If that does not help, report this to its author.",
+        ) from None
     raise ConfigurationError(
         _redactor(values).mask(f"The settings of the observer {name!r} are not valid: {problems}"),
         hint=hint,

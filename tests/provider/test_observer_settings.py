@@ -162,6 +162,22 @@ def test_settings_for_an_observer_without_settings_are_reported(install, write, 
     assert installed_observers(again(write(""))).names == ["plain"]
 
 
+def test_a_field_of_an_unknown_type_is_reported(install, upgrade, write, monkeypatch):
+    install(
+        PAGER.replace("class PagerConfig(", "class Odd:\n    pass\n\nclass PagerConfig(").replace(
+            "    token:", "    odd: Odd = None\n    token:"
+        ),
+        "Pager",
+    )
+    monkeypatch.setenv("PAGER_TOKEN", SECRET)
+    assert installed_observers(write("observers: {pager: {token: 'env:PAGER_TOKEN'}}")).names == []
+    assert "The Config of the observer 'pager' cannot be used" in problem_of().message
+    assert "schema for <class 'pager.Odd'>" in problem_of().message
+    assert "Upgrade the plugin" in problem_of().hint
+    upgrade("pager", PAGER)
+    right(write)
+
+
 def test_a_config_of_another_type_is_rejected(install, upgrade, write, monkeypatch):
     install(PAGER.replace("PagerConfig(ObserverConfig)", "PagerConfig"), "Pager")
     assert installed_observers(write("")).names == []
