@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import logging
 import sys
 from collections.abc import Iterator
@@ -73,6 +72,8 @@ def _unused_libraries_not_found() -> Iterator[None]:
     To find one, ctypes runs ldconfig, a C compiler and a linker. That takes as long as the rest of
     the import, and a program that deploys should not run compilers.
     """
+    import ctypes.util  # a process that only hands over the connection does not need it
+
     find = ctypes.util.find_library
     try:
         ctypes.util.find_library = lambda name: None if name in _UNUSED_LIBRARIES else find(name)

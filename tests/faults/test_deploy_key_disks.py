@@ -17,10 +17,10 @@ from tests.faults.test_deploy_key_refusals import (
     check,
     make_good,
     prepare,
-    world,
+    scenario,
 )
 
-__all__ = ["world"]
+__all__ = ["scenario"]
 
 #: SQLite needs some pages for its log, and others for the index of that. Each amount of space is
 #: the end of another write.
@@ -40,16 +40,18 @@ def home(empty_home):
 
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", ["create", "rotate", "remove"])
-def test_a_full_disk_loses_no_key(world, owner, verb, caplog):
-    prepare(world, owner, verb)
+def test_a_full_disk_loses_no_key(scenario, owner, verb, caplog):
+    prepare(scenario, owner, verb)
     for left in FREE:
-        with full(world.home.parent, left), world.opened() as installation:
-            _, error = attempt(lambda: getattr(world.keys(installation), verb)(owner))
+        with full(scenario.home.parent, left), scenario.opened() as installation:
+            _, error = attempt(lambda: getattr(scenario.keys(installation), verb)(owner))
         if error is not None:
             assert isinstance(error, StoreError)
-            assert f"{world.home}/deploycore.db cannot be written: the disk is full" in str(error)
+            assert f"{scenario.home}/deploycore.db cannot be written: the disk is full" in str(
+                error
+            )
             assert "Free space on that disk, then try again" in error.hint
         assert error is not None or left
-        check(world, owner, error=error, was_used=verb == "rotate", caplog=caplog)
-        make_good(world, owner, verb)
+        check(scenario, owner, error=error, was_used=verb == "rotate", caplog=caplog)
+        make_good(scenario, owner, verb)
     assert error is None

@@ -84,7 +84,7 @@ def _trickle(write):
 
 
 @dataclass
-class World:
+class Scenario:
     """An installation with a provider on a sandbox, and what the tests look at."""
 
     sandbox: object
@@ -143,7 +143,7 @@ def home(empty_home):
 
 
 @pytest.fixture(params=KINDS if IS_WHOLE else KINDS[:1])
-def world(request, home, monkeypatch):
+def scenario(request, home, monkeypatch):
     contract = load_plugin(request.param)
     step = Step()
     sandbox_class = _sandbox_of(request.param)
@@ -153,7 +153,7 @@ def world(request, home, monkeypatch):
         mode = next(each for each in sandbox_class.MODES if "oauth" not in each)
         given = sandbox.connect(mode, Access.FULL).settings
         config = parse_config(contract.config_type, {"name": "work", **given}, kind=request.param)
-        made = World(sandbox, step, config, request.param, home, repository)
+        made = Scenario(sandbox, step, config, request.param, home, repository)
         with made.opened() as installation:
             texts = {key: value for key, value in given.items() if isinstance(value, str)}
             secrets = {key: value for key, value in given.items() if not isinstance(value, str)}
@@ -194,44 +194,46 @@ def attempt(action):
         return None, error
 
 
-def check(world, owner, *, error, was_used, caplog):
+def check(scenario, owner, *, error, was_used, caplog):
     """What holds whatever was refused."""
-    with world.opened() as installation:
-        keys = world.keys(installation)
-        used = world.used(installation, owner)
+    with scenario.opened() as installation:
+        keys = scenario.keys(installation)
+        used = scenario.used(installation, owner)
         listed = {each.key.public_key: each.use for each in keys.listed()}
-        assert set(world.at_host()) <= set(listed), "a key is left at the host without being told"
+        assert set(scenario.at_host()) <= set(listed), (
+            "a key is left at the host without being told"
+        )
         if was_used:
-            assert used in world.at_host(), "a key that worked is lost"
+            assert used in scenario.at_host(), "a key that worked is lost"
         if used:
             assert listed[used] == "in use"
-    said = caplog.text + str(error.as_dict() if error else "") + str(world.sandbox.requests)
-    written = b"".join(each.read_bytes() for each in world.home.rglob("*") if each.is_file())
-    assert not any(line in said or line.encode() in written for line in world.lines())
+    said = caplog.text + str(error.as_dict() if error else "") + str(scenario.sandbox.requests)
+    written = b"".join(each.read_bytes() for each in scenario.home.rglob("*") if each.is_file())
+    assert not any(line in said or line.encode() in written for line in scenario.lines())
     if error is not None:
         assert error.hint, error
-    for path in world.home.rglob("*"):
+    for path in scenario.home.rglob("*"):
         if path.is_file():
             assert not path.stat().st_mode & 0o077, path
 
 
-def make_good(world, owner, verb):
+def make_good(scenario, owner, verb):
     """Do it again, with nothing refused: one key is left, or none."""
-    world.step.at = 0
-    with world.opened() as installation:
-        keys = world.keys(installation)
+    scenario.step.at = 0
+    with scenario.opened() as installation:
+        keys = scenario.keys(installation)
         rows = installation.store.deploy_keys.of(owner.application, owner.provider)
         if verb == "remove":
             if rows:
                 keys.remove(owner)
-            assert (world.at_host(), keys.listed()) == ([], [])
+            assert (scenario.at_host(), keys.listed()) == ([], [])
             keys.create(owner)
             return
-        used = world.used(installation, owner)
+        used = scenario.used(installation, owner)
         done = keys.rotate(owner) if used else keys.create(owner)
         assert done.is_live
         assert done.remains == ()
-        assert world.at_host() == [world.used(installation, owner)]
+        assert scenario.at_host() == [scenario.used(installation, owner)]
         assert [each.use for each in keys.listed()] == ["in use"]
         if verb == "create":
             keys.remove(owner)
@@ -240,73 +242,73 @@ def make_good(world, owner, verb):
 @pytest.mark.outside_description("the host sends refusals that are not its own")
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", VERBS)
-def test_no_key_is_lost_when_any_request_to_the_host_fails(world, owner, verb, caplog):
-    prepare(world, owner, verb)
+def test_no_key_is_lost_when_any_request_to_the_host_fails(scenario, owner, verb, caplog):
+    prepare(scenario, owner, verb)
     refused = 0
     for number in range(REQUESTS_MOST * WAYS):
         at, how = number // WAYS, REFUSALS[number % len(REFUSALS)]
-        world.step.at, world.step.how, world.step.count = at + 1, how, 0
-        with world.opened() as installation:
-            done, error = attempt(lambda: getattr(world.keys(installation), verb)(owner))
-        if world.step.count <= at:
+        scenario.step.at, scenario.step.how, scenario.step.count = at + 1, how, 0
+        with scenario.opened() as installation:
+            done, error = attempt(lambda: getattr(scenario.keys(installation), verb)(owner))
+        if scenario.step.count <= at:
             break
         refused += 1
         told = error is not None or (verb != "remove" and (done.by_hand or done.remains))
         # A key that a repeated request finds gone, or there already, is as it was to be.
         assert told or how in (404, "lost"), (at, how)
-        check(world, owner, error=error, was_used=verb == "rotate", caplog=caplog)
-        make_good(world, owner, verb)
-    assert world.step.count <= at
+        check(scenario, owner, error=error, was_used=verb == "rotate", caplog=caplog)
+        make_good(scenario, owner, verb)
+    assert scenario.step.count <= at
     assert refused >= WAYS * (1 if verb == "remove" else 2)
 
 
-@pytest.mark.parametrize("world", KINDS[:1], indirect=True)
+@pytest.mark.parametrize("scenario", KINDS[:1], indirect=True)
 @pytest.mark.parametrize("owner", OWNERS if IS_WHOLE else OWNERS[:1], ids=lambda each: each.noun)
 @pytest.mark.parametrize("verb", VERBS)
-def test_no_key_is_lost_when_any_system_call_fails(world, owner, verb, refuse, caplog):
+def test_no_key_is_lost_when_any_system_call_fails(scenario, owner, verb, refuse, caplog):
     """Of the file system and of the database, which does not depend on the host."""
-    prepare(world, owner, verb)
+    prepare(scenario, owner, verb)
     for at in range(1, CALLS_MOST, STRIDE):
-        with world.opened() as installation:
-            error, count = refuse(partial(getattr(world.keys(installation), verb), owner), at)
-        check(world, owner, error=error, was_used=verb == "rotate", caplog=caplog)
-        make_good(world, owner, verb)
+        with scenario.opened() as installation:
+            error, count = refuse(partial(getattr(scenario.keys(installation), verb), owner), at)
+        check(scenario, owner, error=error, was_used=verb == "rotate", caplog=caplog)
+        make_good(scenario, owner, verb)
         if count < at:
             break
     assert error is None
     assert count >= 3
 
 
-@pytest.mark.parametrize("world", KINDS[:1], indirect=True)
+@pytest.mark.parametrize("scenario", KINDS[:1], indirect=True)
 @pytest.mark.parametrize(
     ("name", "mode"), [("", 0o500), ("deploycore.db", 0o400), ("secret.key", 0)], ids=str
 )
-def test_inaccessible_files_lose_no_key(world, name, mode, caplog):
+def test_inaccessible_files_lose_no_key(scenario, name, mode, caplog):
     """The kernel refuses here, so the process is not root's."""
     owner = OWNERS[0]
-    prepare(world, owner, "rotate")
+    prepare(scenario, owner, "rotate")
     if os.getuid() == 0:
-        for each in (world.home, *world.home.rglob("*")):
+        for each in (scenario.home, *scenario.home.rglob("*")):
             os.chown(each, OTHER_USER, OTHER_USER)
-    path = world.home / name
+    path = scenario.home / name
     before = path.stat().st_mode
     path.chmod(mode)
-    said = in_a_child(partial(rotate_as_other_user, world, owner))
+    said = in_a_child(partial(rotate_as_other_user, scenario, owner))
     path.chmod(before)
     code, _, hint = said.partition("\n")
     assert code == "store", said
     assert hint
-    check(world, owner, error=None, was_used=True, caplog=caplog)
-    make_good(world, owner, "rotate")
+    check(scenario, owner, error=None, was_used=True, caplog=caplog)
+    make_good(scenario, owner, "rotate")
 
 
-def rotate_as_other_user(world, owner):
+def rotate_as_other_user(scenario, owner):
     if os.getuid() == 0:
         os.setgroups([])
         os.setgid(OTHER_USER)
         os.setuid(OTHER_USER)
-    with world.opened() as installation:
-        world.keys(installation).rotate(owner)
+    with scenario.opened() as installation:
+        scenario.keys(installation).rotate(owner)
 
 
 def in_a_child(action):
@@ -330,7 +332,7 @@ def in_a_child(action):
         os._exit(0)
 
 
-def prepare(world, owner, verb):
+def prepare(scenario, owner, verb):
     if verb != "create":
-        with world.opened() as installation:
-            world.keys(installation).create(owner)
+        with scenario.opened() as installation:
+            scenario.keys(installation).create(owner)

@@ -24,7 +24,7 @@ from tests.faults.test_deploy_key_refusals import (
     home,
     make_good,
     prepare,
-    world,
+    scenario,
 )
 from tests.git.conftest import stock_git
 from tests.git.servers import nothing_left
@@ -40,32 +40,34 @@ WAYS = {
 }
 IN_THE_PACK = "trickling in the middle of the pack"
 
-__all__ = ["home", "stock_git", "world"]
+__all__ = ["home", "scenario", "stock_git"]
 
 
 @pytest.mark.outside_description("the host sends no whole response")
 @pytest.mark.parametrize("how", ["silent", "trickling"])
 @pytest.mark.parametrize("verb", ["create", "rotate", "remove"])
 def test_a_host_that_does_not_finish_its_response_loses_no_key(
-    world, verb, how, caplog, monkeypatch
+    scenario, verb, how, caplog, monkeypatch
 ):
     owner = OWNERS[0]
-    prepare(world, owner, verb)
-    world.step.how = how
+    prepare(scenario, owner, verb)
+    scenario.step.how = how
     refused = 0
     for at in range(1, test_deploy_key_refusals.REQUESTS_MOST):
-        world.step.at, world.step.count = at, 0
-        with monkeypatch.context() as patch, world.opened() as installation:
+        scenario.step.at, scenario.step.count = at, 0
+        with monkeypatch.context() as patch, scenario.opened() as installation:
             patch.setattr(test_deploy_key_refusals, "IMPATIENT", HASTY_HTTP)
-            done, error = attempt(lambda each=installation: getattr(world.keys(each), verb)(owner))
-        if world.step.count < at:
+            done, error = attempt(
+                lambda each=installation: getattr(scenario.keys(each), verb)(owner)
+            )
+        if scenario.step.count < at:
             break
         refused += 1
         told = [error] if error else [each.error for each in done.remains]
         assert [type(each) for each in told] == [ProviderUnavailable]
         assert "127.0.0.1 failed: it timed out" in str(told[0])
-        check(world, owner, error=error, was_used=verb == "rotate", caplog=caplog)
-        make_good(world, owner, verb)
+        check(scenario, owner, error=error, was_used=verb == "rotate", caplog=caplog)
+        make_good(scenario, owner, verb)
     assert refused
 
 

@@ -59,7 +59,7 @@ class Calls:
 
 
 @pytest.fixture
-def world(home, tmp_path, monkeypatch):
+def scenario(home, tmp_path, monkeypatch):
     """A service whose calls to the store, the host and the provider's secrets can be cut off."""
     settings = Settings.from_environment({"DEPLOYCORE_HOME": str(home)})
     store = Store(settings)
@@ -95,164 +95,166 @@ def world(home, tmp_path, monkeypatch):
         )
 
 
-def used_key(world, owner):
+def used_key(scenario, owner):
     """The public part of the key that git uses now."""
     if owner is OF_PROVIDER:
-        return public_of(world.changes.key)
-    found = world.store.find_deploy_key(world.shop)
-    return public_of(world.secrets.reveal(found.secret))
+        return public_of(scenario.changes.key)
+    found = scenario.store.find_deploy_key(scenario.shop)
+    return public_of(scenario.secrets.reveal(found.secret))
 
 
-def put(world, **changes):
-    world.store.put_applications([world.shop.model_copy(update=changes)])
+def put(scenario, **changes):
+    scenario.store.put_applications([scenario.shop.model_copy(update=changes)])
 
 
-def has_own_key(world, monkeypatch):
+def has_own_key(scenario, monkeypatch):
     monkeypatch.setattr(
-        DeployKeys, "_has_own_key", lambda self, owner: world.changes.key is not None
+        DeployKeys, "_has_own_key", lambda self, owner: scenario.changes.key is not None
     )
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("owner", [OWNER, OF_PROVIDER], ids=lambda each: each.noun)
-def test_a_crash_at_any_step_of_a_rotation_leaves_a_working_key(world, owner, after, monkeypatch):
-    has_own_key(world, monkeypatch)
-    world.keys.create(owner)
+def test_a_crash_at_any_step_of_a_rotation_leaves_a_working_key(
+    scenario, owner, after, monkeypatch
+):
+    has_own_key(scenario, monkeypatch)
+    scenario.keys.create(owner)
     deaths = 0
     for step in range(1, 30):
-        world.calls.count, world.calls.die_at, world.calls.after = 0, step, after
+        scenario.calls.count, scenario.calls.die_at, scenario.calls.after = 0, step, after
         try:
-            world.keys.rotate(owner)
+            scenario.keys.rotate(owner)
         except Died:
             deaths += 1
-        world.calls.die_at = None
-        assert used_key(world, owner) in world.host.keys.values()
-        rows = world.store.deploy_keys.of(owner.application, owner.provider)
-        assert set(world.host.keys.values()) <= {each.public_key for each in rows}
-        if world.calls.count < step:
+        scenario.calls.die_at = None
+        assert used_key(scenario, owner) in scenario.host.keys.values()
+        rows = scenario.store.deploy_keys.of(owner.application, owner.provider)
+        assert set(scenario.host.keys.values()) <= {each.public_key for each in rows}
+        if scenario.calls.count < step:
             break
-        world.keys.rotate(owner)
-        assert list(world.host.keys.values()) == [used_key(world, owner)]
-        [left] = world.store.deploy_keys.of(owner.application, owner.provider)
+        scenario.keys.rotate(owner)
+        assert list(scenario.host.keys.values()) == [used_key(scenario, owner)]
+        [left] = scenario.store.deploy_keys.of(owner.application, owner.provider)
         assert left.state == "live"
     assert deaths == step - 1
     assert deaths >= 6
-    world.keys.remove(owner)
-    assert world.host.keys == {}
+    scenario.keys.remove(owner)
+    assert scenario.host.keys == {}
 
 
-def test_a_key_stored_in_a_provider_before_a_crash_is_in_use(world, monkeypatch):
-    has_own_key(world, monkeypatch)
+def test_a_key_stored_in_a_provider_before_a_crash_is_in_use(scenario, monkeypatch):
+    has_own_key(scenario, monkeypatch)
 
     def die(key):
         raise Died
 
-    monkeypatch.setattr(world.store.deploy_keys, "activate", die)
+    monkeypatch.setattr(scenario.store.deploy_keys, "activate", die)
     with pytest.raises(Died):
-        world.keys.create(OF_PROVIDER)
+        scenario.keys.create(OF_PROVIDER)
     monkeypatch.undo()
-    record = world.store.get_provider("work")
-    sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
-    world.store.change_provider(record, settings={}, secrets=sealed)
-    assert [(each.key.state, each.use) for each in world.keys.listed()] == [("new", "in use")]
+    record = scenario.store.get_provider("work")
+    sealed = {"ssh_private_key": scenario.secrets.seal(scenario.changes.key)}
+    scenario.store.change_provider(record, settings={}, secrets=sealed)
+    assert [(each.key.state, each.use) for each in scenario.keys.listed()] == [("new", "in use")]
     with pytest.raises(ConfigurationError, match="no deploy key that git no longer uses"):
-        world.keys.remove(OF_PROVIDER, left_over=True)
+        scenario.keys.remove(OF_PROVIDER, left_over=True)
     prove = lambda self, provider, repository: None  # noqa: E731
     monkeypatch.setattr(DeployKeys, "_prove", prove)
-    done = world.keys.create(OF_PROVIDER)
-    assert done.key.public_key == public_of(world.changes.key)
-    assert [(each.key.state, each.use) for each in world.keys.listed()] == [("live", "in use")]
-    assert len(world.host.keys) == 1
+    done = scenario.keys.create(OF_PROVIDER)
+    assert done.key.public_key == public_of(scenario.changes.key)
+    assert [(each.key.state, each.use) for each in scenario.keys.listed()] == [("live", "in use")]
+    assert len(scenario.host.keys) == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_repeating_a_removal_recovers_from_a_crash(world, after):
+def test_repeating_a_removal_recovers_from_a_crash(scenario, after):
     for step in range(1, 10):
-        world.keys.create(OWNER)
-        world.calls.count, world.calls.die_at, world.calls.after = 0, step, after
+        scenario.keys.create(OWNER)
+        scenario.calls.count, scenario.calls.die_at, scenario.calls.after = 0, step, after
         try:
-            world.keys.remove(OWNER)
+            scenario.keys.remove(OWNER)
         except Died:
-            world.calls.die_at = None
-            if world.store.deploy_keys.of("shop", "work"):
-                world.keys.remove(OWNER)
-        assert world.host.keys == {}
-        assert world.store.deploy_keys.of("shop", "work") == []
-        if world.calls.count < step:
+            scenario.calls.die_at = None
+            if scenario.store.deploy_keys.of("shop", "work"):
+                scenario.keys.remove(OWNER)
+        assert scenario.host.keys == {}
+        assert scenario.store.deploy_keys.of("shop", "work") == []
+        if scenario.calls.count < step:
             break
     assert step > 3
 
 
-def test_a_previous_key_kept_by_the_host_is_listed_and_removed_later(world):
-    world.keys.create(OWNER)
-    first = used_key(world, OWNER)
-    real = world.host.remove_deploy_key
+def test_a_previous_key_kept_by_the_host_is_listed_and_removed_later(scenario):
+    scenario.keys.create(OWNER)
+    first = used_key(scenario, OWNER)
+    real = scenario.host.remove_deploy_key
 
     def refuse(*arguments):
         raise ProviderUnavailable("The host is down.")
 
-    world.host.remove_deploy_key = refuse
-    done = world.keys.rotate(OWNER)
+    scenario.host.remove_deploy_key = refuse
+    done = scenario.keys.rotate(OWNER)
     assert done.is_live
     assert [str(each.error) for each in done.remains] == ["The host is down."]
-    states = {each.public_key: each.state for each in world.store.deploy_keys.list()}
-    assert states == {first: "former", used_key(world, OWNER): "live"}
+    states = {each.public_key: each.state for each in scenario.store.deploy_keys.list()}
+    assert states == {first: "former", used_key(scenario, OWNER): "live"}
     assert all(
-        each.secret is None for each in world.store.deploy_keys.list() if each.state == "former"
+        each.secret is None for each in scenario.store.deploy_keys.list() if each.state == "former"
     )
     with pytest.raises(ProviderUnavailable):
-        world.keys.remove(OWNER, left_over=True)
-    world.host.remove_deploy_key = real
-    assert world.keys.remove(OWNER, left_over=True) == ()
-    assert list(world.host.keys.values()) == [used_key(world, OWNER)]
+        scenario.keys.remove(OWNER, left_over=True)
+    scenario.host.remove_deploy_key = real
+    assert scenario.keys.remove(OWNER, left_over=True) == ()
+    assert list(scenario.host.keys.values()) == [used_key(scenario, OWNER)]
 
 
-def test_without_permission_the_reason_is_shown_and_a_user_adds_the_key(world):
-    world.host.refusal = PermissionDenied("The token may not.", hint="Add a scope.")
-    done = world.keys.create(OWNER)
+def test_without_permission_the_reason_is_shown_and_a_user_adds_the_key(scenario):
+    scenario.host.refusal = PermissionDenied("The token may not.", hint="Add a scope.")
+    done = scenario.keys.create(OWNER)
     assert not done.is_live
     assert done.by_hand == "The token may not. Add a scope."
-    assert world.store.find_deploy_key(world.shop) is None
-    world.host.keys["7"] = done.key.public_key
-    again = world.keys.create(OWNER)
+    assert scenario.store.find_deploy_key(scenario.shop) is None
+    scenario.host.keys["7"] = done.key.public_key
+    again = scenario.keys.create(OWNER)
     assert again.is_live
     assert again.key.public_key == done.key.public_key
 
 
-def test_a_key_is_only_used_for_its_own_repository(world):
-    world.keys.create(OWNER)
-    elsewhere = world.shop.model_copy(update={"repository": "ada/other"})
-    assert world.store.find_deploy_key(elsewhere) is None
-    assert world.store.find_deploy_key(world.shop) is not None
+def test_a_key_is_only_used_for_its_own_repository(scenario):
+    scenario.keys.create(OWNER)
+    elsewhere = scenario.shop.model_copy(update={"repository": "ada/other"})
+    assert scenario.store.find_deploy_key(elsewhere) is None
+    assert scenario.store.find_deploy_key(scenario.shop) is not None
 
 
-def test_a_key_hidden_by_the_host_is_not_deleted(world):
+def test_a_key_hidden_by_the_host_is_not_deleted(scenario):
     """Hosts answer "not found" for what a credential may no longer see."""
-    key = world.keys.create(OWNER).key
-    seen = world.host.list_deploy_keys
+    key = scenario.keys.create(OWNER).key
+    seen = scenario.host.list_deploy_keys
 
     def hidden(repository):
         raise NotFound("Repository ada/shop was not found.")
 
-    world.host.remove_deploy_key = lambda repository, number: False
-    world.host.list_deploy_keys = hidden
+    scenario.host.remove_deploy_key = lambda repository, number: False
+    scenario.host.list_deploy_keys = hidden
     with pytest.raises(NotFound):
-        world.keys.remove(OWNER)
-    assert [each.public_key for each in world.store.deploy_keys.list()] == [key.public_key]
-    world.host.list_deploy_keys = seen
-    world.host.keys = {"99": key.public_key}  # a person has added it again
-    del world.host.remove_deploy_key
-    assert world.keys.remove(OWNER) == ()
-    assert world.host.keys == {}
+        scenario.keys.remove(OWNER)
+    assert [each.public_key for each in scenario.store.deploy_keys.list()] == [key.public_key]
+    scenario.host.list_deploy_keys = seen
+    scenario.host.keys = {"99": key.public_key}  # a person has added it again
+    del scenario.host.remove_deploy_key
+    assert scenario.keys.remove(OWNER) == ()
+    assert scenario.host.keys == {}
 
 
-def test_a_provider_key_is_used_once_it_can_read_every_repository(world, monkeypatch):
+def test_a_provider_key_is_used_once_it_can_read_every_repository(scenario, monkeypatch):
     """Else the former key, which can, is removed at the host."""
-    has_own_key(world, monkeypatch)
+    has_own_key(scenario, monkeypatch)
     both = ("ada/shop", "ada/blog")
-    world.keys.create(OF_PROVIDER, repositories=both)
-    first = used_key(world, OF_PROVIDER)
-    real, readable = world.host.add_deploy_key, {"ada/shop"}
+    scenario.keys.create(OF_PROVIDER, repositories=both)
+    first = used_key(scenario, OF_PROVIDER)
+    real, readable = scenario.host.add_deploy_key, {"ada/shop"}
 
     def refuse_one(repository, key):
         if str(repository) == "ada/blog":
@@ -263,183 +265,187 @@ def test_a_provider_key_is_used_once_it_can_read_every_repository(world, monkeyp
         if repository not in readable:
             raise KeyRefused("The key is not accepted.")
 
-    world.host.add_deploy_key = refuse_one
+    scenario.host.add_deploy_key = refuse_one
     monkeypatch.setattr(DeployKeys, "_prove", prove)
-    waiting = world.keys.rotate(OF_PROVIDER)
+    waiting = scenario.keys.rotate(OF_PROVIDER)
     assert not waiting.is_live
     assert waiting.pages == ("https://acme.example/ada/blog",)
-    assert used_key(world, OF_PROVIDER) == first
-    assert first in world.host.keys.values()
+    assert used_key(scenario, OF_PROVIDER) == first
+    assert first in scenario.host.keys.values()
     readable.add("ada/blog")  # a person has added the key
-    done = world.keys.rotate(OF_PROVIDER)
+    done = scenario.keys.rotate(OF_PROVIDER)
     assert done.is_live
     assert done.key.public_key == waiting.key.public_key
 
 
-def test_a_pending_key_of_the_previous_repository_is_not_used_for_the_new_one(world):
-    world.host.refusal = PermissionDenied("The token may not.")
-    waiting = world.keys.create(OWNER).key
-    put(world, repository="ada/other")
-    world.host.refusal = None
-    done = world.keys.create(OWNER)
-    shop = world.store.get_application("shop").definition
-    assert world.store.find_deploy_key(shop).public_key == done.key.public_key
+def test_a_pending_key_of_the_previous_repository_is_not_used_for_the_new_one(scenario):
+    scenario.host.refusal = PermissionDenied("The token may not.")
+    waiting = scenario.keys.create(OWNER).key
+    put(scenario, repository="ada/other")
+    scenario.host.refusal = None
+    done = scenario.keys.create(OWNER)
+    shop = scenario.store.get_application("shop").definition
+    assert scenario.store.find_deploy_key(shop).public_key == done.key.public_key
     assert done.key.public_key != waiting.public_key
     assert list(done.key.registered) == ["ada/other"]
     assert [each.key.public_key for each in done.remains] == [waiting.public_key]
 
 
-def test_a_pending_key_is_replaced_by_one_of_the_requested_type(world, monkeypatch):
+def test_a_pending_key_is_replaced_by_one_of_the_requested_type(scenario, monkeypatch):
     monkeypatch.setattr(making, "_RSA_BITS", 1024)  # made in no time
-    world.host.refusal = PermissionDenied("The token may not.")
-    assert world.keys.create(OWNER).key.public_key.startswith("ssh-ed25519 ")
-    asked = world.keys.create(OWNER, kind="rsa").key
+    scenario.host.refusal = PermissionDenied("The token may not.")
+    assert scenario.keys.create(OWNER).key.public_key.startswith("ssh-ed25519 ")
+    asked = scenario.keys.create(OWNER, kind="rsa").key
     assert asked.public_key.startswith("ssh-rsa ")
-    assert world.keys.create(OWNER).key.public_key == asked.public_key
-    states = [each.state for each in world.store.deploy_keys.of("shop", "work")]
+    assert scenario.keys.create(OWNER).key.public_key == asked.public_key
+    states = [each.state for each in scenario.store.deploy_keys.of("shop", "work")]
     assert states == ["former", "new"]
 
 
 @pytest.mark.parametrize("owner", [OWNER, OF_PROVIDER], ids=lambda each: each.noun)
-def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(world, owner, monkeypatch):
-    has_own_key(world, monkeypatch)
-    world.keys.create(owner)
+def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(scenario, owner, monkeypatch):
+    has_own_key(scenario, monkeypatch)
+    scenario.keys.create(owner)
     prove, others = DeployKeys._prove, []
 
     def overtaken(self, provider, repository):
         prove(self, provider, repository)
         if not others:
             others.append(owner)
-            world.keys.rotate(owner)
-            world.keys.rotate(owner)
+            scenario.keys.rotate(owner)
+            scenario.keys.rotate(owner)
 
     monkeypatch.setattr(DeployKeys, "_prove", overtaken)
     with pytest.raises(ConfigurationError, match="Another process has") as caught:
-        world.keys.rotate(owner)
+        scenario.keys.rotate(owner)
     assert "deploycore key list" in caught.value.hint
-    assert list(world.host.keys.values()) == [used_key(world, owner)]
-    [live] = world.store.deploy_keys.of(owner.application, owner.provider)
-    assert live.public_key == used_key(world, owner)
+    assert list(scenario.host.keys.values()) == [used_key(scenario, owner)]
+    [live] = scenario.store.deploy_keys.of(owner.application, owner.provider)
+    assert live.public_key == used_key(scenario, owner)
 
 
 @pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
-def test_a_key_set_by_a_user_in_the_meantime_is_kept(world, is_theirs):
-    world.keys.create(OF_PROVIDER)
-    used = make_key_pair("ed25519")[0] if is_theirs else world.changes.key
-    record = world.store.get_provider("work")
-    sealed = {"ssh_private_key": world.secrets.seal(used)}
-    world.store.change_provider(record, settings={}, secrets=sealed)
-    world.changes.key = used
-    world.keys.remove(OF_PROVIDER)
-    assert world.host.keys == {}
-    assert world.changes.key == (used if is_theirs else None)
+def test_a_key_set_by_a_user_in_the_meantime_is_kept(scenario, is_theirs):
+    scenario.keys.create(OF_PROVIDER)
+    used = make_key_pair("ed25519")[0] if is_theirs else scenario.changes.key
+    record = scenario.store.get_provider("work")
+    sealed = {"ssh_private_key": scenario.secrets.seal(used)}
+    scenario.store.change_provider(record, settings={}, secrets=sealed)
+    scenario.changes.key = used
+    scenario.keys.remove(OF_PROVIDER)
+    assert scenario.host.keys == {}
+    assert scenario.changes.key == (used if is_theirs else None)
 
 
 @pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
-def test_a_key_replaced_by_a_user_is_listed_as_not_used(world, is_theirs):
-    world.keys.create(OF_PROVIDER)
-    used = make_key_pair("ed25519")[0] if is_theirs else world.changes.key
-    record = world.store.get_provider("work")
-    sealed = {"ssh_private_key": world.secrets.seal(used)}
-    world.store.change_provider(record, settings={}, secrets=sealed)
-    [listed] = world.keys.listed()
+def test_a_key_replaced_by_a_user_is_listed_as_not_used(scenario, is_theirs):
+    scenario.keys.create(OF_PROVIDER)
+    used = make_key_pair("ed25519")[0] if is_theirs else scenario.changes.key
+    record = scenario.store.get_provider("work")
+    sealed = {"ssh_private_key": scenario.secrets.seal(used)}
+    scenario.store.change_provider(record, settings={}, secrets=sealed)
+    [listed] = scenario.keys.listed()
     assert listed.use == ("not used" if is_theirs else "in use")
     if not is_theirs:
         with pytest.raises(ConfigurationError, match="has no deploy key that git no longer uses"):
-            world.keys.remove(OF_PROVIDER, left_over=True)
+            scenario.keys.remove(OF_PROVIDER, left_over=True)
         return
-    assert world.keys.remove(OF_PROVIDER, left_over=True) == ()
-    assert (world.host.keys, world.keys.listed()) == ({}, [])
+    assert scenario.keys.remove(OF_PROVIDER, left_over=True) == ()
+    assert (scenario.host.keys, scenario.keys.listed()) == ({}, [])
 
 
-def test_a_key_of_another_repository_is_listed_as_not_used(world):
-    world.keys.create(OWNER)
-    assert [each.use for each in world.keys.listed()] == ["in use"]
-    put(world, repository="ada/other")
-    assert [each.use for each in world.keys.listed()] == ["not used"]
+def test_a_key_of_another_repository_is_listed_as_not_used(scenario):
+    scenario.keys.create(OWNER)
+    assert [each.use for each in scenario.keys.listed()] == ["in use"]
+    put(scenario, repository="ada/other")
+    assert [each.use for each in scenario.keys.listed()] == ["not used"]
 
 
-def test_an_unreadable_secret_does_not_prevent_a_list_of_keys(world):
-    world.keys.create(OF_PROVIDER)
-    record = world.store.get_provider("work")
-    sealed = {"ssh_private_key": world.secrets.seal(world.changes.key)}
-    world.store.change_provider(record, settings={}, secrets=sealed)
-    (world.home / "secret.key").unlink()
-    world.keys._secrets = SecretBox(Settings.from_environment({"DEPLOYCORE_HOME": str(world.home)}))
-    assert [each.use for each in world.keys.listed()] == ["in use"]
+def test_an_unreadable_secret_does_not_prevent_a_list_of_keys(scenario):
+    scenario.keys.create(OF_PROVIDER)
+    record = scenario.store.get_provider("work")
+    sealed = {"ssh_private_key": scenario.secrets.seal(scenario.changes.key)}
+    scenario.store.change_provider(record, settings={}, secrets=sealed)
+    (scenario.home / "secret.key").unlink()
+    scenario.keys._secrets = SecretBox(
+        Settings.from_environment({"DEPLOYCORE_HOME": str(scenario.home)})
+    )
+    assert [each.use for each in scenario.keys.listed()] == ["in use"]
 
 
-def test_a_hanging_host_does_not_delay_a_removal(world, monkeypatch):
-    key = world.keys.create(OWNER).key
+def test_a_hanging_host_does_not_delay_a_removal(scenario, monkeypatch):
+    key = scenario.keys.create(OWNER).key
     answered = threading.Event()
-    world.host.remove_deploy_key = lambda repository, number: answered.wait(60)
+    scenario.host.remove_deploy_key = lambda repository, number: answered.wait(60)
     monkeypatch.setattr("deploycore.installation.deploy_keys._SECONDS", 0.05)
-    [left] = world.keys.remove_at_host_in_time(world.store.deploy_keys.of("shop", "work")[0])
+    [left] = scenario.keys.remove_at_host_in_time(scenario.store.deploy_keys.of("shop", "work")[0])
     answered.set()
     assert (left.key.public_key, left.repository) == (key.public_key, "ada/shop")
     assert "did not answer within 0.05 s" in str(left.error)
     end = time.monotonic() + 60  # what still runs would open the database again
-    while world.store.deploy_keys.list()[0].registered != {"ada/shop": ""}:
+    while scenario.store.deploy_keys.list()[0].registered != {"ada/shop": ""}:
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_an_unusable_key_is_not_registered(world):
-    world.host.missing_hooks = ("ssh_clone_url",)
+def test_an_unusable_key_is_not_registered(scenario):
+    scenario.host.missing_hooks = ("ssh_clone_url",)
     with pytest.raises(ConfigurationError, match="cannot clone over SSH"):
-        world.keys.create(OWNER)
-    assert (world.host.keys, world.store.deploy_keys.list()) == ({}, [])
+        scenario.keys.create(OWNER)
+    assert (scenario.host.keys, scenario.store.deploy_keys.list()) == ({}, [])
 
 
-def test_a_preview_does_not_get_its_own_key(world, monkeypatch):
-    now, place = datetime.now(UTC), world.shop.target
+def test_a_preview_does_not_get_its_own_key(scenario, monkeypatch):
+    now, place = datetime.now(UTC), scenario.shop.target
     preview = PreviewRecord("shop", "site", 7, place, place, None, now, None, None)
-    monkeypatch.setattr(world.store.previews, "list", lambda: [preview])
+    monkeypatch.setattr(scenario.store.previews, "list", lambda: [preview])
     with pytest.raises(ConfigurationError, match="is a preview") as caught:
-        world.keys.create(OWNER)
+        scenario.keys.create(OWNER)
     assert "deploycore key create site" in caught.value.hint
 
 
-def test_keys_at_a_provider_include_those_of_applications_that_moved_away(world):
-    key = world.keys.create(OWNER).key
+def test_keys_at_a_provider_include_those_of_applications_that_moved_away(scenario):
+    key = scenario.keys.create(OWNER).key
     now = datetime.now(UTC)
-    world.store.add_provider(ProviderRecord("new", "acme", {}, {}, now))
-    put(world, provider="new")
-    assert [each.public_key for each in world.store.deploy_keys.at("work")] == [key.public_key]
-    assert world.store.deploy_keys.at("new") == []
+    scenario.store.add_provider(ProviderRecord("new", "acme", {}, {}, now))
+    put(scenario, provider="new")
+    assert [each.public_key for each in scenario.store.deploy_keys.at("work")] == [key.public_key]
+    assert scenario.store.deploy_keys.at("new") == []
 
 
-def test_the_command_in_the_hint_replaces_a_rejected_application_key(world):
-    world.keys.create(OWNER)
+def test_the_command_in_the_hint_replaces_a_rejected_application_key(scenario):
+    scenario.keys.create(OWNER)
     given = {}
 
     def use_ssh_key(key, *, replace_with=""):
         given["command"] = replace_with
 
-    world.host.use_ssh_key = use_ssh_key
-    assert open_with_own_key(world.shop, lambda name: world.host, world.store, world.secrets)
+    scenario.host.use_ssh_key = use_ssh_key
+    assert open_with_own_key(
+        scenario.shop, lambda name: scenario.host, scenario.store, scenario.secrets
+    )
     assert given == {"command": "deploycore key rotate shop"}
 
 
-def test_only_the_own_provider_gets_the_key_of_an_application(world):
-    world.keys.create(OWNER)
-    within = world.shop.target.parent / "previews"
-    preview = world.shop.model_copy(update={"name": "shop-7", "target": within / "7"})
-    world.store.begin_preview(
-        preview, parent=world.shop, number=7, within=within, limit=3, opens=True
+def test_only_the_own_provider_gets_the_key_of_an_application(scenario):
+    scenario.keys.create(OWNER)
+    within = scenario.shop.target.parent / "previews"
+    preview = scenario.shop.model_copy(update={"name": "shop-7", "target": within / "7"})
+    scenario.store.begin_preview(
+        preview, parent=scenario.shop, number=7, within=within, limit=3, opens=True
     )
     fork = preview.model_copy(update={"repository": "stranger/shop"})
     cases = (
-        (world.shop, "work", True),
-        (world.shop, "other", False),
+        (scenario.shop, "work", True),
+        (scenario.shop, "other", False),
         (preview, "work", True),
         (preview, "other", False),
         (fork, "work", False),
     )
     for definition, name, is_given in cases:
-        world.host.given = None
+        scenario.host.given = None
         opened = opener_with_own_key(
-            definition, lambda name: world.host, world.store, world.secrets
+            definition, lambda name: scenario.host, scenario.store, scenario.secrets
         )
-        assert opened(name) is world.host
-        assert (world.host.given is not None) == is_given
+        assert opened(name) is scenario.host
+        assert (scenario.host.given is not None) == is_given

@@ -27,15 +27,15 @@ V1 = "/api/v1"
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
-    """What the host was told: lists of words."""
+def requests_sent(tmp_path, monkeypatch):
+    """The requests that the host got: lists of words."""
     notes = tmp_path / "notes"
     monkeypatch.setenv("ACME_NOTES", str(notes))
     return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
 
 
 @pytest.fixture
-def registered(installation, secret, told):
+def registered(installation, secret, requests_sent):
     """An application whose webhook the host has."""
     installation.webhooks.register("shop", URL)
     return "shop"
@@ -77,8 +77,8 @@ def command(home, installation, tmp_path):
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            printed, told = running.communicate(timeout=500)
-            return subprocess.CompletedProcess(arguments, running.returncode, printed, told)
+            printed, errors = running.communicate(timeout=500)
+            return subprocess.CompletedProcess(arguments, running.returncode, printed, errors)
         finally:
             os.close(ours)
             os.close(theirs)
@@ -120,10 +120,10 @@ def test_at_a_terminal_removal_asks_for_confirmation(
     assert " stay in" not in done.stdout  # of releases that never were
 
 
-def test_the_webhook_is_removed_from_the_host(command, installation, registered, told):
+def test_the_webhook_is_removed_from_the_host(command, installation, registered, requests_sent):
     done = command("app", "remove", "shop", "--json", "--yes")
     assert done.returncode == 0
-    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+    assert requests_sent()[-1] == ["remove", "acme/shop", "hook-1"]
     assert json.loads(done.stdout)["remains"] == []
 
 
@@ -135,10 +135,10 @@ def moved(installation, registered):
     return "shop"
 
 
-def test_the_webhook_of_the_previous_repository_is_removed_there(command, moved, told):
+def test_the_webhook_of_the_previous_repository_is_removed_there(command, moved, requests_sent):
     done = command("app", "remove", "shop", "--yes")
     assert done.returncode == 0
-    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+    assert requests_sent()[-1] == ["remove", "acme/shop", "hook-1"]
 
 
 def test_a_webhook_left_at_a_previous_repository_is_reported(command, installation, moved):
@@ -148,30 +148,34 @@ def test_a_webhook_left_at_a_previous_repository_is_reported(command, installati
     assert "acme/other" not in done.stderr
 
 
-def test_removing_only_a_webhook_contacts_the_previous_repository(installation, moved, told):
+def test_removing_only_a_webhook_contacts_the_previous_repository(
+    installation, moved, requests_sent
+):
     assert installation.webhooks.remove("shop") is True
-    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+    assert requests_sent()[-1] == ["remove", "acme/shop", "hook-1"]
 
 
-def test_registering_for_another_repository_removes_the_previous_webhook(installation, moved, told):
+def test_registering_for_another_repository_removes_the_previous_webhook(
+    installation, moved, requests_sent
+):
     record = installation.webhooks.register("shop", URL)
     assert (record.provider, record.repository) == ("work", "acme/other")
-    registered, removed = told()[-2:]
+    registered, removed = requests_sent()[-2:]
     assert registered[:2] == ["register", "acme/other"]
     assert removed[:2] == ["remove", "acme/shop"]
 
 
 def test_the_webhook_of_a_renamed_repository_is_not_treated_as_previous(
-    installation, moved, told, monkeypatch
+    installation, moved, requests_sent, monkeypatch
 ):
     monkeypatch.setenv("ACME_RENAMED", "1")  # the host finds it by either name
     record = installation.webhooks.register("shop", URL)
     assert (record.hosts_id, record.repository) == ("hook-1", "acme/other")
-    assert told()[-1][:2] == ["register", "acme/other"]
+    assert requests_sent()[-1][:2] == ["register", "acme/other"]
 
 
 def test_a_previous_webhook_is_remembered_until_the_new_one_is_stored(
-    installation, moved, told, monkeypatch
+    installation, moved, requests_sent, monkeypatch
 ):
     """Else a database that refuses just then would leave it at the host for good."""
 
@@ -184,7 +188,7 @@ def test_a_previous_webhook_is_remembered_until_the_new_one_is_stored(
             installation.webhooks.register("shop", URL)
     assert installation.store.webhooks.get("shop").repository == "acme/shop"
     installation.webhooks.register("shop", URL)
-    assert [each[:2] for each in told()[-2:]] == [
+    assert [each[:2] for each in requests_sent()[-2:]] == [
         ["register", "acme/other"],
         ["remove", "acme/shop"],
     ]
@@ -192,9 +196,9 @@ def test_a_previous_webhook_is_remembered_until_the_new_one_is_stored(
 
 @pytest.mark.parametrize("what", ["locked", "read-only"])
 def test_a_database_error_keeps_the_application_and_its_webhook(
-    installation, home, registered, told, monkeypatch, what
+    installation, home, registered, requests_sent, monkeypatch, what
 ):
-    before = told()
+    before = requests_sent()
     monkeypatch.setattr("deploycore.store.waiting.BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(home / "deploycore.db", isolation_level=None)) as other:
         if what == "locked":
@@ -204,12 +208,12 @@ def test_a_database_error_keeps_the_application_and_its_webhook(
                 connection.exec_driver_sql("PRAGMA query_only = 1")
         with pytest.raises(StoreError):
             installation.removals.remove("shop")
-    assert told() == before
+    assert requests_sent() == before
     assert installation.store.webhooks.find("shop") is not None
 
 
 def test_a_database_error_after_the_host_call_reports_what_was_removed(
-    installation, registered, told, monkeypatch
+    installation, registered, requests_sent, monkeypatch
 ):
     store = type(installation.store)
 
@@ -221,7 +225,7 @@ def test_a_database_error_after_the_host_call_reports_what_was_removed(
         with pytest.raises(StoreError) as caught:
             installation.removals.remove("shop")
     assert "deploycore webhook register shop" in caught.value.hint
-    assert told()[-1][0] == "remove"
+    assert requests_sent()[-1][0] == "remove"
     assert installation.webhooks.register("shop", URL).hosts_id == "hook-1"
     assert installation.removals.remove("shop").remains == []
 
@@ -318,7 +322,7 @@ def test_leftovers_at_an_unreachable_host_are_reported_and_the_rest_is_removed(
 
 
 def test_removal_does_not_wait_for_an_unresponsive_host(
-    installation, registered, told, monkeypatch
+    installation, registered, requests_sent, monkeypatch
 ):
     monkeypatch.setattr("deploycore.installation.application_removal.HOST_SECONDS", 0.1)
     answered = threading.Event()
@@ -331,25 +335,27 @@ def test_removal_does_not_wait_for_an_unresponsive_host(
     assert names(installation) == []
     with installation.open_provider("work") as provider:  # as the host's own page does it
         provider.remove_webhook(RepositoryId(owner="acme", slug="shop"), "hook-1")
-    assert told()[-1][0] == "remove"
+    assert requests_sent()[-1][0] == "remove"
 
 
 def test_an_option_removes_the_application_without_contacting_the_host(
-    command, installation, registered, told
+    command, installation, registered, requests_sent
 ):
-    before = told()
+    before = requests_sent()
     done = command("app", "remove", "shop", "--yes", "--keep-webhook")
     assert done.returncode == 0
-    assert told() == before
+    assert requests_sent() == before
     assert "hook-1" in done.stderr
 
 
-def test_an_application_that_is_being_deployed_keeps_its_webhook(installation, registered, told):
-    before = told()
+def test_an_application_that_is_being_deployed_keeps_its_webhook(
+    installation, registered, requests_sent
+):
+    before = requests_sent()
     installation.store.deployments.request("shop", ref="main")
     with pytest.raises(ConfigurationError, match="has not ended"):
         installation.removals.remove("shop")
-    assert told() == before
+    assert requests_sent() == before
     assert installation.store.webhooks.find("shop") is not None
 
 

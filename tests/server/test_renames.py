@@ -18,7 +18,7 @@ def known(installation, definition):
     installation.store.repositories.learn(definition, "17")
 
 
-def told(installation):
+def stored_repository(installation):
     (record,) = installation.store.repositories.list()
     return record
 
@@ -30,7 +30,7 @@ def test_a_delivery_under_a_new_name_is_accepted_by_the_repository_identifier(
         answer = deliver(push(repository="guild/store", repository_host_id="17"))
         assert answer.json()["status"] in ("accepted", "known")
     assert installation.store.get_application("shop").definition.repository == "acme/shop"
-    assert told(installation).told_name == "guild/store"
+    assert stored_repository(installation).told_name == "guild/store"
     assert installation.store.polls.requested().keys() == {"shop"}
 
 
@@ -40,8 +40,8 @@ def test_another_repository_is_ignored_even_under_the_same_name(known, installat
     assert answer.status_code == 202
     assert answer.json() == {"status": "ignored", "reason": "another_repository"}
     assert installation.store.triggers.list() == []
-    assert told(installation).told_name is None
-    assert told(installation).other_host_id == ("18" if name == "acme/shop" else None)
+    assert stored_repository(installation).told_name is None
+    assert stored_repository(installation).other_host_id == ("18" if name == "acme/shop" else None)
     assert installation.store.polls.requested() == {}
 
 
@@ -55,7 +55,7 @@ def test_a_missing_identifier_is_requested_from_the_host_once(
     for _ in range(3):
         answer = deliver(push(repository="acme/store", **more))
         assert answer.json() == {"status": "ignored", "reason": "another_repository"}
-    assert told(installation).ignored_name == "acme/store"
+    assert stored_repository(installation).ignored_name == "acme/store"
     assert installation.store.polls.requested().keys() == {"shop"}
     (taken,) = installation.store.polls.take(["shop"], lease=60)
     installation.store.polls.note("shop", after=60, seconds=60, checked=taken)
@@ -67,7 +67,7 @@ def test_a_missing_identifier_is_requested_from_the_host_once(
 def test_a_name_that_cannot_be_stored_is_another_repository(known, installation, deliver, name):
     answer = deliver(push(repository=name, repository_host_id="17"))
     assert answer.json() == {"status": "ignored", "reason": "another_repository"}
-    assert told(installation).told_name is None
+    assert stored_repository(installation).told_name is None
 
 
 def test_without_an_identifier_names_are_compared_case_insensitively(deliver, installation):
@@ -79,7 +79,7 @@ def test_an_invalid_signature_renames_nothing(known, installation, client):
     body = body_of(push(repository="guild/store", repository_host_id="17"))
     headers = signed(body, "a guess")
     assert client.post("/webhooks/shop", content=body, headers=headers).status_code == 401
-    assert told(installation).told_name is None
+    assert stored_repository(installation).told_name is None
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ URL = "https://deploy.example.com/webhooks/shop"
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
-    """What the host was told: lists of words."""
+def requests_sent(tmp_path, monkeypatch):
+    """The requests that the host got: lists of words."""
     notes = tmp_path / "notes"
     monkeypatch.setenv("ACME_NOTES", str(notes))
     return lambda: [json.loads(line) for line in notes.read_text().splitlines()]
@@ -50,17 +50,19 @@ def test_preparing_again_keeps_the_secret(installation, secret, held):
     assert held() == [secret]
 
 
-def test_registering_again_sends_the_same_secret_to_the_host(installation, secret, told):
+def test_registering_again_sends_the_same_secret_to_the_host(installation, secret, requests_sent):
     for _ in range(2):
         record = installation.webhooks.register("shop", URL)
-    assert told() == [["register", "acme/shop", URL, secret]] * 2
+    assert requests_sent() == [["register", "acme/shop", URL, secret]] * 2
     assert (record.hosts_id, record.url) == ("hook-1", URL)
 
 
-def test_the_previous_secret_is_valid_during_the_grace_period(installation, secret, held, told):
+def test_the_previous_secret_is_valid_during_the_grace_period(
+    installation, secret, held, requests_sent
+):
     installation.webhooks.register("shop", URL)
     installation.webhooks.rotate("shop", grace=timedelta(hours=2))
-    new = told()[-1][-1]
+    new = requests_sent()[-1][-1]
     assert held() == [new, secret]
     assert held(timedelta(hours=3)) == [new]
 
@@ -72,7 +74,7 @@ def test_without_a_host_call_the_grace_period_starts_at_once(installation, secre
 
 
 def test_both_secrets_are_valid_while_it_is_unclear_which_one_the_host_has(
-    installation, secret, held, told, monkeypatch
+    installation, secret, held, requests_sent, monkeypatch
 ):
     installation.webhooks.register("shop", URL)
     monkeypatch.setenv("ACME_FAILS", "1")
@@ -83,7 +85,7 @@ def test_both_secrets_are_valid_while_it_is_unclear_which_one_the_host_has(
     assert between[1] == secret
     monkeypatch.delenv("ACME_FAILS")
     installation.webhooks.rotate("shop")
-    assert told()[-1][-1] == between[0]
+    assert requests_sent()[-1][-1] == between[0]
     assert held(timedelta(days=2)) == [between[0]]
 
 
@@ -106,7 +108,7 @@ def test_a_second_rotation_replaces_the_first(installation, secret, held):
 
 
 def test_removal_contacts_the_host_and_keeps_the_webhook_on_failure(
-    installation, secret, held, told, monkeypatch
+    installation, secret, held, requests_sent, monkeypatch
 ):
     installation.webhooks.register("shop", URL)
     monkeypatch.setenv("ACME_FAILS", "1")
@@ -115,13 +117,13 @@ def test_removal_contacts_the_host_and_keeps_the_webhook_on_failure(
     assert held() == [secret]
     monkeypatch.delenv("ACME_FAILS")
     assert installation.webhooks.remove("shop") is True
-    assert told()[-1] == ["remove", "acme/shop", "hook-1"]
+    assert requests_sent()[-1] == ["remove", "acme/shop", "hook-1"]
     with pytest.raises(ConfigurationError, match="has no webhook"):
         installation.store.webhooks.get("shop")
 
 
 def test_a_manually_configured_webhook_is_only_removed_locally(
-    installation, secret, told, tmp_path
+    installation, secret, requests_sent, tmp_path
 ):
     assert installation.webhooks.remove("shop") is False
     assert not (tmp_path / "notes").exists()
@@ -139,7 +141,7 @@ def test_an_existing_webhook_secret_prevents_creation_of_a_second_key(installati
         installation.webhooks.rotate("shop")
 
 
-def test_a_secret_is_sent_to_the_host_but_not_to_observers(installation, secret, told):
+def test_a_secret_is_sent_to_the_host_but_not_to_observers(installation, secret, requests_sent):
     seen = []
 
     class Watching:

@@ -274,7 +274,7 @@ class Fleet:
             process.communicate()
 
 
-def told(process: subprocess.Popen[str]) -> list[dict[str, object]]:
+def events_of(process: subprocess.Popen[str]) -> list[dict[str, object]]:
     """Return the events of a worker process after it has ended by itself."""
     output, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors, errors

@@ -62,14 +62,14 @@ def opened(installation, parent, sandbox):
         rows = []
         for number in range(1, count + 1):
             row = sandbox.open_pull_request("acme", "shop", f"topic-{number}", "main")
-            assert handle(installation, parent, told(row)) == "made"
+            assert handle(installation, parent, event_of(row)) == "made"
             rows.append(row)
         return rows
 
     return opened
 
 
-def told(row, **more):
+def event_of(row, **more):
     return PullRequestEvent(
         repository=SHOP,
         number=row.number,
@@ -97,7 +97,7 @@ def test_a_lost_delivery_does_not_leave_a_preview_behind(
     getattr(sandbox, end)(first)
     assert compare() == 1
     assert alive(installation) == [2]
-    assert handle(installation, installation.store.get_application("shop"), told(first)) == (
+    assert handle(installation, installation.store.get_application("shop"), event_of(first)) == (
         "made" if end == "close_pull_request" else "ignored"
     )
 
@@ -159,7 +159,7 @@ def test_a_pull_request_with_another_source_branch_is_a_different_one(
     installation, parent, sandbox, compare
 ):
     row = sandbox.open_pull_request("acme", "shop", "topic-1", "main")
-    handle(installation, parent, told(row, source_branch="other"))
+    handle(installation, parent, event_of(row, source_branch="other"))
     sandbox.close_pull_request(row)
     assert compare() == 0
     assert alive(installation) == [1]
@@ -216,7 +216,7 @@ def test_a_preview_is_closed_even_if_its_fork_was_deleted(installation, parent, 
     row = sandbox.open_pull_request("acme", "shop", "topic-1", "main", source=fork)
     record = installation.store.get_application("shop")
     source = RepositoryId(owner="mallory", slug="shop")
-    assert handle(installation, record, told(row, source=source)) == "made"
+    assert handle(installation, record, event_of(row, source=source)) == "made"
     assert compare() == 0
     sandbox.close_pull_request(row)
     sandbox.remove_repository("mallory", "shop")

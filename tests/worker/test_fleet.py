@@ -16,7 +16,7 @@ import pytest
 
 from deploycore.errors import ConfigurationError
 from deploycore.store.tables import deployments
-from tests.worker.conftest import told, wait_for
+from tests.worker.conftest import events_of, wait_for
 
 KILLS = int(os.environ.get("DEPLOYCORE_KILLS", "6"))
 LEASE = 4.0
@@ -26,14 +26,14 @@ def test_a_worker_processes_the_queue_and_exits(fleet):
     names = fleet.create(3)
     for name in names:
         fleet.add(name, actor="ada")
-    events = told(fleet.start("--once"))
+    events = events_of(fleet.start("--once"))
     assert {each["application"]: each.get("state") for each in events if "state" in each} == (
         dict.fromkeys(names, "healthy")
     )
     assert [fleet.live(name) for name in names] == ["one"] * 3
     (record, *_) = fleet.installation.store.deployments.list("app0")
     assert (record.commit, record.requested_by) == (fleet.commit, "ada (push)")
-    assert told(fleet.start("--once")) == []
+    assert events_of(fleet.start("--once")) == []
 
 
 def test_two_workers_build_each_commit_of_each_application_once(fleet):
@@ -51,7 +51,7 @@ def test_two_workers_build_each_commit_of_each_application_once(fleet):
     wait_for(fleet.is_done)
     for worker in workers:
         worker.terminate()
-    events = [told(worker) for worker in workers]
+    events = [events_of(worker) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert all(events), "each of both had something to do"
     assert fleet.builds() == {(name, commit): 1 for name in names for commit in (first, second)}
@@ -71,7 +71,7 @@ def test_every_push_during_a_burst_leads_to_its_commit_or_a_newer_one(fleet):
     wait_for(fleet.is_done)
     for worker in workers:
         worker.terminate()
-        told(worker)
+        events_of(worker)
     assert [fleet.live(name) for name in names] == ["push 7"] * 3
     assert max(fleet.builds().values()) == 1
     assert fleet.builds("collided") == {}
@@ -92,7 +92,7 @@ def test_the_work_of_a_killed_worker_is_taken_over_after_its_lease(fleet):
     other = fleet.start(lease=LEASE)
     wait_for(fleet.is_done)
     other.terminate()
-    events = told(other)
+    events = events_of(other)
     assert [each["event"] for each in events] == ["claimed", "settled"]
     assert events[0]["taken_from"]
     assert fleet.live(name) == "one"
@@ -114,11 +114,11 @@ def test_a_worker_suspended_past_its_lease_yields_when_it_resumes(fleet):
     sleeper.send_signal(signal.SIGCONT)
     wait_for(lambda: (name, second) in fleet.builds("began"))  # the first build is interrupted
     sleeper.terminate()  # otherwise, either of them may take the second trigger
-    assert [each["event"] for each in told(sleeper)] == ["claimed", "interrupted"]
+    assert [each["event"] for each in events_of(sleeper)] == ["claimed", "interrupted"]
     fleet.release_builds()
     wait_for(fleet.is_done)
     other.terminate()
-    assert told(other)[0]["taken_from"] == claim.worker
+    assert events_of(other)[0]["taken_from"] == claim.worker
     assert fleet.live(name) == "two"
     assert fleet.builds("collided") == {}
     assert fleet.installation.store.deployments.unfinished() == []
@@ -140,7 +140,7 @@ def test_workers_killed_at_any_moment_lose_nothing(fleet):
     wait_for(fleet.is_done, 100)
     for worker in workers:
         worker.terminate()
-        told(worker)
+        events_of(worker)
     store = fleet.installation.store
     fleet.installation.recover()
     assert [fleet.live(name) for name in names] == [f"push {KILLS - 1}"] * len(names)
@@ -161,7 +161,7 @@ def test_a_stopping_worker_finishes_its_deployments_and_starts_no_new_ones(fleet
     wait_for(lambda: fleet.builds("began"))
     worker.send_signal(number)
     fleet.release_builds()
-    events = told(worker)
+    events = events_of(worker)
     assert worker.returncode == 0
     assert [each["event"] for each in events] == ["claimed", "settled"]
     assert len(fleet.builds()) == 1
@@ -176,7 +176,7 @@ def test_work_not_finished_within_the_drain_time_is_left_to_another_worker(fleet
     worker = fleet.start("--drain", "0.2")
     wait_for(lambda: fleet.builds("began"))
     worker.terminate()
-    assert [each["event"] for each in told(worker)] == ["claimed", "interrupted"]
+    assert [each["event"] for each in events_of(worker)] == ["claimed", "interrupted"]
     store = fleet.installation.store
     assert [each.state for each in store.deployments.list(name)] == ["cancelled"]
     assert store.triggers.counts().due == 1
@@ -192,7 +192,7 @@ def test_a_second_signal_stops_the_worker_immediately(fleet):
     worker.terminate()
     time.sleep(0.5)
     worker.terminate()
-    assert [each["event"] for each in told(worker)] == ["claimed", "interrupted"]
+    assert [each["event"] for each in events_of(worker)] == ["claimed", "interrupted"]
 
 
 def test_a_deployment_of_a_worker_can_be_cancelled(fleet):
@@ -205,7 +205,7 @@ def test_a_deployment_of_a_worker_can_be_cancelled(fleet):
     fleet.installation.engine.cancel(running.id)
     wait_for(fleet.is_done)
     worker.terminate()
-    told(worker)
+    events_of(worker)
     (trigger,) = fleet.installation.store.triggers.list(name)
     assert (trigger.deployment, trigger.error_code) == (running.id, "cancelled")
 
@@ -230,7 +230,7 @@ def test_a_takeover_completes_the_deployment_of_a_dead_machine(fleet):
     other = fleet.start(lease=LEASE)
     wait_for(fleet.is_done)
     other.terminate()
-    told(other)
+    events_of(other)
     assert [each.state for each in store.deployments.list(name)] == ["healthy", "failed"]
     assert len(list((fleet._place / "live" / name / "releases").iterdir())) == 1
 
@@ -244,4 +244,4 @@ def test_an_application_of_another_machine_is_rejected_here(fleet):
     with pytest.raises(ConfigurationError, match="deployed by the machine 'elsewhere'"):
         fleet.installation.roll_back(name)
     fleet.add(name)
-    assert told(fleet.start("--once")) == []
+    assert events_of(fleet.start("--once")) == []

@@ -59,14 +59,14 @@ def push(demo_sandbox):
 
 
 @pytest.fixture
-def told(installation):
+def triggers_of(installation):
     """The triggers of an application, the oldest first: cause and commit."""
 
-    def told(name="site"):
+    def triggers_of(name="site"):
         found = installation.store.triggers.list(name)
         return [(each.cause, each.commit) for each in reversed(found)]
 
-    return told
+    return triggers_of
 
 
 @pytest.fixture
@@ -95,20 +95,20 @@ def poll_of(installation, name="site"):
 
 
 def test_a_new_commit_creates_a_trigger_and_a_known_one_does_not(
-    installation, create, push, told, hurry
+    installation, create, push, triggers_of, hurry
 ):
     first = push("one")
     create("site")
     poller = Poller(installation)
     assert poller.look() == 1
-    assert told() == [("poll", first)]
+    assert triggers_of() == [("poll", first)]
     hurry()
     assert poller.look() == 1
-    assert told() == [("poll", first)]
+    assert triggers_of() == [("poll", first)]
     second = push("two")
     hurry()
     poller.look()
-    assert told() == [("poll", first), ("poll", second)]
+    assert triggers_of() == [("poll", first), ("poll", second)]
 
 
 def test_a_poll_that_is_not_due_is_skipped(installation, create, push):
@@ -118,24 +118,24 @@ def test_a_poll_that_is_not_due_is_skipped(installation, create, push):
 
 
 def test_a_push_already_delivered_by_a_webhook_creates_no_second_trigger(
-    installation, create, push, told
+    installation, create, push, triggers_of
 ):
     commit = push("one")
     create("site")
     installation.store.triggers.add("site", cause="push", ref="main", commit=commit)
     Poller(installation).look()
-    assert told() == [("push", commit)]
+    assert triggers_of() == [("push", commit)]
 
 
-def test_a_live_commit_creates_no_trigger(installation, create, push, told):
+def test_a_live_commit_creates_no_trigger(installation, create, push, triggers_of):
     push("one")
     create("site")
     installation.deploy("site")
     Poller(installation).look()
-    assert told() == []
+    assert triggers_of() == []
 
 
-def test_polling_does_not_undo_a_rollback(installation, create, push, told, hurry):
+def test_polling_does_not_undo_a_rollback(installation, create, push, triggers_of, hurry):
     create("site")
     push("one")
     installation.deploy("site")
@@ -146,17 +146,19 @@ def test_polling_does_not_undo_a_rollback(installation, create, push, told, hurr
     installation.roll_back("site")
     hurry()
     poller.look()
-    assert told() == [("poll", second)]
+    assert triggers_of() == [("poll", second)]
 
 
-def test_polling_does_not_undo_a_rollback_of_a_manual_deployment(installation, create, push, told):
+def test_polling_does_not_undo_a_rollback_of_a_manual_deployment(
+    installation, create, push, triggers_of
+):
     create("site")
     for content in ("one", "two"):
         push(content)
         installation.deploy("site")
     installation.roll_back("site")
     Poller(installation).look()
-    assert told() == []
+    assert triggers_of() == []
 
 
 def test_a_commit_reported_long_ago_creates_no_trigger(installation, create, push, hurry):
@@ -177,7 +179,7 @@ def test_a_commit_reported_long_ago_creates_no_trigger(installation, create, pus
 
 
 def test_a_ref_that_returns_to_an_earlier_commit_is_deployed_again(
-    installation, create, push, told, demo_sandbox, hurry
+    installation, create, push, triggers_of, demo_sandbox, hurry
 ):
     create("site")
     poller, seen = Poller(installation), []
@@ -189,17 +191,17 @@ def test_a_ref_that_returns_to_an_earlier_commit_is_deployed_again(
     demo_sandbox.add_branches("acme", "site", ["main"], at=seen[0])
     hurry()
     poller.look()
-    assert [commit for _, commit in told()] == [*seen, seen[0]]
+    assert [commit for _, commit in triggers_of()] == [*seen, seen[0]]
 
 
 def test_applications_with_the_same_ref_share_each_request(
-    installation, create, push, told, make_due
+    installation, create, push, triggers_of, make_due
 ):
     commit = push("one")
     create("site", "copy")
     poller = Poller(installation)
     assert poller.look() == 1
-    assert told("site") == told("copy") == [("poll", commit)]
+    assert triggers_of("site") == triggers_of("copy") == [("poll", commit)]
     make_due("copy")
     assert poller.look() == 1
     make_due("site")
@@ -232,7 +234,9 @@ def interrupt_reception(installation, seconds=3600):
         connection.execute(update(reception).values(seen_at=long_ago))
 
 
-def test_without_a_running_server_webhooks_do_not_pause_polling(installation, create, push, told):
+def test_without_a_running_server_webhooks_do_not_pause_polling(
+    installation, create, push, triggers_of
+):
     commit = push("one")
     create("site")
     installation.webhooks.prepare("site")
@@ -241,11 +245,11 @@ def test_without_a_running_server_webhooks_do_not_pause_polling(installation, cr
     assert Poller(installation).look() == 0
     interrupt_reception(installation)
     assert Poller(installation).look() == 1
-    assert told() == [("poll", commit)]
+    assert triggers_of() == [("poll", commit)]
 
 
 def test_a_ref_reset_to_its_polled_commit_after_a_webhook_push_is_deployed(
-    installation, create, push, told, demo_sandbox, hurry
+    installation, create, push, triggers_of, demo_sandbox, hurry
 ):
     first = push("one")
     create("site")
@@ -258,10 +262,10 @@ def test_a_ref_reset_to_its_polled_commit_after_a_webhook_push_is_deployed(
     demo_sandbox.add_branches("acme", "site", ["main"], at=first)
     interrupt_reception(installation)
     assert poller.look() == 1
-    assert told() == [("poll", first), ("push", second), ("poll", first)]
+    assert triggers_of() == [("poll", first), ("push", second), ("poll", first)]
     hurry()  # checked, so that no check is requested: the webhook is a reason to compare
     poller.look()
-    assert len(told()) == 3
+    assert len(triggers_of()) == 3
 
 
 def test_a_worker_started_without_a_server_checks_all_applications(installation, create, push):
@@ -280,7 +284,7 @@ def test_a_worker_started_without_a_server_checks_all_applications(installation,
 
 @pytest.mark.parametrize("auto_deploy", [{}, {"poll": "off"}, {"poll": 3600}])
 def test_a_requested_check_is_made_regardless_of_the_interval(
-    installation, create, push, told, auto_deploy
+    installation, create, push, triggers_of, auto_deploy
 ):
     push("one")
     create("site", **auto_deploy)
@@ -292,13 +296,13 @@ def test_a_requested_check_is_made_regardless_of_the_interval(
     assert poller.look() == 0
     assert request_checks(installation) == 1
     assert poller.look() == 1
-    assert told()[-1] == ("poll", second)
+    assert triggers_of()[-1] == ("poll", second)
     assert installation.store.polls.requested() == {}
     assert poller.look() == 0
 
 
 def test_a_failed_check_stays_pending_until_it_succeeds(
-    installation, create, push, demo_sandbox, hurry, told
+    installation, create, push, demo_sandbox, hurry, triggers_of
 ):
     commit = push("one")
     create("site", poll="off")
@@ -312,7 +316,7 @@ def test_a_failed_check_stays_pending_until_it_succeeds(
     demo_sandbox.faults.clear()
     poller.look()
     assert installation.store.polls.requested() == {}
-    assert told() == [("poll", commit)]
+    assert triggers_of() == [("poll", commit)]
 
 
 def test_a_deleted_ref_completes_a_check(installation, create, push):
@@ -323,7 +327,7 @@ def test_a_deleted_ref_completes_a_check(installation, create, push):
     assert installation.store.polls.requested() == {}
 
 
-def test_previews_are_checked_too(installation, create, push, told, tmp_path, make_due):
+def test_previews_are_checked_too(installation, create, push, triggers_of, tmp_path, make_due):
     commit = push("one")
     create("site", previews={"target": str(tmp_path / "previews" / "{number}")})
     event = PullRequestEvent(
@@ -338,12 +342,12 @@ def test_previews_are_checked_too(installation, create, push, told, tmp_path, ma
     assert request_checks(installation) == 2
     make_due("site-pr-7")
     Poller(installation).look()
-    assert told("site-pr-7")[-1] == ("poll", commit)
+    assert triggers_of("site-pr-7")[-1] == ("poll", commit)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), OSError("no")])
 def test_an_error_with_one_repository_does_not_affect_others(
-    installation, create, push, told, monkeypatch, error, caplog
+    installation, create, push, triggers_of, monkeypatch, error, caplog
 ):
     commit = push("one")
     create("a-site", ref="broken")
@@ -359,7 +363,7 @@ def test_an_error_with_one_repository_does_not_affect_others(
     poller = Poller(installation)
     while poller.look():
         pass
-    assert told("site") == [("poll", commit)]
+    assert triggers_of("site") == [("poll", commit)]
     (text,) = (text for text in caplog.messages if "a-site could not be polled" in text)
     assert f"because of an unexpected error: {type(error).__name__}." in text
     assert "Report it" in text
@@ -371,7 +375,7 @@ def test_checks_are_spread_over_a_minute(count, spacing):
 
 
 def test_a_renamed_repository_unknown_to_git_is_found_by_the_host_api(
-    installation, create, push, told, tmp_path, monkeypatch
+    installation, create, push, triggers_of, tmp_path, monkeypatch
 ):
     commit = push("one")
     values = {"provider": "work", "target": tmp_path / "shop", "auto_deploy": {}, "ref": "main"}
@@ -383,17 +387,17 @@ def test_a_renamed_repository_unknown_to_git_is_found_by_the_host_api(
         return real(self, SITE if repository.slug == "former" else repository)
 
     assert Poller(installation).look() == 1
-    assert told() == []
+    assert triggers_of() == []
     request_checks(installation)
     monkeypatch.setattr(Provider, "find_repository", redirects)
     Poller(installation).look()
-    assert told() == [("poll", commit)]
+    assert triggers_of() == [("poll", commit)]
     assert installation.store.get_application("site").definition.repository == "acme/site"
     assert installation.deploy("site").commit == commit
 
 
 def test_a_failing_host_is_polled_less_often_and_logged_once(
-    installation, create, push, demo_sandbox, hurry, caplog, told
+    installation, create, push, demo_sandbox, hurry, caplog, triggers_of
 ):
     commit = push("one")
     create("site")
@@ -409,7 +413,7 @@ def test_a_failing_host_is_polled_less_often_and_logged_once(
     demo_sandbox.faults.clear()
     poller.look()
     assert poll_of(installation)["seconds"] == 60
-    assert told() == [("poll", commit)]
+    assert triggers_of() == [("poll", commit)]
 
 
 def test_a_failing_host_is_polled_once_per_cycle_and_delays_no_other(
@@ -444,7 +448,7 @@ def test_a_removed_application_is_skipped(installation, create):
 
 
 def test_an_application_removed_during_a_poll_does_not_affect_others(
-    installation, create, told, monkeypatch
+    installation, create, triggers_of, monkeypatch
 ):
     create("a-site", "site")
     commit = "1" * 40
@@ -452,7 +456,7 @@ def test_an_application_removed_during_a_poll_does_not_affect_others(
         Poller, "_ask", lambda *_: installation.remove_application("a-site") and commit
     )
     Poller(installation).look()
-    assert told() == [("poll", commit)]
+    assert triggers_of() == [("poll", commit)]
 
 
 def test_polling_uses_the_git_settings_of_the_installation(environment, create, monkeypatch):

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from deploycore.testing.rows import credentials_of
-from tests.worker.conftest import told, wait_for
+from tests.worker.conftest import events_of, wait_for
 
 PAUSE = 0.2
 """Seconds between two rotations; most deployments see one or two."""
@@ -55,7 +55,7 @@ def test_no_deployment_fails_during_a_credential_rotation(fleet, rotate):
             time.sleep(PAUSE)
     for worker in workers:
         worker.terminate()
-        told(worker)
+        events_of(worker)
     history = fleet.installation.store.deployments.list(limit=10_000)
     assert {each.state for each in history} <= {"healthy", "superseded", "skipped"}, [
         (each.application, each.state, each.error) for each in history if each.error

@@ -8,7 +8,6 @@ headers, does not become the error's context.
 
 from __future__ import annotations
 
-import ssl
 from socket import gaierror
 
 from dulwich.errors import HangupException
@@ -100,7 +99,9 @@ def is_transient(error: BaseException) -> bool:
 
 def network_failure(source: CloneUrl, error: BaseException) -> GitError:
     """Return the error for an exception of dulwich or urllib3 during a fetch."""
-    from urllib3 import exceptions  # SSH needs none
+    import ssl
+
+    from urllib3 import exceptions  # SSH needs neither
 
     url = source.url
     if isinstance(error, exceptions.ProxyError):

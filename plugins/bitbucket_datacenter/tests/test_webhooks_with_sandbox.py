@@ -25,8 +25,8 @@ def shop(sandbox):
 
 
 @pytest.fixture
-def told(sandbox, listener):
-    """Returns the deliveries since the last call, as a provider parses them: ``told(provider)``."""
+def deliveries_to(sandbox, listener):
+    """Returns the deliveries since the last call, as a provider parses them."""
 
     def read(provider, secret=FIRST):
         assert sandbox.webhooks.wait()
@@ -39,7 +39,7 @@ def told(sandbox, listener):
 
 @pytest.mark.parametrize("times", ["milliseconds", "iso"])
 def test_pushes_and_pull_requests_are_delivered(
-    sandbox, shop, on_sandbox, mode, listener, told, times
+    sandbox, shop, on_sandbox, mode, listener, deliveries_to, times
 ):
     sandbox.times = times
     provider = on_sandbox(mode)
@@ -49,7 +49,7 @@ def test_pushes_and_pull_requests_are_delivered(
     sandbox.edit_pull_request(row, title="Two")
     newer = sandbox.publish("WEB", "shop", "topic", {"page": b"two"}, "Two")
     sandbox.merge_pull_request(row)
-    push, *others = told(provider)
+    push, *others = deliveries_to(provider)
     assert push.repository == SHOP
     assert push.repository_host_id == str(shop.number)
     assert [(each.name, each.before, each.after) for each in push.changes] == [
@@ -64,39 +64,41 @@ def test_pushes_and_pull_requests_are_delivered(
     ]
 
 
-def test_a_pull_request_from_a_fork_names_it(sandbox, shop, on_sandbox, listener, told):
+def test_a_pull_request_from_a_fork_names_it(sandbox, shop, on_sandbox, listener, deliveries_to):
     provider = on_sandbox()
     provider.register_webhook(SHOP, listener.address, FIRST)
     fork = sandbox.fork("WEB", "shop", into="~ada")
     sandbox.publish("~ada", "shop", "topic", {"page": b"fork"}, "Fork")
     row = sandbox.open_pull_request("WEB", "shop", "topic", "main", source=fork)
     sandbox.close_pull_request(row)
-    opened, declined = told(provider)
+    opened, declined = deliveries_to(provider)
     assert opened.source == RepositoryId(owner="~ada", slug="shop")
     assert opened.is_from_fork
     assert declined.action == "declined"
 
 
-def test_registering_again_rotates_the_secret(sandbox, shop, on_sandbox, listener, told):
+def test_registering_again_rotates_the_secret(sandbox, shop, on_sandbox, listener, deliveries_to):
     provider = on_sandbox()
     made = provider.register_webhook(SHOP, listener.address, FIRST)
     assert provider.register_webhook(SHOP, listener.address, SECOND) == made
     assert list(provider.list_webhooks(SHOP)) == [made]
     sandbox.publish("WEB", "shop", "main", {"page": b"one"}, "One")
-    assert len(told(provider, SECOND)) == 1
+    assert len(deliveries_to(provider, SECOND)) == 1
     provider.remove_webhook(SHOP, made.id)
     sandbox.publish("WEB", "shop", "main", {"page": b"two"}, "Two")
-    assert told(provider, SECOND) == []
+    assert deliveries_to(provider, SECOND) == []
 
 
-def test_a_test_delivery_is_signed_and_contains_no_event(sandbox, shop, on_sandbox, listener, told):
+def test_a_test_delivery_is_signed_and_contains_no_event(
+    sandbox, shop, on_sandbox, listener, deliveries_to
+):
     provider = on_sandbox()
     provider.register_webhook(SHOP, listener.address, FIRST)
     (hook,) = sandbox.webhooks.of(shop.full_name)
     sandbox.ping(hook)
     assert sandbox.webhooks.wait()
     assert listener.received[0].body == b'{"test": true}'
-    assert told(provider) == []
+    assert deliveries_to(provider) == []
 
 
 def test_an_address_rejected_by_the_server_is_reported(shop, on_sandbox):

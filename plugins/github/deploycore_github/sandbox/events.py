@@ -20,7 +20,7 @@ from deploycore.testing.repositories import CommitDetails, RefUpdate, history
 from deploycore.testing.sandbox import Repository
 from deploycore.testing.webhooks import Event, Hook, hmac_sha256
 
-__all__ = ["ping", "proof", "pull_request", "pull_request_shape", "push", "told"]
+__all__ = ["ping", "proof", "pull_request", "pull_request_shape", "push", "reported"]
 
 NOTHING = "0" * 40
 COMMITS_MOST = 2048
@@ -34,7 +34,7 @@ Read = Callable[[str], CommitDetails]
 Describe = Callable[[Repository], Mapping[str, Any]]
 
 
-def told(updates: Sequence[RefUpdate]) -> Iterator[RefUpdate]:
+def reported(updates: Sequence[RefUpdate]) -> Iterator[RefUpdate]:
     """Return the changes of a push that cause events: none for tags if there are more than three,
     and none for branches if there are more than 5,000."""
     for kind, most in (("branch", BRANCHES_MOST), ("tag", TAGS_MOST)):

@@ -85,7 +85,7 @@ class GitHubSandbox(GitHubHost):
                     describe=self._repository_json,
                     read=read,
                 )
-                for update in events.told(updates)
+                for update in events.reported(updates)
             ]
 
     def webhook_headers(self, hook: Hook, body: bytes) -> Mapping[str, str]:
