@@ -365,9 +365,9 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     except ValidationError as error:
         problems = find_problems(error, config_type, values)
     except PydanticUserError as error:
+        reason = error.message.splitlines()[0]
         raise PluginError(
-            f"The Config of providers of kind {kind!r} cannot be used:"
-            f" {error.message.splitlines()[0]}",
+            f"The Config of providers of kind {kind!r} cannot be used: {reason}",
             hint="Upgrade the plugin. If that does not help, report this to its author.",
             kind=kind,
         ) from None

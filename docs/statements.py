@@ -40,6 +40,7 @@ _KINDS = {
     kinds.UtcDateTime: "time",
     kinds.Words: "text",
 }
+_CONSTRAINT = "\tCONSTRAINT "
 _TABLES = sorted(metadata.tables.items())
 _VALUES = {object: "", str: "text", (int, float): "number"}
 
@@ -102,7 +103,17 @@ def _definitions(connection: Connection) -> tuple[str, ...]:
         values = ", ".join(f'quote("{each}")' for each in names)
         found = connection.exec_driver_sql(f"SELECT {values} FROM {name}")  # noqa: S608
         rows += [f"INSERT INTO {name} VALUES ({', '.join(row)})" for row in found]  # noqa: S608
-    return (*(sql for _, _, sql in objects), *rows)
+    return (*(_ordered(sql) for _, _, sql in objects), *rows)
+
+
+def _ordered(sql: str) -> str:
+    """Sort the constraints at the end of a table: Alembic copies a table with its constraints in an
+    order that differs from run to run."""
+    first, *others = sql.removesuffix("\n)").split(_CONSTRAINT)
+    if not others or not sql.endswith("\n)"):
+        return sql
+    ordered = sorted(each.removesuffix(", \n") for each in others)
+    return first + ", \n".join(_CONSTRAINT + each for each in ordered) + "\n)"
 
 
 def main() -> None:

@@ -166,8 +166,9 @@ def _parsed(
     except ValidationError as error:
         problems = describe_problems(error, config_type, values)
     except PydanticUserError as error:
+        reason = error.message.splitlines()[0]
         raise PluginError(
-            f"The Config of the observer {name!r} cannot be used: {error.message.splitlines()[0]}",
+            f"The Config of the observer {name!r} cannot be used: {reason}",
             hint="Upgrade the plugin. If that does not help, report this to its author.",
         ) from None
     raise ConfigurationError(
