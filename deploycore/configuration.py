@@ -29,12 +29,13 @@ from pydantic import (
     ValidationError,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import SchemaError
 
 from deploycore.errors import ConfigurationError, PluginError
 from deploycore.records import record
 from deploycore.redaction import Redactor
 from deploycore.text.validation import NAME_PATTERN as NAME_PATTERN
-from deploycore.text.validation import find_problems
+from deploycore.text.validation import describe_unusable, find_problems
 from deploycore.tokens import RenewableAuth, SignIn
 
 __all__ = [
@@ -358,16 +359,15 @@ def parse_config(config_type: Any, values: Mapping[str, object], *, kind: str) -
     Raises:
         ConfigurationError: A value is missing or invalid. The message has a line with the field's
             name for each of them, but never the value.
-        PluginError: pydantic does not support the type of a field.
+        PluginError: pydantic does not support a field.
     """
     try:
         return _validated(config_type, dict(values))
     except ValidationError as error:
         problems = find_problems(error, config_type, values)
-    except PydanticUserError as error:
-        reason = error.message.splitlines()[0]
+    except (PydanticUserError, SchemaError) as error:
         raise PluginError(
-            f"The Config of providers of kind {kind!r} cannot be used: {reason}",
+            f"The Config of providers of kind {kind!r} cannot be used: {describe_unusable(error)}",
             hint="Upgrade the plugin. If that does not help, report this to its author.",
             kind=kind,
         ) from None

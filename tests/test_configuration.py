@@ -199,3 +199,21 @@ def test_a_field_of_a_type_that_pydantic_does_not_support_is_an_error_of_the_plu
     with pytest.raises(PluginError, match=r"'acme' cannot be used: .*_Opaque") as raised:
         parse_config(OpaqueConfig, {"name": "work", "opaque": "x"}, kind="acme")
     assert "Upgrade the plugin" in raised.value.hint
+
+
+def test_a_malformed_pattern_is_an_error_of_the_plugin():
+    class Patterned(ProviderConfig):
+        group: str = Field("a", pattern="(")
+
+        @property
+        def api_base_url(self) -> str:
+            return "https://git.example.com"
+
+        @property
+        def api_auth(self) -> None:
+            return None
+
+    with pytest.raises(PluginError) as raised:
+        parse_config(Patterned, {"name": "work"}, kind="acme")
+    assert "'acme' cannot be used: Field \"group\": regex parse error" in raised.value.message
+    assert "\n" not in raised.value.message

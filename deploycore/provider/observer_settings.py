@@ -19,7 +19,7 @@ from deploycore.redaction import Redactor
 from deploycore.secrets import reveal_reference
 from deploycore.settings import SETTINGS_FILE
 from deploycore.text.raised import raised_text, shortened
-from deploycore.text.validation import describe_problems
+from deploycore.text.validation import describe_problems, describe_unusable
 
 __all__ = ["SETTINGS_FILE", "configured", "create_observer", "read_observer_settings"]
 
@@ -66,8 +66,8 @@ def configured(observer: object, name: str, settings: Mapping[str, Any]) -> Obse
     Raises:
         ConfigurationError: A value is missing or invalid, or a secret cannot be read. No message
             quotes a value.
-        PluginError: Its ``Config`` is not a subclass of ``ObserverConfig``, or has a field of a
-            type that pydantic does not know.
+        PluginError: Its ``Config`` is not a subclass of ``ObserverConfig``, or has a field that
+            pydantic does not support.
     """
     config_type = getattr(observer, "Config", None) if inspect.isclass(observer) else None
     hint = f"See the observer's documentation, and edit {SETTINGS_FILE} in the data directory."
@@ -156,6 +156,7 @@ def _parsed(
     config_type: type[ObserverConfig], name: str, settings: Mapping[str, Any], hint: str
 ) -> ObserverConfig:
     from pydantic import PydanticUserError, ValidationError
+    from pydantic_core import SchemaError
 
     values = dict(settings)
     for field, info in config_type.model_fields.items():
@@ -165,10 +166,9 @@ def _parsed(
         return config_type.model_validate(values)
     except ValidationError as error:
         problems = describe_problems(error, config_type, values)
-    except PydanticUserError as error:
-        reason = error.message.splitlines()[0]
+    except (PydanticUserError, SchemaError) as error:
         raise PluginError(
-            f"The Config of the observer {name!r} cannot be used: {reason}",
+            f"The Config of the observer {name!r} cannot be used: {describe_unusable(error)}",
             hint="Upgrade the plugin. If that does not help, report this to its author.",
         ) from None
     raise ConfigurationError(

@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, ValidationError
+from pydantic_core import SchemaError
 
 from deploycore.text.suggestions import did_you_mean
 
-__all__ = ["NAME_PATTERN", "Problem", "describe_problems", "find_problems"]
+__all__ = ["NAME_PATTERN", "Problem", "describe_problems", "describe_unusable", "find_problems"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 _PATTERNS = {
@@ -168,6 +169,14 @@ class Problem:
         """Return the place and the problem, such as ``steps/build/0: should be text``."""
         place = separator.join(self.path)
         return f"{place}: {self.said}" if place else self.said
+
+
+def describe_unusable(error: PydanticUserError | SchemaError) -> str:
+    """Return in one line why a model cannot be used: pydantic does not support a field of it."""
+    if isinstance(error, PydanticUserError):
+        return error.message.splitlines()[0]
+    lines = [line.strip().removeprefix("SchemaError: ") for line in str(error).splitlines()]
+    return " ".join(line for line in lines if not line.startswith("Error building"))
 
 
 def describe_problems(

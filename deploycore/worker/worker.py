@@ -448,9 +448,10 @@ class Worker:
             lost = [
                 (application, slot)
                 for application, slot in self._slots.items()
-                if slot.claimed is not None
+                # Read once: the thread of the slot sets it to None when its claim is released.
+                if (claimed := slot.claimed) is not None
                 and not slot.interrupted
-                and is_lost(application, slot.claimed)
+                and is_lost(application, claimed)
             ]
         for application, slot in lost:
             logger.warning("the claim on %s is lost: %s", application, why)

@@ -162,17 +162,24 @@ def test_settings_for_an_observer_without_settings_are_reported(install, write, 
     assert installed_observers(again(write(""))).names == ["plain"]
 
 
-def test_a_field_of_an_unknown_type_is_reported(install, upgrade, write, monkeypatch):
-    install(
-        PAGER.replace("class PagerConfig(", "class Odd:\n    pass\n\nclass PagerConfig(").replace(
-            "    token:", "    odd: Odd = None\n    token:"
-        ),
-        "Pager",
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("odd: Odd = None", "schema for <class 'pager.Odd'>"),
+        ("odd: str = Field('a', pattern='(')", 'Field "odd": regex parse error'),
+    ],
+)
+def test_a_field_that_pydantic_does_not_support_is_reported(
+    install, upgrade, write, monkeypatch, field, reason
+):
+    odd = PAGER.replace(
+        "class PagerConfig(", "from pydantic import Field\nclass Odd: pass\n\nclass PagerConfig("
     )
+    install(odd.replace("    token:", f"    {field}\n    token:"), "Pager")
     monkeypatch.setenv("PAGER_TOKEN", SECRET)
     assert installed_observers(write("observers: {pager: {token: 'env:PAGER_TOKEN'}}")).names == []
     assert "The Config of the observer 'pager' cannot be used" in problem_of().message
-    assert "schema for <class 'pager.Odd'>" in problem_of().message
+    assert reason in problem_of().message
     assert "Upgrade the plugin" in problem_of().hint
     upgrade("pager", PAGER)
     right(write)

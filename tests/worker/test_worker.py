@@ -440,6 +440,28 @@ def test_a_released_claim_is_not_reported_as_lost(
     assert "is lost" not in caplog.text
 
 
+def test_a_claim_released_while_claims_are_examined_is_not_reported_as_lost(installation, caplog):
+    """The slot's own thread sets it to none at any moment, also between two reads."""
+
+    class Released:
+        interrupted = False
+        reads = 0
+
+        @property
+        def claimed(self):
+            self.reads += 1
+            return 1.0 if self.reads == 1 else None
+
+        def interrupt(self):
+            raise AssertionError
+
+    worker, seen = worker_module.Worker(installation, threads=1), []
+    worker._slots["site"] = slot = Released()
+    worker._interrupt(lambda application, claimed: seen.append(claimed), "it is not")
+    assert (seen, slot.reads) == ([1.0], 1)
+    assert "is lost" not in caplog.text
+
+
 def test_a_claim_stored_during_a_heartbeat_is_not_reported_as_lost(
     installation, deployments, add, start, monkeypatch, caplog
 ):
