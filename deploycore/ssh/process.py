@@ -347,7 +347,11 @@ def _error_of(described: tuple[str, str, str, dict[str, Any]]) -> Exception:
 
 
 def _can_fork() -> bool:
-    """Whether a forked process can work here, and can be waited for."""
+    """Whether a forked process can work here, and can be waited for.
+
+    The threads that keep the deadlines of requests are not counted (``http.wire``), so do not ask
+    during a request.
+    """
     return (
         sys.platform == "linux"
         and threading.active_count() == 1
