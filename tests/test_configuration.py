@@ -184,17 +184,19 @@ class _Opaque:
     pass
 
 
+class _Anonymous(ProviderConfig):
+    @property
+    def api_base_url(self) -> str:
+        return "https://git.example.com"
+
+    @property
+    def api_auth(self) -> None:
+        return None
+
+
 def test_a_field_of_a_type_that_pydantic_does_not_support_is_an_error_of_the_plugin():
-    class OpaqueConfig(ProviderConfig):
+    class OpaqueConfig(_Anonymous):
         opaque: _Opaque
-
-        @property
-        def api_base_url(self) -> str:
-            return "https://git.example.com"
-
-        @property
-        def api_auth(self) -> None:
-            return None
 
     with pytest.raises(PluginError, match=r"'acme' cannot be used: .*_Opaque") as raised:
         parse_config(OpaqueConfig, {"name": "work", "opaque": "x"}, kind="acme")
@@ -202,16 +204,8 @@ def test_a_field_of_a_type_that_pydantic_does_not_support_is_an_error_of_the_plu
 
 
 def test_a_malformed_pattern_is_an_error_of_the_plugin():
-    class Patterned(ProviderConfig):
+    class Patterned(_Anonymous):
         group: str = Field("a", pattern="(")
-
-        @property
-        def api_base_url(self) -> str:
-            return "https://git.example.com"
-
-        @property
-        def api_auth(self) -> None:
-            return None
 
     with pytest.raises(PluginError) as raised:
         parse_config(Patterned, {"name": "work"}, kind="acme")

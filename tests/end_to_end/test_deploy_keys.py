@@ -13,7 +13,7 @@ import pytest
 
 from deploycore import Installation, Settings
 from tests.distributions import GOOD_PROVIDER, write_distribution
-from tests.end_to_end.test_ssh import CALLS, SSH_HOOK, can_trace
+from tests.end_to_end.test_ssh import SSH_HOOK, can_trace, tracing
 
 KEY_HOOKS = """
     def _lines(self):
@@ -243,20 +243,8 @@ def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme
     calls = tmp_path.parent / f"{tmp_path.name}-calls"
     seen, lines = [], []
     for command in ("create", "rotate"):
-        tracing = [
-            "strace",
-            "-f",
-            "--seccomp-bpf",
-            "-v",
-            "-s",
-            "100000",
-            "-e",
-            f"trace={CALLS}",
-            "-o",
-            str(calls),
-        ]
         done = subprocess.run(
-            [*tracing, sys.executable, "-m", "deploycore", "key", command, "shop"],
+            [*tracing(calls), sys.executable, "-m", "deploycore", "key", command, "shop"],
             capture_output=True,
             text=True,
             env=shell.environment(),

@@ -115,6 +115,14 @@ def can_trace():
     return bool(found) and not subprocess.run([found, "-o", "/dev/null", "true"]).returncode
 
 
+def tracing(calls):
+    """The beginning of a command line that writes to a file what a program gives to the system."""
+    return [
+        *("strace", "-f", "--seccomp-bpf", "-v", "-s", "100000"),
+        *("-e", f"trace={CALLS}", "-o", str(calls)),
+    ]
+
+
 @pytest.mark.skipif(not can_trace(), reason="strace cannot be used here")
 def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme, sshd, tmp_path):
     acme(sshd.host_keys)
@@ -130,20 +138,8 @@ def test_a_private_key_never_appears_in_files_arguments_or_variables(shell, acme
     )
     lines = [each for each in text.splitlines() if len(each) > 40]
     for command in commands:
-        tracing = [
-            "strace",
-            "-f",
-            "--seccomp-bpf",
-            "-v",
-            "-s",
-            "100000",
-            "-e",
-            f"trace={CALLS}",
-            "-o",
-            str(calls),
-        ]
         done = subprocess.run(
-            [*tracing, sys.executable, "-m", "deploycore", *command.split()],
+            [*tracing(calls), sys.executable, "-m", "deploycore", *command.split()],
             input=given,
             capture_output=True,
             text=True,

@@ -324,13 +324,19 @@ def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(scenario, o
     assert live.public_key == used_key(scenario, owner)
 
 
-@pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
-def test_a_key_set_by_a_user_in_the_meantime_is_kept(scenario, is_theirs):
+def set_by_a_user(scenario, is_theirs):
+    """Create the provider's deploy key, then set it or another as a user does; return the latter."""
     scenario.keys.create(OF_PROVIDER)
     used = make_key_pair("ed25519")[0] if is_theirs else scenario.changes.key
     record = scenario.store.get_provider("work")
     sealed = {"ssh_private_key": scenario.secrets.seal(used)}
     scenario.store.change_provider(record, settings={}, secrets=sealed)
+    return used
+
+
+@pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
+def test_a_key_set_by_a_user_in_the_meantime_is_kept(scenario, is_theirs):
+    used = set_by_a_user(scenario, is_theirs)
     scenario.changes.key = used
     scenario.keys.remove(OF_PROVIDER)
     assert scenario.host.keys == {}
@@ -339,11 +345,7 @@ def test_a_key_set_by_a_user_in_the_meantime_is_kept(scenario, is_theirs):
 
 @pytest.mark.parametrize("is_theirs", [False, True], ids=["ours", "of a person"])
 def test_a_key_replaced_by_a_user_is_listed_as_not_used(scenario, is_theirs):
-    scenario.keys.create(OF_PROVIDER)
-    used = make_key_pair("ed25519")[0] if is_theirs else scenario.changes.key
-    record = scenario.store.get_provider("work")
-    sealed = {"ssh_private_key": scenario.secrets.seal(used)}
-    scenario.store.change_provider(record, settings={}, secrets=sealed)
+    set_by_a_user(scenario, is_theirs)
     [listed] = scenario.keys.listed()
     assert listed.use == ("not used" if is_theirs else "in use")
     if not is_theirs:
