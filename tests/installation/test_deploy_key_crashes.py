@@ -325,7 +325,7 @@ def test_a_slow_process_does_not_replace_the_key_of_a_later_rotation(scenario, o
 
 
 def set_by_a_user(scenario, is_theirs):
-    """Create the provider's deploy key, then set it or another as a user does; return the latter."""
+    """Create the provider's deploy key, then set it or another as a user does, and return that."""
     scenario.keys.create(OF_PROVIDER)
     used = make_key_pair("ed25519")[0] if is_theirs else scenario.changes.key
     record = scenario.store.get_provider("work")
