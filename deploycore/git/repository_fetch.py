@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploycore.errors import CorruptPack
 from deploycore.git.checkout.files import Files
 from deploycore.git.checkout.streaming import StreamingCheckout
 from deploycore.git.operation import Operation
+from deploycore.git.packs.compression import DECOMPRESSION_ERRORS
 from deploycore.git.packs.objects import SHA1, TAG, Damaged, ObjectFormat, format_of, tagged
 from deploycore.git.packs.pack import Objects
 from deploycore.git.packs.receive import PackReceiver, Received
@@ -222,7 +222,7 @@ def refusing_damage(url: str) -> Iterator[None]:
     try:
         yield
         return
-    except (Damaged, zlib.error) as error:
+    except (Damaged, *DECOMPRESSION_ERRORS) as error:
         reason = clean(str(error))
     raise CorruptPack(
         f"What the git server of {url} sent is damaged: {reason}.",

@@ -10,14 +10,15 @@ Format: https://git-scm.com/docs/gitformat-pack
 from __future__ import annotations
 
 import os
-import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, pairwise
 from tempfile import TemporaryFile
 from typing import BinaryIO, Protocol, cast
 
 from deploycore.git.operation import Operation
+from deploycore.git.packs.compression import crc32, decompressobj
 from deploycore.git.packs.content import (
     MAX_IN_MEMORY,
     Content,
@@ -99,12 +100,14 @@ class Pack:
             end: Where the last one ends.
         """
         found = array("I")
-        for number, start in enumerate(offsets):
-            after = end if number + 1 == len(offsets) else offsets[number + 1]
+        read, first = memoryview(b""), 0
+        for start, after in pairwise(chain(offsets, (end,))):
             checksum = 0
             while start < after:
-                piece = self.read_at(start, min(after - start, _CHECKSUM_STEP))
-                checksum = zlib.crc32(piece, checksum)
+                if not 0 <= start - first < len(read):
+                    read, first = memoryview(self.read_at(start, _CHECKSUM_STEP)), start
+                piece = read[start - first : after - first]
+                checksum = crc32(piece, checksum)
                 start += len(piece) or after - start
             found.append(checksum)
         return found
@@ -128,9 +131,9 @@ class Pack:
 
         Raises:
             Damaged: The size differs from the header.
-            zlib.error: The data is damaged.
+            DECOMPRESSION_ERRORS: The data is damaged.
         """
-        inflater = zlib.decompressobj()
+        inflater = decompressobj()
         position, produced, rest = entry.data, 0, b""
         while not inflater.eof:
             if not rest:

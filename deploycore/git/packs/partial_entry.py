@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-
+from deploycore.git.packs.compression import decompressobj
 from deploycore.git.packs.consumer import Consumer, LargeFile
 from deploycore.git.packs.content import MAX_IN_MEMORY
 from deploycore.git.packs.delta import MAX_SIZES_BYTES
@@ -23,7 +22,7 @@ class PartialEntry:
     ) -> None:
         self.entry = entry
         self.offset = offset
-        self.inflater = zlib.decompressobj()
+        self.inflater = decompressobj()
         self.produced = 0
         self.held: list[bytes] = []
         self.file: LargeFile | None = None

@@ -11,15 +11,14 @@ Format: https://git-scm.com/docs/gitformat-pack
 from __future__ import annotations
 
 import os
-import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from zlib import decompressobj
 
 from deploycore.errors import LimitExceeded
 from deploycore.git.operation import Operation
+from deploycore.git.packs.compression import decompressobj
 from deploycore.git.packs.consumer import Consumer
 from deploycore.git.packs.content import (
     MAX_IN_MEMORY,
@@ -132,7 +131,7 @@ class PackReceiver:
 
         Raises:
             Damaged: The pack is damaged.
-            zlib.error: The pack is damaged.
+            DECOMPRESSION_ERRORS: The pack is damaged.
             LimitExceeded: The pack exceeds a limit.
             OSError: The file cannot be written.
         """
@@ -238,7 +237,7 @@ class PackReceiver:
             return 0
         # A limited slice, since zlib copies what follows the entry.
         stop = min(entry.data + size + (size >> 8) + 64, len(view))
-        inflater = zlib.decompressobj()
+        inflater = decompressobj()
         content = inflater.decompress(view[entry.data : stop], size + 1)
         if not inflater.eof:
             return 0

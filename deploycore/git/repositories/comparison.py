@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 from deploycore.errors import ConfigurationError
 from deploycore.git.checkout.names import MAX_PATH_BYTES
 from deploycore.git.checkout.patterns import Patterns, is_valid_pattern
 from deploycore.git.operation import Operation
+from deploycore.git.packs.compression import DECOMPRESSION_ERRORS
 from deploycore.git.packs.objects import COMMIT, TREE, Damaged, TreeEntry, read_commit, read_tree
 from deploycore.git.packs.pack import Objects
 from deploycore.git.watched import Watched
@@ -113,7 +113,7 @@ def watched_path_differs(
         old = _root(objects, objects.object_format.unhex(watched.since))
         new = _root(objects, commit)
         return any(patterns.match(path) for path in _differences(objects, old, new, operation))
-    except (Damaged, zlib.error):
+    except (Damaged, *DECOMPRESSION_ERRORS):
         return True
 
 
