@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import tempfile
 from types import SimpleNamespace
 
@@ -22,12 +21,10 @@ CONNECTION = SandboxConnection("Token", {}, "ada")
 def demo(tmp_path, monkeypatch):
     """A demo whose commands do nothing, successfully, with a live release."""
 
-    def run(command, **options):
-        assert not {"stdout", "stderr", "capture_output"} & options.keys()  # hints say "above"
-        code = 8 if demo.fails and command[3] == "deploy" else 0
-        return subprocess.CompletedProcess(command, code)
+    def run(arguments, **options):
+        return 8 if demo.fails and arguments[0] == "deploy" else 0
 
-    monkeypatch.setattr(module.subprocess, "run", run)
+    monkeypatch.setattr(module, "run_command", run)
     live = tmp_path / "deployed" / module.provider_name(CONNECTION)
     (live / "releases" / "1").mkdir(parents=True)
     (live / "releases" / "2").mkdir()
@@ -86,6 +83,7 @@ def test_a_signal_during_directory_creation_leaves_nothing_behind(
 
     sandbox = SimpleNamespace(demo=lambda: SimpleNamespace(stop=lambda: stopped.append(True)))
     monkeypatch.setattr(module, "load_sandbox", lambda kind: ("acme", sandbox))
+    monkeypatch.setattr(module, "prepare", lambda: None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "mkdtemp", make_and_signal)
     with pytest.raises(SystemExit) as caught:
