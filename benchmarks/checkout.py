@@ -25,7 +25,9 @@ DULWICH_FILES_MOST = 5_000
 def main() -> int:
     """Print the tables; 3 where a bound was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="small repositories, two rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="small repositories, two rounds, without dulwich"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repository", type=Path, help="a bare repository to measure instead")
     options = parser.parse_args()
@@ -42,12 +44,20 @@ def main() -> int:
                 if options.quick and files > 5_000:
                     continue
                 repository = build(Shape(files), root)
-                missed |= measure(server, repository, work, rounds, bound)
+                missed |= measure(
+                    server, repository, work, rounds, bound, with_dulwich=not options.quick
+                )
     return 3 if missed else 0
 
 
 def measure(
-    server: Server, repository: Repository, work: Path, rounds: int, bound: float | None
+    server: Server,
+    repository: Repository,
+    work: Path,
+    rounds: int,
+    bound: float | None,
+    *,
+    with_dulwich: bool = True,
 ) -> bool:
     """Print one table; whether a bound was missed."""
     url = server.url(repository)
@@ -57,7 +67,7 @@ def measure(
         "git clone --depth 1": lambda: git(clone, at=work),
         "deploycore": lambda: ours(url, work / "ours"),
     }
-    if files <= DULWICH_FILES_MOST + 10:
+    if with_dulwich and files <= DULWICH_FILES_MOST + 10:
         programs["dulwich porcelain.clone"] = lambda: porcelain(url, work / "dulwich")
 
     def clear() -> None:
