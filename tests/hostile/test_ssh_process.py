@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -162,13 +162,26 @@ def test_a_job_that_is_too_large_is_done_here(sshd, shop, target, monkeypatch):
     assert len(snapshot(target)) == 800
 
 
-def test_without_another_process_the_command_goes_on(sshd, shop, target, monkeypatch):
-    def fork():
-        raise BlockingIOError(errno.EAGAIN, "no more processes")
+@pytest.mark.parametrize(
+    ("module", "call", "number"),
+    [
+        (process.mmap, "mmap", errno.ENOMEM),
+        (socket, "socketpair", errno.EMFILE),
+        (os, "fork", errno.EAGAIN),
+    ],
+    ids=["no memory", "no descriptor", "no process"],
+)
+def test_without_another_process_the_command_goes_on(
+    sshd, shop, target, monkeypatch, module, call, number
+):
+    def refused(*arguments):
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(process, "_can_fork", lambda: True)
-    monkeypatch.setattr(os, "fork", fork)
-    with process.prepared():
+    with ExitStack() as until_end:
+        with monkeypatch.context() as refusing:
+            refusing.setattr(module, call, refused)
+            until_end.enter_context(process.prepared())
         assert process.find_prepared() is None
         export(sshd.source(shop), "main", target, settings=SETTINGS)
     assert len(snapshot(target)) == 800
