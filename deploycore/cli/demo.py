@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import deploycore
-from deploycore.cli.demo_processes import prepare, run_command
 from deploycore.cli.output import say
 from deploycore.cli.sandbox import Kind, add_command, load_sandbox, provider_name
 from deploycore.cli.standard_streams import signals_to_end
@@ -102,7 +101,6 @@ def demo(
     started = time.monotonic()
     with ExitStack() as resources:
         with leaving.later():
-            prepare()
             directory = _directory(keep, resources)
             demo = _Demo(found, sandbox_class.demo(), directory)
             resources.callback(demo.sandbox.stop)
@@ -165,12 +163,17 @@ class _Demo:
         fed = 'printf %s "$SECRET" | ' if given else ""
         say(f"\n$ {fed}deploycore {shlex.join(arguments)}")
         sys.stdout.flush()
-        ended = run_command(
-            arguments, given=given, environment=self._environment(), directory=self.directory
+        done = subprocess.run(  # noqa: S603 - our own program, by a list of arguments
+            [sys.executable, "-m", "deploycore", *arguments],
+            input=given,
+            text=True,
+            env=self._environment(),
+            cwd=self.directory,
+            check=False,
         )
-        if ended != code:
+        if done.returncode != code:
             raise DeploycoreError(
-                f"A command of the demo ended with exit code {ended} instead of {code}.",
+                f"A command of the demo ended with exit code {done.returncode} instead of {code}.",
                 hint=f"See the error that it printed above. {report_hint()}",
             )
 

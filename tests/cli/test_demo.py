@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import tempfile
 from types import SimpleNamespace
 
@@ -21,10 +22,12 @@ CONNECTION = SandboxConnection("Token", {}, "ada")
 def demo(tmp_path, monkeypatch):
     """A demo whose commands do nothing, successfully, with a live release."""
 
-    def run(arguments, **options):
-        return 8 if demo.fails and arguments[0] == "deploy" else 0
+    def run(command, **options):
+        assert not {"stdout", "stderr", "capture_output"} & options.keys()  # hints say "above"
+        code = 8 if demo.fails and command[3] == "deploy" else 0
+        return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(module, "run_command", run)
+    monkeypatch.setattr(module.subprocess, "run", run)
     live = tmp_path / "deployed" / module.provider_name(CONNECTION)
     (live / "releases" / "1").mkdir(parents=True)
     (live / "releases" / "2").mkdir()
@@ -83,7 +86,6 @@ def test_a_signal_during_directory_creation_leaves_nothing_behind(
 
     sandbox = SimpleNamespace(demo=lambda: SimpleNamespace(stop=lambda: stopped.append(True)))
     monkeypatch.setattr(module, "load_sandbox", lambda kind: ("acme", sandbox))
-    monkeypatch.setattr(module, "prepare", lambda: None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(tempfile, "mkdtemp", make_and_signal)
     with pytest.raises(SystemExit) as caught:

@@ -131,8 +131,8 @@ def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
     """What it runs before is tested below: here it has deployed nothing yet."""
     told = []
 
-    def run(arguments, **options):
-        return forked.run("deploycore", arguments, **options).returncode
+    def run(command, *, input, env, cwd, **options):
+        return forked.run("deploycore", command[3:], given=input, environment=env, directory=cwd)
 
     def start(command, *, env, cwd):
         process = forked.ForkedProcess(
@@ -146,8 +146,7 @@ def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
         process.communicate()
         return process
 
-    monkeypatch.setattr(demo, "run_command", run)
-    monkeypatch.setattr(demo, "subprocess", SimpleNamespace(Popen=start))
+    monkeypatch.setattr(demo, "subprocess", SimpleNamespace(run=run, Popen=start))
     found, sandbox_class = load_sandbox("bitbucket")
     sandbox = sandbox_class.demo()
     try:
@@ -165,16 +164,15 @@ def test_the_demo_succeeds_and_leaves_nothing_behind(shell, monkeypatch, capsys)
     """Its commands begin in prepared processes. Continuous integration runs the demo twice as it
     is: as the README has it, and from wheels."""
 
-    def run(arguments, **options):
-        done = forked.run("deploycore", arguments, **options)
+    def run(command, *, input, env, cwd, **options):
+        done = forked.run("deploycore", command[3:], given=input, environment=env, directory=cwd)
         print(done.stdout, done.stderr, sep="")
-        return done.returncode
+        return done
 
     shell.succeed("--help")  # starts what prepares processes, which has a directory of its own
     (shell.directory / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(shell.directory / "tmp"))
-    monkeypatch.setattr(demo, "run_command", run)
-    monkeypatch.setattr(demo, "prepare", lambda: None)
+    monkeypatch.setattr(demo, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr(demo, "signals_to_end", tuple)
     demo.demo("bitbucket")
     shown = capsys.readouterr().out
