@@ -603,7 +603,8 @@ def test_a_signal_handler_cancels_at_once(run, cancellation, alarm):
     assert time.monotonic() - begun < SANE
 
 
-# On a slow machine, the signal comes before Popen has returned: then nothing can wait for the program.
+# On a slow machine, the signal may come before Popen has returned. Then nothing can wait for the
+# program.
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_an_exception_in_a_signal_handler_stops_the_step(run, alarm, tmp_path):
     def interrupt() -> None:
