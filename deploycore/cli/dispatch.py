@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import importlib
 import io
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["application_of", "run"]
 
 _WRITERS = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
+_STANDARD_ERROR = 2
 _FLUSHED_SECONDS = 5.0
 """How long the process waits at its end until pipes and sockets have accepted the rest."""
 
@@ -125,6 +127,8 @@ def _flush_files() -> None:
     A pipe or a socket may be full, and a thread that writes to it holds its lock. So flushing
     these has a time limit.
     """
+    if not _may_write_to_files():
+        return
     others = []
     for each in gc.get_objects():
         if type(each) in _WRITERS:
@@ -135,6 +139,26 @@ def _flush_files() -> None:
     flushing = threading.Thread(target=lambda: [*map(_flush, others)], daemon=True)
     flushing.start()
     flushing.join(_FLUSHED_SECONDS)
+
+
+def _may_write_to_files() -> bool:
+    """Return whether a file descriptor besides the standard streams is open for writing.
+
+    This is much faster than to look at all objects, and most commands close what they open.
+    """
+    try:
+        return any(map(_is_writable, os.listdir("/dev/fd")))
+    except OSError:  # this system cannot list them
+        return True
+
+
+def _is_writable(descriptor: str) -> bool:
+    number = int(descriptor)
+    try:
+        flags = fcntl.fcntl(number, fcntl.F_GETFL)
+    except OSError:  # the one of the list itself, which is closed
+        return False
+    return number > _STANDARD_ERROR and flags & os.O_ACCMODE != os.O_RDONLY
 
 
 def _is_on_disk(file: Any) -> bool:

@@ -54,6 +54,24 @@ def test_a_file_that_is_still_open_is_written(tmp_path, mode):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+@pytest.mark.parametrize(("mode", "is_searched"), [("r", False), ("w", True)])
+def test_open_files_are_searched_only_if_one_may_be_unwritten(tmp_path, mode, is_searched):
+    (tmp_path / "file").touch()
+    found = run(
+        "import gc; find = gc.get_objects; gc.get_objects = lambda: print('searched') or find()\n"
+        f"left = open({str(tmp_path / 'file')!r}, {mode!r})"
+    )
+    assert ("searched" in found) == is_searched
+
+
+def test_open_files_are_searched_if_the_system_cannot_list_descriptors(tmp_path):
+    run(
+        "import os; os.listdir = lambda place: open(place + '/not here')\n"
+        f"left = open({str(tmp_path / 'file')!r}, 'w'); left.write('kept')"
+    )
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_a_thread_that_waits_for_a_full_pipe_does_not_keep_the_command(tmp_path):
     blocked = f"""
 import os
