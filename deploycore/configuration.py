@@ -4,8 +4,6 @@ The core creates command-line options, prompts and stored values from the fields
 ``Config``. So an author describes each value once, and the core knows which values are secret.
 """
 
-from __future__ import annotations
-
 import inspect
 import ipaddress
 import re

@@ -4,8 +4,6 @@ A plugin converts its host's deliveries to these events. An event only requests 
 deployment asks the git server which commit to deploy when it starts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
@@ -111,7 +109,7 @@ class RefChange(Model):
     @classmethod
     def of_ref(
         cls, ref: str, before: str, after: str, *, tagged: str | None = None
-    ) -> RefChange | None:
+    ) -> "RefChange | None":
         """Create a change from a ref and two hashes, in the form that git uses.
 
         Args:

@@ -4,8 +4,6 @@ For hosts without an API. A provider class whose ``__init__`` takes ``(config, h
 :class:`GitReader`; one that takes ``(config, http)`` gets none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Protocol
 

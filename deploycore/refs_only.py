@@ -10,8 +10,6 @@ A plugin of a host without an API needs only a subclass of :class:`RefsOnlyProvi
 configuration with the properties of :class:`RefsConfig`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -209,12 +207,12 @@ class RefsOnlyProvider:
         PermissionDenied,
     )
 
-    def __init__(self, config: RefsConfig, http: HttpClient, git: GitReader) -> None:
+    def __init__(self, config: RefsConfig, http: "HttpClient", git: GitReader) -> None:
         self.config = config
         self._git = git
 
     @hookimpl
-    def authenticate(self) -> Account:
+    def authenticate(self) -> "Account":
         """Read ``HEAD`` of the first configured repository, because git has no other way to check
         credentials."""
         from deploycore.models import Account
@@ -223,7 +221,7 @@ class RefsOnlyProvider:
         return Account(username=self.config.account)
 
     @hookimpl
-    def list_repos(self, query: RepositoryQuery) -> Iterable[Repository]:
+    def list_repos(self, query: "RepositoryQuery") -> "Iterable[Repository]":
         """List the configured repositories.
 
         For each, the host's ``HEAD`` is read when the caller reaches it. Repositories that the host
@@ -238,7 +236,7 @@ class RefsOnlyProvider:
         return self._described(each for each in owned if part in each.slug.casefold())
 
     @hookimpl
-    def list_branches(self, repository: RepositoryId, query: BranchQuery) -> Iterable[Branch]:
+    def list_branches(self, repository: RepositoryId, query: "BranchQuery") -> "Iterable[Branch]":
         """List the refs that begin with ``refs/heads/``, or with the full name of one branch."""
         from deploycore.models import Branch
 
@@ -246,7 +244,7 @@ class RefsOnlyProvider:
             yield Branch(name=name, commit=commit)
 
     @hookimpl
-    def list_tags(self, repository: RepositoryId, query: TagQuery) -> Iterable[Tag]:
+    def list_tags(self, repository: RepositoryId, query: "TagQuery") -> "Iterable[Tag]":
         """List the refs that begin with ``refs/tags/``, or with the full name of one tag."""
         from deploycore.models import Tag
 
@@ -307,7 +305,7 @@ class RefsOnlyProvider:
             provider=name,
         )
 
-    def describe(self, repository: RepositoryId, branch: str | None) -> Repository:
+    def describe(self, repository: RepositoryId, branch: str | None) -> "Repository":
         """Describe a repository, as far as git and the configuration allow."""
         from deploycore.models import CloneLink, Owner, Repository
 
@@ -342,7 +340,7 @@ class RefsOnlyProvider:
                 if name is None or short == name:
                     yield short, ref.commit
 
-    def _described(self, repositories: Iterable[RepositoryId]) -> Iterator[Repository]:
+    def _described(self, repositories: Iterable[RepositoryId]) -> "Iterator[Repository]":
         failed: ProviderError | None = None
         for each in repositories:
             try:

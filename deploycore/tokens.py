@@ -6,8 +6,6 @@ plugin then only has a function that obtains one token. The core keeps the token
 before it expires, and once if the host rejects it. Only one thread or process at a time renews it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import field
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@ The command line, declarative files and the Python API all use this model. It is
 whole, so that a deployment never meets an invalid value.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from itertools import pairwise

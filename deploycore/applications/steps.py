@@ -1,7 +1,5 @@
 """The commands of a release: steps and the health check."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit

@@ -5,8 +5,6 @@ but never quotes the value, which may be secret. The items of a listing are pars
 invalid item is skipped and counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast, get_args, get_origin, overload

@@ -1,7 +1,5 @@
 """The OAuth device flow (RFC 8628): show a code, and poll until a person has entered it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

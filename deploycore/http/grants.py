@@ -3,8 +3,6 @@
 Plugins pass them to :class:`~deploycore.tokens.RenewableAuth`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The base class of the models, and the types that several of them use."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Where to clone from, and the credentials for it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Literal, Self
@@ -136,7 +134,7 @@ class CloneUrl(Model):
             raise ValueError("an ssh URL takes an SshCredential, another URL a GitCredential")
         return self
 
-    def without_credential(self) -> CloneUrl:
+    def without_credential(self) -> "CloneUrl":
         """Return a copy without the credential, for logs and observers."""
         return self.model_copy(update={"credential": None})
 

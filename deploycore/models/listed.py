@@ -1,7 +1,5 @@
 """Accounts, owners, repositories, branches, tags and pull requests, as hosts list them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field

@@ -1,7 +1,5 @@
 """The filters of listings."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["BranchQuery", "OwnerQuery", "PullRequestQuery", "RepositoryQuery", "TagQuery"]
 
 
-def _is_wanted(name: str, query: BranchQuery | TagQuery) -> bool:
+def _is_wanted(name: str, query: "BranchQuery | TagQuery") -> bool:
     """Whether the name of a ref matches the filters."""
     if query.name is not None and name != query.name:
         return False
@@ -39,7 +37,7 @@ class RepositoryQuery(Model):
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
 
-    def wants(self, repository: Repository) -> bool:
+    def wants(self, repository: "Repository") -> bool:
         """Whether a repository matches the filters. The owner is not compared."""
         return _contains(repository.name, self.name_contains)
 
@@ -57,7 +55,7 @@ class BranchQuery(Model):
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
 
-    def wants(self, branch: Branch) -> bool:
+    def wants(self, branch: "Branch") -> bool:
         """Whether a branch matches the filters."""
         return _is_wanted(branch.name, self)
 
@@ -74,7 +72,7 @@ class OwnerQuery(Model):
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
 
-    def wants(self, owner: Owner) -> bool:
+    def wants(self, owner: "Owner") -> bool:
         """Whether an owner matches the filters."""
         return any(
             _contains(name, self.name_contains)
@@ -95,7 +93,7 @@ class TagQuery(Model):
     name_contains: NonEmpty | None = None
     limit: Limit | None = None
 
-    def wants(self, tag: Tag) -> bool:
+    def wants(self, tag: "Tag") -> bool:
         """Whether a tag matches the filters."""
         return _is_wanted(tag.name, self)
 
@@ -112,7 +110,7 @@ class PullRequestQuery(Model):
     number: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     limit: Limit | None = None
 
-    def wants(self, pull_request: PullRequest) -> bool:
+    def wants(self, pull_request: "PullRequest") -> bool:
         """Whether a pull request matches the filters."""
         if self.number is not None:
             return pull_request.number == self.number

@@ -1,7 +1,5 @@
 """The identifier of a repository, which nearly every command needs."""
 
-from __future__ import annotations
-
 from typing import Self
 from urllib.parse import quote
 

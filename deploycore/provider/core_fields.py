@@ -6,8 +6,6 @@ created, so a plugin does not need to know them. If a plugin has a field with th
 field belongs to the plugin.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -186,7 +184,7 @@ class CoreFields(BaseModel):
         """Whether git clones over SSH."""
         return self.ssh_private_key is not None or self.ssh_agent
 
-    def with_ssh_key(self, key: SecretStr) -> CoreFields:
+    def with_ssh_key(self, key: SecretStr) -> "CoreFields":
         """The same fields with another SSH key, which has no passphrase."""
         own = {"ssh_private_key": key, "ssh_passphrase": None, "ssh_agent": False}
         return self.model_copy(update=own)
@@ -208,7 +206,7 @@ class CoreFields(BaseModel):
         """Return the settings of API requests, changed by these fields."""
         return replace(settings or HttpSettings(), **self._options())
 
-    def git_settings(self, settings: GitSettings) -> GitSettings:
+    def git_settings(self, settings: "GitSettings") -> "GitSettings":
         """Return the settings of git and Git LFS, changed by these fields."""
         return replace(settings, **self._options())
 

@@ -1,7 +1,5 @@
 """Acme's settings in ``settings.yaml``."""
 
-from __future__ import annotations
-
 from deploycore.configuration import HttpsAddress, ObserverConfig, TokenStr
 from deploycore.events import DeploymentState
 

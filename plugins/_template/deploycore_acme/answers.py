@@ -3,8 +3,6 @@
 Each model has only the fields that are needed. ``parse_answer`` rejects other responses.
 """
 
-from __future__ import annotations
-
 from deploycore.http import AnswerModel
 from deploycore.models import Branch, CloneLink, CommitHash, NonEmpty, Owner, Repository
 

@@ -1,7 +1,5 @@
 """Configuration of Acme: forms and command-line options are made from its fields."""
 
-from __future__ import annotations
-
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import BearerAuth, HttpAuth
 from pydantic import Field

@@ -5,8 +5,6 @@ only the field ``type``. If an item lacks a field that deploycore needs, it is a
 ``IncompleteItem``, which listings skip. Every other field has a default.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

@@ -5,8 +5,6 @@ and git. Each kind is a class here, which has both. The values are checked befor
 because Bitbucket's own errors rarely say which value is wrong.
 """
 
-from __future__ import annotations
-
 import re
 from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal, Self

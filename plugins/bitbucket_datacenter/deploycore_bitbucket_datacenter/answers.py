@@ -7,8 +7,6 @@ requires none of these fields.
 Source: https://developer.atlassian.com/server/bitbucket/rest/
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit

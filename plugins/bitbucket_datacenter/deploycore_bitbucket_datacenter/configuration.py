@@ -8,8 +8,6 @@ which value is wrong.
 Source: https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
 """
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit

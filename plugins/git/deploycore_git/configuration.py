@@ -4,8 +4,6 @@ There is no API, so the repositories to list are configured. This plugin has no 
 key, because the core has ``ssh_private_key``, ``ssh_agent`` and ``ssh_host_keys`` for every kind.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from typing import Annotated, ClassVar, Literal

@@ -4,8 +4,6 @@ The names are those of the definitions ``User``, ``Repository``, ``Branch``, ``P
 ``SearchResults`` in the API description, which each server has at ``/api/swagger``.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from deploycore.http import AnswerModel, OrNone

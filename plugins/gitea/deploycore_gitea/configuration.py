@@ -4,8 +4,6 @@ There is no default host, so the address is required. The values are checked bef
 request, because Gitea's errors do not say which value is wrong.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, ClassVar, Literal
 

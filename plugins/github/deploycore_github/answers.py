@@ -3,8 +3,6 @@
 Source: https://docs.github.com/en/rest (the response schemas of each endpoint)
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime

@@ -9,8 +9,6 @@ https://docs.github.com/en/enterprise-server@latest/rest/enterprise-admin
 https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache

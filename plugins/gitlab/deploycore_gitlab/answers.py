@@ -5,8 +5,6 @@ Each model has only the fields that are needed. ``parse_answer`` rejects other r
 Sources: https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/branches/
 """
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
 

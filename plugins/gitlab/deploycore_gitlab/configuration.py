@@ -6,8 +6,6 @@ before the first request. No prefix is required, because administrators can chan
 prefixes.
 """
 
-from __future__ import annotations
-
 import re
 from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
