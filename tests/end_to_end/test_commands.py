@@ -161,8 +161,8 @@ def test_the_demo_can_end_with_the_dashboard(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.usefixtures("no_home_yet")
 def test_the_demo_succeeds_and_leaves_nothing_behind(shell, monkeypatch, capsys):
-    """Its commands begin in prepared processes. Continuous integration runs the demo twice as it
-    is: as the README has it, and from wheels."""
+    """Its commands begin in prepared processes. Continuous integration runs the demo as it is, as
+    the README has it."""
 
     def run(command, *, input, env, cwd, **options):
         done = forked.run("deploycore", command[3:], given=input, environment=env, directory=cwd)
