@@ -28,6 +28,7 @@ from deploycore.cli.standard_streams import (
     find_lost_output,
     interrupts_end_with,
     interrupts_raise,
+    own_descriptors,
 )
 from deploycore.cli.streams import foreign_output_to_stderr
 from deploycore.errors import DeploycoreError
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["application_of", "run"]
 
 _WRITERS = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
-_STANDARD_ERROR = 2
 _FLUSHED_SECONDS = 5.0
 """How long the process waits at its end until pipes and sockets have accepted the rest."""
 
@@ -124,6 +124,9 @@ def _has_left_calls() -> bool:
 def _flush_files() -> None:
     """Flush files that are still open, because the process ends without closing them.
 
+    Where descriptors can be listed, objects without one of their own, such as a second text stream
+    on standard output, are not found unless such a file is open, too.
+
     A pipe or a socket may be full, and a thread that writes to it holds its lock. So flushing
     these has a time limit.
     """
@@ -142,23 +145,24 @@ def _flush_files() -> None:
 
 
 def _may_write_to_files() -> bool:
-    """Return whether a file descriptor besides the standard streams is open for writing.
+    """Return whether a descriptor is open for writing, besides those of the standard streams.
 
     This is much faster than to look at all objects, and most commands close what they open.
     """
     try:
-        return any(map(_is_writable, os.listdir("/dev/fd")))
+        others = {*map(int, os.listdir("/dev/fd"))} - own_descriptors()
     except OSError:  # this system cannot list them
         return True
+    # A list of all descriptors has its own, too. Some systems only list the standard ones.
+    return not others or any(map(_is_writable, others))
 
 
-def _is_writable(descriptor: str) -> bool:
-    number = int(descriptor)
+def _is_writable(descriptor: int) -> bool:
     try:
-        flags = fcntl.fcntl(number, fcntl.F_GETFL)
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     except OSError:  # the one of the list itself, which is closed
         return False
-    return number > _STANDARD_ERROR and flags & os.O_ACCMODE != os.O_RDONLY
+    return flags & os.O_ACCMODE != os.O_RDONLY
 
 
 def _is_on_disk(file: Any) -> bool:

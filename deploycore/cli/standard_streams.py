@@ -31,6 +31,7 @@ __all__ = [
     "find_lost_output",
     "interrupts_end_with",
     "interrupts_raise",
+    "own_descriptors",
     "prepare_streams",
     "reliable_output",
     "signals_to_end",
@@ -47,6 +48,10 @@ _outputs: list[_Output] = []
 
 _streams: list[TextIO] = []
 """The text streams on top of them."""
+
+_places: dict[int, tuple[int, int]] = {}
+"""Where the descriptors of the standard streams led when the process started: the numbers of the
+file system and of the file."""
 
 _LEFT = (errno.EPIPE, errno.ECONNRESET)
 
@@ -99,11 +104,17 @@ def prepare_streams() -> None:
     the database, would get its descriptor, and output would be written into that file. Characters
     that the encoding cannot express are printed as escapes, such as ``\\xe9``.
     """
-    for number, flags in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+    _places.clear()
+    opened = ((os.O_RDONLY, sys.__stdin__), (os.O_WRONLY, sys.__stdout__))
+    for number, (flags, stream) in enumerate((*opened, (os.O_WRONLY, sys.__stderr__))):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, flags), True)
+        else:
+            if stream is None:  # it was closed, and something else was opened there since
+                continue
+        _places[number] = _place(number)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     _outputs.clear()
@@ -112,6 +123,21 @@ def prepare_streams() -> None:
         sys.stdout = reliable_output(1, like=sys.stdout)
     if _is_own(sys.stderr, 2):
         sys.stderr = _reliable(_Output(2), like=sys.stderr)
+
+
+def own_descriptors() -> set[int]:
+    """Return the descriptors of standard streams, without those that now lead to another file."""
+    own = {output.fileno() for output in _outputs} - {0, 1, 2}
+    for number, place in _places.items():
+        with suppress(OSError):
+            if _place(number) == place:
+                own.add(number)
+    return own
+
+
+def _place(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
 
 
 def reliable_output(number: int, *, like: TextIO | None) -> TextIO:

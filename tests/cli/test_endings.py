@@ -54,22 +54,55 @@ def test_a_file_that_is_still_open_is_written(tmp_path, mode):
     assert (tmp_path / "file").read_text() == "kept"
 
 
-@pytest.mark.parametrize(("mode", "is_searched"), [("r", False), ("w", True)])
-def test_open_files_are_searched_only_if_one_may_be_unwritten(tmp_path, mode, is_searched):
-    (tmp_path / "file").touch()
-    found = run(
-        "import gc; find = gc.get_objects; gc.get_objects = lambda: print('searched') or find()\n"
-        f"left = open({str(tmp_path / 'file')!r}, {mode!r})"
+_SEARCHING = (
+    "import gc; find = gc.get_objects; gc.get_objects = lambda: os.write(2, b'searched') and find()"
+)
+
+
+def is_searched(*arguments: str, first: str = "") -> bool:
+    program = f"import os, sys\n{_SEARCHING}\n{first}\nfrom deploycore.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], check=True, capture_output=True, timeout=300
     )
-    assert ("searched" in found) == is_searched
+    return b"searched" in done.stderr
 
 
-def test_open_files_are_searched_if_the_system_cannot_list_descriptors(tmp_path):
+@pytest.mark.parametrize("arguments", [["plugins", "--help"], ["plugins", "--json"]])
+def test_open_files_are_searched_only_if_one_may_be_unwritten(tmp_path, arguments):
+    path = str(tmp_path / "file")
+    assert not is_searched(*arguments)
+    assert is_searched(*arguments, first=f"left = open({path!r}, 'w')")
+    assert not is_searched(*arguments, first=f"left = open({path!r})")
+
+
+@pytest.mark.parametrize(
+    "listed", ["1 / 0", "[]", "['0', '1', '2']"], ids=["refused", "empty", "standard streams only"]
+)
+def test_a_file_is_written_if_the_system_cannot_list_descriptors(tmp_path, listed):
     run(
-        "import os; os.listdir = lambda place: open(place + '/not here')\n"
+        "import os; os.listdir = lambda place: "
+        f"{listed.replace('1 / 0', 'os.open(place, os.O_WRONLY)')}\n"
         f"left = open({str(tmp_path / 'file')!r}, 'w'); left.write('kept')"
     )
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("is_closed", ["by the caller", "by a plugin"])
+def test_a_file_with_the_number_of_a_standard_stream_is_written(tmp_path, number, is_closed):
+    path = str(tmp_path / "file")
+    close = f"{number}>&-" if is_closed == "by the caller" else ""
+    opening = f"left = open({path!r}, 'w'); assert left.fileno() == {number}; left.write('kept')"
+    if not close:  # a plugin's exit function, since it runs after the streams were prepared
+        ending = f"os.close({number}); {opening}"
+        opening = f"import atexit; atexit.register(exec, {ending!r}, globals())"
+    program = (
+        f"import os, sys\nsys.argv[1:] = ['plugins', '--help']\n{opening}\n"
+        "from deploycore.cli import main; main()"
+    )
+    shell = ["/bin/sh", "-c", f'"$@" {close}', "sh", sys.executable, "-c", program]
+    subprocess.run(shell, check=False, capture_output=True, timeout=300)
+    assert (tmp_path / "file").read_text().endswith("kept")
 
 
 def test_a_thread_that_waits_for_a_full_pipe_does_not_keep_the_command(tmp_path):
