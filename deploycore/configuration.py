@@ -293,7 +293,7 @@ class ConfigField:
     required_for: tuple[str, ...] = ()
     may_be_plain: bool = False
     default: str | None = None
-    format: FieldFormat = "text"
+    format: "FieldFormat" = "text"
 
 
 def members(config_type: Any) -> tuple[type[ProviderConfig], ...]:

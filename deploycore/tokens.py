@@ -80,7 +80,7 @@ class RenewableAuth:
             lifetime.
     """
 
-    obtain: ObtainToken = field(repr=False)
+    obtain: "ObtainToken" = field(repr=False)
     server: str | None = None
     scheme: str = "Bearer"
     is_stored: bool = False

@@ -29,10 +29,12 @@ from pydantic import Field
 __all__ = [
     "BranchAnswer",
     "DefaultBranchAnswer",
+    "PageAnswer",
     "ProjectAnswer",
     "PullRequestAnswer",
     "RepositoryAnswer",
     "TagAnswer",
+    "VersionAnswer",
     "clone_address",
     "page_of",
     "short_name",
@@ -43,6 +45,18 @@ STATES: Mapping[str, PullRequestState] = {
     "MERGED": "merged",
     "DECLINED": "declined",
 }
+
+
+class VersionAnswer(AnswerModel):
+    """What a server says of itself."""
+
+    version: str = ""
+
+
+class PageAnswer(AnswerModel):
+    """A page of a listing, of which only one is asked for."""
+
+    values: list[object]
 
 
 class ProjectAnswer(AnswerModel):

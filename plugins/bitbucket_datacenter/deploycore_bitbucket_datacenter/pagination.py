@@ -7,8 +7,6 @@ next page cannot be computed from the number of items, ``start`` and ``limit``: 
 Source: https://developer.atlassian.com/server/bitbucket/how-tos/paged-apis/
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 from urllib.parse import quote, urlencode

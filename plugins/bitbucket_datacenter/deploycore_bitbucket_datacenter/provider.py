@@ -69,14 +69,6 @@ Row = TypeVar("Row", bound=AnswerModel)
 Ref = TypeVar("Ref", "Branch", "Tag")
 
 
-class _VersionAnswer(AnswerModel):
-    version: str = ""
-
-
-class _PageAnswer(AnswerModel):
-    values: list[object]
-
-
 class BitbucketDataCenterProvider:
     """One configured Bitbucket Data Center.
 
@@ -441,9 +433,11 @@ class BitbucketDataCenterProvider:
 
     def _version(self) -> str | None:
         """Return the server's version, without credentials; ``None`` if it is not Bitbucket."""
+        from deploycore_bitbucket_datacenter.answers import VersionAnswer
+
         try:
             answer = self._http.get_json(f"{API}/application-properties")
-            return parse_answer(_VersionAnswer, answer, what="the version").version or None
+            return parse_answer(VersionAnswer, answer, what="the version").version or None
         except ProviderError:
             return None
 
@@ -478,10 +472,10 @@ class BitbucketDataCenterProvider:
 
 
 def _read_page(page: object) -> list[RepositoryAnswer]:
-    from deploycore_bitbucket_datacenter.answers import RepositoryAnswer
+    from deploycore_bitbucket_datacenter.answers import PageAnswer, RepositoryAnswer
 
     what = "a page of repositories"
-    values = parse_answer(_PageAnswer, page, what=what).values
+    values = parse_answer(PageAnswer, page, what=what).values
     return parse_items(RepositoryAnswer, values, what=what)
 
 
