@@ -12,6 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
+NEEDED = {
+    "deploycore": {
+        "deploycore/py.typed",
+        "deploycore/_docs/applications.md",
+        "deploycore/_template/pyproject.toml",
+        "deploycore/_observer_template/pyproject.toml",
+    }
+}
+"""What the code of a package reads: a configuration without it would also be right otherwise."""
+
 
 def main() -> int:
     directory, *projects = map(Path, sys.argv[1:])
@@ -27,7 +37,8 @@ def differences(directory: Path, project: Path) -> Iterator[str]:
     (wheel,) = directory.glob(f"{name}-[0-9]*.whl")
     with ZipFile(wheel) as archive:
         packed = {each for each in archive.namelist() if ".dist-info/" not in each}
-    tracked = set(files_of(project, configuration["tool"]["hatch"]["build"]["targets"]["wheel"]))
+    target = configuration["tool"]["hatch"]["build"]["targets"]["wheel"]
+    tracked = {*files_of(project, target), *NEEDED.get(name, ())}
     for each in sorted(tracked ^ packed):
         yield f"{wheel.name}: {each} is {'missing' if each in tracked else 'not a tracked file'}."
 
