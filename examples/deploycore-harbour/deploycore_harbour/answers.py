@@ -1,7 +1,5 @@
 """Harbour's responses, and how they map to deploycore's models."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from deploycore.http import AnswerModel

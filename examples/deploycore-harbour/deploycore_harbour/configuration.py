@@ -1,7 +1,5 @@
 """Configuration of Harbour: forms and command-line options are made from its fields."""
 
-from __future__ import annotations
-
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http import HeaderAuth, HttpAuth
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Lantern's responses, and how they map to deploycore's models."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from deploycore.http import AnswerModel

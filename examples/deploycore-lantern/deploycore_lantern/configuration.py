@@ -1,7 +1,5 @@
 """Configuration of Lantern: a client's ID and secret, for tokens that last five minutes."""
 
-from __future__ import annotations
-
 from deploycore.configuration import HttpsAddress, ProviderConfig, TokenStr
 from deploycore.http.grants import client_credentials
 from deploycore.tokens import RenewableAuth
