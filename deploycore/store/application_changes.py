@@ -15,16 +15,15 @@ from deploycore.store.applications import (
     NOWHERE,
     drop_deployments,
     make_way,
-    prepared,
     put,
     put_all,
     refuse_other_revisions,
     refuse_unfinished,
-    refuse_unknown_providers,
 )
 from deploycore.store.database import Database
-from deploycore.store.lookup import find_row, named_row, refuse_taken
-from deploycore.store.named import Statements
+from deploycore.store.lookup import find_row, named_row
+from deploycore.store.named import Statements, StatementsOfEngine
+from deploycore.store.new_applications import prepared, refuse_unknown_providers
 from deploycore.store.polls import schedule
 from deploycore.store.previews import begin, detach, end_all, open_previews
 from deploycore.store.provider_records import provider_of
@@ -38,7 +37,6 @@ from deploycore.store.webhook_records import WebhookRecord
 from deploycore.store.webhooks import find_webhook
 
 __all__ = [
-    "add",
     "find_with_webhook",
     "keep_secret",
     "put_many",
@@ -46,18 +44,6 @@ __all__ = [
     "refuse_removal",
     "remove",
 ]
-
-
-def add(database: Database, definition: Application, *, dry_run: bool) -> ApplicationRecord:
-    """Store a new application; see ``Store.add_application``."""
-    wanted = places_of([definition])
-    with database.writing() as connection:
-        refuse_taken(connection, "application", definition.name)
-        refuse_common_targets(wanted, stored_targets(connection, wanted))
-        record = put(connection, definition, wanted[definition.name])
-        if dry_run:
-            connection.rollback()
-        return record
 
 
 def put_many(
@@ -72,15 +58,17 @@ def put_many(
     wanted = places_of(definitions)
     # Check without blocking writers. If something has changed, the check is repeated below.
     with database.reading() as connection:
-        checked = stored_targets(connection, wanted)
+        statements = StatementsOfEngine(connection)
+        checked = stored_targets(statements, wanted)
         refuse_common_targets(wanted, checked)
-        refuse_unknown_providers(connection, definitions)
+        refuse_unknown_providers(statements, definitions)
     written = [prepared(each, wanted[each.name]) for each in definitions]
     with database.writing() as connection:
-        stored = stored_targets(connection, wanted)
+        statements = StatementsOfEngine(connection)
+        stored = stored_targets(statements, wanted)
         if stored != checked:
             refuse_common_targets(wanted, stored)
-        refuse_unknown_providers(connection, definitions, locked=True)
+        refuse_unknown_providers(statements, definitions, locked=True)
         refuse_other_revisions(connection, revisions)
         moved = [
             each.name
@@ -120,7 +108,8 @@ def put_preview(
         is_this = applications.c.name == definition.name
         known = connection.scalar(select(applications.c.definition).where(is_this))
         if known != definition.as_dict():
-            refuse_common_targets(wanted, stored_targets(connection, wanted))
+            stored = stored_targets(StatementsOfEngine(connection), wanted)
+            refuse_common_targets(wanted, stored)
             put(connection, definition, wanted[definition.name])
         return True
 
@@ -130,7 +119,7 @@ def keep_secret(
     name: str,
     variable: str,
     stored: str | None,
-    refuse_second_key: Callable[[Connection], None],
+    refuse_second_key: Callable[[Statements], None],
 ) -> None:
     """Store the value of a variable; see ``Store.keep_application_secret``.
 
@@ -141,7 +130,7 @@ def keep_secret(
     secrets = {key: value for key, value in record.secrets.items() if key != variable}
     if stored is not None:
         if is_sealed(stored):
-            refuse_second_key(connection)
+            refuse_second_key(StatementsOfEngine(connection))
         secrets[variable] = stored
     connection.execute(
         update(applications)

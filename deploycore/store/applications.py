@@ -13,9 +13,10 @@ from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
 from deploycore.store.application_records import application_of
 from deploycore.store.database import chunks
-from deploycore.store.lookup import named_rows
+from deploycore.store.named import StatementsOfEngine
+from deploycore.store.new_applications import first_values, prepared, refuse_unknown_providers
 from deploycore.store.polls import schedule
-from deploycore.store.reading import checksums, damage_in
+from deploycore.store.reading import damage_in
 from deploycore.store.records import ApplicationRecord
 from deploycore.store.states import may_precede
 from deploycore.store.tables import applications, deployments
@@ -25,11 +26,9 @@ __all__ = [
     "NOWHERE",
     "drop_deployments",
     "make_way",
-    "prepared",
     "put",
     "put_all",
     "refuse_unfinished",
-    "refuse_unknown_providers",
 ]
 
 NOWHERE = Path("/nowhere")
@@ -46,30 +45,13 @@ _WRITTEN = (
 )
 
 
-def prepared(definition: Application, places: Places) -> dict[str, Any]:
-    """Return the values to write for an application.
-
-    Args:
-        places: The directories of its target.
-    """
-    values = {
-        "name": definition.name,
-        "provider": definition.provider,
-        "target": definition.target,
-        "resolved_target": places.resolved,
-        "definition": definition.as_dict(),
-        "host": definition.host,
-    }
-    return values | checksums(applications, values)
-
-
 def put(connection: Connection, definition: Application, places: Places) -> ApplicationRecord:
     """Write one application, new or changed.
 
     Raises:
         ConfigurationError: Its provider does not exist.
     """
-    refuse_unknown_providers(connection, [definition], locked=True)
+    refuse_unknown_providers(StatementsOfEngine(connection), [definition], locked=True)
     is_this = applications.c.name == definition.name
     known = connection.scalars(select(applications.c.name).where(is_this)).all()
     put_all(connection, [prepared(definition, places)], known)
@@ -93,8 +75,7 @@ def put_all(
         for each in values
         if each["name"] in known
     ]
-    first: dict[str, Any] = {"created_at": at, "changed_at": at, "secrets": {}, "revision": 1}
-    first |= checksums(applications, {"secrets": {}})
+    first = first_values()
     new = [{**first, **each} for each in values if each["name"] not in known]
     if changed:
         is_this = applications.c.name == bindparam("named")
@@ -200,18 +181,3 @@ def _unfinished(connection: Connection, name: str) -> tuple[list[int], list[int]
     for row in connection.execute(query).mappings():
         found[damage_in(deployments, row) is not None].append(row["id"])
     return sorted(found[0]), sorted(found[1])
-
-
-def refuse_unknown_providers(
-    connection: Connection, definitions: Sequence[Application], *, locked: bool = False
-) -> None:
-    """Raise an error if an application's provider, or one in ``credentials``, does not exist.
-
-    Args:
-        locked: Whether to lock the providers in ``credentials``. No foreign key prevents their
-            removal before the application is written.
-    """
-    more = {name for each in definitions for name in each.credentials}
-    # Sorted, so that two transactions lock them in the same order.
-    names = sorted({*more, *(each.provider for each in definitions)})
-    named_rows(connection, "provider", names, locked=more if locked else ())

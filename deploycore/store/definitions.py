@@ -25,16 +25,20 @@ from sqlalchemy import (
     insert,
     select,
     true,
+    type_coerce,
     update,
 )
 
+from deploycore.store.columns import Words
 from deploycore.store.decisive import decisive_events
 from deploycore.store.states import may_precede
 from deploycore.store.tables import (
     applications,
     deploy_keys,
     deployments,
+    polls,
     previews,
+    provider_tokens,
     providers,
     removed_deployments,
     repositories,
@@ -202,8 +206,11 @@ def _of_others() -> Iterator[tuple[str, Executable]]:
     yield "repository", select(repositories).where(is_its)
     yield "remove repository", delete(repositories).where(is_its)
     yield "webhook", select(webhooks).where(webhooks.c.application == bindparam("of"))
-    given: dict[str, Any] = {each.name: bindparam(each.name) for each in repositories.c}
-    yield "add repository", insert(repositories).values(given)
+    yield "add repository", insert(repositories).values(_given(repositories))
+    added = insert(applications).values(_given(applications))
+    yield "add application", added.returning(*applications.c)
+    first = ("application", "due_at", "set_at", "seconds", "host", "question")
+    yield "add poll", insert(polls).values({name: bindparam(name) for name in first})
     c = deploy_keys.c
     parent = select(previews.c.parent).where(previews.c.name == bindparam("name"))
     is_used = and_(
@@ -233,7 +240,45 @@ def _trigger() -> dict[str, Any]:
     return {name: bindparam(name) for name in _OF_TRIGGER} | {"turn": turn}
 
 
-_GROUPS = (_of_nouns(), _of_deployments(), _of_others(), _of_triggers())
+def _given(table: Table) -> dict[str, Any]:
+    """A parameter for each column, with its name."""
+    return {each.name: bindparam(each.name) for each in table.c}
+
+
+def _of_secrets() -> Iterator[tuple[str, Executable]]:
+    given = _given(providers)
+    yield "add provider", insert(providers).values(given)
+    is_this = providers.c.name == bindparam("of")
+    yield "replace provider", update(providers).where(is_this).values(given)
+    is_its = provider_tokens.c.provider == bindparam("of")
+    yield "remove tokens of provider", delete(provider_tokens).where(is_its)
+    token = provider_tokens.c.token
+    yield "tokens of providers", select(token).where(token.is_not(None))
+    yield "webhooks", select(webhooks)
+    yield "deploy keys with secrets", select(deploy_keys).where(deploy_keys.c.secret.is_not(None))
+
+
+def _of_targets(*, is_postgresql: bool = False) -> Iterator[tuple[str, Executable]]:
+    c = applications.c
+    targets = select(c.name, c.target, c.resolved_target)
+    yield "targets", targets
+    yield "targets of applications", targets.where(c.name.in_(_some("names")))
+    for noun, column in (("targets", c.target), ("resolved targets", c.resolved_target)):
+        place: ColumnElement[str] = type_coerce(column, Words)
+        yield f"{noun} at", targets.where(place.in_(_some("places")))
+        # Other collations sort '/' differently, or ignore it.
+        exact = place.collate("C") if is_postgresql else place
+        first, end = bindparam("first", type_=Words), bindparam("end", type_=Words)
+        yield f"{noun} within", targets.where((exact >= first) & (exact < end))
+    is_preview = c.name.in_(select(previews.c.name))
+    newest = select(c.target).where(~is_preview).order_by(c.created_at.desc(), c.name)
+    yield "newest target", newest.limit(1)
+
+
+_GROUPS = (
+    *(_of_nouns(), _of_deployments(), _of_others(), _of_secrets(), _of_targets()),
+    _of_triggers(),
+)
 DEFINITIONS: Mapping[str, Executable] = dict(each for group in _GROUPS for each in group)
 """The statements, by name."""
 
@@ -241,8 +286,10 @@ DEFINITIONS: Mapping[str, Executable] = dict(each for group in _GROUPS for each 
 @cache
 def definition_for(dialect: str, name: str) -> Executable:
     """Return a statement for a kind of database."""
-    if dialect != "postgresql" or name != "add trigger":
+    if dialect != "postgresql":
         return DEFINITIONS[name]
+    if name != "add trigger":
+        return {**DEFINITIONS, **dict(_of_targets(is_postgresql=True))}[name]
     # SQLite does not need this condition, because it has only one writer at a time.
     from sqlalchemy.dialects import postgresql  # takes 30 ms, which SQLite need not pay
 

@@ -13,6 +13,7 @@ from deploycore.errors import ConfigurationError
 from deploycore.store.database import Database
 from deploycore.store.deploy_key_records import deploy_key_of
 from deploycore.store.lookup import named_row
+from deploycore.store.named import Statements, StatementsOfEngine
 from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.records import DeployKeyRecord
 from deploycore.store.tables import applications, deploy_keys, providers
@@ -29,7 +30,7 @@ class DeployKeys:
         refuse_second_key: As for ``Webhooks``.
     """
 
-    def __init__(self, database: Database, refuse_second_key: Callable[[Connection], None]) -> None:
+    def __init__(self, database: Database, refuse_second_key: Callable[[Statements], None]) -> None:
         self._database = database
         self._refuse_second_key = refuse_second_key
 
@@ -62,7 +63,7 @@ class DeployKeys:
             found = connection.execute(select(deploy_keys).where(is_new)).mappings().first()
             if found is not None:
                 return read_record(deploy_keys, found, deploy_key_of)
-            self._refuse_second_key(connection)
+            self._refuse_second_key(StatementsOfEngine(connection))
             values: dict[str, Any] = {
                 "application": application,
                 "provider": provider,

@@ -155,6 +155,14 @@ class Deployments:
                 found |= {each.id: each for each in _records(rows)}
         return found
 
+    def _newest(self, application: str | None, limit: int) -> list[DeploymentRecord]:
+        with self._database.reading_by_name() as statements:
+            if application is None:
+                return list(_records(statements.run("deployments", limit=limit).rows))
+            find_row(statements, "application", application)
+            found = statements.run("deployments of one", of=application, limit=limit)
+            return list(_records(found.rows))
+
     def list(
         self,
         application: str | None = None,
@@ -176,6 +184,8 @@ class Deployments:
         Raises:
             ConfigurationError: The application does not exist.
         """
+        if limit is not None and (kind, state, before) == (None, None, None):
+            return self._newest(application, limit)
         from deploycore.store.deployment_queries import listed
 
         with self._database.reading() as connection:

@@ -97,9 +97,9 @@ def _names_near(statements: Statements, noun: str, name: str) -> list[str]:
     return [each for each in found if isinstance(each, str)]
 
 
-def refuse_taken(connection: Connection, noun: str, name: str) -> None:
+def refuse_taken(statements: Statements, noun: str, name: str) -> None:
     """Raise an error if another record of the table has a name."""
-    if StatementsOfEngine(connection).run(noun, name=name).rows:
+    if statements.run(noun, name=name).rows:
         raise ConfigurationError(
             f"The {noun} name {name!r} is taken.",
             hint=f"Choose another name, or remove it first: {COMMANDS[noun]} remove {name}",

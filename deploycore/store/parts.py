@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from deploycore.once import made_once
 from deploycore.store.database import Database
+from deploycore.store.named import Statements
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from deploycore.store.audit import Audit
     from deploycore.store.changes import Changes
     from deploycore.store.claims import Claims
@@ -154,5 +153,5 @@ class StoreParts:
 
         return Audit(self._database)
 
-    def _refuse_second_key(self, connection: Connection) -> None:
+    def _refuse_second_key(self, statements: Statements) -> None:
         raise NotImplementedError  # pragma: no cover

@@ -8,7 +8,6 @@ database's clock.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +31,7 @@ from sqlalchemy import (
 from deploycore.applications.application import Application
 from deploycore.store.database import Database, chunks
 from deploycore.store.engine import present
+from deploycore.store.new_applications import poll_values
 from deploycore.store.queue_records import PollRecord
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.tables import applications, polls, webhooks
@@ -259,7 +259,7 @@ def schedule(connection: Connection, definitions: Iterable[Application]) -> None
         found = connection.execute(locked.with_for_update())
         known |= {row.application: row for row in found}
     wanted = {
-        name: _values(each)
+        name: poll_values(each)
         for name, each in sorted(all_.items())
         if each.is_polled or (each.is_followed and name in known and known[name].requested_at)
     }
@@ -295,12 +295,6 @@ def _update_named() -> Update:
     return update(polls).where(polls.c.application == bindparam("named"))
 
 
-def _values(definition: Application) -> dict[str, Any]:
-    asked = (definition.provider, definition.repository, definition.ref)
-    question = hashlib.sha256("\0".join(asked).encode()).hexdigest()
-    return {"host": definition.host, "question": question}
-
-
 def _after(now: datetime, seconds: float) -> dict[str, datetime]:
     return {"due_at": now + at_most(seconds, LONGEST_POLL_INTERVAL), "set_at": now}
 
@@ -330,7 +324,7 @@ def _renew(connection: Connection, names: Collection[str]) -> None:
     new = []
     for name, definition in _definitions(connection, names).items():
         try:
-            values = _values(Application.model_validate(definition))
+            values = poll_values(Application.model_validate(definition))
         except ValidationError:
             continue  # stored by another version, which polls it
         new.append({"application": name, "due_at": now, "set_at": now, "seconds": 0.0, **values})

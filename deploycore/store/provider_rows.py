@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from deploycore.secrets import is_sealed
+from deploycore.store import new_providers
 from deploycore.store.database import Database
 from deploycore.store.listed_records import ProviderRecord
 from deploycore.store.lookup import find_row
+from deploycore.store.named import Statements, StatementsOfEngine
 from deploycore.store.provider_records import provider_of, without_expired
 from deploycore.store.reading import read_record, readable_records
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    pass
 
 __all__ = ["ProviderRows"]
 
@@ -31,11 +33,9 @@ class ProviderRows:
             ConfigurationError: The name is invalid or already used.
             StoreError: Stored secrets were encrypted with another key.
         """
-        from deploycore.store import providers
-
-        providers.refuse_malformed(record.name)
-        with self._database.writing() as connection:
-            providers.add(connection, record, self._refuse_second_key)
+        new_providers.refuse_malformed(record.name)
+        with self._database.writing_by_name() as statements:
+            new_providers.add(statements, record, self._refuse_second_key)
 
     def refuse_taken_provider(self, name: str) -> None:
         """Check whether a provider of this name could be added.
@@ -43,11 +43,9 @@ class ProviderRows:
         Raises:
             ConfigurationError: The name is invalid or already used.
         """
-        from deploycore.store import providers
-
-        providers.refuse_malformed(name)
-        with self._database.reading() as connection:
-            providers.refuse_name(connection, name)
+        new_providers.refuse_malformed(name)
+        with self._database.reading_by_name() as statements:
+            new_providers.refuse_name(statements, name)
 
     def get_provider(self, name: str) -> ProviderRecord:
         """Get the provider of a name, with its former secrets only while they may be used.
@@ -125,7 +123,7 @@ class ProviderRows:
 
         with self._database.writing() as connection:
             if any(map(is_sealed, secrets.values())):
-                self._refuse_second_key(connection)
+                self._refuse_second_key(StatementsOfEngine(connection))
             changed = providers.change(
                 connection, record, settings, secrets, keep_former, expires_at
             )
@@ -191,5 +189,5 @@ class ProviderRows:
         with self._database.reading() as connection:
             providers.refuse_used(connection, name)
 
-    def _refuse_second_key(self, connection: Connection) -> None:
+    def _refuse_second_key(self, statements: Statements) -> None:
         raise NotImplementedError  # pragma: no cover

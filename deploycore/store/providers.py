@@ -2,83 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, insert, not_, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, not_, or_, select, update
 
-from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
-from deploycore.secrets import is_sealed
-from deploycore.store.deploy_key_records import deploy_key_of
 from deploycore.store.engine import present
-from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.lookup import named_row
 from deploycore.store.provider_records import provider_of
-from deploycore.store.reading import checksums, damage_in, read_record, read_records
+from deploycore.store.reading import checksums, read_record, read_records
 from deploycore.store.records import ProviderRecord
-from deploycore.store.tables import applications, deploy_keys, provider_tokens, providers, webhooks
+from deploycore.store.tables import applications, deploy_keys, providers
 from deploycore.store.times import LONGEST_KEPT, holds
-from deploycore.store.webhooks import webhook_of
 
 __all__ = [
-    "add",
     "applications_of",
     "change",
     "count_change",
     "forget_former_secrets",
-    "is_damaged",
     "note_expiry",
     "page",
-    "refuse_malformed",
-    "refuse_name",
     "refuse_used",
     "remove",
-    "sealed_secrets",
     "take_expiry_warning",
 ]
-
-
-def refuse_malformed(name: str) -> None:
-    """Refuse a text that cannot be the name of a provider."""
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ConfigurationError(
-            f"{name!r} is not a valid name for a provider.",
-            hint="Use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit.",
-        )
-
-
-def add(
-    connection: Connection,
-    record: ProviderRecord,
-    refuse_second_key: Callable[[Connection], None],
-) -> None:
-    """Store a new provider; see ``Store.add_provider``.
-
-    Args:
-        refuse_second_key: Refuses to encrypt secrets with another key than before.
-    """
-    values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
-    values |= checksums(providers, values)
-    damaged = is_damaged(connection, record.name)
-    if not damaged:
-        refuse_taken(connection, "provider", record.name)
-    if any(map(is_sealed, record.secrets.values())):
-        refuse_second_key(connection)
-    if damaged:
-        replaced = update(providers).where(providers.c.name == record.name)
-        connection.execute(replaced.values(values))
-        # These tokens belong to an earlier provider of this name, perhaps of another host.
-        tokens = delete(provider_tokens).where(provider_tokens.c.provider == record.name)
-        connection.execute(tokens)
-    else:
-        connection.execute(insert(providers).values(values))
-
-
-def refuse_name(connection: Connection, name: str) -> None:
-    """Refuse the name of a provider that exists, and is not damaged."""
-    if not is_damaged(connection, name):
-        refuse_taken(connection, "provider", name)
 
 
 def page(connection: Connection, after: str, limit: int) -> list[ProviderRecord]:
@@ -236,27 +184,3 @@ def applications_of(
         names_of = [each for each in connection.scalars(first) if isinstance(each, str)]
         found[provider] = (count, names_of)
     return found
-
-
-def is_damaged(connection: Connection, name: str) -> bool:
-    """Whether a provider of this name exists and its record is damaged."""
-    query = select(providers).where(providers.c.name == name)
-    row = connection.execute(query).mappings().one_or_none()
-    return row is not None and damage_in(providers, row) is not None
-
-
-def sealed_secrets(connection: Connection) -> Iterator[str]:
-    """Yield all encrypted secrets of providers, webhooks and applications."""
-    for provider in read_records(connection, providers, select(providers), provider_of):
-        yield from filter(is_sealed, provider.secrets.values())
-        yield from filter(is_sealed, (provider.former_secrets or {}).values())
-    tokens = select(provider_tokens.c.token).where(provider_tokens.c.token.is_not(None))
-    yield from (each for each in connection.scalars(tokens) if isinstance(each, str))
-    for webhook in read_records(connection, webhooks, select(webhooks), webhook_of):
-        yield from filter(is_sealed, [webhook.secret])
-    query = select(deploy_keys).where(deploy_keys.c.secret.is_not(None))
-    for key in read_records(connection, deploy_keys, query, deploy_key_of):
-        yield from filter(is_sealed, [key.secret or ""])
-    query = select(applications)
-    for secrets in read_records(connection, applications, query, lambda row: row["secrets"]):
-        yield from filter(is_sealed, secrets.values())

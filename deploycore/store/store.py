@@ -14,6 +14,8 @@ from deploycore.store.database import Database, chunks
 from deploycore.store.deploy_key_records import find_deploy_key
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import find_row, find_rows
+from deploycore.store.named import Statements
+from deploycore.store.new_applications import add_application
 from deploycore.store.parts import StoreParts
 from deploycore.store.preview_records import pull_request_of
 from deploycore.store.provider_rows import ProviderRows
@@ -25,10 +27,9 @@ from deploycore.store.records import (
     RepositoryRecord,
 )
 from deploycore.store.repositories import Repositories
+from deploycore.store.sealed import sealed_secrets
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from deploycore.store.webhook_records import WebhookRecord
 
 __all__ = ["Store"]
@@ -63,10 +64,8 @@ class Store(StoreParts, ProviderRows):
     def find_sealed_secret(self) -> str | None:
         """Return any secret that is stored encrypted, from a record that is not damaged. All
         secrets of a database have the same key."""
-        from deploycore.store.providers import sealed_secrets
-
-        with self._database.reading() as connection:
-            return next(sealed_secrets(connection), None)
+        with self._database.reading_by_name() as statements:
+            return next(sealed_secrets(statements), None)
 
     def add_application(
         self, definition: Application, *, dry_run: bool = False
@@ -77,9 +76,7 @@ class Store(StoreParts, ProviderRows):
             ConfigurationError: The name is already used, the provider does not exist, or another
                 application has the target.
         """
-        from deploycore.store import application_changes
-
-        return application_changes.add(self._database, definition, dry_run=dry_run)
+        return add_application(self._database, definition, dry_run=dry_run)
 
     def put_applications(
         self,
@@ -209,8 +206,8 @@ class Store(StoreParts, ProviderRows):
         """Map the names of applications to their targets; one that cannot be read is left out."""
         from deploycore.store.targets import stored_targets
 
-        with self._database.reading() as connection:
-            found = stored_targets(connection)
+        with self._database.reading_by_name() as statements:
+            found = stored_targets(statements)
         return {name: each.written for name, each in found.items() if each.written is not None}
 
     def find_newest_target(self) -> Path | None:
@@ -218,8 +215,8 @@ class Store(StoreParts, ProviderRows):
         there is none, or it cannot be read."""
         from deploycore.store.targets import newest_target
 
-        with self._database.reading() as connection:
-            return newest_target(connection)
+        with self._database.reading_by_name() as statements:
+            return newest_target(statements)
 
     def list_applications(self) -> list[ApplicationRecord]:
         """List all applications, sorted by name. A damaged record, or one in an unknown form, is
@@ -334,10 +331,8 @@ class Store(StoreParts, ProviderRows):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _refuse_second_key(self, connection: Connection) -> None:
+    def _refuse_second_key(self, statements: Statements) -> None:
         """Refuse to seal secrets with another key than the one of those already stored."""
-        from deploycore.store.providers import sealed_secrets
-
-        sealed = next(sealed_secrets(connection), None)
+        sealed = next(sealed_secrets(statements), None)
         if sealed is not None:
             SecretBox(self._settings).reveal(sealed)

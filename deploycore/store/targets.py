@@ -13,11 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, select, type_coerce
-
 from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
-from deploycore.store.tables import applications, previews
+from deploycore.store.named import Row, Statements
 
 __all__ = ["Places", "newest_target", "places_of", "refuse_common_targets", "stored_targets"]
 
@@ -48,7 +46,7 @@ def places_of(definitions: Iterable[Application]) -> dict[str, Places]:
 
 
 def stored_targets(
-    connection: Connection, wanted: Mapping[str, Places] | None = None
+    statements: Statements, wanted: Mapping[str, Places] | None = None
 ) -> dict[str, Places]:
     """Return the stored targets, by application.
 
@@ -56,32 +54,25 @@ def stored_targets(
         wanted: Return only targets that could collide with these; the result may contain others. If
             there are few, the database searches for them.
     """
-    c = applications.c
-    query = select(c.name, c.target, c.resolved_target)
-    queries = [query]
-    if wanted is not None and len(wanted) <= _FEW:
-        is_postgresql = connection.dialect.name == "postgresql"
-        queries = [query.where(each) for each in _near(wanted, is_postgresql=is_postgresql)]
+    if wanted is None or len(wanted) > _FEW:
+        rows = iter(statements.run("targets").rows)
+    else:
+        rows = _near(statements, wanted)
     return {
-        row.name: Places(*(each if isinstance(each, Path) else None for each in row[1:]))
-        for each in queries
-        for row in connection.execute(each)
-        if isinstance(row.name, str)
+        row["name"]: Places(_readable(row["target"]), _readable(row["resolved_target"]))
+        for row in rows
+        if isinstance(row["name"], str)
     }
 
 
-def newest_target(connection: Connection) -> Path | None:
+def newest_target(statements: Statements) -> Path | None:
     """Return the target of the application that was added last, without previews; ``None`` if there
     is none, or it cannot be read."""
-    c = applications.c
-    query = (
-        select(c.target)
-        .where(c.name.not_in(select(previews.c.name)))
-        .order_by(c.created_at.desc(), c.name)
-        .limit(1)
-    )
-    found: object = connection.execute(query).scalar()
-    return found if isinstance(found, Path) else None
+    return _readable(statements.run("newest target").value)
+
+
+def _readable(path: object) -> Path | None:
+    return path if isinstance(path, Path) else None
 
 
 def refuse_common_targets(wanted: Mapping[str, Places], stored: Mapping[str, Places]) -> None:
@@ -109,19 +100,17 @@ def refuse_common_targets(wanted: Mapping[str, Places], stored: Mapping[str, Pla
                     raise _common(name, places[name], places[other])
 
 
-def _near(wanted: Mapping[str, Places], *, is_postgresql: bool) -> Iterator[ColumnElement[bool]]:
-    """Return conditions for the applications with some names, and for those whose targets are equal
-    to these, are inside them, or contain them."""
-    yield applications.c.name.in_(wanted)
+def _near(statements: Statements, wanted: Mapping[str, Places]) -> Iterator[Row]:
+    """Return the applications with some names, and those whose targets are equal to these, are
+    inside them, or contain them."""
+    yield from statements.run("targets of applications", names=list(wanted)).rows
     keys = {key for each in wanted.values() for key in _keys(each)}
-    above = {place for key in keys for place in _and_above(key)}
-    for column in (applications.c.target, applications.c.resolved_target):
-        place: ColumnElement[str] = type_coerce(column, Text)
-        yield place.in_(above)
-        # Other collations sort '/' differently, or ignore it.
-        exact = place.collate("C") if is_postgresql else place
+    above = sorted({place for key in keys for place in _and_above(key)})
+    for noun in ("targets", "resolved targets"):
+        yield from statements.run(f"{noun} at", places=above).rows
         for prefix in (_DOUBLE, *(f"{key.rstrip('/')}/" for key in keys)):
-            yield (exact >= prefix) & (exact < prefix[:-1] + chr(ord("/") + 1))
+            end = prefix[:-1] + chr(ord("/") + 1)
+            yield from statements.run(f"{noun} within", first=prefix, end=end).rows
 
 
 def _keys(places: Places) -> set[str]:

@@ -13,6 +13,7 @@ from deploycore.store.account_records import Role, UserRecord
 from deploycore.store.database import Database
 from deploycore.store.engine import present
 from deploycore.store.lookup import named_row, refuse_taken
+from deploycore.store.named import StatementsOfEngine
 from deploycore.store.reading import as_record, checksums, read_record, read_records
 from deploycore.store.tables import sessions, sign_in_links, users
 
@@ -170,7 +171,7 @@ def add_user(
             f"{name!r} is not a valid name for a user.",
             hint="Use letters, digits, '.', '_' and '-', at most 63.",
         )
-    refuse_taken(connection, "user", name)
+    refuse_taken(StatementsOfEngine(connection), "user", name)
     at = present(connection)
     record = UserRecord(name, role, password, issuer, subject, False, at, at, None)
     values = vars(record)

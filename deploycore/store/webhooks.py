@@ -31,7 +31,7 @@ class Webhooks:
             the one to use.
     """
 
-    def __init__(self, database: Database, refuse_second_key: Callable[[Connection], None]) -> None:
+    def __init__(self, database: Database, refuse_second_key: Callable[[Statements], None]) -> None:
         self._database = database
         self._refuse_second_key = refuse_second_key
 
@@ -53,7 +53,7 @@ class Webhooks:
             known = _stored(connection, application)
             if known is not None:
                 return known
-            self._refuse_second_key(connection)
+            self._refuse_second_key(StatementsOfEngine(connection))
             values = {
                 "application": application,
                 "secret": secret,
@@ -100,7 +100,7 @@ class Webhooks:
             known = _stored(connection, application) or _raise_missing(application)
             if known.former is not None and known.former_until is None:
                 return known
-            self._refuse_second_key(connection)
+            self._refuse_second_key(StatementsOfEngine(connection))
             values = {"secret": secret, "former": known.secret, "former_until": None}
             values |= checksums(webhooks, values)
             return _changed(connection, application, values)

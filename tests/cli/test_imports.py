@@ -190,6 +190,23 @@ def test_deployments_and_rollbacks_do_not_import_sqlalchemy(deployed_home, comma
         assert not {"deploycore.events", "pluggy"}.intersection(imported)
 
 
+def test_the_first_commands_of_a_user_do_not_import_sqlalchemy(deployed_home, tmp_path):
+    secrets, application = tmp_path / "secrets", "--provider host --repository ada/site --ref main"
+    secrets.write_text("secret-token")
+    commands = [
+        f"provider add other --kind gitea --mode token --url https://git.example.com --owner ada"
+        f" --no-verify --token-file {secrets}",
+        f"app create other {application} --offline --target {tmp_path / 'other'}",
+        "app show site",
+        "show site",
+        "provider show other",
+    ]
+    for command in commands:
+        imported = json.loads(run(_COMMAND_THAT_SUCCEEDS, *command.split(), home=deployed_home))
+        assert "sqlite3" in imported
+        assert not {"alembic", "sqlalchemy"}.intersection(imported), command
+
+
 @pytest.mark.parametrize(
     "command", ["provider list", "app list", "deployments", "releases site", "logs site", "logs 1"]
 )

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from deploycore.errors import StoreError
 from deploycore.settings import Settings
 from deploycore.store import Store, failures, waiting
+from deploycore.store import direct as direct_module
 from deploycore.store import engine as engine_module
 
 
@@ -217,12 +218,18 @@ def test_a_read_only_database_is_reported(unprivileged, provider):
 
 
 @pytest.fixture
-def no_room():
+def no_room(monkeypatch):
     """From now on no SQLite database may grow."""
+    prepare = direct_module.prepare_sqlite
 
-    def limit(connection: sqlite3.Connection, record: object) -> None:
+    def limit(connection: sqlite3.Connection, record: object = None) -> None:
         connection.execute("PRAGMA max_page_count = 1")
 
+    def prepare_limited(connection: sqlite3.Connection) -> None:
+        prepare(connection)
+        limit(connection)
+
+    monkeypatch.setattr(direct_module, "prepare_sqlite", prepare_limited)
     event.listen(Engine, "connect", limit)
     yield
     event.remove(Engine, "connect", limit)

@@ -11,8 +11,8 @@ from deploycore import Installation, Settings
 from deploycore.applications.application import AutoDeploy
 from deploycore.errors import ConfigurationError
 from deploycore.store import DeliveryRecord, targets
-from deploycore.store.applications import refuse_unknown_providers
 from deploycore.store.named import StatementsOfEngine
+from deploycore.store.new_applications import refuse_unknown_providers
 from deploycore.worker.polling import Poller
 from tests.sent import sent_statements
 
@@ -233,9 +233,10 @@ def test_each_provider_is_read_once_and_those_of_credentials_are_locked_in_one_o
     monkeypatch.setattr(StatementsOfEngine, "run", run)
     one = application("one").model_copy(update={"credentials": ("unknown", "acme")})
     with shops.store._database.writing() as connection:
+        statements = StatementsOfEngine(connection)
         with pytest.raises(ConfigurationError, match="no provider 'unknown'"):
-            refuse_unknown_providers(connection, [one], locked=True)
-        refuse_unknown_providers(connection, [application("two")], locked=True)
+            refuse_unknown_providers(statements, [one], locked=True)
+        refuse_unknown_providers(statements, [application("two")], locked=True)
     locked = [("provider, locked", "acme"), ("provider, locked", "unknown")]
     assert sent == [*locked, ("provider", "acme")]
 
