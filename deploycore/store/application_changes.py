@@ -32,7 +32,12 @@ from deploycore.store.records import ApplicationRecord, ProviderRecord, Reposito
 from deploycore.store.removed import forget_removed, move_to_removed
 from deploycore.store.repositories import find_repository
 from deploycore.store.tables import applications
-from deploycore.store.targets import places_of, refuse_common_targets, stored_targets
+from deploycore.store.targets import (
+    lock_targets,
+    places_of,
+    refuse_common_targets,
+    stored_targets,
+)
 from deploycore.store.webhook_records import WebhookRecord
 from deploycore.store.webhooks import find_webhook
 
@@ -65,6 +70,7 @@ def put_many(
     written = [prepared(each, wanted[each.name]) for each in definitions]
     with database.writing() as connection:
         statements = StatementsOfEngine(connection)
+        lock_targets(statements)
         stored = stored_targets(statements, wanted)
         if stored != checked:
             refuse_common_targets(wanted, stored)
@@ -95,6 +101,7 @@ def put_preview(
     """Store the preview of a pull request; see ``Store.begin_preview``."""
     wanted = places_of([definition])
     with database.writing() as connection:
+        lock_targets(StatementsOfEngine(connection))
         if not begin(
             connection,
             definition,

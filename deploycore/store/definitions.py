@@ -209,6 +209,7 @@ def _of_others() -> Iterator[tuple[str, Executable]]:
     yield "add repository", insert(repositories).values(_given(repositories))
     added = insert(applications).values(_given(applications))
     yield "add application", added.returning(*applications.c)
+    yield "remove poll", delete(polls).where(polls.c.application == bindparam("of"))
     first = ("application", "due_at", "set_at", "seconds", "host", "question")
     yield "add poll", insert(polls).values({name: bindparam(name) for name in first})
     c = deploy_keys.c
@@ -252,10 +253,18 @@ def _of_secrets() -> Iterator[tuple[str, Executable]]:
     yield "replace provider", update(providers).where(is_this).values(given)
     is_its = provider_tokens.c.provider == bindparam("of")
     yield "remove tokens of provider", delete(provider_tokens).where(is_its)
-    token = provider_tokens.c.token
-    yield "tokens of providers", select(token).where(token.is_not(None))
-    yield "webhooks", select(webhooks)
-    yield "deploy keys with secrets", select(deploy_keys).where(deploy_keys.c.secret.is_not(None))
+    limit: BindParameter[int] = bindparam("limit")
+    start: BindParameter[int] = bindparam("start")
+    for table, secret in (
+        (providers, None),
+        (provider_tokens, provider_tokens.c.token),
+        (webhooks, None),
+        (deploy_keys, deploy_keys.c.secret),
+        (applications, None),
+    ):
+        query = select(table).order_by(*table.primary_key)
+        query = query if secret is None else query.where(secret.is_not(None))
+        yield f"secrets of {table.name}", query.limit(limit).offset(start)
 
 
 def _of_targets(*, is_postgresql: bool = False) -> Iterator[tuple[str, Executable]]:
@@ -284,12 +293,17 @@ DEFINITIONS: Mapping[str, Executable] = dict(each for group in _GROUPS for each 
 
 
 @cache
+def _of_postgresql() -> Mapping[str, Executable]:
+    return {**DEFINITIONS, **dict(_of_targets(is_postgresql=True))}
+
+
+@cache
 def definition_for(dialect: str, name: str) -> Executable:
     """Return a statement for a kind of database."""
     if dialect != "postgresql":
         return DEFINITIONS[name]
     if name != "add trigger":
-        return {**DEFINITIONS, **dict(_of_targets(is_postgresql=True))}[name]
+        return _of_postgresql()[name]
     # SQLite does not need this condition, because it has only one writer at a time.
     from sqlalchemy.dialects import postgresql  # takes 30 ms, which SQLite need not pay
 

@@ -58,6 +58,9 @@ class DirectStatements:
         """Return the current time of this machine."""
         return datetime.now(UTC)
 
+    def lock(self, number: int, /) -> None:
+        """Do nothing; see ``Statements``."""
+
     def _sent(self, name: str, text: str, values: Mapping[str, Any]) -> Result:
         statement = STATEMENTS[name]
         bound: dict[str, Any] = dict(statement.constants)

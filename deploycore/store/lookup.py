@@ -12,7 +12,7 @@ from deploycore.text.suggestions import closest, did_you_mean
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["COMMANDS", "find_row", "find_rows", "named_row", "named_rows", "refuse_taken"]
+__all__ = ["COMMANDS", "find_row", "find_rows", "named_row", "refuse_taken"]
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -28,13 +28,6 @@ def named_row(
 ) -> Mapping[Any, Any]:
     """The same as ``find_row``, in a transaction of SQLAlchemy."""
     return find_row(StatementsOfEngine(connection), noun, name, locked=locked)
-
-
-def named_rows(
-    connection: Connection, noun: str, names: Sequence[str], *, locked: Collection[str] = ()
-) -> list[Mapping[Any, Any]]:
-    """The same as ``find_rows``, in a transaction of SQLAlchemy."""
-    return find_rows(StatementsOfEngine(connection), noun, names, locked=locked)
 
 
 def find_row(

@@ -77,6 +77,9 @@ class Statements(Protocol):
     def present(self) -> datetime:
         """Return the current time of the database; see ``engine.present``."""
 
+    def lock(self, number: int, /) -> None:
+        """Hold a lock until the transaction ends. SQLite has one writer, so it needs none."""
+
 
 class StatementsOfEngine:
     """Sends statements in a transaction of SQLAlchemy."""
@@ -103,6 +106,16 @@ class StatementsOfEngine:
         from deploycore.store.engine import present
 
         return present(self._connection)
+
+    def lock(self, number: int, /) -> None:
+        """Hold an advisory lock of PostgreSQL; see ``Statements``.
+
+        Source: https://www.postgresql.org/docs/current/explicit-locking.html
+        """
+        if self._connection.dialect.name == "postgresql":
+            from sqlalchemy import func, select
+
+            self._connection.execute(select(func.pg_advisory_xact_lock(number)))
 
     def _sent(self, statement: Executable, values: Mapping[str, Any]) -> Result:
         done = self._connection.execute(statement, values)

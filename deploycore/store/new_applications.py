@@ -1,4 +1,4 @@
-"""Applications and what is stored with them; see ``Store.add_application``."""
+"""Add an application, and what the rows of new and changed applications have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from deploycore.store.lookup import find_rows, refuse_taken
 from deploycore.store.named import Statements
 from deploycore.store.reading import checksums
 from deploycore.store.records import ApplicationRecord
-from deploycore.store.targets import Places, places_of, refuse_common_targets, stored_targets
+from deploycore.store.targets import (
+    Places,
+    lock_targets,
+    places_of,
+    refuse_common_targets,
+    stored_targets,
+)
 
 __all__ = ["add_application", "first_values", "poll_values", "prepared", "refuse_unknown_providers"]
 
@@ -31,10 +37,13 @@ def add_application(
     values = prepared(definition, wanted[definition.name])
     try:
         with database.writing_by_name() as statements:
+            lock_targets(statements)
             refuse_taken(statements, "application", definition.name)
             refuse_common_targets(wanted, stored_targets(statements, wanted))
             refuse_unknown_providers(statements, [definition], locked=True)
             row = statements.run("add application", **first_values(), **values).row
+            # A damaged database may have that of an earlier application.
+            statements.run("remove poll", of=definition.name)
             if definition.is_polled:
                 now = statements.present()
                 polled = {"due_at": now, "set_at": now, "seconds": 0.0, **poll_values(definition)}

@@ -12,7 +12,6 @@ from deploycore.store.listed_records import ProviderRecord
 from deploycore.store.lookup import refuse_taken
 from deploycore.store.named import Statements
 from deploycore.store.reading import checksums, damage_in
-from deploycore.store.statements import COLUMNS
 
 __all__ = ["add", "refuse_malformed", "refuse_name"]
 
@@ -36,8 +35,7 @@ def add(
     Args:
         refuse_second_key: Refuses to encrypt secrets with another key than before.
     """
-    values = dict.fromkeys(each.name for each in COLUMNS["providers"]) | vars(record)
-    values |= {"settings": dict(record.settings), "secrets": dict(record.secrets)}
+    values = vars(record) | {"settings": dict(record.settings), "secrets": dict(record.secrets)}
     values |= checksums("providers", values)
     damaged = _is_damaged(statements, record.name)
     if not damaged:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from deploycore.secrets import is_sealed
-from deploycore.store import new_providers
 from deploycore.store.database import Database
 from deploycore.store.listed_records import ProviderRecord
 from deploycore.store.lookup import find_row
 from deploycore.store.named import Statements, StatementsOfEngine
 from deploycore.store.provider_records import provider_of, without_expired
 from deploycore.store.reading import read_record, readable_records
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ProviderRows"]
 
@@ -33,6 +28,8 @@ class ProviderRows:
             ConfigurationError: The name is invalid or already used.
             StoreError: Stored secrets were encrypted with another key.
         """
+        from deploycore.store import new_providers
+
         new_providers.refuse_malformed(record.name)
         with self._database.writing_by_name() as statements:
             new_providers.add(statements, record, self._refuse_second_key)
@@ -43,6 +40,8 @@ class ProviderRows:
         Raises:
             ConfigurationError: The name is invalid or already used.
         """
+        from deploycore.store import new_providers
+
         new_providers.refuse_malformed(name)
         with self._database.reading_by_name() as statements:
             new_providers.refuse_name(statements, name)

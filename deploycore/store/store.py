@@ -28,6 +28,7 @@ from deploycore.store.records import (
 )
 from deploycore.store.repositories import Repositories
 from deploycore.store.sealed import sealed_secrets
+from deploycore.store.targets import newest_target, stored_targets
 
 if TYPE_CHECKING:
     from deploycore.store.webhook_records import WebhookRecord
@@ -204,8 +205,6 @@ class Store(StoreParts, ProviderRows):
 
     def list_targets(self) -> dict[str, Path]:
         """Map the names of applications to their targets; one that cannot be read is left out."""
-        from deploycore.store.targets import stored_targets
-
         with self._database.reading_by_name() as statements:
             found = stored_targets(statements)
         return {name: each.written for name, each in found.items() if each.written is not None}
@@ -213,8 +212,6 @@ class Store(StoreParts, ProviderRows):
     def find_newest_target(self) -> Path | None:
         """Return the target of the application that was added last, without previews; ``None`` if
         there is none, or it cannot be read."""
-        from deploycore.store.targets import newest_target
-
         with self._database.reading_by_name() as statements:
             return newest_target(statements)
 

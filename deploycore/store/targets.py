@@ -17,9 +17,17 @@ from deploycore.applications.application import Application
 from deploycore.errors import ConfigurationError
 from deploycore.store.named import Row, Statements
 
-__all__ = ["Places", "newest_target", "places_of", "refuse_common_targets", "stored_targets"]
+__all__ = [
+    "Places",
+    "lock_targets",
+    "newest_target",
+    "places_of",
+    "refuse_common_targets",
+    "stored_targets",
+]
 
 _FEW = 10
+_LOCK = 7023648103  # the number that this lock has in PostgreSQL
 _DOUBLE = "//"  # a path may begin with this; it has the same meaning as one slash
 
 
@@ -43,6 +51,13 @@ def places_of(definitions: Iterable[Application]) -> dict[str, Places]:
     return {
         each.name: Places(each.target, Path(os.path.realpath(each.target))) for each in definitions
     }
+
+
+def lock_targets(statements: Statements) -> None:
+    """Let no other transaction compare targets until this one ends. Otherwise, two new targets
+    could be stored of which each was compared before the other was there. Call it first in a
+    transaction."""
+    statements.lock(_LOCK)
 
 
 def stored_targets(

@@ -190,10 +190,16 @@ def sqlite_value(kind: str, value: Any) -> Any:
     if value is None:
         return None
     if kind in ("document", "texts"):
-        return json.dumps(check_storable_document(value))
+        try:
+            return json.dumps(check_storable_document(value))
+        except TypeError:
+            raise Unstorable("should be JSON") from None
     check_storable(value)
     if kind == "time":
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        try:
+            return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        except (AttributeError, OverflowError):
+            raise Unstorable("should be a time between the years 1 and 9999") from None
     if kind == "path":
         return str(value)
     return int(value) if kind == "flag" else value
