@@ -285,3 +285,18 @@ def test_an_undecodable_path_is_rejected(settings, provider, application):
                 [application().model_copy(update={"target": Path("/srv/\udcff")})]
             )
         assert store.list_applications() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"expires_at": "2026"}, "should be a time"),
+        ({"settings": {"a": object()}}, "should be JSON"),
+    ],
+    ids=["time", "document"],
+)
+def test_a_value_of_a_wrong_type_is_an_error_that_says_so(settings, provider, fields, why):
+    with Store(settings) as store:
+        with pytest.raises(ConfigurationError, match=why):
+            store.add_provider(provider(**fields))
+        assert store.list_providers() == []
