@@ -68,7 +68,7 @@ def run(
         code = code or 1
     # The command has ended: an interrupt from now on must not change its exit code.
     interrupts_end_with(code)
-    if _has_left_calls():
+    if is_whole_process and _has_left_calls():
         end_at_once(code)  # a normal exit would wait for threads of a plugin that hangs
     # A normal exit may wait forever for something that a thread holds which an interrupt has
     # stopped, such as a lock of SQLite. It also frees all objects, although the process ends

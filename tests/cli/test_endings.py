@@ -123,3 +123,23 @@ left = open({str(tmp_path / "file")!r}, "w"); left.write("kept")
 @pytest.mark.parametrize("watch", ["settrace", "setprofile"])
 def test_a_watched_process_ends_as_usual(watch):
     assert "at once" not in run(f"{_TELLING}\nsys.{watch}(lambda *_: None)")
+
+
+@pytest.mark.parametrize(("arguments", "ends"), [("", True), ("['plugins', '--help']", False)])
+def test_a_call_left_behind_only_ends_a_process_that_does_nothing_else(arguments, ends):
+    program = f"""
+import sys
+import deploycore.cli.dispatch as dispatch
+from deploycore.cli import main
+sys.argv[1:] = ["plugins", "--help"]
+dispatch._has_left_calls = lambda: True
+try:
+    main({arguments})
+except SystemExit:
+    print("goes on")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout.startswith("Usage: deploycore plugins")
+    assert ("goes on" not in done.stdout) == ends
