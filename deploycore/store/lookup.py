@@ -12,7 +12,9 @@ from deploycore.text.suggestions import closest, did_you_mean
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["COMMANDS", "find_row", "find_rows", "named_row", "refuse_taken"]
+__all__ = ["COMMANDS", "find_row", "find_rows", "lock_names", "named_row", "refuse_taken"]
+
+_NAMES = 7023648104  # the number that this lock has in PostgreSQL
 
 COMMANDS = {
     "provider": "deploycore provider",
@@ -90,8 +92,15 @@ def _names_near(statements: Statements, noun: str, name: str) -> list[str]:
     return [each for each in found if isinstance(each, str)]
 
 
+def lock_names(statements: Statements) -> None:
+    """Let no other transaction check whether a name is taken until this one ends. Otherwise, two
+    could find the same name free."""
+    statements.lock(_NAMES)
+
+
 def refuse_taken(statements: Statements, noun: str, name: str) -> None:
     """Raise an error if another record of the table has a name."""
+    lock_names(statements)
     if statements.run(noun, name=name).rows:
         raise ConfigurationError(
             f"The {noun} name {name!r} is taken.",

@@ -11,7 +11,8 @@ from deploycore.configuration import NAME_PATTERN
 from deploycore.errors import ConfigurationError
 from deploycore.store.account_records import Role, TokenRecord
 from deploycore.store.database import Database
-from deploycore.store.lookup import named_row
+from deploycore.store.lookup import lock_names, named_row
+from deploycore.store.named import StatementsOfEngine
 from deploycore.store.reading import as_record, read_records
 from deploycore.store.tables import tokens
 
@@ -44,6 +45,7 @@ class Tokens:
             )
         record = TokenRecord(name, digest, role, datetime.now(UTC), expires_at, None)
         with self._database.writing() as connection:
+            lock_names(StatementsOfEngine(connection))
             taken = select(tokens.c.name).where(tokens.c.name == name)
             if connection.scalar(taken) is not None:
                 raise ConfigurationError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import sqlite3
 import threading
 from contextlib import closing
@@ -67,6 +69,38 @@ def test_of_two_concurrent_applications_that_collide_one_is_stored(
     for each in outcomes:
         assert isinstance(each, ConfigurationError), each
         assert "is taken" in each.message or "already has the target" in each.message
+
+
+@pytest.mark.parametrize("noun", ["provider", "user", "token"])
+def test_of_two_concurrent_records_with_the_same_name_one_is_stored(any_settings, provider, noun):
+    errors = []
+    with Store(any_settings) as one, Store(any_settings) as two:
+        one.list_providers()
+        for number in range(RACES):
+            start = threading.Barrier(2)
+
+            def add(store, start=start, name=f"name{number}"):
+                start.wait()
+                try:
+                    if noun == "provider":
+                        store.add_provider(provider(name))
+                    elif noun == "user":
+                        store.users.add(name, role="read")
+                    else:
+                        digest = secrets.token_hex(32)
+                        store.tokens.add(name, digest=digest, role="read", expires_at=None)
+                except Exception as error:
+                    errors.append(error)
+
+            threads = [threading.Thread(target=add, args=(each,)) for each in (one, two)]
+            for each in threads:
+                each.start()
+            for each in threads:
+                each.join()
+    assert len(errors) == RACES
+    for each in errors:
+        assert isinstance(each, ConfigurationError), each
+        assert re.search("is taken|is already used", each.message)
 
 
 def test_a_poll_that_an_earlier_application_left_is_replaced(
