@@ -294,21 +294,17 @@ DEFINITIONS: Mapping[str, Executable] = dict(each for group in _GROUPS for each 
 
 @cache
 def _of_postgresql() -> Mapping[str, Executable]:
-    return {**DEFINITIONS, **dict(_of_targets(is_postgresql=True))}
-
-
-@cache
-def definition_for(dialect: str, name: str) -> Executable:
-    """Return a statement for a kind of database."""
-    if dialect != "postgresql":
-        return DEFINITIONS[name]
-    if name != "add trigger":
-        return _of_postgresql()[name]
     # SQLite does not need this condition, because it has only one writer at a time.
     from sqlalchemy.dialects import postgresql  # takes 30 ms, which SQLite need not pay
 
-    added = postgresql.insert(triggers).values(_trigger())
-    return added.on_conflict_do_nothing().returning(*triggers.c)
+    added = postgresql.insert(triggers).values(_trigger()).on_conflict_do_nothing()
+    own = {**dict(_of_targets(is_postgresql=True)), "add trigger": added.returning(*triggers.c)}
+    return {**DEFINITIONS, **own}
+
+
+def definition_for(dialect: str, name: str) -> Executable:
+    """Return a statement for a kind of database."""
+    return (_of_postgresql() if dialect == "postgresql" else DEFINITIONS)[name]
 
 
 def _change_of_deployment() -> Change:

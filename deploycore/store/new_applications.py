@@ -41,14 +41,14 @@ def add_application(
             refuse_taken(statements, "application", definition.name)
             refuse_common_targets(wanted, stored_targets(statements, wanted))
             refuse_unknown_providers(statements, [definition], locked=True)
-            row = statements.run("add application", **first_values(), **values).row
+            (row,) = statements.run("add application", **first_values(), **values).rows
             # A damaged database may have that of an earlier application.
             statements.run("remove poll", of=definition.name)
             if definition.is_polled:
                 now = statements.present()
                 polled = {"due_at": now, "set_at": now, "seconds": 0.0, **poll_values(definition)}
                 statements.run("add poll", application=definition.name, **polled)
-            added = application_of(row or {})
+            added = application_of(row)
             if dry_run:
                 raise _OnlyChecked
     except _OnlyChecked:
