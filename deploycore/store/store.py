@@ -15,7 +15,6 @@ from deploycore.store.deploy_key_records import find_deploy_key
 from deploycore.store.deployments import Deployments
 from deploycore.store.lookup import find_row, find_rows
 from deploycore.store.named import Statements
-from deploycore.store.new_applications import add_application
 from deploycore.store.parts import StoreParts
 from deploycore.store.preview_records import pull_request_of
 from deploycore.store.provider_rows import ProviderRows
@@ -27,8 +26,6 @@ from deploycore.store.records import (
     RepositoryRecord,
 )
 from deploycore.store.repositories import Repositories
-from deploycore.store.sealed import sealed_secrets
-from deploycore.store.targets import newest_target, stored_targets
 
 if TYPE_CHECKING:
     from deploycore.store.webhook_records import WebhookRecord
@@ -65,6 +62,8 @@ class Store(StoreParts, ProviderRows):
     def find_sealed_secret(self) -> str | None:
         """Return any secret that is stored encrypted, from a record that is not damaged. All
         secrets of a database have the same key."""
+        from deploycore.store.sealed import sealed_secrets
+
         with self._database.reading_by_name() as statements:
             return next(sealed_secrets(statements), None)
 
@@ -77,6 +76,8 @@ class Store(StoreParts, ProviderRows):
             ConfigurationError: The name is already used, the provider does not exist, or another
                 application has the target.
         """
+        from deploycore.store.new_applications import add_application
+
         return add_application(self._database, definition, dry_run=dry_run)
 
     def put_applications(
@@ -205,6 +206,8 @@ class Store(StoreParts, ProviderRows):
 
     def list_targets(self) -> dict[str, Path]:
         """Map the names of applications to their targets; one that cannot be read is left out."""
+        from deploycore.store.targets import stored_targets
+
         with self._database.reading_by_name() as statements:
             found = stored_targets(statements)
         return {name: each.written for name, each in found.items() if each.written is not None}
@@ -212,6 +215,8 @@ class Store(StoreParts, ProviderRows):
     def find_newest_target(self) -> Path | None:
         """Return the target of the application that was added last, without previews; ``None`` if
         there is none, or it cannot be read."""
+        from deploycore.store.targets import newest_target
+
         with self._database.reading_by_name() as statements:
             return newest_target(statements)
 
@@ -330,6 +335,8 @@ class Store(StoreParts, ProviderRows):
 
     def _refuse_second_key(self, statements: Statements) -> None:
         """Refuse to seal secrets with another key than the one of those already stored."""
+        from deploycore.store.sealed import sealed_secrets
+
         sealed = next(sealed_secrets(statements), None)
         if sealed is not None:
             SecretBox(self._settings).reveal(sealed)
